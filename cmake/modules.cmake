@@ -1,0 +1,23 @@
+# One folder of src/ = one module = one static library target spell_<module>.
+add_library(spell_flags INTERFACE)
+target_compile_options(spell_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror=return-type)
+if(SPELL_SANITIZE)
+  target_compile_options(spell_flags INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  target_link_options(spell_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+function(spell_module name)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  add_library(spell_${name} STATIC ${sources})
+  target_include_directories(spell_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
+  target_link_libraries(spell_${name} PRIVATE $<BUILD_INTERFACE:spell_flags> PUBLIC Threads::Threads ${SPELL_USES_${name}})
+  foreach(lower ${SPELL_LAYER_${name}})
+    if(TARGET spell_${lower})
+      target_link_libraries(spell_${name} PUBLIC spell_${lower})
+    endif()
+  endforeach()
+endfunction()

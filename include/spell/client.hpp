@@ -1,0 +1,104 @@
+// Client: the connection to a service, and where everything starts.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "spell/options.hpp"
+#include "spell/project.hpp"
+#include "spell/resource.hpp"
+#include "spell/result.hpp"
+#include "spell/run.hpp"
+
+namespace spell {
+
+/// Which runs a list holds.
+struct RunFilter {
+  int limit = 50;               ///< the newest so many; they are listed oldest first
+  std::string label{}, project{}, repository{};
+  bool active_only = false;
+  bool with_archived = false;
+};
+
+struct RepositoryInfo {
+  std::string workspace{}, name{};
+  std::int64_t runs = 0, bytes = 0;
+  std::optional<Time> last_used_at{};
+};
+
+struct MachineInfo {
+  std::string name{};
+  bool connected = false;
+  int cores = 0, places = 0, busy = 0;
+  std::int64_t memory = 0, disk_free = 0;           ///< bytes
+  std::vector<std::string> serves{};                ///< machine types
+  std::map<std::string, std::string> capabilities{};///< "containment": "namespaces"|"user_namespaces"|"best_effort", …
+};
+
+/// What `spell status` shows.
+struct ServiceInfo {
+  std::string version{}, owner{}, user{}, location{}, spell_dir{};
+  std::int64_t pid = 0, protocol = 0;
+  std::optional<Time> started_at{};
+  std::map<std::string, std::int64_t> runs_by_status{};
+  std::vector<MachineInfo> machines{};
+  std::int64_t storage_bytes = 0, log_bytes = 0, disk_free = 0;
+  std::vector<std::string> notes{};   ///< what is degraded, and the remedy
+};
+
+/// Told while a run is submitted: "packing", "sending" with bytes done and in all.
+using SubmitProgress = std::function<void(const std::string& step, std::int64_t done, std::int64_t total)>;
+
+/// Runs as a collection. Thread-safe.
+class Runs {
+ public:
+  /// Submits a run. `key`: the same key and spec give the same run (kept 30 days); same key, other spec: `key_conflict`.
+  /// "": the library makes one for its own retries. Returns when the run is durable.
+  Result<Run> create(const RunSpec&, const std::string& key = {}, CallOptions = {}) const;
+  /// The same, with what the service reports, and progress while code is sent.
+  Result<RunInfo> submit(const RunSpec&, const std::string& key = {}, const SubmitProgress& = {}, CallOptions = {}) const;
+  /// Error `run_not_found`.
+  Result<Run> get(std::int64_t id, CallOptions = {}) const;
+  Result<std::vector<RunInfo>> list(const RunFilter& = {}, CallOptions = {}) const;
+
+  explicit Runs(std::shared_ptr<detail::Connection> connection) : connection_(std::move(connection)) {}
+
+ private:
+  std::shared_ptr<detail::Connection> connection_;
+};
+
+/// Thread-safe and cheap to copy; one pool of connections. No globals, no signal handlers, prints nothing.
+class Client {
+ public:
+  /// $SPELL_BASE_URL ("unix:PATH" in this version), else the personal service under $SPELL_DIR (default ~/.spell).
+  /// Reads the environment; nothing else in the library does. Does not connect yet.
+  static Result<Client> from_environment();
+  static Result<Client> make(const ClientOptions&);
+
+  Result<Run> run(const RunSpec& spec, const std::string& key = {}, CallOptions options = {}) const {
+    return runs().create(spec, key, options);
+  }
+  Runs runs() const { return Runs(connection_); }
+  Resources resources() const { return Resources(connection_); }
+  Projects projects() const { return Projects(connection_); }
+  Result<std::vector<RepositoryInfo>> repositories(CallOptions = {}) const;
+  /// Starts the personal service if it does not run (unless autostart is off: error `service_unreachable`).
+  Result<ServiceInfo> status(CallOptions = {}) const;
+  /// Ends the service; running commands are not touched. Returns when its socket is free. Fine if it does not run.
+  Result<> stop_service(CallOptions = {}) const;
+  /// Path of the personal service's own log file.
+  std::string service_log() const;
+  /// One request as the API defines it, for what this library does not cover yet. `path` begins with '/'. Returns the answer's JSON.
+  Result<std::string> request(const std::string& method, const std::string& path, const std::string& body = {},
+                              CallOptions = {}) const;
+
+  explicit Client(std::shared_ptr<detail::Connection> connection) : connection_(std::move(connection)) {}
+
+ private:
+  std::shared_ptr<detail::Connection> connection_;
+};
+
+}  // namespace spell

@@ -1,0 +1,33 @@
+// Options of clients and of single calls. Precedence: call > client options > environment > default.
+#pragma once
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+namespace spell {
+
+/// Of one call. The defaults suit most.
+struct CallOptions {
+  /// Gives up after this time with the error `timeout`; none: waits as long as the operation takes.
+  std::optional<std::chrono::milliseconds> timeout{};
+  /// Cancels the call (error `canceled`). What the service has already done stays done.
+  std::stop_token stop{};
+};
+
+/// Of a client.
+struct ClientOptions {
+  /// "local": the personal service of this computer; "unix:PATH": a service's socket.
+  std::string service = "local";
+  /// Folder of the personal service; "": $SPELL_DIR in from_environment(), else ~/.spell.
+  std::string spell_dir{};
+  /// The owner whose runs are meant; "": the service's default owner.
+  std::string owner{};
+  /// Path of the `spelld` program; "": beside the running program, then beside the library, then in PATH.
+  std::string spelld{};
+  /// Starts the personal service where it is not running.
+  bool autostart = true;
+};
+
+}  // namespace spell

@@ -1,0 +1,53 @@
+// The service's side of Git: one bare repository per owner and workspace; and the worker's: files of a commit in a folder.
+// A Store serialises its writers itself; reads are safe from any thread.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "spell/result.hpp"
+
+namespace spell::git {
+
+class Store {
+ public:
+  /// `path`: a bare repository, made if it is not there.
+  static Result<Store> open(const std::string& path);
+
+  /// Whether the commit and all its tree needs are here (checked once when they came).
+  Result<bool> has_commit(const std::string& commit) const;
+  /// Those of `trees` that are complete here.
+  Result<std::vector<std::string>> known_trees(const std::vector<std::string>& trees) const;
+  /// Takes a pack from `fd` (`size` bytes from its start): indexes it, checks every object's hash, and that `commit` with
+  /// all its tree names is complete afterwards. Durable on return; on an error nothing of it stays.
+  /// Errors: `bad_pack`, `incomplete_pack` (names what is missing).
+  Result<> add_pack(int fd, std::int64_t size, const std::string& commit);
+  /// Protects a commit from collection: refs/spell/<run>.
+  Result<> protect(const std::string& run, const std::string& commit);
+  Result<> unprotect(const std::string& run);
+  /// Bytes on disk.
+  std::int64_t size() const;
+  /// Joins many small packs into one when there are more than `limit`; safe while readers and writers go on.
+  Result<> repack(int limit = 200);
+
+ private:
+  std::string path_;
+};
+
+/// What checkout made: enough to tell later which files are new or changed. Relative path -> state.
+struct CheckedOutFile {
+  std::int64_t size = 0, mtime_ns = 0, ctime_ns = 0;
+  std::uint64_t inode = 0;
+  std::uint32_t mode = 0;
+};
+using CheckoutManifest = std::map<std::string, CheckedOutFile>;
+
+/// Writes the files of a commit below `folder` (which exists and is empty). Executable bits and links arrive as they are;
+/// no filter, no end-of-line conversion, no user's Git settings. A path that would leave the folder or name ".git" is an error.
+/// Submodules become empty folders, named in `notices`.
+Result<CheckoutManifest> checkout(const std::string& repository, const std::string& commit, const std::string& folder,
+                                  std::vector<std::string>& notices);
+
+}  // namespace spell::git

@@ -1,0 +1,17 @@
+// Every error code the service answers with, and its HTTP status: the one table.
+#pragma once
+#include <span>
+#include <string_view>
+
+namespace spell::model {
+
+struct ErrorRow {
+  std::string_view code;
+  int http_status;
+  std::string_view meaning;
+};
+std::span<const ErrorRow> error_codes();
+/// 500 for a code that is not in the table.
+int http_status(std::string_view code);
+
+}  // namespace spell::model

@@ -1,0 +1,46 @@
+// The submission of a run as it is on the wire.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "spell/result.hpp"
+#include "spell/run.hpp"
+
+namespace spell::model {
+
+using nlohmann::json;
+
+struct CodeRef {
+  std::string workspace{}, commit{}, base_commit{}, repository{}, message{}, github_url{};
+};
+
+/// Body of POST …/runs; kept with the run, so that its record is enough to run it again.
+struct RunRequest {
+  std::string command{}, machine_type{}, description{}, project{}, folder{}, virtual_env{};
+  std::map<std::string, std::string> env{};
+  std::vector<std::string> labels{};
+  std::vector<std::int64_t> after{};
+  std::optional<std::int64_t> timeout{};   ///< seconds
+  std::int64_t stop_grace = 30, log_limit = 10LL << 30;
+  bool split_output = false, save_all = false, idempotent = false;
+  std::optional<CodeRef> code{};
+};
+
+json to_json(const RunRequest&);
+/// Checks types, ranges, UTF-8, NULs, unknown fields. Errors: `invalid_request`, naming the field.
+Result<RunRequest> parse_run_request(const json&);
+/// Parses a body: at most 1 MiB, depth at most 32. Error `invalid_json` with the place.
+Result<json> parse_json(std::string_view body);
+/// Hex SHA-256 of the request's canonical form: what makes two submissions "the same".
+std::string request_hash(const RunRequest&);
+
+/// A run's spec as the API's JSON and back (times RFC 3339); also see spell/json.hpp.
+json to_json(const RunInfo&);
+Result<RunInfo> parse_run_info(const json&);
+
+}  // namespace spell::model
