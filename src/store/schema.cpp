@@ -1,0 +1,83 @@
+#include "store/schema.hpp"
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "store/store.hpp"
+
+namespace spell::store {
+
+namespace {
+
+/// Step N brings version N to N + 1.
+constexpr const char* steps[] = {
+    R"(
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE owner (name TEXT PRIMARY KEY, last_number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE run (
+  id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, number INTEGER NOT NULL,
+  status TEXT NOT NULL, final INTEGER NOT NULL, version INTEGER NOT NULL, archived INTEGER NOT NULL,
+  created_us INTEGER NOT NULL, placed_us INTEGER NOT NULL, started_us INTEGER NOT NULL, ended_us INTEGER NOT NULL,
+  creator TEXT NOT NULL, machine TEXT NOT NULL, reason_code TEXT NOT NULL, reason TEXT NOT NULL,
+  exit_code INTEGER, signal INTEGER, log_bytes INTEGER NOT NULL,
+  outputs TEXT NOT NULL, output_files INTEGER NOT NULL, output_bytes INTEGER NOT NULL,
+  epoch INTEGER NOT NULL, entries INTEGER NOT NULL, taken INTEGER NOT NULL, wanted TEXT NOT NULL,
+  project TEXT NOT NULL, labels TEXT NOT NULL, identity TEXT NOT NULL, workspace TEXT NOT NULL, request TEXT NOT NULL,
+  PRIMARY KEY (owner, number));
+CREATE INDEX run_active ON run (created_us) WHERE final = 0;
+CREATE INDEX run_identity ON run (owner, identity);
+CREATE INDEX run_project ON run (owner, project) WHERE project <> '';
+CREATE TABLE event (
+  run TEXT NOT NULL, number INTEGER NOT NULL, time_us INTEGER NOT NULL, status TEXT NOT NULL, text TEXT NOT NULL,
+  flags INTEGER NOT NULL, log_offset INTEGER NOT NULL, PRIMARY KEY (run, number)) WITHOUT ROWID;
+CREATE TABLE key (
+  owner TEXT NOT NULL, key TEXT NOT NULL, run TEXT NOT NULL, body_hash TEXT NOT NULL, time_us INTEGER NOT NULL,
+  PRIMARY KEY (owner, key)) WITHOUT ROWID;
+CREATE INDEX key_time ON key (time_us);
+CREATE TABLE project (
+  owner TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL, archived INTEGER NOT NULL, created_us INTEGER NOT NULL,
+  PRIMARY KEY (owner, name)) WITHOUT ROWID;
+CREATE TABLE repository (
+  owner TEXT NOT NULL, workspace TEXT NOT NULL, name TEXT NOT NULL, used_us INTEGER NOT NULL,
+  PRIMARY KEY (owner, workspace)) WITHOUT ROWID;
+)"};
+static_assert(std::size(steps) == schema_version);
+
+Result<int> version_of(Connection& db) {
+  auto query = db.prepare("PRAGMA user_version");
+  if (!query) return query.error();
+  auto row = query->step();
+  if (!row) return row.error();
+  return static_cast<int>(query->integer(0));
+}
+
+}  // namespace
+
+Result<> migrate(Connection& db, const std::string& path) {
+  auto version = version_of(db);
+  if (!version) return version.error();
+  if (*version > schema_version)
+    return base::error("newer_data", path + " was written by a newer version of spell (schema " + std::to_string(*version) +
+                                         ", this program knows " + std::to_string(schema_version) + "): upgrade spell");
+  if (*version == schema_version) return ok();
+  if (*version > 0) {
+    std::string copy = "VACUUM INTO '" + path + ".v" + std::to_string(*version) + "-" + base::hex(base::random_bytes(4)) + "'";
+    SPELL_TRY(db.execute(copy.c_str()));
+  }
+  SPELL_TRY(db.execute("BEGIN IMMEDIATE"));
+  for (int step = *version; step < schema_version; ++step) {
+    auto done = db.execute(steps[step]);
+    if (done && step == 0) {
+      std::string sql = "INSERT INTO meta VALUES ('incarnation', '" + base::hex(base::random_bytes(16)) + "')";
+      done = db.execute(sql.c_str());
+    }
+    if (!done) {
+      (void)db.execute("ROLLBACK");
+      return done.error();
+    }
+  }
+  std::string sql = "PRAGMA user_version = " + std::to_string(schema_version);
+  SPELL_TRY(db.execute(sql.c_str()));
+  return db.execute("COMMIT");
+}
+
+}  // namespace spell::store

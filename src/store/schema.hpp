@@ -1,0 +1,13 @@
+// The database's schema, as steps from version to version. Private to this folder.
+#pragma once
+#include <string>
+
+#include "spell/result.hpp"
+#include "store/sqlite.hpp"
+
+namespace spell::store {
+
+/// Brings the file to schema_version, in one transaction, after a copy beside the file (path.v<old>) where there was data.
+Result<> migrate(Connection&, const std::string& path);
+
+}  // namespace spell::store

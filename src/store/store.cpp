@@ -1,0 +1,310 @@
+#include "store/store.hpp"
+
+#include <unordered_map>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "model/status.hpp"
+#include "store/schema.hpp"
+#include "store/sqlite.hpp"
+
+namespace spell::store {
+
+std::vector<std::string> split_labels(const std::string& labels) {
+  std::vector<std::string> out;
+  for (auto& part : base::split(labels, '\n'))
+    if (!part.empty()) out.push_back(part);
+  return out;
+}
+
+std::string join_labels(const std::vector<std::string>& labels) {
+  if (labels.empty()) return {};
+  return "\n" + base::join(labels, "\n") + "\n";
+}
+
+// Column order of every query that yields a RunRecord.
+#define RUN_COLUMNS                                                                                                   \
+  "id, owner, number, status, version, archived, created_us, placed_us, started_us, ended_us, creator, machine, "     \
+  "reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, epoch, entries, taken, "   \
+  "wanted, project, labels, identity, request"
+
+struct Reader::Impl {
+  Connection db;
+  std::unordered_map<const char*, Statement> statements;  // keyed by the literal's address
+
+  Result<Statement*> get(const char* sql) {
+    auto found = statements.find(sql);
+    if (found == statements.end()) {
+      auto made = db.prepare(sql);
+      if (!made) return made.error();
+      found = statements.emplace(sql, std::move(*made)).first;
+    }
+    return &found->second;
+  }
+
+  template <class... T>
+  Result<> run(const char* sql, const T&... values) {
+    auto statement = get(sql);
+    if (!statement) return statement.error();
+    return (*statement)->bind(values...).run();
+  }
+
+  /// Calls `row` for each row.
+  template <class Row, class... T>
+  Result<> each(const char* sql, Row&& row, const T&... values) {
+    auto statement = get(sql);
+    if (!statement) return statement.error();
+    (*statement)->bind(values...);
+    for (;;) {
+      auto more = (*statement)->step();
+      if (!more) return more.error();
+      if (!*more) return ok();
+      row(**statement);
+    }
+  }
+};
+
+namespace {
+
+RunRecord read_run(Statement& row) {
+  RunRecord run;
+  int i = 0;
+  run.id = row.text(i++);
+  run.owner = row.text(i++);
+  run.number = row.integer(i++);
+  run.status = row.text(i++);
+  run.version = row.integer(i++);
+  run.archived = row.integer(i++) != 0;
+  run.created_us = row.integer(i++);
+  run.placed_us = row.integer(i++);
+  run.started_us = row.integer(i++);
+  run.ended_us = row.integer(i++);
+  run.creator = row.text(i++);
+  run.machine = row.text(i++);
+  run.reason_code = row.text(i++);
+  run.reason = row.text(i++);
+  run.exit_code = row.optional_integer(i++);
+  run.signal = row.optional_integer(i++);
+  run.log_bytes = row.integer(i++);
+  run.outputs = row.text(i++);
+  run.output_files = row.integer(i++);
+  run.output_bytes = row.integer(i++);
+  run.epoch = row.integer(i++);
+  run.entries = row.integer(i++);
+  run.taken = row.integer(i++);
+  run.wanted = row.text(i++);
+  run.project = row.text(i++);
+  run.labels = row.text(i++);
+  run.identity = row.text(i++);
+  std::string request = row.text(i++);
+  if (auto body = model::parse_json(request))
+    if (auto parsed = model::parse_run_request(*body)) run.request = std::move(*parsed);
+  return run;
+}
+
+ProjectRecord read_project(Statement& row) {
+  return {row.text(0), row.text(1), row.integer(2) != 0, row.integer(3), row.integer(4)};
+}
+
+}  // namespace
+
+Reader::Reader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Reader::Reader(Reader&&) noexcept = default;
+Reader::~Reader() = default;
+
+Result<Reader> Reader::open(const std::string& path) {
+  auto db = Connection::open(path, true);
+  if (!db) return db.error();
+  SPELL_TRY(db->execute("PRAGMA cache_size = -1024"));
+  auto impl = std::make_unique<Impl>();
+  impl->db = std::move(*db);
+  return Reader(std::move(impl));
+}
+
+Result<std::optional<RunRecord>> Reader::find_run(const std::string& owner, std::int64_t number) {
+  std::optional<RunRecord> run;
+  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS " FROM run WHERE owner = ? AND number = ?",
+                        [&](Statement& row) { run = read_run(row); }, owner, number));
+  return run;
+}
+
+Result<std::optional<RunRecord>> Reader::find_run(const std::string& id) {
+  std::optional<RunRecord> run;
+  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS " FROM run WHERE id = ?", [&](Statement& row) { run = read_run(row); }, id));
+  return run;
+}
+
+Result<std::vector<RunRecord>> Reader::list_runs(const RunQuery& q) {
+  std::vector<RunRecord> runs;
+  std::string label = q.label.empty() ? "" : "\n" + q.label + "\n";
+  SPELL_TRY(impl_->each(
+      "SELECT " RUN_COLUMNS " FROM run WHERE owner = ?1 AND number < ?2 AND (?3 = '' OR instr(labels, ?3) > 0)"
+      " AND (?4 = '' OR project = ?4) AND (?5 = '' OR workspace = ?5 OR json_extract(request, '$.code.repository') = ?5)"
+      " AND (?6 = 0 OR final = 0) AND archived <= ?7 AND (?8 = 0 OR outputs <> '') ORDER BY number DESC LIMIT ?9",
+      [&](Statement& row) { runs.push_back(read_run(row)); }, q.owner, q.below, label, q.project, q.repository, q.active,
+      q.archived, q.with_outputs, q.limit));
+  return runs;
+}
+
+Result<std::optional<RunRecord>> Reader::find_same(const std::string& owner, const std::string& identity) {
+  std::optional<RunRecord> run;
+  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS " FROM run WHERE owner = ? AND identity = ? AND"
+                        " (final = 0 OR (status = 'complete' AND exit_code = 0)) ORDER BY number DESC LIMIT 1",
+                        [&](Statement& row) { run = read_run(row); }, owner, identity));
+  return run;
+}
+
+Result<std::vector<Event>> Reader::events(const std::string& run, std::int64_t after, int limit) {
+  std::vector<Event> out;
+  SPELL_TRY(impl_->each(
+      "SELECT number, time_us, status, text, flags, log_offset FROM event WHERE run = ? AND number > ? ORDER BY number LIMIT ?",
+      [&](Statement& row) {
+        auto flags = row.integer(4);
+        out.push_back({row.integer(0), row.integer(1), row.text(2), row.text(3), (flags & 1) != 0, (flags & 2) != 0, row.integer(5)});
+      },
+      run, after, limit));
+  return out;
+}
+
+Result<std::optional<KeyRecord>> Reader::find_key(const std::string& owner, const std::string& key) {
+  std::optional<KeyRecord> found;
+  SPELL_TRY(impl_->each("SELECT run, body_hash, time_us FROM key WHERE owner = ? AND key = ?",
+                        [&](Statement& row) { found = KeyRecord{row.text(0), row.text(1), row.integer(2)}; }, owner, key));
+  return found;
+}
+
+Result<std::vector<ProjectRecord>> Reader::projects(const std::string& owner, bool with_archived) {
+  std::vector<ProjectRecord> out;
+  SPELL_TRY(impl_->each("SELECT name, description, archived, created_us,"
+                        " (SELECT count(*) FROM run WHERE run.owner = project.owner AND run.project = project.name AND run.project <> '')"
+                        " FROM project WHERE owner = ? AND archived <= ? ORDER BY name",
+                        [&](Statement& row) { out.push_back(read_project(row)); }, owner, with_archived));
+  return out;
+}
+
+Result<std::optional<ProjectRecord>> Reader::find_project(const std::string& owner, const std::string& name) {
+  std::optional<ProjectRecord> found;
+  SPELL_TRY(impl_->each("SELECT name, description, archived, created_us,"
+                        " (SELECT count(*) FROM run WHERE run.owner = project.owner AND run.project = project.name AND run.project <> '')"
+                        " FROM project WHERE owner = ? AND name = ?",
+                        [&](Statement& row) { found = read_project(row); }, owner, name));
+  return found;
+}
+
+Result<std::vector<RepositoryRecord>> Reader::repositories(const std::string& owner) {
+  std::vector<RepositoryRecord> out;
+  SPELL_TRY(impl_->each("SELECT r.workspace, r.name, r.used_us, (SELECT count(*) FROM run WHERE run.owner = r.owner AND"
+                        " run.workspace = r.workspace) FROM repository r WHERE owner = ? ORDER BY name, workspace",
+                        [&](Statement& row) {
+                          out.push_back({row.text(0), row.text(1), row.integer(2), row.integer(3)});
+                        },
+                        owner));
+  return out;
+}
+
+Result<std::map<std::string, std::int64_t>> Reader::count_by_status(const std::string& owner) {
+  std::map<std::string, std::int64_t> out;
+  SPELL_TRY(impl_->each("SELECT status, count(*) FROM run WHERE owner = ? GROUP BY status",
+                        [&](Statement& row) { out[row.text(0)] = row.integer(1); }, owner));
+  return out;
+}
+
+Result<Writer> Writer::open(const std::string& path) {
+  auto db = Connection::open(path, false);
+  if (!db) return db.error();
+  // A checkpoint copies the log back into the database; every 4,000 pages (16 MB) keeps it off the common path.
+  SPELL_TRY(db->execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;"
+                        "PRAGMA cache_size = -4096; PRAGMA foreign_keys = ON;"));
+  SPELL_TRY(migrate(*db, path));
+  auto impl = std::make_unique<Impl>();
+  impl->db = std::move(*db);
+  Writer writer{Reader(std::move(impl))};
+  SPELL_TRY(writer.impl_->each("SELECT value FROM meta WHERE key = 'incarnation'",
+                               [&](Statement& row) { writer.incarnation_ = row.text(0); }));
+  return writer;
+}
+
+Result<> Writer::begin() { return impl_->run("BEGIN IMMEDIATE"); }
+Result<> Writer::commit() { return impl_->run("COMMIT"); }
+void Writer::rollback() {
+  if (!sqlite3_get_autocommit(impl_->db.get())) (void)impl_->run("ROLLBACK");
+}
+
+Result<> Writer::insert_run(const RunRecord& r) {
+  std::string request = model::to_json(r.request).dump();
+  std::string workspace = r.request.code ? r.request.code->workspace : "";
+  return impl_->run(
+      "INSERT INTO run (id, owner, number, status, final, version, archived, created_us, placed_us, started_us, ended_us, creator,"
+      " machine, reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, epoch, entries, taken,"
+      " wanted, project, labels, identity, workspace, request)"
+      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+      r.id, r.owner, r.number, r.status, model::is_final(r.status), r.version, r.archived, r.created_us, r.placed_us,
+      r.started_us, r.ended_us, r.creator, r.machine, r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs,
+      r.output_files, r.output_bytes, r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, request);
+}
+
+Result<> Writer::update_run(const RunRecord& r) {
+  return impl_->run(
+      "UPDATE run SET status = ?, final = ?, version = ?, archived = ?, placed_us = ?, started_us = ?, ended_us = ?, machine = ?,"
+      " reason_code = ?, reason = ?, exit_code = ?, signal = ?, log_bytes = ?, outputs = ?, output_files = ?, output_bytes = ?,"
+      " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ? WHERE owner = ? AND number = ?",
+      r.status, model::is_final(r.status), r.version, r.archived, r.placed_us, r.started_us, r.ended_us, r.machine,
+      r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes, r.epoch, r.entries,
+      r.taken, r.wanted, r.project, r.labels, r.owner, r.number);
+}
+
+Result<> Writer::delete_run(const std::string& id) {
+  SPELL_TRY(impl_->run("DELETE FROM event WHERE run = ?", id));
+  return impl_->run("DELETE FROM run WHERE id = ?", id);
+}
+
+Result<> Writer::add_event(const std::string& run, const Event& e) {
+  return impl_->run("INSERT INTO event (run, number, time_us, status, text, flags, log_offset) VALUES (?,?,?,?,?,?,?)", run,
+                    e.number, e.time_us, e.status, e.text, (e.step ? 1 : 0) | (e.important ? 2 : 0), e.log_offset);
+}
+
+Result<> Writer::put_key(const std::string& owner, const std::string& key, const KeyRecord& k) {
+  return impl_->run("INSERT INTO key (owner, key, run, body_hash, time_us) VALUES (?,?,?,?,?)", owner, key, k.run, k.body_hash,
+                    k.time_us);
+}
+
+Result<> Writer::drop_keys_before(std::int64_t time_us) {
+  return impl_->run("DELETE FROM key WHERE time_us < ?", time_us);
+}
+
+Result<std::vector<RunRecord>> Writer::active_runs() {
+  std::vector<RunRecord> runs;
+  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS " FROM run WHERE final = 0 ORDER BY created_us, number",
+                        [&](Statement& row) { runs.push_back(read_run(row)); }));
+  return runs;
+}
+
+Result<std::int64_t> Writer::last_number(const std::string& owner) {
+  std::int64_t number = 0;
+  SPELL_TRY(impl_->each("SELECT last_number FROM owner WHERE name = ?", [&](Statement& row) { number = row.integer(0); }, owner));
+  return number;
+}
+
+Result<> Writer::set_last_number(const std::string& owner, std::int64_t number) {
+  return impl_->run("INSERT INTO owner VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET last_number = excluded.last_number", owner, number);
+}
+
+Result<> Writer::put_project(const std::string& owner, const std::string& name, const ProjectRecord& p) {
+  return impl_->run("INSERT INTO project VALUES (?,?,?,?,?) ON CONFLICT (owner, name) DO UPDATE SET"
+                    " description = excluded.description, archived = excluded.archived",
+                    owner, name, p.description, p.archived, p.created_us);
+}
+
+Result<> Writer::rename_project(const std::string& owner, const std::string& from, const std::string& to) {
+  SPELL_TRY(impl_->run("UPDATE project SET name = ? WHERE owner = ? AND name = ?", to, owner, from));
+  return impl_->run("UPDATE run SET project = ? WHERE owner = ? AND project = ?", to, owner, from);
+}
+
+Result<> Writer::use_repository(const std::string& owner, const std::string& workspace, const std::string& name,
+                                std::int64_t now_us) {
+  return impl_->run("INSERT INTO repository VALUES (?,?,?,?) ON CONFLICT (owner, workspace) DO UPDATE SET"
+                    " name = excluded.name, used_us = excluded.used_us",
+                    owner, workspace, name, now_us);
+}
+
+}  // namespace spell::store
