@@ -1,0 +1,553 @@
+#include "service/state.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "base/id.hpp"
+#include "base/text.hpp"
+#include "model/status.hpp"
+
+namespace spell::service {
+
+namespace {
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+  return text;
+}
+
+std::string type_of(const RunRecord& run) {
+  return run.request.machine_type.empty() ? "cpu" : lower(run.request.machine_type);
+}
+
+std::string shown_type(const std::string& type) { return type.empty() || lower(type) == "cpu" ? "CPU" : type; }
+
+/// What makes two runs the same for --idempotent: all but words for people.
+std::string identity_of(const model::RunRequest& request) {
+  model::RunRequest same = request;
+  same.description.clear();
+  same.labels.clear();
+  same.project.clear();
+  same.idempotent = false;
+  if (same.code) same.code->message.clear();
+  return model::request_hash(same);
+}
+
+std::string seconds(std::int64_t us) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6fs", static_cast<double>(us) / 1e6);
+  return text;
+}
+
+Error no_such_run(const std::string& owner, std::int64_t number) {
+  return base::error("run_not_found", "there is no run " + std::to_string(number) + " of " + owner + "; `spell ps` lists them");
+}
+
+}  // namespace
+
+Result<> State::load() {
+  runs_.clear();
+  numbers_.clear();
+  queues_.clear();
+  dependents_.clear();
+  dirty_.clear();
+  inserted_.clear();
+  changed_.clear();
+  events_.clear();
+  last_numbers_.clear();
+  new_numbers_.clear();
+  for (auto& [name, machine] : machines_) {
+    machine.assigned.clear();
+    machine.view.busy = 0;
+  }
+  auto active = writer_.active_runs();
+  if (!active) return active.error();
+  for (auto& record : *active) {
+    auto run = std::make_shared<RunRecord>(std::move(record));
+    runs_[run->id] = run;
+    numbers_[{run->owner, run->number}] = run;
+    if (run->machine.empty()) {
+      enqueue(run);
+    } else if (auto machine = machines_.find(run->machine); machine != machines_.end()) {
+      machine->second.assigned.insert(run->id);
+      ++machine->second.view.busy;
+    }
+  }
+  return ok();
+}
+
+std::int64_t State::log_size(const RunRecord& run) const { return options_.log_size ? options_.log_size(run.id) : 0; }
+
+Result<RunPointer> State::find(const std::string& owner, std::int64_t number) {
+  if (auto found = numbers_.find({owner, number}); found != numbers_.end()) return found->second;
+  auto record = writer_.find_run(owner, number);
+  if (!record) return record.error();
+  if (!*record) return no_such_run(owner, number);
+  auto run = std::make_shared<RunRecord>(std::move(**record));
+  runs_[run->id] = run;
+  numbers_[{owner, number}] = run;
+  dirty_[run->id] = run;  // flush() drops it from memory again
+  return run;
+}
+
+void State::touch(const RunPointer& run) {
+  if (changed_.insert(run->id).second) ++run->version;
+  dirty_[run->id] = run;
+}
+
+void State::note(const RunPointer& run, std::int64_t time_us, const std::string& text, bool step, bool important, std::int64_t log_offset) {
+  store::Event event;
+  event.number = ++run->entries;
+  event.time_us = time_us;
+  event.status = run->status;
+  event.text = text;
+  event.step = step;
+  event.important = important;
+  event.log_offset = std::max<std::int64_t>(0, log_offset);
+  events_.emplace_back(run->id, std::move(event));
+  touch(run);
+}
+
+Result<std::string> State::check_machine_type(const std::string& type) const {
+  for (auto& [name, machine] : machines_)
+    if (sched::serves(machine.view, type)) return type;
+  std::set<std::string> known;
+  for (auto& [name, machine] : machines_) {
+    known.insert(machine.view.name);
+    for (auto& served : machine.view.serves) known.insert(shown_type(served));
+  }
+  return base::error("unknown_machine_type", "no machine serves '" + type + "'; there are: " +
+                                                 base::join({known.begin(), known.end()}, ", "));
+}
+
+std::string State::key_difference(const RunRecord& existing, const model::RunRequest& request) const {
+  auto before = model::to_json(existing.request), after = model::to_json(request);
+  for (auto& [name, value] : after.items())
+    if (!before.contains(name) || before[name] != value) return name;
+  for (auto& [name, value] : before.items())
+    if (!after.contains(name)) return name;
+  return {};
+}
+
+Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
+  if (!s.key.empty()) {
+    auto key = writer_.find_key(s.owner, s.key);
+    if (!key) return key.error();
+    if (*key) {
+      auto found = runs_.find((*key)->run);
+      Result<std::optional<RunRecord>> record = found != runs_.end() ? std::optional(*found->second) : writer_.find_run((*key)->run);
+      if (!record) return record.error();
+      if (!*record)
+        return base::error("run_not_found", "the run that was made with key '" + s.key + "' has been removed; use another key");
+      if ((*key)->body_hash != s.body_hash)
+        if (auto field = key_difference(**record, s.request); !field.empty())
+          return base::error("key_conflict", "key '" + s.key + "' belongs to run " + std::to_string((*record)->number) +
+                                                 ", which differs in '" + field + "'; use another key");
+      return Submitted{**record, true};
+    }
+  }
+  std::string identity = identity_of(s.request);
+  if (s.request.idempotent) {
+    for (auto& [id, run] : runs_)
+      if (run->owner == s.owner && run->identity == identity && !model::is_final(run->status)) return Submitted{*run, true};
+    auto same = writer_.find_same(s.owner, identity);
+    if (!same) return same.error();
+    if (*same) return Submitted{**same, true};
+  }
+  std::string type = s.request.machine_type.empty() ? "cpu" : lower(s.request.machine_type);
+  if (auto known = check_machine_type(type); !known) return known.error();
+  if (!s.request.project.empty()) {
+    auto project = writer_.find_project(s.owner, s.request.project);
+    if (!project) return project.error();
+    if (!*project)
+      return base::error("project_not_found", "there is no project '" + s.request.project + "'; `spell project create " +
+                                                  s.request.project + "` makes it");
+  }
+  std::vector<RunPointer> before;
+  for (auto number : s.request.after) {
+    auto other = find(s.owner, number);
+    if (!other) return other.error();
+    if (model::is_final((*other)->status) && !((*other)->status == "complete" && (*other)->exit_code == 0))
+      return base::error("dependency_failed", "run " + std::to_string(number) + " has not ended with exit code 0, so nothing can start after it");
+    before.push_back(*other);
+  }
+
+  auto number = last_numbers_.find(s.owner);
+  if (number == last_numbers_.end()) {
+    auto last = writer_.last_number(s.owner);
+    if (!last) return last.error();
+    number = last_numbers_.emplace(s.owner, *last).first;
+  }
+  auto run = std::make_shared<RunRecord>();
+  run->id = base::Id::make(now_us / 1000, base::random_bytes(16)).text();
+  run->owner = s.owner;
+  run->number = ++number->second;
+  run->creator = s.creator;
+  run->created_us = now_us;
+  run->request = s.request;
+  run->project = s.request.project;
+  run->labels = store::join_labels(s.request.labels);
+  run->identity = identity;
+  run->version = 0;
+  new_numbers_.insert(s.owner);
+  inserted_.insert(run->id);
+  runs_[run->id] = run;
+  numbers_[{run->owner, run->number}] = run;
+  note(run, now_us, "Run created -- waiting for a " + shown_type(s.request.machine_type) + " machine.", true);
+  if (!s.key.empty()) SPELL_TRY(writer_.put_key(s.owner, s.key, {run->id, s.body_hash, now_us}));
+  if (s.request.code)
+    SPELL_TRY(writer_.use_repository(s.owner, s.request.code->workspace, s.request.code->repository, now_us));
+  enqueue(run);
+  return Submitted{*run, false};
+}
+
+void State::enqueue(const RunPointer& run) {
+  for (auto number : run->request.after) {
+    auto other = numbers_.find({run->owner, number});
+    if (other != numbers_.end() && !model::is_final(other->second->status)) {
+      dependents_[other->second->id].insert(run->id);
+      return;  // looked at again when that one has ended
+    }
+  }
+  queues_[type_of(*run)][order_of(*run)] = run;
+}
+
+void State::leave_queue(const RunPointer& run) {
+  if (auto queue = queues_.find(type_of(*run)); queue != queues_.end()) queue->second.erase(order_of(*run));
+  for (auto& [id, waiting] : dependents_) waiting.erase(run->id);
+}
+
+Result<bool> State::dependencies_met(const RunPointer& run, std::int64_t now_us) {
+  for (auto number : run->request.after) {
+    auto other = find(run->owner, number);
+    if (!other && other.error().code() != "run_not_found") return other.error();
+    if (other && !model::is_final((*other)->status)) return false;
+    if (other && (*other)->status == "complete" && (*other)->exit_code == 0) continue;
+    run->reason_code = "dependency_failed";
+    run->reason = "run " + std::to_string(number) + (other ? " ended without success" : " has been removed");
+    finish(run, "failed", now_us, 0);
+    return false;
+  }
+  return true;
+}
+
+Result<RunRecord> State::end(const std::string& owner, std::int64_t number, const std::string& how, std::int64_t now_us) {
+  auto found = find(owner, number);
+  if (!found) return found.error();
+  RunPointer run = *found;
+  if (model::is_final(run->status)) return *run;
+  if (run->machine.empty()) {
+    leave_queue(run);
+    run->reason_code = "killed_by_user";
+    run->reason = "ended before it was started";
+    finish(run, "killed", now_us, 0);
+    return *run;
+  }
+  if (run->wanted == "kill" || run->wanted == how) return *run;
+  // A run whose command has not begun has nothing to save.
+  run->wanted = run->started_us == 0 ? "kill" : how;
+  if (std::string status = run->wanted == "kill" ? "killing" : "stopping"; model::may_follow(run->status, status)) {
+    run->status = status;
+    note(run, now_us, run->wanted == "kill" ? "Killing the run" : "Stopping the run", true, false, log_size(*run));
+  }
+  touch(run);
+  if (auto machine = machines_.find(run->machine); machine != machines_.end()) {
+    model::Command command;
+    command.type = run->wanted;
+    command.run = run->id;
+    command.epoch = run->epoch;
+    command.reason_code = "user";
+    order(machine->second, std::move(command));
+  }
+  return *run;
+}
+
+Result<RunRecord> State::archive(const std::string& owner, std::int64_t number, bool archived) {
+  auto run = find(owner, number);
+  if (!run) return run.error();
+  if (!model::is_final((*run)->status))
+    return base::error("run_not_final", "run " + std::to_string(number) + " has not ended; `spell stop " + std::to_string(number) + "` ends it");
+  if ((*run)->archived != archived) {
+    (*run)->archived = archived;
+    touch(*run);
+  }
+  return **run;
+}
+
+Result<RunRecord> State::label(const std::string& owner, std::int64_t number, const std::vector<std::string>& add,
+                               const std::vector<std::string>& remove) {
+  auto run = find(owner, number);
+  if (!run) return run.error();
+  auto labels = store::split_labels((*run)->labels);
+  for (auto& name : remove) labels.erase(std::remove(labels.begin(), labels.end(), name), labels.end());
+  for (auto& name : add)
+    if (std::find(labels.begin(), labels.end(), name) == labels.end()) labels.push_back(name);
+  if (labels.size() > 50) return base::error("invalid_request", "a run has at most 50 labels");
+  if (auto joined = store::join_labels(labels); joined != (*run)->labels) {
+    (*run)->labels = joined;
+    touch(*run);
+  }
+  return **run;
+}
+
+Result<RunRecord> State::set_project(const std::string& owner, std::int64_t number, const std::string& project) {
+  auto run = find(owner, number);
+  if (!run) return run.error();
+  if ((*run)->project != project) {
+    (*run)->project = project;
+    touch(*run);
+  }
+  return **run;
+}
+
+Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
+  auto found = find(owner, number);
+  if (!found) return found.error();
+  RunRecord run = **found;
+  if (!model::is_final(run.status))
+    return base::error("run_not_final", "run " + std::to_string(number) + " has not ended; `spell kill " + std::to_string(number) + "` ends it");
+  SPELL_TRY(flush());  // its row may still be on the way
+  SPELL_TRY(writer_.delete_run(run.id));
+  runs_.erase(run.id);
+  numbers_.erase({owner, number});
+  changed_.insert(run.id);
+  return run;
+}
+
+void State::finish(const RunPointer& run, const std::string& status, std::int64_t now_us, std::int64_t log_offset) {
+  run->status = status;
+  run->wanted.clear();
+  if (run->ended_us == 0) run->ended_us = now_us;
+  std::string number = std::to_string(run->number);
+  if (run->placed_us > 0) note(run, now_us, "Total run time: " + seconds(std::max<std::int64_t>(0, run->ended_us - run->placed_us)), true, false, log_offset);
+  std::string text = "Run " + number + " " + status;
+  std::replace(text.begin(), text.end(), '_', ' ');
+  if (status != "complete" && !run->reason.empty()) text += ": " + run->reason;
+  note(run, now_us, text, true, true, log_offset);
+  if (auto machine = machines_.find(run->machine); machine != machines_.end() && machine->second.assigned.erase(run->id) > 0) {
+    --machine->second.view.busy;
+    auto& commands = machine->second.commands;
+    commands.erase(std::remove_if(commands.begin(), commands.end(), [&](auto& c) { return c.run == run->id; }), commands.end());
+    model::Command forget;
+    forget.type = "forget";
+    forget.run = run->id;
+    forget.epoch = run->epoch;
+    order(machine->second, std::move(forget));
+  }
+  if (auto waiting = dependents_.find(run->id); waiting != dependents_.end()) {
+    auto ids = std::move(waiting->second);
+    dependents_.erase(waiting);
+    for (auto& id : ids)
+      if (auto other = runs_.find(id); other != runs_.end()) {
+        auto met = dependencies_met(other->second, now_us);
+        if ((met && *met) || !model::is_final(other->second->status)) enqueue(other->second);
+      }
+  }
+}
+
+void State::add_machine(const std::string& name, std::vector<std::string> serves, int places) {
+  auto& machine = machines_[lower(name)];
+  machine.view.name = lower(name);
+  machine.view.serves = std::move(serves);
+  machine.view.places = places;
+  machine.last_command = options_.first_command;
+}
+
+void State::order(MachineState& machine, model::Command command) {
+  command.number = ++machine.last_command;
+  machine.commands.push_back(std::move(command));
+}
+
+model::Command State::start_command(const RunRecord& run) const {
+  model::StartCommand start;
+  start.run = run.id;
+  start.epoch = run.epoch;
+  start.number = run.number;
+  start.owner = run.owner;
+  start.machine = run.machine;
+  start.request = run.request;
+  if (run.request.code) start.code_url = "file://" + options_.code_folder + "/" + run.owner + "/" + run.request.code->workspace + ".git";
+  model::Command command;
+  command.type = "start";
+  command.run = run.id;
+  command.epoch = run.epoch;
+  command.start = std::move(start);
+  return command;
+}
+
+Result<> State::hello(const std::string& name, const model::WorkerHello& hello, const std::map<std::string, std::int64_t>& holds,
+                      std::int64_t now_us) {
+  auto found = machines_.find(name);
+  if (found == machines_.end()) return base::error("machine_not_found", "there is no machine '" + name + "'");
+  MachineState& machine = found->second;
+  machine.hello = hello;
+  machine.view.connected = true;
+  machine.commands.clear();
+  for (auto& [id, epoch] : holds) {
+    auto run = runs_.find(id);
+    if (run != runs_.end() && run->second->epoch == epoch && machine.assigned.contains(id)) continue;
+    // Ended, removed or given to another: nobody wants its folder any more. What the store does not know at all is kept:
+    // it may be from before a restore.
+    auto record = writer_.find_run(id);
+    if (!record) return record.error();
+    if (!*record && run == runs_.end()) continue;
+    model::Command forget;
+    forget.type = "forget";
+    forget.run = id;
+    forget.epoch = epoch;
+    order(machine, std::move(forget));
+  }
+  for (auto& id : std::set<std::string>(machine.assigned)) {
+    RunPointer run = runs_.at(id);
+    auto held = holds.find(id);
+    if (held == holds.end() && run->started_us > 0) {
+      run->reason_code = "run_folder_lost";
+      run->reason = "its machine no longer has its files";
+      run->log_bytes = log_size(*run);
+      finish(run, "interrupted", now_us, run->log_bytes);
+      continue;
+    }
+    if (held == holds.end()) order(machine, start_command(*run));
+    if (!run->wanted.empty()) {
+      model::Command command;
+      command.type = run->wanted;
+      command.run = id;
+      command.epoch = run->epoch;
+      command.reason_code = "user";
+      order(machine, std::move(command));
+    }
+  }
+  return ok();
+}
+
+void State::disconnected(const std::string& name) {
+  if (auto machine = machines_.find(name); machine != machines_.end()) machine->second.view.connected = false;
+}
+
+void State::acknowledge(const std::string& name, std::int64_t seen) {
+  auto machine = machines_.find(name);
+  if (machine == machines_.end()) return;
+  auto& commands = machine->second.commands;
+  while (!commands.empty() && commands.front().number <= seen) commands.pop_front();
+}
+
+Result<> State::report(const std::string& name, const model::RunReport& report, std::int64_t now_us) {
+  auto found = runs_.find(report.run);
+  if (found == runs_.end() || model::is_final(found->second->status)) {
+    auto record = found != runs_.end() ? Result<std::optional<RunRecord>>(std::optional(*found->second)) : writer_.find_run(report.run);
+    if (!record) return record.error();
+    if (!*record) return base::error("run_not_found", "there is no run " + report.run);
+    // Said again after an answer that was lost: fine, and its folder may go.
+    if (auto machine = machines_.find(name); machine != machines_.end() && (*record)->epoch == report.epoch && report.result) {
+      auto& commands = machine->second.commands;
+      bool told = std::any_of(commands.begin(), commands.end(), [&](auto& c) { return c.type == "forget" && c.run == report.run; });
+      if (!told) {
+        model::Command forget;
+        forget.type = "forget";
+        forget.run = report.run;
+        forget.epoch = report.epoch;
+        order(machine->second, std::move(forget));
+      }
+    }
+    return ok();
+  }
+  RunPointer run = found->second;
+  if (run->machine != name || run->epoch != report.epoch)
+    return base::error("stale_epoch", "run " + std::to_string(run->number) + " has been given to somebody else");
+  for (auto& event : report.events) {
+    if (event.number <= run->taken) continue;
+    run->taken = event.number;
+    std::int64_t time = now_us - std::max<std::int64_t>(0, event.age_us);
+    bool step = !event.status.empty() && model::may_follow(run->status, event.status);
+    if (step) run->status = event.status;
+    if (event.status == "running" && run->started_us == 0) run->started_us = time;
+    note(run, time, event.text, step, event.important, event.log_offset);
+  }
+  if (report.result) {
+    auto& result = *report.result;
+    if (!model::is_final(result.status)) return base::error("invalid_request", "'" + result.status + "' is no final status");
+    run->reason_code = result.reason_code;
+    run->reason = result.reason;
+    run->exit_code = result.exit_code;
+    run->signal = result.signal;
+    run->log_bytes = result.log_bytes;
+    run->outputs = result.outputs;
+    run->output_files = result.output_files;
+    run->output_bytes = result.output_bytes;
+    run->ended_us = now_us - std::max<std::int64_t>(0, result.ended_age_us);
+    finish(run, result.status, now_us, result.log_bytes);
+  }
+  touch(run);
+  return ok();
+}
+
+Result<> State::schedule(std::int64_t now_us) {
+  int free = 0;
+  for (auto& [name, machine] : machines_)
+    if (machine.view.connected) free += std::max(0, machine.view.places - machine.view.busy);
+  if (free == 0) return ok();
+  // Later runs of a type are held back by earlier ones, so no more than `free` of each need to be looked at.
+  std::map<Order, RunPointer> candidates;
+  for (auto& [type, queue] : queues_) {
+    int taken = 0;
+    for (auto at = queue.begin(); at != queue.end() && taken < free; ++at, ++taken) candidates.insert(*at);
+  }
+  std::vector<sched::Waiting> waiting;
+  for (auto at = candidates.begin(); at != candidates.end();) {
+    auto met = at->second->request.after.empty() ? Result<bool>(true) : dependencies_met(at->second, now_us);
+    if (!met) return met.error();
+    if (!*met) {
+      leave_queue(at->second);
+      at = candidates.erase(at);
+      continue;
+    }
+    waiting.push_back({at->second->id, type_of(*at->second)});
+    ++at;
+  }
+  if (waiting.empty()) return ok();
+  std::vector<sched::Machine> view;
+  for (auto& [name, machine] : machines_) view.push_back(machine.view);
+  for (auto& placement : sched::place(view, waiting)) {
+    RunPointer run = runs_.at(placement.run);
+    MachineState& machine = machines_.at(placement.machine);
+    leave_queue(run);
+    run->machine = placement.machine;
+    run->placed_us = now_us;
+    ++run->epoch;
+    run->taken = 0;
+    machine.assigned.insert(run->id);
+    ++machine.view.busy;
+    touch(run);
+    order(machine, start_command(*run));
+  }
+  return ok();
+}
+
+Result<> State::flush() {
+  for (auto& owner : new_numbers_) SPELL_TRY(writer_.set_last_number(owner, last_numbers_[owner]));
+  new_numbers_.clear();
+  for (auto& [id, run] : dirty_) {
+    if (inserted_.contains(id)) SPELL_TRY(writer_.insert_run(*run));
+    else if (changed_.contains(id)) SPELL_TRY(writer_.update_run(*run));
+  }
+  for (auto& [run, event] : events_) SPELL_TRY(writer_.add_event(run, event));
+  for (auto& [id, run] : dirty_) {
+    if (!model::is_final(run->status)) continue;
+    numbers_.erase({run->owner, run->number});
+    runs_.erase(id);
+  }
+  dirty_.clear();
+  inserted_.clear();
+  events_.clear();
+  return ok();
+}
+
+std::vector<std::string> State::take_changed() {
+  std::vector<std::string> ids(changed_.begin(), changed_.end());
+  changed_.clear();
+  return ids;
+}
+
+}  // namespace spell::service
