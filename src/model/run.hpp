@@ -33,10 +33,13 @@ struct RunRequest {
 
 json to_json(const RunRequest&);
 /// Checks types, ranges, UTF-8, NULs, unknown fields. Errors: `invalid_request`, naming the field.
+/// Labels and `after` lose what stands there twice.
 Result<RunRequest> parse_run_request(const json&);
-/// Parses a body: at most 1 MiB, depth at most 32. Error `invalid_json` with the place.
-Result<json> parse_json(std::string_view body);
-/// Hex SHA-256 of the request's canonical form: what makes two submissions "the same".
+/// Parses a body: depth at most 32, no member twice. Errors `invalid_json` with the place, `too_large` beyond `limit` bytes.
+/// Answers may be longer than requests: a client gives its own limit.
+Result<json> parse_json(std::string_view body, std::size_t limit = 1 << 20);
+/// Hex SHA-256 of the request's canonical form (without `idempotent`): what makes two submissions "the same". Members that
+/// have their default are not part of it, so that a later member leaves older hashes as they are.
 std::string request_hash(const RunRequest&);
 
 /// A run's spec as the API's JSON and back (times RFC 3339); also see spell/json.hpp.

@@ -13,6 +13,7 @@ struct StatusRow {
   bool final;
   bool on_machine;   ///< the run has a machine (a place is taken)
   std::string_view shown;  ///< as `spell ps` shows it
+  std::string_view next;   ///< the statuses that may follow, separated by blanks
 };
 std::span<const StatusRow> statuses();
 const StatusRow* find_status(std::string_view name);

@@ -1,0 +1,55 @@
+#include "model/error_code.hpp"
+
+namespace spell::model {
+
+namespace {
+constexpr ErrorRow table[] = {
+    {"invalid_request", 400, "a field is unknown, missing, of the wrong type or out of range; the message names it"},
+    {"invalid_json", 400, "the body is not JSON, or nested too deeply, or has a member twice; the message gives the place"},
+    {"invalid_path", 400, "a path is absolute, has an empty, '.' or '..' component, or is not valid text"},
+    {"bad_frame", 400, "a log frame is malformed"},
+    {"bad_pack", 400, "a pack is malformed or does not hold what it says"},
+    {"unauthorized", 401, "the request carries no valid token"},
+    {"not_permitted", 403, "the caller may not do this"},
+    {"not_found", 404, "there is nothing of this name"},
+    {"run_not_found", 404, "there is no run of this number"},
+    {"resource_not_found", 404, "there is no file or folder of this name"},
+    {"project_not_found", 404, "there is no project of this name"},
+    {"machine_not_found", 404, "there is no machine of this name"},
+    {"owner_not_found", 404, "there is no owner of this name"},
+    {"repository_not_found", 404, "the service has no code of this repository"},
+    {"route_not_found", 404, "the API has no such path"},
+    {"method_not_allowed", 405, "the path exists, but not with this method"},
+    {"request_timeout", 408, "the request did not arrive in time"},
+    {"project_exists", 409, "a project of this name exists"},
+    {"key_conflict", 409, "the submission's key was used with another body; the message names the first field that differs"},
+    {"run_not_final", 409, "the run has not ended; stop or kill it first"},
+    {"stale_epoch", 409, "the run has been given to another machine since"},
+    {"incarnation_changed", 409, "the service's data was restored since the worker last spoke to it"},
+    {"commit_not_found", 409, "the service does not have the commit; send it first"},
+    {"incomplete_pack", 409, "a pack names objects that neither it nor the service has"},
+    {"not_personal", 409, "only a personal service can be stopped or handed over through the API"},
+    {"too_large", 413, "the body, or a part of it, is longer than allowed"},
+    {"unsupported_media_type", 415, "the body's Content-Type is not the one of this route"},
+    {"range_not_satisfiable", 416, "the range lies outside the file"},
+    {"unknown_machine_type", 422, "there is no such machine type; the message says which there are"},
+    {"no_such_machine", 422, "there is no such machine; the message says which there are"},
+    {"protocol_mismatch", 426, "the worker speaks a protocol that this service does not"},
+    {"headers_too_large", 431, "the request's header fields are longer than allowed"},
+    {"internal", 500, "the service failed; its log has the request's id"},
+    {"io_error", 500, "the service could not read or write its files; its log has the request's id"},
+    {"shutting_down", 503, "the service is ending; try again"},
+    {"overloaded", 503, "too many requests are open; try again"},
+    {"disk_full", 507, "the service's disk is full"},
+};
+}  // namespace
+
+std::span<const ErrorRow> error_codes() { return table; }
+
+int http_status(std::string_view code) {
+  for (auto& row : table)
+    if (row.code == code) return row.http_status;
+  return 500;
+}
+
+}  // namespace spell::model

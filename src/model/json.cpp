@@ -1,0 +1,174 @@
+#include "spell/json.hpp"
+
+#include "base/clock.hpp"
+#include "base/text.hpp"
+#include "model/members.hpp"
+#include "model/run.hpp"
+
+namespace spell::model {
+
+template <>
+struct Codec<Time> {
+  static Problem read(const json& j, Time& out) {
+    std::int64_t us = 0;
+    auto problem = read_time(j, us);
+    out = Time(std::chrono::duration_cast<Time::duration>(std::chrono::microseconds(us)));
+    return problem;
+  }
+  static json write(const Time& time) {
+    return base::rfc3339(std::chrono::floor<std::chrono::microseconds>(time.time_since_epoch()).count());
+  }
+};
+
+template <>
+struct Codec<std::chrono::seconds> {
+  static Problem read(const json& j, std::chrono::seconds& out) {
+    std::int64_t count = 0;
+    auto problem = read_int(j, count);
+    out = std::chrono::seconds(count);
+    return problem;
+  }
+  static json write(const std::chrono::seconds& duration) { return duration.count(); }
+};
+
+template <>
+struct Codec<RunStatus> {
+  static Problem read(const json& j, RunStatus& out) {
+    std::string name;
+    auto problem = read_text(j, name, 64);
+    out = RunStatus(name);
+    return problem;
+  }
+  static json write(const RunStatus& status) { return status.name(); }
+};
+
+template <>
+struct Codec<EntryType> {
+  static constexpr std::string_view names[] = {"file", "folder", "link"};
+  static Problem read(const json& j, EntryType& out) {
+    std::string name;
+    if (auto problem = read_text(j, name, 64)) return problem;
+    for (std::size_t type = 0; type < std::size(names); ++type)
+      if (names[type] == name) return out = static_cast<EntryType>(type), Problem{};
+    return {"", "must be file, folder or link"};
+  }
+  static json write(const EntryType& type) { return names[static_cast<std::size_t>(type)]; }
+};
+
+template <>
+struct Table<RunInfo> {
+  static constexpr Field<RunInfo> fields[] = {
+      SPELL_REQUIRED(RunInfo, id), SPELL_REQUIRED(RunInfo, status), SPELL_MEMBER(RunInfo, reason_code),
+      SPELL_MEMBER(RunInfo, reason), SPELL_MEMBER(RunInfo, user_exit_code), SPELL_MEMBER(RunInfo, user_signal),
+      SPELL_MEMBER(RunInfo, command), SPELL_MEMBER(RunInfo, description), SPELL_MEMBER(RunInfo, creator),
+      SPELL_MEMBER(RunInfo, project), SPELL_MEMBER(RunInfo, machine_type), SPELL_MEMBER(RunInfo, machine),
+      SPELL_MEMBER(RunInfo, labels), SPELL_MEMBER(RunInfo, env), SPELL_MEMBER(RunInfo, git_commit),
+      SPELL_MEMBER(RunInfo, git_base_commit), SPELL_MEMBER(RunInfo, workspace), SPELL_MEMBER(RunInfo, repository),
+      SPELL_MEMBER(RunInfo, github_url), SPELL_MEMBER(RunInfo, folder), SPELL_MEMBER(RunInfo, after),
+      SPELL_MEMBER(RunInfo, timeout), SPELL_MEMBER(RunInfo, created_at), SPELL_MEMBER(RunInfo, started_at),
+      SPELL_MEMBER(RunInfo, ended_at), SPELL_MEMBER(RunInfo, resumed_as_run), SPELL_MEMBER(RunInfo, resumed_from_run),
+      SPELL_MEMBER(RunInfo, log_bytes), SPELL_MEMBER(RunInfo, output_files), SPELL_MEMBER(RunInfo, output_bytes),
+      SPELL_MEMBER(RunInfo, outputs), SPELL_MEMBER(RunInfo, archived), SPELL_MEMBER(RunInfo, already_existed),
+      SPELL_MEMBER(RunInfo, version),
+  };
+};
+
+template <>
+struct Table<ResourceInfo> {
+  static constexpr Field<ResourceInfo> fields[] = {
+      SPELL_REQUIRED(ResourceInfo, path), SPELL_REQUIRED(ResourceInfo, type), SPELL_MEMBER(ResourceInfo, size),
+      SPELL_MEMBER(ResourceInfo, mode), SPELL_MEMBER(ResourceInfo, modified_at), SPELL_MEMBER(ResourceInfo, link_target),
+  };
+};
+
+template <>
+struct Table<ProjectInfo> {
+  static constexpr Field<ProjectInfo> fields[] = {
+      SPELL_REQUIRED(ProjectInfo, name), SPELL_MEMBER(ProjectInfo, description), SPELL_MEMBER(ProjectInfo, archived),
+      SPELL_MEMBER(ProjectInfo, runs), SPELL_MEMBER(ProjectInfo, created_at),
+  };
+};
+
+template <>
+struct Table<RepositoryInfo> {
+  static constexpr Field<RepositoryInfo> fields[] = {
+      SPELL_REQUIRED(RepositoryInfo, workspace), SPELL_MEMBER(RepositoryInfo, name), SPELL_MEMBER(RepositoryInfo, runs),
+      SPELL_MEMBER(RepositoryInfo, bytes), SPELL_MEMBER(RepositoryInfo, last_used_at),
+  };
+};
+
+template <>
+struct Table<MachineInfo> {
+  static constexpr Field<MachineInfo> fields[] = {
+      SPELL_REQUIRED(MachineInfo, name), SPELL_MEMBER(MachineInfo, connected), SPELL_MEMBER(MachineInfo, cores),
+      SPELL_MEMBER(MachineInfo, places), SPELL_MEMBER(MachineInfo, busy), SPELL_MEMBER(MachineInfo, memory),
+      SPELL_MEMBER(MachineInfo, disk_free), SPELL_MEMBER(MachineInfo, serves), SPELL_MEMBER(MachineInfo, capabilities),
+  };
+};
+
+template <>
+struct Table<ServiceInfo> {
+  static constexpr Field<ServiceInfo> fields[] = {
+      SPELL_REQUIRED(ServiceInfo, version), SPELL_MEMBER(ServiceInfo, owner), SPELL_MEMBER(ServiceInfo, user),
+      SPELL_MEMBER(ServiceInfo, location), SPELL_MEMBER(ServiceInfo, spell_dir), SPELL_MEMBER(ServiceInfo, pid),
+      SPELL_MEMBER(ServiceInfo, protocol), SPELL_MEMBER(ServiceInfo, started_at), SPELL_MEMBER(ServiceInfo, runs_by_status),
+      SPELL_MEMBER(ServiceInfo, machines), SPELL_MEMBER(ServiceInfo, storage_bytes), SPELL_MEMBER(ServiceInfo, log_bytes),
+      SPELL_MEMBER(ServiceInfo, disk_free), SPELL_MEMBER(ServiceInfo, notes),
+  };
+};
+
+json to_json(const RunInfo& run) { return write_object(run); }
+
+Result<RunInfo> parse_run_info(const json& j) {
+  RunInfo run;
+  if (auto problem = read_value(j, run, Unknown::ignore)) return problem.error("invalid_answer");
+  return run;
+}
+
+}  // namespace spell::model
+
+namespace spell {
+
+namespace {
+
+/// nlohmann's way: what cannot be read is thrown.
+template <class T>
+void read_or_throw(const nlohmann::json& j, T& out) {
+  T value;
+  if (auto problem = model::read_value(j, value, model::Unknown::ignore)) throw problem.error("invalid_answer");
+  out = std::move(value);
+}
+
+}  // namespace
+
+using nlohmann::json;
+
+void to_json(json& j, const RunInfo& run) { j = model::write_object(run); }
+void from_json(const json& j, RunInfo& run) { read_or_throw(j, run); }
+void to_json(json& j, const ResourceInfo& resource) { j = model::write_object(resource); }
+void from_json(const json& j, ResourceInfo& resource) { read_or_throw(j, resource); }
+void to_json(json& j, const ProjectInfo& project) { j = model::write_object(project); }
+void from_json(const json& j, ProjectInfo& project) { read_or_throw(j, project); }
+void to_json(json& j, const RepositoryInfo& repository) { j = model::write_object(repository); }
+void from_json(const json& j, RepositoryInfo& repository) { read_or_throw(j, repository); }
+void to_json(json& j, const MachineInfo& machine) { j = model::write_object(machine); }
+void from_json(const json& j, MachineInfo& machine) { read_or_throw(j, machine); }
+void to_json(json& j, const ServiceInfo& service) { j = model::write_object(service); }
+void from_json(const json& j, ServiceInfo& service) { read_or_throw(j, service); }
+
+void to_json(json& j, const LogEntry& entry) {
+  constexpr std::string_view kinds[] = {"output", "status", "system"};
+  j = json::object_t{
+      {"kind", kinds[static_cast<std::size_t>(entry.kind)]},
+      {"run", entry.run},
+      {"status", entry.status.name()},
+      {"status_event", entry.kind == LogKind::status},
+      {"level", "info"},
+      {"timestamp", model::write_value(entry.time)},
+      {"important", entry.important},
+      {"stderr", entry.is_stderr},
+      {"log", base::to_utf8(entry.text)},
+  };
+}
+
+}  // namespace spell

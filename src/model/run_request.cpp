@@ -1,0 +1,206 @@
+#include "model/run_request.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "base/text.hpp"
+
+namespace spell::model {
+
+namespace {
+
+constexpr std::int64_t year = 365 * 24 * 3600, day = 24 * 3600;
+
+bool is_git_id(std::string_view text) {
+  return (text.size() == 40 || text.size() == 64) && text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+
+/// "" is "not set".
+Problem read_git_id(const json& j, std::string& out) {
+  if (auto problem = read_text(j, out)) return problem;
+  if (!out.empty() && !is_git_id(out)) return {"", "must be a Git id of 40 or 64 lower-case hex digits"};
+  return {};
+}
+
+Problem read_optional_name(const json& j, std::string& out) {
+  if (auto text = j.get_ptr<const std::string*>(); text && text->empty()) return out.clear(), Problem{};
+  return read_name(j, out);
+}
+
+/// A run's record is kept and shown, so a URL must not carry a secret: no password at all, and over HTTP no user either,
+/// for tokens are given there as users too.
+Problem read_url(const json& j, std::string& out) {
+  if (auto problem = read_text(j, out, 4096)) return problem;
+  if (out.starts_with('-') || std::any_of(out.begin(), out.end(), [](unsigned char c) { return c <= 0x20 || c == 0x7f; }))
+    return {"", "must be a repository's address without blanks"};
+  auto scheme = out.find("://");
+  if (scheme == out.npos) return {};
+  std::string_view authority = std::string_view(out).substr(scheme + 3);
+  authority = authority.substr(0, authority.find_first_of("/?#\\"));
+  auto at = authority.rfind('@');
+  if (at == authority.npos) return {};
+  bool password = authority.substr(0, at).find(':') != authority.npos;
+  bool http = out.starts_with("http");
+  if (password || http) {
+    out.clear();
+    return {"", "carries credentials; give the address without them"};
+  }
+  return {};
+}
+
+Problem read_env_value(const std::string& name, const json& j, std::string& out) {
+  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+  constexpr std::string_view all = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+  if (name.empty() || letters.find(name[0]) == letters.npos || name.find_first_not_of(all) != name.npos || name.size() > 256)
+    return {"", "is not a variable's name: up to 256 letters, digits and '_', not beginning with a digit"};
+  if (name.starts_with("SPELL_")) return {"", "may not be set: names that begin with SPELL_ are the service's"};
+  return read_text(j, out, 128 << 10);
+}
+
+/// In order, what stands there twice once.
+template <class T>
+void keep_first(std::vector<T>& list) {
+  auto end = list.begin();
+  for (auto at = list.begin(); at != list.end(); ++at) {
+    if (std::find(list.begin(), end, *at) != end) continue;
+    if (end != at) *end = std::move(*at);
+    ++end;
+  }
+  list.erase(end, list.end());
+}
+
+constexpr Field<CodeRef> code_fields[] = {
+    {"workspace", [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.workspace); }},
+    {"commit", [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.commit); }, true},
+    {"base_commit", [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.base_commit); }},
+    {"repository", [](const json& j, CodeRef& c, Unknown) { return read_text(j, c.repository, 255); }},
+    {"message", [](const json& j, CodeRef& c, Unknown) { return read_text(j, c.message, 64 << 10); }},
+    {"github_url", [](const json& j, CodeRef& c, Unknown) { return read_url(j, c.github_url); }},
+};
+
+Problem read_code(const json& j, CodeRef& out, Unknown unknown) {
+  if (auto problem = read_object<CodeRef>(j, out, code_fields, unknown)) return problem;
+  if (out.commit.empty()) return {"commit", "is missing"};
+  if (out.workspace.empty() && out.github_url.empty()) return {"workspace", "is missing, and so is github_url: one is needed"};
+  return {};
+}
+
+constexpr Field<RunRequest> fields[] = {
+    {"command",
+     [](const json& j, RunRequest& r, Unknown) -> Problem {
+       if (auto problem = read_text(j, r.command, 256 << 10)) return problem;
+       if (base::trim(r.command).empty()) return {"", "is empty"};
+       return {};
+     },
+     true},
+    {"machine_type", [](const json& j, RunRequest& r, Unknown) { return read_optional_name(j, r.machine_type); }},
+    {"description", [](const json& j, RunRequest& r, Unknown) { return read_text(j, r.description, 10 << 10); }},
+    {"project", [](const json& j, RunRequest& r, Unknown) { return read_optional_name(j, r.project); }},
+    {"folder",
+     [](const json& j, RunRequest& r, Unknown) -> Problem {
+       if (auto problem = read_text(j, r.folder, 4096)) return problem;
+       if (!base::safe_relative_path(r.folder)) return {"", "must be a path below the repository, without '.' and '..'"};
+       return {};
+     }},
+    {"virtual_env",
+     [](const json& j, RunRequest& r, Unknown) -> Problem {
+       if (auto problem = read_text(j, r.virtual_env, 4096)) return problem;
+       if (!r.virtual_env.empty() && r.virtual_env[0] != '/') return {"", "must be an absolute path"};
+       return {};
+     }},
+    {"env", [](const json& j, RunRequest& r, Unknown) { return read_map(j, r.env, 1000, read_env_value); }},
+    {"labels",
+     [](const json& j, RunRequest& r, Unknown) {
+       auto problem = read_list(j, r.labels, 50, read_name);
+       keep_first(r.labels);
+       return problem;
+     }},
+    {"after",
+     [](const json& j, RunRequest& r, Unknown) {
+       auto problem = read_list(j, r.after, 1000, [](const json& e, std::int64_t& n) { return read_int(e, n, 1); });
+       keep_first(r.after);
+       return problem;
+     }},
+    {"timeout",
+     [](const json& j, RunRequest& r, Unknown) {
+       return read_optional(j, r.timeout, [](const json& e, std::int64_t& n) { return read_int(e, n, 1, year); });
+     }},
+    {"stop_grace", [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.stop_grace, 0, day); }},
+    {"log_limit", [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.log_limit, 4096); }},
+    {"split_output", [](const json& j, RunRequest& r, Unknown) { return read_bool(j, r.split_output); }},
+    {"save_all", [](const json& j, RunRequest& r, Unknown) { return read_bool(j, r.save_all); }},
+    {"idempotent", [](const json& j, RunRequest& r, Unknown) { return read_bool(j, r.idempotent); }},
+    {"code",
+     [](const json& j, RunRequest& r, Unknown unknown) {
+       return read_optional(j, r.code, [=](const json& e, CodeRef& c) { return read_code(e, c, unknown); });
+     }},
+};
+
+/// Members that have their default stay away.
+class Writer {
+ public:
+  template <class T>
+  void put(const char* name, const T& value, const T& standard) {
+    if (value != standard) object_.emplace(name, value);
+  }
+  json take() { return std::move(object_); }
+
+ private:
+  json object_ = json::object();
+};
+
+json to_json(const CodeRef& code) {
+  static const CodeRef standard;
+  Writer out;
+  out.put("workspace", code.workspace, standard.workspace);
+  out.put("commit", code.commit, standard.commit);
+  out.put("base_commit", code.base_commit, standard.base_commit);
+  out.put("repository", code.repository, standard.repository);
+  out.put("message", code.message, standard.message);
+  out.put("github_url", code.github_url, standard.github_url);
+  return out.take();
+}
+
+}  // namespace
+
+json to_json(const RunRequest& request) {
+  static const RunRequest standard;
+  Writer out;
+  out.put("command", request.command, standard.command);
+  out.put("machine_type", request.machine_type, standard.machine_type);
+  out.put("description", request.description, standard.description);
+  out.put("project", request.project, standard.project);
+  out.put("folder", request.folder, standard.folder);
+  out.put("virtual_env", request.virtual_env, standard.virtual_env);
+  out.put("env", request.env, standard.env);
+  out.put("labels", request.labels, standard.labels);
+  out.put("after", request.after, standard.after);
+  out.put("stop_grace", request.stop_grace, standard.stop_grace);
+  out.put("log_limit", request.log_limit, standard.log_limit);
+  out.put("split_output", request.split_output, standard.split_output);
+  out.put("save_all", request.save_all, standard.save_all);
+  out.put("idempotent", request.idempotent, standard.idempotent);
+  json object = out.take();
+  if (request.timeout) object.emplace("timeout", *request.timeout);
+  if (request.code) object.emplace("code", to_json(*request.code));
+  return object;
+}
+
+Problem read_run_request(const json& j, RunRequest& out, Unknown unknown) {
+  return read_object<RunRequest>(j, out, fields, unknown);
+}
+
+Result<RunRequest> parse_run_request(const json& j) {
+  RunRequest request;
+  if (auto problem = read_run_request(j, request, Unknown::refuse)) return problem.error("invalid_request");
+  return request;
+}
+
+std::string request_hash(const RunRequest& request) {
+  json canonical = to_json(request);
+  canonical.erase("idempotent");
+  return base::hex(base::sha256(canonical.dump()));
+}
+
+}  // namespace spell::model
