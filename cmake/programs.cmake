@@ -1,4 +1,6 @@
 # The programs. Their folders hold a main each; everything else is in the modules.
+set_source_files_properties(src/base/version.cpp PROPERTIES COMPILE_DEFINITIONS SPELL_VERSION="${PROJECT_VERSION}")
+
 set(SPELL_SUPERVISOR_SOURCES)
 file(GLOB SPELL_SUPERVISOR_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/supervisor/*.cpp)
 if(SPELL_SUPERVISOR_SOURCES)

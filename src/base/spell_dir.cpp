@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "base/text.hpp"
 
 namespace spell::base {
 
@@ -24,13 +25,12 @@ Error unusable(const std::string& folder, const std::string& why) {
                                             "; set SPELL_DIR to a folder of your own");
 }
 
-std::string home_of_user() {
+/// A text of this user's entry in the user database; "" if there is none.
+std::string of_user(char* passwd::*field) {
   std::vector<char> buffer(16384);
   passwd entry{}, *found = nullptr;
-  if (::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found) == 0 && found &&
-      found->pw_dir)
-    return found->pw_dir;
-  return {};
+  if (::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found) != 0) return {};
+  return found && found->*field ? found->*field : "";
 }
 
 /// That `path` is a folder of this user which nobody else can write to; `closed`: nor look into,
@@ -132,6 +132,11 @@ std::string host_name() {
 
 }  // namespace
 
+std::string user_name() {
+  std::string name = of_user(&passwd::pw_name);
+  return valid_name(name) ? name : "uid-" + std::to_string(::geteuid());
+}
+
 Environment Environment::current() {
   auto variable = [](const char* name) {
     const char* value = ::getenv(name);
@@ -145,7 +150,7 @@ Environment Environment::current() {
 }
 
 Result<SpellDirs> resolve_spell_dirs(const std::string& spell_dir, const Environment& environment) {
-  std::string home = is_absolute(environment.home) ? environment.home : home_of_user();
+  std::string home = is_absolute(environment.home) ? environment.home : of_user(&passwd::pw_dir);
   std::string folder = spell_dir;
   if (folder.empty()) {
     if (!is_absolute(home))

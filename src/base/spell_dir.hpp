@@ -37,4 +37,7 @@ struct SpellDirs {
 /// writable for us: names it and the way out.
 Result<SpellDirs> resolve_spell_dirs(const std::string& spell_dir, const Environment&);
 
+/// The login name of this process's user, else "uid-N": the one owner of a personal service.
+std::string user_name();
+
 }  // namespace spell::base
