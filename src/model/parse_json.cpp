@@ -77,6 +77,9 @@ Result<json> parse_json(std::string_view body, std::size_t limit) {
   if (body.size() > limit)
     return base::error("too_large", "the body has " + std::to_string(body.size()) + " bytes of JSON, at most " +
                                         std::to_string(limit) + " are allowed");
+  // nlohmann/json takes a NUL for the end of its input and would not look at what follows.
+  if (auto nul = body.find('\0'); nul != body.npos)
+    return base::error("invalid_json", "the body is not valid JSON: NUL at byte " + std::to_string(nul + 1));
   Builder builder;
   if (!json::sax_parse(body.begin(), body.end(), &builder)) return std::move(builder.failure);
   return std::move(builder.document);
