@@ -44,6 +44,8 @@ class PackWriter {
   Result<> add(Kind, const Name&, std::string_view bytes);
   bool has(const Name&) const;
   std::int64_t objects() const;
+  /// Written so far, as stored.
+  std::int64_t bytes() const;
   /// Footer and checksum. Returns the pack's size.
   Result<std::int64_t> finish();
 

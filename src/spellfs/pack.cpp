@@ -1,0 +1,286 @@
+#include "spellfs/pack.hpp"
+
+#include <sys/uio.h>
+#include <zstd.h>
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "base/hash.hpp"
+#include "spellfs/bytes.hpp"
+
+namespace spell::spellfs {
+
+namespace {
+
+constexpr std::string_view magic = "spellpk", end_magic = "spellend";
+constexpr std::size_t index_entry_size = frame_head_size + 8, trailer_size = 8 + 8 + 32 + 8;
+constexpr std::size_t max_owner = 255, max_header = 10 + max_owner;
+constexpr std::size_t buffer_limit = 256 << 10, window_size = 1 << 20;
+
+Error bad(const std::string& what) { return base::error("bad_pack", "bad pack: " + what); }
+
+Error damaged(const Frame& frame) {
+  return base::error("damaged", "object " + frame.name.text() + " is damaged");
+}
+
+std::string encode_header(const std::string& owner) {
+  std::string out(magic);
+  put_fixed(out, pack_version, 1);
+  put_fixed(out, owner.size(), 2);
+  return out + owner;
+}
+
+void put_head(std::string& out, const Frame& frame) {
+  out += static_cast<char>(frame.kind);
+  put_fixed(out, static_cast<std::uint8_t>(frame.codec), 1);
+  put_fixed(out, 0, 2);
+  put_fixed(out, frame.raw, 4);
+  put_fixed(out, frame.stored, 4);
+  out.append(reinterpret_cast<const char*>(frame.name.digest.data()), frame.name.digest.size());
+}
+
+/// False if no frame can begin like this.
+bool read_head(ByteReader& in, Frame& frame) {
+  auto kind = in.fixed(1), codec = in.fixed(1), zero = in.fixed(2);
+  frame.raw = static_cast<std::uint32_t>(in.fixed(4));
+  frame.stored = static_cast<std::uint32_t>(in.fixed(4));
+  std::string_view name = in.bytes(frame.name.digest.size());
+  if (in.failed() || zero != 0 || codec > 2) return false;
+  if (kind != 'c' && kind != 'f' && kind != 't') return false;
+  frame.kind = static_cast<Kind>(kind);
+  frame.codec = static_cast<Codec>(codec);
+  std::copy(name.begin(), name.end(), frame.name.digest.begin());
+  if (frame.raw == 0 || frame.raw > max_object) return false;
+  switch (frame.codec) {
+    case Codec::raw: return frame.stored == frame.raw;
+    case Codec::zstd: return frame.stored > 0 && frame.stored < frame.raw;
+    case Codec::elsewhere: return frame.stored == 0;
+  }
+  return false;
+}
+
+}  // namespace
+
+Compressor::Compressor() : context_(ZSTD_createCCtx()), out_(ZSTD_compressBound(max_object), '\0') {}
+Compressor::~Compressor() { ZSTD_freeCCtx(context_); }
+
+std::string_view Compressor::compress(std::string_view bytes) {
+  constexpr int level = 1;
+  std::size_t n =
+      ZSTD_compressCCtx(context_, out_.data(), out_.size(), bytes.data(), bytes.size(), level);
+  return ZSTD_isError(n) ? bytes : std::string_view(out_).substr(0, n);
+}
+
+std::string_view Compressor::squeeze(Frame& frame, std::string_view bytes) {
+  constexpr std::size_t sample = 4 << 10, worth_trying = 64;
+  // A tenth must be won on a sample from the middle before the whole is tried, a sixteenth on the
+  // whole: less does not make up for the reader's time.
+  auto pays = [](std::size_t before, std::size_t after, std::size_t part) {
+    return after + before / part < before;
+  };
+  std::string_view stored = bytes;
+  if (bytes.size() >= worth_trying &&
+      (bytes.size() <= 4 * sample ||
+       pays(sample, compress(bytes.substr(bytes.size() / 2, sample)).size(), 10)))
+    stored = compress(bytes);
+  if (!pays(bytes.size(), stored.size(), 16)) stored = bytes;
+  frame.codec = stored.data() == bytes.data() ? Codec::raw : Codec::zstd;
+  frame.raw = static_cast<std::uint32_t>(bytes.size());
+  frame.stored = static_cast<std::uint32_t>(stored.size());
+  return stored;
+}
+
+Decompressor::~Decompressor() { ZSTD_freeDCtx(context_); }
+
+Result<std::string_view> Decompressor::unpack(const Frame& frame, std::string_view stored) {
+  std::string_view bytes = stored;
+  if (frame.codec == Codec::zstd) {
+    if (!context_) context_ = ZSTD_createDCtx();
+    out_.resize(frame.raw);
+    std::size_t n =
+        ZSTD_decompressDCtx(context_, out_.data(), out_.size(), stored.data(), stored.size());
+    if (n != frame.raw) return damaged(frame);
+    bytes = out_;
+  }
+  if (bytes.size() != frame.raw || name_of(frame.kind, bytes) != frame.name) return damaged(frame);
+  return bytes;
+}
+
+PackFileWriter::PackFileWriter(int fd, const std::string& owner)
+    : fd_(fd), head_(encode_header(owner)), buffer_(head_), size_(static_cast<std::int64_t>(head_.size())) {}
+
+Result<> PackFileWriter::flush(std::string_view more) {
+  // Buffer and more in one call: a large chunk is never copied.
+  std::string_view parts[2] = {buffer_, more};
+  while (!parts[0].empty() || !parts[1].empty()) {
+    iovec vector[2];
+    int count = 0;
+    for (auto& part : parts)
+      if (!part.empty()) vector[count++] = {const_cast<char*>(part.data()), part.size()};
+    ssize_t n = ::pwritev(fd_, vector, count, written_);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return base::errno_error("write a pack");
+    written_ += n;
+    for (auto& part : parts) {
+      auto taken = std::min(part.size(), static_cast<std::size_t>(n));
+      part.remove_prefix(taken);
+      n -= static_cast<ssize_t>(taken);
+    }
+  }
+  buffer_.clear();
+  return ok();
+}
+
+Result<> PackFileWriter::put(std::string_view bytes) {
+  size_ += static_cast<std::int64_t>(bytes.size());
+  if (buffer_.size() + bytes.size() > buffer_limit || bytes.size() >= buffer_limit / 8)
+    return flush(bytes);
+  buffer_ += bytes;
+  return ok();
+}
+
+Result<> PackFileWriter::append(Frame frame, std::string_view stored) {
+  frame.offset = size_;
+  put_head(buffer_, frame);
+  size_ += frame_head_size;
+  frames_.push_back(frame);
+  return put(stored);
+}
+
+Result<std::int64_t> PackFileWriter::finish() {
+  base::Sha256 checksum;
+  checksum.update(head_);
+  std::string trailer;
+  put_fixed(trailer, static_cast<std::uint64_t>(size_), 8);
+  put_fixed(trailer, frames_.size(), 8);
+  std::string entry;
+  for (auto& frame : frames_) {
+    entry.clear();
+    put_head(entry, frame);
+    put_fixed(entry, static_cast<std::uint64_t>(frame.offset), 8);
+    checksum.update(entry);
+    SPELL_TRY(put(entry));
+  }
+  checksum.update(trailer);
+  auto digest = checksum.finish();
+  trailer.append(reinterpret_cast<const char*>(digest.data()), digest.size());
+  trailer += end_magic;
+  SPELL_TRY(put(trailer));
+  SPELL_TRY(flush());
+  return size_;
+}
+
+Result<std::string_view> PackFileReader::at(std::int64_t offset, std::size_t size) {
+  auto end = offset + static_cast<std::int64_t>(size);
+  if (offset < 0 || end > size_) return bad("it ends too early");
+  if (offset < window_at_ || end > window_at_ + static_cast<std::int64_t>(window_.size())) {
+    auto room = static_cast<std::size_t>(
+        std::min<std::int64_t>(static_cast<std::int64_t>(std::max(size, window_size)), size_ - offset));
+    window_.resize(room);
+    window_at_ = offset;
+    auto n = base::pread_full(fd_, window_.data(), room, offset);
+    window_.resize(n ? *n : 0);
+    if (!n) return n.error();
+    if (*n < size) return bad("it ends too early");
+  }
+  return std::string_view(window_).substr(static_cast<std::size_t>(offset - window_at_), size);
+}
+
+Result<> PackFileReader::read_header() {
+  auto bytes = at(0, static_cast<std::size_t>(std::min<std::int64_t>(size_, max_header)));
+  if (!bytes) return bytes.error();
+  ByteReader in(*bytes);
+  if (in.bytes(magic.size()) != magic) return bad("it is no pack");
+  if (auto version = in.fixed(1); version != pack_version)
+    return bad("version " + std::to_string(version) + " is not known here");
+  auto length = in.fixed(2);
+  if (length > max_owner) return bad("its owner's name is too long");
+  owner_ = in.bytes(length);
+  if (in.failed()) return bad("it ends too early");
+  head_ = bytes->substr(0, magic.size() + 3 + length);
+  return ok();
+}
+
+Result<PackFileReader> PackFileReader::open(int fd, std::int64_t size) {
+  PackFileReader pack;
+  pack.fd_ = fd;
+  pack.size_ = size;
+  SPELL_TRY(pack.read_header());
+  auto trailer = pack.at(size - static_cast<std::int64_t>(trailer_size), trailer_size);
+  if (!trailer) return trailer.error();
+  std::string sums(trailer->substr(0, 16)), digest(trailer->substr(16, 32));
+  if (trailer->substr(48) != end_magic) return bad("it has no end");
+  ByteReader in(sums);
+  auto index = in.fixed(8), count = in.fixed(8);
+  auto room = static_cast<std::uint64_t>(size) - trailer_size;
+  if (index > room || index < pack.head_.size() || (room - index) % index_entry_size != 0 ||
+      (room - index) / index_entry_size != count)
+    return bad("its index is not where it should be");
+
+  base::Sha256 checksum;
+  checksum.update(pack.head_);
+  pack.frames_.reserve(count);
+  auto next = static_cast<std::int64_t>(pack.head_.size());
+  for (std::uint64_t i = 0; i < count; ++i) {
+    auto bytes = pack.at(static_cast<std::int64_t>(index + i * index_entry_size), index_entry_size);
+    if (!bytes) return bytes.error();
+    checksum.update(*bytes);
+    ByteReader entry(*bytes);
+    Frame frame;
+    if (!read_head(entry, frame)) return bad("an entry of its index is wrong");
+    frame.offset = next;
+    // Frames lie one after the other, without gaps.
+    if (entry.fixed(8) != static_cast<std::uint64_t>(next)) return bad("its frames do not follow each other");
+    next += static_cast<std::int64_t>(frame_head_size + frame.stored);
+    pack.frames_.push_back(frame);
+  }
+  if (next != static_cast<std::int64_t>(index)) return bad("its frames do not end at its index");
+  checksum.update(sums);
+  auto sum = checksum.finish();
+  if (digest != std::string_view(reinterpret_cast<const char*>(sum.data()), sum.size()))
+    return bad("its checksum is wrong");
+  return pack;
+}
+
+Result<PackFileReader> PackFileReader::salvage(int fd, std::int64_t size) {
+  PackFileReader pack;
+  pack.fd_ = fd;
+  pack.size_ = size;
+  SPELL_TRY(pack.read_header());
+  for (auto next = static_cast<std::int64_t>(pack.head_.size());;) {
+    auto bytes = pack.at(next, frame_head_size);
+    if (!bytes) break;
+    ByteReader in(*bytes);
+    Frame frame;
+    if (!read_head(in, frame)) break;
+    frame.offset = next;
+    next += static_cast<std::int64_t>(frame_head_size + frame.stored);
+    if (next > size) break;
+    pack.frames_.push_back(frame);
+  }
+  return pack;
+}
+
+Result<std::string_view> PackFileReader::stored(const Frame& frame) {
+  auto bytes = at(frame.offset, frame_head_size + frame.stored);
+  if (!bytes) return bytes.error();
+  std::string head;
+  put_head(head, frame);
+  if (bytes->substr(0, frame_head_size) != head) return damaged(frame);
+  return bytes->substr(frame_head_size);
+}
+
+Result<std::string> read_stored(int fd, const Frame& frame) {
+  std::string bytes(frame_head_size + frame.stored, '\0');
+  auto n = base::pread_full(fd, bytes.data(), bytes.size(), frame.offset);
+  if (!n) return n.error();
+  std::string head;
+  put_head(head, frame);
+  if (*n != bytes.size() || bytes.compare(0, frame_head_size, head) != 0) return damaged(frame);
+  bytes.erase(0, frame_head_size);
+  return bytes;
+}
+
+}  // namespace spell::spellfs

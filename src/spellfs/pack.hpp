@@ -1,0 +1,126 @@
+// Pack v1: many objects in one immutable file. This header is for the inside of the module; others
+// use PackWriter (store.hpp).
+//
+//   pack     header · frames · index · trailer
+//   header   "spellpk" (7 bytes) · version (byte, 1) · owner's length (2 bytes) · owner
+//   frame    kind (byte) · codec (byte) · 0 (2 bytes) · raw length (4) · stored length (4) · name (32)
+//            · stored bytes
+//   index    for each frame, in order: its first 44 bytes · its offset (8)
+//   trailer  index offset (8) · count (8) · SHA-256 (header ‖ index ‖ the 16 bytes before) ·
+//            "spellend" (8 bytes)
+//
+// Fixed integers, little-endian. Codecs: 0 raw; 1 zstd; 2 elsewhere: no bytes here, but this owner
+// sent the object, and another pack of the store holds it. An object comes after all that it names, so
+// one pass can check a pack, and what is left of a cut one is whole in itself. Bytes are covered by
+// their frame's name, everything else by the checksum.
+//
+// On the way to a store the owner is empty and there is no codec 2; a store's own packs name their
+// owner, so that who may read what can be rebuilt from them alone.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "spellfs/object.hpp"
+#include "spell/result.hpp"
+
+struct ZSTD_CCtx_s;
+struct ZSTD_DCtx_s;
+
+namespace spell::spellfs {
+
+inline constexpr int pack_version = 1;
+inline constexpr std::size_t frame_head_size = 44;
+
+enum class Codec : std::uint8_t { raw = 0, zstd = 1, elsewhere = 2 };
+
+struct Frame {
+  Kind kind = Kind::chunk;
+  Codec codec = Codec::raw;
+  std::uint32_t raw = 0, stored = 0;  ///< lengths
+  std::int64_t offset = 0;            ///< of the frame in the pack
+  Name name{};
+};
+
+/// Compresses where that pays. Results are valid until the next call. Not thread-safe.
+class Compressor {
+ public:
+  Compressor();
+  ~Compressor();
+  /// What to store for `bytes`; sets codec and lengths.
+  std::string_view squeeze(Frame& frame, std::string_view bytes);
+
+ private:
+  std::string_view compress(std::string_view bytes);
+  ZSTD_CCtx_s* context_;
+  std::string out_;
+};
+
+/// The way back. Results are valid until the next call. Not thread-safe.
+class Decompressor {
+ public:
+  Decompressor() = default;
+  ~Decompressor();
+  Decompressor(const Decompressor&) = delete;
+  Decompressor& operator=(const Decompressor&) = delete;
+  /// The object's bytes. Error `damaged` if they do not have the frame's name.
+  Result<std::string_view> unpack(const Frame& frame, std::string_view stored);
+
+ private:
+  ZSTD_DCtx_s* context_ = nullptr;
+  std::string out_;
+};
+
+/// Writes a pack to a descriptor from offset 0, through a buffer.
+class PackFileWriter {
+ public:
+  PackFileWriter(int fd, const std::string& owner);
+  Result<> append(Frame frame, std::string_view stored);
+  /// Index and trailer; returns the pack's size.
+  Result<std::int64_t> finish();
+  const std::vector<Frame>& frames() const { return frames_; }
+  std::int64_t size() const { return size_; }
+
+ private:
+  Result<> put(std::string_view bytes);
+  Result<> flush(std::string_view more = {});
+
+  int fd_;
+  std::string head_, buffer_;
+  std::int64_t written_ = 0, size_ = 0;
+  std::vector<Frame> frames_;
+};
+
+/// Reads a pack. Everything in it is hostile until it was checked. Not thread-safe.
+class PackFileReader {
+ public:
+  /// Checks header, index and trailer. Errors: `bad_pack`, and those of reading. `fd` must stay open.
+  static Result<PackFileReader> open(int fd, std::int64_t size);
+  /// For a pack whose end is lost: the frames that can be found from its start on, unchecked beyond
+  /// their heads. Error `bad_pack` if not even the header can be read.
+  static Result<PackFileReader> salvage(int fd, std::int64_t size);
+
+  const std::string& owner() const { return owner_; }
+  const std::vector<Frame>& frames() const { return frames_; }
+  /// The stored bytes; valid until the next call. Error `damaged` if the frame's head is not what
+  /// the index says.
+  Result<std::string_view> stored(const Frame& frame);
+
+ private:
+  Result<> read_header();
+  Result<std::string_view> at(std::int64_t offset, std::size_t size);
+
+  int fd_ = -1;
+  std::int64_t size_ = 0;
+  std::string owner_, head_;
+  std::vector<Frame> frames_;
+  // A window on the file, so that a pass over small frames needs few system calls.
+  std::string window_;
+  std::int64_t window_at_ = 0;
+};
+
+/// The stored bytes of one frame, for a look-up at random. Errors as PackFileReader::stored.
+Result<std::string> read_stored(int fd, const Frame& frame);
+
+}  // namespace spell::spellfs

@@ -1,0 +1,314 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "base/text.hpp"
+#include "spellfs/chunker.hpp"
+#include "spellfs/save_pipeline.hpp"
+
+namespace spell::spellfs {
+
+namespace {
+
+std::int64_t ns(const timespec& t) { return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec; }
+#ifdef __APPLE__
+std::int64_t mtime_of(const struct stat& st) { return ns(st.st_mtimespec); }
+std::int64_t ctime_of(const struct stat& st) { return ns(st.st_ctimespec); }
+#else
+std::int64_t mtime_of(const struct stat& st) { return ns(st.st_mtim); }
+std::int64_t ctime_of(const struct stat& st) { return ns(st.st_ctim); }
+#endif
+
+bool same_state(const struct stat& a, const struct stat& b) {
+  return a.st_size == b.st_size && mtime_of(a) == mtime_of(b) && ctime_of(a) == ctime_of(b) &&
+         a.st_ino == b.st_ino;
+}
+
+/// The names in a folder, sorted by their bytes.
+struct Found {
+  std::string name;
+  unsigned char type = DT_UNKNOWN;
+};
+Result<std::vector<Found>> names_in(int fd) {
+  int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  DIR* folder = copy < 0 ? nullptr : ::fdopendir(copy);
+  if (!folder) {
+    Error e = base::errno_error("read the folder");
+    if (copy >= 0) ::close(copy);
+    return e;
+  }
+  std::vector<Found> out;
+  for (;;) {
+    errno = 0;
+    dirent* entry = ::readdir(folder);
+    if (!entry) break;
+    std::string_view name = entry->d_name;
+    if (name != "." && name != "..") out.push_back({std::string(name), entry->d_type});
+  }
+  int number = errno;
+  ::closedir(folder);
+  if (number != 0) return base::errno_error("read the folder", number);
+  std::sort(out.begin(), out.end(), [](const Found& a, const Found& b) { return a.name < b.name; });
+  return out;
+}
+
+base::Fd open_in(int folder, const std::string& name, int flags) {
+  int fd;
+  // O_NONBLOCK: a fifo that took a file's place must not hold us up.
+  do fd = ::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags);
+  while (fd < 0 && errno == EINTR);
+  return base::Fd(fd);
+}
+
+struct Segment {
+  std::int64_t from = 0, to = 0;
+  bool hole = false;
+};
+
+/// Data and holes of a file. Holes that are shorter than a usual chunk are read as data.
+std::vector<Segment> segments_of(int fd, const struct stat& st) {
+  constexpr auto min_hole = static_cast<std::int64_t>(Chunking::normal);
+  std::vector<Segment> out;
+  std::int64_t size = st.st_size, from = 0, at = 0;
+  bool sparse = static_cast<std::int64_t>(st.st_blocks) * 512 + min_hole <= size;
+  while (sparse && at < size) {
+    std::int64_t data = ::lseek(fd, at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) data = size;
+    if (data < 0) break;
+    if (data - at >= min_hole) {
+      if (from < at) out.push_back({from, at});
+      out.push_back({at, data, true});
+      from = data;
+    }
+    if (data >= size) break;
+    at = ::lseek(fd, data, SEEK_HOLE);
+    if (at < 0) break;
+  }
+  if (from < size) out.push_back({from, size});
+  return out;
+}
+
+class Walker {
+ public:
+  Walker(const SaveOptions& options, Pipeline& pipeline, SaveResult& result)
+      : options_(options), pipeline_(pipeline), result_(result) {}
+
+  Result<> walk(const std::string& folder) {
+    auto root = base::open(folder, O_RDONLY | O_DIRECTORY);
+    if (!root) return root.error();
+    auto names = names_in(root->get());
+    if (!names) return base::error(names.error().code(), folder + ": " + names.error().message());
+    pipeline_.push(Enter{});
+    visit_all(root->get(), *names, "", 1);
+    pipeline_.push(Leave{});
+    if (options_.progress) options_.progress(files_, bytes_);
+    return ok();
+  }
+
+ private:
+  void skip(const std::string& path, const std::string& why) {
+    result_.skipped.push_back(base::to_utf8(path) + ": " + why);
+  }
+  void skip_errno(const std::string& path, const char* what) {
+    // What is gone by now is no output.
+    if (errno != ENOENT) skip(path, base::errno_error(what).message());
+  }
+
+  bool visit_all(int folder, const std::vector<Found>& names, const std::string& path, int depth) {
+    for (auto& found : names) {
+      std::string below = path.empty() ? found.name : path + "/" + found.name;
+      if (!visit(folder, found, below, depth)) return false;
+    }
+    return true;
+  }
+
+  bool visit(int folder, const Found& found, const std::string& path, int depth) {
+    if (found.type == DT_DIR) return visit_folder(folder, found.name, path, depth);
+    struct stat st;
+    if (::fstatat(folder, found.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+      return skip_errno(path, "read"), true;
+    if (S_ISDIR(st.st_mode)) return visit_folder(folder, found.name, path, depth);
+    if (S_ISREG(st.st_mode)) return unchanged(path, st) || save_file(folder, found.name, path);
+    if (S_ISLNK(st.st_mode)) return unchanged(path, st) || save_link(folder, found.name, path, st);
+    skip(path, S_ISSOCK(st.st_mode) ? "a socket" : S_ISFIFO(st.st_mode) ? "a fifo" : "a device");
+    return true;
+  }
+
+  bool unchanged(const std::string& path, const struct stat& st) const {
+    auto it = options_.known.find(path);
+    if (it == options_.known.end()) return false;
+    const KnownFile& known = it->second;
+    return known.size == st.st_size && known.mtime_ns == mtime_of(st) &&
+           known.ctime_ns == ctime_of(st) && known.inode == st.st_ino &&
+           (known.mode & 07777) == (st.st_mode & 07777);
+  }
+
+  bool visit_folder(int parent, const std::string& name, const std::string& path, int depth) {
+    auto& skipped = options_.skip_folders;
+    base::Fd folder = open_in(parent, name, O_DIRECTORY);
+    bool left_out = std::find(skipped.begin(), skipped.end(), name) != skipped.end();
+    if (!folder) return skip_errno(path, "open"), true;
+    if (depth >= max_depth) return skip(path, "too many folders within each other"), true;
+    if (left_out) return result_.left_out += files_below(folder.get(), depth), true;
+    auto names = names_in(folder.get());
+    if (!names) return skip(path, names.error().message()), true;
+    if (!pipeline_.push(Enter{})) return false;
+    if (!visit_all(folder.get(), *names, path, depth + 1)) return false;
+    struct stat st;
+    if (::fstat(folder.get(), &st) != 0) st = {};
+    Leave leave;
+    leave.entry = entry_of(name, EntryType::folder, st);
+    leave.keep_empty = names->empty() && !any_known_below(path);
+    return pipeline_.push(std::move(leave));
+  }
+
+  bool any_known_below(const std::string& path) const {
+    auto it = options_.known.lower_bound(path + "/");
+    return it != options_.known.end() && it->first.starts_with(path + "/");
+  }
+
+  std::int64_t files_below(int folder, int depth) const {
+    auto names = names_in(folder);
+    std::int64_t count = 0;
+    if (!names) return count;
+    for (auto& found : *names) {
+      base::Fd below;
+      // Only a folder can be opened as one; where the type is not told, trying tells.
+      if (depth < max_depth && (found.type == DT_DIR || found.type == DT_UNKNOWN))
+        below = open_in(folder, found.name, O_DIRECTORY);
+      if (below) count += files_below(below.get(), depth + 1);
+      else if (found.type != DT_DIR) ++count;
+    }
+    return count;
+  }
+
+  static Entry entry_of(const std::string& name, EntryType type, const struct stat& st) {
+    Entry entry;
+    entry.name = name;
+    entry.type = type;
+    entry.mode = st.st_mode & 07777;
+    entry.mtime_ns = mtime_of(st);
+    return entry;
+  }
+
+  bool save_link(int folder, const std::string& name, const std::string& path, const struct stat& st) {
+    char target[max_target + 2];
+    ssize_t n = ::readlinkat(folder, name.c_str(), target, sizeof target);
+    if (n < 0) return skip_errno(path, "read"), true;
+    if (n == 0 || n > static_cast<ssize_t>(max_target)) return skip(path, "a link that is too long"), true;
+    Entry entry = entry_of(name, EntryType::link, st);
+    entry.target.assign(target, static_cast<std::size_t>(n));
+    return count_file() && pipeline_.push(Done{std::move(entry)});
+  }
+
+  bool save_file(int folder, const std::string& name, const std::string& path) {
+    constexpr int attempts = 3;
+    for (int attempt = 1;; ++attempt) {
+      base::Fd file = open_in(folder, name, 0);
+      struct stat before, after;
+      if (!file || ::fstat(file.get(), &before) != 0) return skip_errno(path, "open"), true;
+      if (!S_ISREG(before.st_mode)) return skip(path, "no longer a file"), true;
+      auto size = read_file(file.get(), before);
+      if (!size) return skip(path, size.error().message()), pipeline_.push(Again{});
+      bool stable = *size == before.st_size && ::fstat(file.get(), &after) == 0 && same_state(before, after);
+      if (!stable && attempt < attempts) {
+        if (!pipeline_.push(Again{})) return false;
+        continue;
+      }
+      if (!stable) skip(path, "changed while it was read");
+      return count_file() && pipeline_.push(Done{entry_of(name, EntryType::file, before)});
+    }
+  }
+
+  /// Pushes the pieces of a file up to the size that it had at first. Returns what was there.
+  Result<std::int64_t> read_file(int fd, const struct stat& st) {
+    if (st.st_size > max_size) return base::error("too_large", "larger than a file can be here");
+    std::int64_t size = 0;
+    for (auto& segment : segments_of(fd, st)) {
+      std::int64_t length = segment.to - segment.from;
+      if (segment.hole) {
+        if (!pipeline_.push(Hole{length})) break;
+        size += length;
+        continue;
+      }
+      auto n = read_data(fd, segment);
+      if (!n) return n.error();
+      size += *n;
+      if (*n < length) break;
+    }
+    return size;
+  }
+
+  Result<std::int64_t> read_data(int fd, const Segment& segment) {
+    constexpr std::int64_t block_size = 2 << 20;
+    std::int64_t at = segment.from;
+    std::shared_ptr<char[]> last;
+    std::string_view rest;
+    for (bool end = false; !end;) {
+      auto want = static_cast<std::size_t>(std::min(block_size, segment.to - at));
+      std::shared_ptr<char[]> block(new char[rest.size() + want]);
+      // What does not fill a largest chunk yet moves to the front of the next block.
+      std::copy(rest.begin(), rest.end(), block.get());
+      auto n = base::pread_full(fd, block.get() + rest.size(), want, at);
+      if (!n) return n.error();
+      at += static_cast<std::int64_t>(*n);
+      count_bytes(static_cast<std::int64_t>(*n));
+      end = *n < want || at == segment.to;
+      rest = {block.get(), rest.size() + *n};
+      while (!rest.empty() && (end || rest.size() >= Chunking::max)) {
+        std::size_t length = first_chunk(rest);
+        if (!pipeline_.push(Data{block, rest.substr(0, length)})) return at - segment.from;
+        rest.remove_prefix(length);
+      }
+      last = std::move(block);
+    }
+    return at - segment.from;
+  }
+
+  void count_bytes(std::int64_t n) {
+    bytes_ += n;
+    report(n);
+  }
+  bool count_file() {
+    ++files_;
+    report(8 << 10);
+    return true;
+  }
+  /// Tells progress about once a megabyte, or 128 small files.
+  void report(std::int64_t weight) {
+    unreported_ += weight;
+    if (!options_.progress || unreported_ < 1 << 20) return;
+    unreported_ = 0;
+    options_.progress(files_, bytes_);
+  }
+
+  const SaveOptions& options_;
+  Pipeline& pipeline_;
+  SaveResult& result_;
+  std::int64_t files_ = 0, bytes_ = 0, unreported_ = 0;
+};
+
+}  // namespace
+
+Result<SaveResult> save(const std::string& folder, const SaveOptions& options, PackWriter& pack) {
+  SaveResult result;
+  std::int64_t before = pack.bytes();
+  Builder builder(options, pack);
+  Pipeline pipeline(builder);
+  SPELL_TRY(Walker(options, pipeline, result).walk(folder));
+  SPELL_TRY(pipeline.finish());
+  result.tree = builder.tree();
+  result.files = builder.files();
+  result.bytes = builder.bytes();
+  result.new_bytes = pack.bytes() - before;
+  return result;
+}
+
+}  // namespace spell::spellfs
