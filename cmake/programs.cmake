@@ -1,3 +1,8 @@
+if(TARGET spell_service)
+  include(cmake/embed.cmake)
+  spell_embed(spell_service src/share/openapi.json spell_openapi)
+endif()
+
 # The programs. Their folders hold a main each; everything else is in the modules.
 set_source_files_properties(src/base/version.cpp PROPERTIES COMPILE_DEFINITIONS SPELL_VERSION="${PROJECT_VERSION}")
 
@@ -9,7 +14,8 @@ if(SPELL_SUPERVISOR_SOURCES)
   target_compile_options(spell-supervisor PRIVATE -Os -fno-exceptions -fno-rtti -fno-asynchronous-unwind-tables -Wall -Wextra -fno-pie
     -ffunction-sections -fdata-sections -fno-threadsafe-statics)
   set_target_properties(spell-supervisor PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-  target_link_options(spell-supervisor PRIVATE -static -no-pie -nostdlib++ -Wl,--gc-sections -s)
+  target_link_options(spell-supervisor PRIVATE -static -no-pie -nodefaultlibs -Wl,--gc-sections -s)
+  target_link_libraries(spell-supervisor PRIVATE -Wl,--start-group c gcc gcc_eh -Wl,--end-group)  # no C++ library
 endif()
 
 # libspell: all of the SDK's modules in one library.

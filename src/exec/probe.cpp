@@ -1,0 +1,105 @@
+// Finding the supervisor program, and what this machine lets it do.
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/id.hpp"
+#include "base/text.hpp"
+#include "exec/supervised.hpp"
+
+namespace spell::exec {
+
+namespace {
+
+constexpr int probe_limit_ms = 10'000;
+
+bool setting_is(const char* path, std::string_view value) {
+  auto text = base::read_file(path, 256);
+  return text && base::trim(*text) == value;
+}
+
+std::string remedy_for(const std::string& why) {
+  std::string out = why + "; ";
+  if (setting_is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"))
+    return out + "AppArmor forbids user namespaces: install Spell's AppArmor profile, or set kernel.apparmor_restrict_unprivileged_userns=0";
+  if (setting_is("/proc/sys/kernel/unprivileged_userns_clone", "0"))
+    return out + "user namespaces are for root only here: set kernel.unprivileged_userns_clone=1";
+  if (setting_is("/proc/sys/user/max_user_namespaces", "0"))
+    return out + "user namespaces are switched off: set user.max_user_namespaces=10000";
+  if (base::exists("/.dockerenv") || base::exists("/run/.containerenv"))
+    return out + "run the container with --privileged, or with --security-opt seccomp=unconfined "
+                 "--security-opt apparmor=unconfined --security-opt systempaths=unconfined";
+  if (why.find("/proc") != std::string::npos)
+    return out + "parts of /proc are covered here: allow a container to mount its own (Docker: --security-opt systempaths=unconfined)";
+  return out + "run as root, or allow user namespaces (a container: --privileged; a systemd unit: RestrictNamespaces=no)";
+}
+
+Result<Capabilities> try_in(const std::string& supervisor, const std::string& folder) {
+  SPELL_TRY(base::make_folders(folder + "/spell"));
+  SPELL_TRY(base::make_folders(folder + "/tmp"));
+  Launch launch;
+  launch.run_id = "probe";
+  launch.supervisor = supervisor;
+  launch.folder = folder;
+  launch.containment = ::geteuid() == 0 ? Containment::namespaces : Containment::user_namespaces;
+  launch.command = ":";
+  auto run = Supervised::start(launch);
+  if (!run) return run.error();
+  for (;;) {
+    auto state = run->state();
+    if (!state) return state.error();
+    if (state->phase == State::Phase::supervisor_lost) return base::error("supervisor_failed", supervisor + " died in a trial run");
+    if (state->exit) {
+      if (!state->exit->error_code.empty()) return base::error(state->exit->error_code, state->exit->error);
+      Capabilities out;
+      auto colon = state->containment.find(": ");
+      auto level = state->containment.substr(0, colon);
+      for (auto c : {Containment::namespaces, Containment::user_namespaces})
+        if (level == name_of(c)) out.containment = c;
+      if (out.containment == Containment::best_effort)
+        out.remedy = remedy_for(colon == std::string::npos ? "no namespaces" : state->containment.substr(colon + 2));
+      return out;
+    }
+    pollfd file{run->event_fd(), POLLIN, 0};
+    if (::poll(&file, 1, probe_limit_ms) == 0) {
+      (void)run->kill();
+      return base::error("supervisor_failed", "a trial run of " + supervisor + " does not end");
+    }
+  }
+}
+
+}  // namespace
+
+Result<Capabilities> probe(const std::string& supervisor, const std::string& scratch_folder) {
+  std::string folder = scratch_folder + "/probe-" + base::Id::make().text();
+  auto found = try_in(supervisor, folder);
+  auto removed = base::remove_tree(folder);
+  if (found && !removed) return removed.error();
+  return found;
+}
+
+Result<std::string> find_supervisor(const std::string& option) {
+  const std::string name = "/spell-supervisor";
+  auto usable = [](const std::string& path) { return ::access(path.c_str(), X_OK) == 0; };
+  if (!option.empty()) {
+    if (usable(option)) return option;
+    return base::error("supervisor_not_found", "there is no program " + option);
+  }
+  if (const char* folder = std::getenv("SPELL_LIBEXEC"); folder && *folder) {
+    if (usable(folder + name)) return folder + name;
+    return base::error("supervisor_not_found", std::string("there is no spell-supervisor in ") + folder + " (SPELL_LIBEXEC)");
+  }
+  char self[4096];
+  ssize_t n = ::readlink("/proc/self/exe", self, sizeof self);
+  std::string program(self, n > 0 ? static_cast<std::size_t>(n) : 0);
+  std::string folder = program.substr(0, program.rfind('/'));
+  for (auto& path : {folder + name, folder + "/../libexec/spell" + name})
+    if (usable(path)) return path;
+  return base::error("supervisor_not_found", "spell-supervisor is not beside " + program + "; set SPELL_LIBEXEC to its folder");
+}
+
+}  // namespace spell::exec

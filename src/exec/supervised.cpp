@@ -1,0 +1,274 @@
+#include "exec/supervised.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "exec/spool.hpp"
+#include "proc/spawn.hpp"
+#include "supervisor/protocol.hpp"
+
+namespace spell::exec {
+
+using supervisor::Field;
+using supervisor::FieldReader;
+using supervisor::number_of;
+
+const char* name_of(Containment c) {
+  switch (c) {
+    case Containment::namespaces: return "namespaces";
+    case Containment::user_namespaces: return "user_namespaces";
+    case Containment::best_effort: break;
+  }
+  return "best_effort";
+}
+
+struct Supervised::Impl {
+  std::string folder;
+  base::Fd socket;
+  State now;
+  bool over = false;
+
+  Result<> connect();
+  Result<> send(std::string_view what, std::string_view reason);
+  void take_state(std::string_view packet);
+  Result<> resolve();
+};
+
+namespace {
+
+constexpr int attach_wait_ms = 2000;
+
+/// Fields of a spec; refuses what the form cannot carry.
+class SpecWriter {
+ public:
+  SpecWriter() { put("spell-supervisor", std::to_string(supervisor::protocol_version)); }
+  void put(std::string_view key, std::string_view value) {
+    if (value.find('\0') != std::string_view::npos) bad_.assign(key);
+    text_.append(key).append("=").append(value).push_back('\0');
+  }
+  void put(std::string_view key, std::int64_t value) { put(key, std::to_string(value)); }
+  Result<std::string> finish() && {
+    if (!bad_.empty()) return base::error("invalid_request", bad_ + " has a NUL byte in it");
+    put("end", "");
+    return std::move(text_);
+  }
+
+ private:
+  std::string text_, bad_;
+};
+
+Result<std::string> spec_of(const Launch& launch) {
+  SpecWriter spec;
+  spec.put("run", launch.run_id);
+  spec.put("containment", static_cast<std::int64_t>(launch.containment));
+  spec.put("command", launch.command);
+  spec.put("working_folder", launch.working_folder);
+  spec.put("log_limit", launch.log_limit);
+  spec.put("log_wait_s", launch.log_wait_s);
+  spec.put("stop_grace_s", launch.stop_grace_s);
+  spec.put("timeout_s", launch.timeout_s);
+  spec.put("split_output", launch.split_output ? 1 : 0);
+  spec.put("service_lock", launch.service_lock);
+  for (auto& entry : launch.env) spec.put("env", entry);
+  for (auto& path : launch.hidden) spec.put("hidden", path);
+  for (auto& word : launch.revive) spec.put("revive", word);
+  for (auto& [from, to] : launch.binds) {
+    spec.put("bind_from", from);
+    spec.put("bind_to", to);
+  }
+  return std::move(spec).finish();
+}
+
+/// An anonymous file: the spec may hold secrets and must not lie on a disk.
+Result<base::Fd> file_with(std::string_view bytes) {
+  base::Fd file(::memfd_create("spell-spec", MFD_CLOEXEC));
+  if (!file) return base::errno_error("make an anonymous file");
+  SPELL_TRY(base::write_all(file.get(), bytes));
+  if (::lseek(file.get(), 0, SEEK_SET) != 0) return base::errno_error("rewind an anonymous file");
+  return file;
+}
+
+std::vector<std::string> own_environment() {
+  std::vector<std::string> out;
+  for (char** entry = environ; entry && *entry; ++entry) out.emplace_back(*entry);
+  return out;
+}
+
+Error start_error(const Launch& launch, int status) {
+  switch (WIFEXITED(status) ? static_cast<supervisor::Start>(WEXITSTATUS(status)) : supervisor::Start::system) {
+    case supervisor::Start::bad_spec:
+      return base::error("supervisor_version", launch.supervisor + " does not know this version's run spec; install both from one build");
+    case supervisor::Start::bad_folder: return base::error("not_permitted", "cannot use the run folder " + launch.folder);
+    case supervisor::Start::locked: return base::error("in_use", "a supervisor already runs in " + launch.folder);
+    case supervisor::Start::used_folder: return base::error("in_use", launch.folder + " already has the spool of a run");
+    case supervisor::Start::no_space: return base::error("disk_full", "no space for the run folder " + launch.folder);
+    default: return base::error("supervisor_failed", launch.supervisor + " could not start in " + launch.folder);
+  }
+}
+
+}  // namespace
+
+Result<> Supervised::Impl::connect() {
+  base::Fd made(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!made) return base::errno_error("make a socket");
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  std::string path = folder + "/sock";
+  base::Fd parent;
+  if (path.size() >= sizeof name.sun_path) {
+    auto opened = base::open(folder, O_PATH | O_DIRECTORY);
+    if (!opened) return opened.error();
+    parent = std::move(*opened);
+    path = "/proc/self/fd/" + std::to_string(parent.get()) + "/sock";
+  }
+  path.copy(name.sun_path, sizeof name.sun_path - 1);
+  if (::connect(made.get(), reinterpret_cast<sockaddr*>(&name), sizeof name) != 0)
+    return base::errno_error("reach the supervisor at " + folder + "/sock");
+  socket = std::move(made);
+  return ok();
+}
+
+void Supervised::Impl::take_state(std::string_view packet) {
+  Field field;
+  std::string level, reason;
+  for (FieldReader reader(packet.data(), packet.size()); reader.next(field);) {
+    if (field.key == "started_us") now.started_us = number_of(field.value, 0);
+    if (field.key == "spool_end") now.spool_end = number_of(field.value, 0);
+    if (field.key == "output_bytes") now.output_bytes = number_of(field.value, 0);
+    if (field.key == "log_full") now.log_full = field.value == "1";
+    if (field.key == "level") level = field.value;
+    if (field.key == "containment") reason = field.value;
+  }
+  now.containment = reason.empty() || level.empty() ? level : level + ": " + reason;
+  now.phase = now.started_us ? State::Phase::running : State::Phase::starting;
+}
+
+/// The connection is gone, or never was: finds out from the folder what became of the run.
+Result<> Supervised::Impl::resolve() {
+  socket.reset();
+  for (int tries = 0;; ++tries) {
+    auto lock = read_lock(folder);
+    if (!lock) return lock.error();
+    SpoolView known;
+    known.end = now.spool_end;
+    known.output_bytes = now.output_bytes;
+    auto spool = read_spool(folder, known);
+    if (!spool && spool.error().code() != "not_found") return spool.error();
+    if (spool && !lock->held) {
+      now.spool_end = spool->end;
+      now.output_bytes = spool->output_bytes;
+    }
+    if (spool && spool->exit) {
+      now.spool_end = spool->end;
+      now.output_bytes = spool->output_bytes;
+      now.started_us = spool->started_us;
+      now.containment = spool->containment;
+      now.exit = spool->exit;
+      now.phase = State::Phase::ended;
+    } else if (!lock->held) {
+      // An empty lock file is one whose content the loss of power took.
+      bool same_boot = lock->boot == base::boot_id();
+      now.phase = same_boot ? State::Phase::supervisor_lost : State::Phase::host_rebooted;
+      if (same_boot) await_end_of_tree(*lock);
+    } else {
+      if (connect()) return ok();
+      if (tries < attach_wait_ms) {  // it is about to listen, or about to be gone
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        continue;
+      }
+      return base::error("supervisor_unreachable", "the supervisor in " + folder + " does not answer");
+    }
+    now.log_full = false;
+    over = true;
+    return ok();
+  }
+}
+
+Result<> Supervised::Impl::send(std::string_view what, std::string_view reason) {
+  if (over) return ok();
+  supervisor::FieldWriter<supervisor::packet_limit> packet;
+  packet.put("do", what);
+  packet.put("reason", reason.substr(0, 48));
+  if (::send(socket.get(), packet.data(), packet.size(), MSG_NOSIGNAL) >= 0) return ok();
+  if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN) {  // it has ended, as was wanted; or is to be found again
+    SPELL_TRY(resolve());
+    if (over || ::send(socket.get(), packet.data(), packet.size(), MSG_NOSIGNAL) >= 0) return ok();
+  }
+  return base::errno_error("reach the supervisor in " + folder);
+}
+
+Result<Supervised> Supervised::start(const Launch& launch) {
+  auto spec = spec_of(launch);
+  if (!spec) return spec.error();
+  auto input = file_with(*spec);
+  if (!input) return input.error();
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) return base::errno_error("make a socket");
+  base::Fd ours(ends[0]), theirs(ends[1]);
+
+  proc::SpawnOptions options;
+  options.arguments = {launch.supervisor, launch.folder};
+  options.environment = own_environment();  // for the service that it may have to bring back
+  options.descriptors = {{input->get(), 0}, {theirs.get(), supervisor::client_descriptor}};
+  options.new_session = true;
+  auto child = proc::spawn(options);
+  if (!child) return child.error();
+  theirs.reset();
+  int status = 0;
+  pid_t gone;
+  do gone = ::waitpid(*child, &status, 0);
+  while (gone < 0 && errno == EINTR);
+  // Where the embedding program lets the kernel reap its children there is no status; the connection tells then.
+  if (gone == *child && status != 0) return start_error(launch, status);
+
+  auto impl = std::make_unique<Impl>();
+  impl->folder = launch.folder;
+  impl->socket = std::move(ours);
+  return Supervised(std::move(impl));
+}
+
+Result<Supervised> Supervised::attach(const std::string& folder) {
+  auto impl = std::make_unique<Impl>();
+  impl->folder = folder;
+  SPELL_TRY(impl->resolve());
+  if (!impl->over) {  // the first packet says where it stands
+    pollfd file{impl->socket.get(), POLLIN, 0};
+    ::poll(&file, 1, attach_wait_ms);
+  }
+  return Supervised(std::move(impl));
+}
+
+int Supervised::event_fd() const { return impl_->over ? -1 : impl_->socket.get(); }
+
+Result<State> Supervised::state() {
+  char packet[supervisor::packet_limit];
+  while (!impl_->over) {
+    ssize_t n = ::recv(impl_->socket.get(), packet, sizeof packet, MSG_DONTWAIT);
+    if (n > 0) impl_->take_state({packet, static_cast<std::size_t>(n)});
+    else if (n < 0 && errno == EINTR) continue;
+    else if (n < 0 && errno == EAGAIN) break;
+    else SPELL_TRY(impl_->resolve());
+  }
+  return impl_->now;
+}
+
+Result<> Supervised::stop(const std::string& reason) { return impl_->send("stop", reason); }
+Result<> Supervised::kill(const std::string& reason) { return impl_->send("kill", reason); }
+
+Supervised::Supervised(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Supervised::Supervised(Supervised&&) noexcept = default;
+Supervised& Supervised::operator=(Supervised&&) noexcept = default;
+Supervised::~Supervised() = default;
+
+}  // namespace spell::exec

@@ -1,0 +1,93 @@
+// The supervisor's callers: what they ask, what they are told, and bringing the service back when nobody is there.
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "supervisor/clock.hpp"
+#include "supervisor/run.hpp"
+
+namespace spell::supervisor {
+
+void Run::add_client(int file) {
+  if (file < 0) return;
+  for (auto& client : clients_) {
+    if (client.file >= 0) continue;
+    // The smallest send buffer there is: a client that does not read holds up a few packets, not thousands.
+    int smallest = 1;
+    setsockopt(file, SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest);
+    client = {file, true};
+    ++client_count_;
+    alone_since_ = 0;
+    return;
+  }
+  close(file);
+}
+
+void Run::drop_client(Client& client) {
+  close(client.file);
+  client = {};
+  if (--client_count_ == 0) alone_since_ = monotonic_ms();
+}
+
+void Run::take_request(Client& client) {
+  char packet[packet_limit];
+  ssize_t n = recv(client.file, packet, sizeof packet, MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) return drop_client(client);
+  FieldReader reader(packet, static_cast<size_t>(n));
+  Field field;
+  std::string_view what, reason;
+  while (reader.next(field)) {
+    if (field.key == "do") what = field.value;
+    if (field.key == "reason") reason = field.value;
+  }
+  if (what == "stop") request_stop(reason);
+  if (what == "kill") request_kill(reason);
+}
+
+void Run::tell_clients() {
+  bool somebody = false;
+  for (auto& client : clients_) somebody = somebody || (client.file >= 0 && client.behind);
+  if (!somebody) return;
+  FieldWriter<packet_limit> state;
+  state.put("started_us", started_us_);
+  state.put("spool_end", spool_.end());
+  state.put("output_bytes", spool_.output_bytes());
+  state.put("log_full", full_since_ != 0 ? 1 : 0);
+  state.put("level", phase_ == Phase::starting ? "" : name_of(level_));
+  state.put("containment", containment_);
+  for (auto& client : clients_) {
+    if (client.file < 0 || !client.behind) continue;
+    ssize_t n = send(client.file, state.data(), state.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n >= 0) client.behind = false;
+    else if (errno != EAGAIN && errno != EINTR) drop_client(client);
+  }
+}
+
+bool Run::service_is_away() const {
+  if (!spec_.revive || !spec_.service_lock[0]) return false;
+  int file = open(spec_.service_lock, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return errno == ENOENT;
+  bool free = flock(file, LOCK_SH | LOCK_NB) == 0;
+  close(file);
+  return free;
+}
+
+void Run::revive_service() {
+  pid_t child = fork();
+  if (child > 0) waitpid(child, nullptr, 0);
+  if (child != 0) return;
+  setsid();
+  if (fork() != 0) _exit(0);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  for (int signal : {SIGTERM, SIGHUP, SIGINT}) ::signal(signal, SIG_DFL);
+  if (chdir("/") == 0) execve(spec_.revive[0], spec_.revive, environ);
+  _exit(127);
+}
+
+}  // namespace spell::supervisor

@@ -1,0 +1,343 @@
+#include "supervisor/run.hpp"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "supervisor/clock.hpp"
+
+namespace spell::supervisor {
+
+volatile sig_atomic_t told_to_end = 0;
+
+namespace {
+
+constexpr int pipe_size = 1 << 20;
+constexpr size_t small_read = 32 << 10;
+constexpr long long hold_us = 1000;
+constexpr long long last_words = 16 << 20;  ///< output beyond the log's limit that a run may write while it is being stopped
+char buffer[frame_payload_limit];
+
+bool make_pipe(int (&ends)[2]) {
+  if (pipe2(ends, O_CLOEXEC) != 0) return false;
+  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  fcntl(ends[0], F_SETPIPE_SZ, pipe_size);
+  return true;
+}
+
+void copy(char* out, size_t room, std::string_view text) {
+  size_t size = text.size() < room - 1 ? text.size() : room - 1;
+  memcpy(out, text.data(), size);
+  out[size] = 0;
+}
+
+/// Field 22 of /proc/PID/stat: with the id it names a process for good.
+long long start_of(int process) {
+  char path[48] = "/proc/", text[1024];
+  strcat(strcat(path, Digits(process).text()), "/stat");
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  ssize_t n = read(file, text, sizeof text - 1);
+  close(file);
+  if (n <= 0) return 0;
+  text[n] = 0;
+  char* at = strrchr(text, ')');
+  for (int field = 2; at && field < 22; ++field) at = strchr(at + 1, ' ');
+  return at ? strtoll(at + 1, nullptr, 10) : 0;
+}
+
+}  // namespace
+
+bool Run::start(int level) {
+  level_ = level;
+  int out[2], errors[2] = {-1, -1}, report[2];
+  if (!make_pipe(out) || (spec_.split_output && !make_pipe(errors)) || pipe2(report, O_CLOEXEC | O_NONBLOCK) != 0) {
+    copy(error_code_, sizeof error_code_, "start_failed");
+    copy(error_, sizeof error_, "cannot make pipes");
+    return false;
+  }
+  if (level == best_effort) prctl(PR_SET_CHILD_SUBREAPER, 1);
+  init_ = start_init(spec_, folder_, level, {out[1], spec_.split_output ? errors[1] : out[1], report[1]});
+  int error = errno;
+  close(out[1]);
+  close(report[1]);
+  if (spec_.split_output) close(errors[1]);
+  sources_[0] = {out[0], 0};
+  sources_[1] = {errors[0], frame_stderr};
+  reports_ = report[0];
+  if (init_ >= 0) return true;
+  copy(error_, sizeof error_, "cannot make namespaces: ");
+  strncat(error_, strerrordesc_np(error), sizeof error_ - strlen(error_) - 1);
+  copy(error_code_, sizeof error_code_, "start_failed");
+  return false;
+}
+
+void Run::write_lock_file() {
+  FieldWriter<512> content;
+  char boot[64] = "";
+  int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  ssize_t n = file < 0 ? 0 : read(file, boot, sizeof boot - 1);
+  if (file >= 0) close(file);
+  while (n > 0 && (boot[n - 1] == '\n' || boot[n - 1] == ' ')) --n;
+  content.put("boot", std::string_view(boot, n > 0 ? static_cast<size_t>(n) : 0));
+  content.put("run", spec_.run);
+  content.put("pid", getpid());
+  if (init_ > 0) {
+    content.put("init", init_);
+    content.put("init_start", start_of(init_));
+  }
+  (void)!pwrite(lock_, content.data(), content.size(), 0);
+}
+
+void Run::live(int first_client) {
+  add_client(first_client);
+  for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= best_effort; ++level) {
+    if (start(level)) break;
+    for (auto& source : sources_) close(source.file), source.file = -1;
+    close(reports_), reports_ = -1;
+    copy(containment_, sizeof containment_, error_);
+    if (level == best_effort) begin_draining();
+  }
+  if (init_ > 0) error_code_[0] = error_[0] = 0;
+  write_lock_file();
+  while (phase_ != Phase::over) {
+    wait_for_events();
+    if (phase_ != Phase::over) tell_clients();
+  }
+  unlink("sock");
+  close(listener_);
+  close(lock_);  // before the clients' ends: who sees those close finds the lock free
+  bool away = client_count_ == 0 && service_is_away();
+  for (auto& client : clients_)
+    if (client.file >= 0) close(client.file);
+  if (away) revive_service();
+}
+
+void Run::take_report() {
+  Report report;
+  ssize_t n;
+  while ((n = read(reports_, &report, sizeof report)) == static_cast<ssize_t>(sizeof report)) {
+    switch (report.kind) {
+      case Report::started:
+        phase_ = Phase::running;
+        started_us_ = report.time_us;
+        if (spec_.timeout_s > 0) {
+          long long end = started_us_ + spec_.timeout_s * 1'000'000;
+          itimerspec when{{0, 0}, {end / 1'000'000, end % 1'000'000 * 1000}};
+          timer_ = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+          timerfd_settime(timer_, TFD_TIMER_ABSTIME, &when, nullptr);
+        }
+        break;
+      case Report::ended:
+        has_status_ = true;
+        status_ = report.status;
+        ended_us_ = report.time_us;
+        break;
+      case Report::no_fence:
+        copy(containment_, sizeof containment_, report.text);
+        break;
+      case Report::error:
+        copy(error_code_, sizeof error_code_, report.code);
+        copy(error_, sizeof error_, report.text);
+        break;
+    }
+    for (auto& client : clients_) client.behind = true;
+  }
+  if (n == 0) init_is_gone();
+}
+
+void Run::init_is_gone() {
+  close(reports_);
+  reports_ = -1;
+  // Of a pid 1 this returns when the kernel has ended all that was in its namespace.
+  while (waitpid(init_, nullptr, 0) < 0 && errno == EINTR) {}
+  init_ = -1;
+  if (level_ == best_effort) end_children();
+  bool no_fence = phase_ == Phase::starting && !error_code_[0] && level_ < best_effort && !killed_;
+  if (!no_fence) return begin_draining();
+  for (auto& source : sources_)
+    if (source.file >= 0) close(source.file), source.file = -1;
+  while (level_ < best_effort)
+    if (start(level_ + 1)) {
+      error_code_[0] = error_[0] = 0;
+      write_lock_file();
+      if (stopping_) kill(init_, signal_to_stop());
+      return;
+    }
+  begin_draining();
+}
+
+void Run::begin_draining() {
+  phase_ = Phase::draining;
+  if (!ended_us_) ended_us_ = boot_us();
+  kill_at_ = 0;
+  if (timer_ >= 0) close(timer_), timer_ = -1;
+  end_.put("started_us", started_us_);
+  if (error_code_[0]) {
+    end_.put("error_code", error_code_);
+    end_.put("error", error_);
+  } else {
+    int signal = has_status_ ? (WIFSIGNALED(status_) ? WTERMSIG(status_) : 0) : SIGKILL;
+    end_.put("code", signal ? 128 + signal : WEXITSTATUS(status_));
+    if (signal) end_.put("signal", signal);
+  }
+  end_.put("ended_us", ended_us_);
+  end_.put("ended_by", ended_by_);
+  end_.put("level", name_of(level_));
+  end_.put("containment", containment_);
+  finish();
+}
+
+/// Once the tree is gone nothing writes any more: what the pipes hold is the rest.
+void Run::finish() {
+  long long now = monotonic_us();
+  for (auto& source : sources_) {
+    while (source.file >= 0 && !spool_.pending()) {
+      long long before = spool_.end();
+      pump(source, now);
+      if (source.file >= 0 && spool_.end() == before && !spool_.pending()) close(source.file), source.file = -1;
+    }
+    if (spool_.pending()) return;
+  }
+  if (end_.size()) {
+    bool has_output = spool_.output_bytes() > 0;
+    spool_.append(frame_end, 0, end_.data(), end_.size());
+    if (spool_.pending()) return note_full(true, now / 1000);
+    if (has_output) spool_.sync();
+  }
+  phase_ = Phase::over;
+}
+
+long long Run::log_limit() const {
+  if (phase_ == Phase::draining) return LLONG_MAX;
+  return spec_.log_limit + (stopping_ ? last_words : 0);
+}
+
+/// Reads what there is, at most a few buffers full.
+void Run::pump(Source& source, long long now) {
+  size_t total = 0;
+  for (int round = 0; round < 4 && spool_.output_bytes() < log_limit(); ++round) {
+    ssize_t n = read(source.file, buffer, sizeof buffer);
+    if (n < 0) break;
+    if (n == 0) {
+      close(source.file);
+      source.file = -1;
+      break;
+    }
+    spool_.append(frame_output, source.flags, buffer, static_cast<size_t>(n));
+    for (auto& client : clients_) client.behind = true;
+    if (spool_.pending()) {
+      note_full(true, now / 1000);
+      break;
+    }
+    total += static_cast<size_t>(n);
+    if (n < static_cast<ssize_t>(small_read)) break;
+  }
+  // The second of two small reads in quick succession is a burst: let it gather.
+  hold_until_us_ = total < small_read && now - pumped_us_ < 2 * hold_us ? now + hold_us : 0;
+  pumped_us_ = now;
+}
+
+void Run::note_full(bool full, long long now) {
+  if (full == (full_since_ != 0)) return;
+  full_since_ = full ? now : 0;
+  retry_at_ = full ? now + 100 : 0;
+  for (auto& client : clients_) client.behind = true;
+}
+
+void Run::request_stop(std::string_view reason) {
+  if (stopping_ || killed_ || phase_ >= Phase::draining) return;
+  stopping_ = true;
+  copy(ended_by_, sizeof ended_by_, reason);
+  kill_at_ = monotonic_ms() + spec_.stop_grace_s * 1000;
+  if (init_ > 0) kill(init_, signal_to_stop());
+}
+
+void Run::request_kill(std::string_view reason) {
+  if (phase_ >= Phase::draining) return;
+  if (!reason.empty() && !killed_) copy(ended_by_, sizeof ended_by_, reason);
+  killed_ = true;
+  kill_at_ = 0;
+  if (init_ > 0) kill(init_, signal_to_kill(level_));
+}
+
+void Run::keep_deadlines(long long now) {
+  if (told_to_end) request_stop("shutdown");
+  if (kill_at_ && now >= kill_at_) request_kill("");
+  if (spool_.pending() && now >= retry_at_) {
+    spool_.retry();
+    retry_at_ = now + 500;
+    if (!spool_.pending()) {
+      note_full(false, now);
+      for (auto& client : clients_) client.behind = true;
+      if (phase_ == Phase::draining && spool_.end() > 0) finish();
+    }
+  }
+  if (full_since_ && now >= full_since_ + spec_.log_wait_s * 1000) request_stop("log_limit");
+  if (alone_since_ && now >= alone_since_ + 10'000 && now >= revived_at_ + 30'000) {
+    if (service_is_away()) revive_service();
+    revived_at_ = now;
+  }
+}
+
+void Run::wait_for_events() {
+  pollfd files[5 + client_limit];
+  nfds_t count = 0;
+  auto add = [&](int file, short events) {
+    files[count] = {file, events, 0};
+    return count++;
+  };
+  long long now_us = monotonic_us(), now = now_us / 1000;
+  bool reading = !spool_.pending() && phase_ != Phase::draining;
+  bool at_limit = spool_.output_bytes() >= log_limit();
+  bool holding = hold_until_us_ > now_us;
+  bool wanted = reading && !holding && !(at_limit && full_since_);
+
+  nfds_t listener = add(listener_, POLLIN), reports = add(reports_, POLLIN), timer = add(timer_, POLLIN);
+  nfds_t first_source = count;
+  for (auto& source : sources_) add(wanted ? source.file : -1, POLLIN);
+  nfds_t first_client = count;
+  for (auto& client : clients_) add(client.file, static_cast<short>(POLLIN | (client.behind ? POLLOUT : 0)));
+
+  long long wait_us = -1;
+  auto wake_at = [&](long long at_ms) {
+    if (!at_ms) return;
+    long long left = at_ms > now ? at_ms * 1000 - now_us : 0;
+    if (wait_us < 0 || left < wait_us) wait_us = left;
+  };
+  wake_at(kill_at_);
+  if (spool_.pending()) wake_at(retry_at_);
+  if (full_since_ && !stopping_) wake_at(full_since_ + spec_.log_wait_s * 1000);
+  if (alone_since_) wake_at(alone_since_ + 10'000 > revived_at_ + 30'000 ? alone_since_ + 10'000 : revived_at_ + 30'000);
+  if (reading && holding && (wait_us < 0 || hold_until_us_ - now_us < wait_us)) wait_us = hold_until_us_ - now_us;
+  timespec wait{wait_us / 1'000'000, wait_us % 1'000'000 * 1000};
+  sigset_t none;
+  sigemptyset(&none);
+  int ready = ppoll(files, count, wait_us < 0 ? nullptr : &wait, &none);
+  now_us = monotonic_us();
+  now = now_us / 1000;
+
+  if (ready > 0) {
+    for (nfds_t i = 0; i < 2; ++i) {
+      if (!files[first_source + i].revents || sources_[i].file < 0 || spool_.pending()) continue;
+      if (spool_.output_bytes() >= log_limit()) note_full(true, now);
+      else pump(sources_[i], now_us);
+    }
+    for (nfds_t i = 0; i < client_limit; ++i) {
+      if (files[first_client + i].revents & (POLLIN | POLLHUP | POLLERR)) take_request(clients_[i]);
+    }
+    if (files[timer].revents) request_stop("timeout"), close(timer_), timer_ = -1;
+    if (files[reports].revents) take_report();
+    if (files[listener].revents) add_client(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  }
+  keep_deadlines(now);
+  if (full_since_ && !spool_.pending() && spool_.output_bytes() < log_limit()) note_full(false, now);
+}
+
+}  // namespace spell::supervisor

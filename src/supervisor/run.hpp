@@ -1,0 +1,87 @@
+// The life of one run, as one loop over its descriptors: output to the spool, clients' requests, deadlines, and its end.
+//
+//   starting --started--> running --ended, or init gone--> draining --pipe empty, end frame written--> over
+//       \------- no fence: the next weaker one is tried; error: draining
+#pragma once
+#include <limits.h>
+#include <signal.h>
+#include <sys/types.h>
+
+#include "supervisor/init.hpp"
+#include "supervisor/protocol.hpp"
+#include "supervisor/spec.hpp"
+#include "supervisor/spool.hpp"
+
+namespace spell::supervisor {
+
+class Run {
+ public:
+  /// `folder` is the working folder's path; `lock` and `listener` are open in it.
+  Run(const Spec& spec, const char* folder, int lock, int listener, Spool& spool)
+      : spec_(spec), folder_(folder), lock_(lock), listener_(listener), spool_(spool) {}
+  /// Returns when all is in the spool and nothing of the run is left.
+  void live(int first_client);
+
+ private:
+  static constexpr size_t client_limit = 24;
+  struct Source {
+    int file = -1;
+    uint8_t flags = 0;
+  };
+  struct Client {
+    int file = -1;
+    bool behind = false;  ///< has not been told the newest state
+  };
+  enum class Phase { starting, running, draining, over };
+
+  bool start(int level);
+  void write_lock_file();
+  void take_report();
+  void init_is_gone();
+  void begin_draining();
+  void pump(Source&, long long now);
+  void finish();
+  void request_stop(std::string_view reason);
+  void request_kill(std::string_view reason);
+  void keep_deadlines(long long now);
+  long long log_limit() const;
+  void note_full(bool full, long long now);
+  void add_client(int file);
+  void drop_client(Client&);
+  void take_request(Client&);
+  void tell_clients();
+  void wait_for_events();
+  bool service_is_away() const;
+  void revive_service();
+
+  const Spec& spec_;
+  const char* folder_;
+  int lock_, listener_;
+  Spool& spool_;
+
+  Phase phase_ = Phase::starting;
+  int level_ = best_effort;
+  char containment_[400] = "";
+  int init_ = -1, reports_ = -1, timer_ = -1;
+  Source sources_[2];
+  Client clients_[client_limit];
+  size_t client_count_ = 0;
+
+  long long started_us_ = 0, ended_us_ = 0;
+  bool has_status_ = false;
+  int status_ = 0;
+  char error_code_[32] = "", error_[320] = "";
+  char ended_by_[64] = "";
+  bool stopping_ = false, killed_ = false;
+
+  // Milliseconds of the monotonic clock; 0: none. A sleeping computer uses up neither grace nor patience.
+  long long kill_at_ = 0, retry_at_ = 0, full_since_ = 0, alone_since_ = 0, revived_at_ = 0;
+  long long pumped_us_ = 0;   ///< last read of output
+  long long hold_until_us_ = 0;  ///< output is left in the pipe until then, so that many small writes become one frame
+  FieldWriter<packet_limit> end_;
+};
+
+/// Whether the process was told to end (SIGTERM); set by its handler.
+extern volatile sig_atomic_t told_to_end;
+
+}  // namespace spell::supervisor

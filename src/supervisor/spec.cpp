@@ -1,0 +1,81 @@
+#include "supervisor/spec.hpp"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace spell::supervisor {
+
+namespace {
+
+char* text_of(const Field& field) { return const_cast<char*>(field.value.data()); }
+
+bool read_all(int descriptor, char*& bytes, size_t& size) {
+  struct stat st;
+  size_t room = fstat(descriptor, &st) == 0 && st.st_size > 0 ? static_cast<size_t>(st.st_size) + 1 : 65536;
+  bytes = static_cast<char*>(malloc(room));
+  size = 0;
+  while (bytes) {
+    ssize_t n = read(descriptor, bytes + size, room - size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return n == 0;
+    size += static_cast<size_t>(n);
+    if (size == room) bytes = static_cast<char*>(realloc(bytes, room *= 2));
+  }
+  return false;
+}
+
+}  // namespace
+
+bool read_spec(int descriptor, Spec& out) {
+  char* bytes;
+  size_t size;
+  if (!read_all(descriptor, bytes, size)) return false;
+
+  size_t env = 0, hidden = 0, binds = 0, revive = 0;
+  Field field;
+  bool whole = false;
+  for (FieldReader reader(bytes, size); reader.next(field);) {
+    env += field.key == "env";
+    hidden += field.key == "hidden";
+    binds += field.key == "bind_from";
+    revive += field.key == "revive";
+    whole = field.key == "end";
+  }
+  if (!whole) return false;
+  out.env = static_cast<char**>(calloc(env + 5, sizeof(char*)));
+  out.hidden.items = static_cast<const char**>(calloc(hidden + 1, sizeof(char*)));
+  out.binds.items = static_cast<Bind*>(calloc(binds + 1, sizeof(Bind)));
+  out.revive = revive ? static_cast<char**>(calloc(revive + 1, sizeof(char*))) : nullptr;
+  if (!out.env || !out.hidden.items || !out.binds.items || (revive && !out.revive)) return false;
+
+  FieldReader reader(bytes, size);
+  if (!reader.next(field) || field.key != "spell-supervisor" || number_of(field.value, 0) != protocol_version) return false;
+  size_t revived = 0;
+  while (reader.next(field)) {
+    auto key = field.key;
+    if (key == "run") out.run = text_of(field);
+    else if (key == "containment") out.level = static_cast<int>(number_of(field.value, best_effort));
+    else if (key == "command") out.command = text_of(field);
+    else if (key == "working_folder") out.working_folder = text_of(field);
+    else if (key == "service_lock") out.service_lock = text_of(field);
+    else if (key == "log_limit") out.log_limit = number_of(field.value, 0);
+    else if (key == "log_wait_s") out.log_wait_s = number_of(field.value, 0);
+    else if (key == "stop_grace_s") out.stop_grace_s = number_of(field.value, 0);
+    else if (key == "timeout_s") out.timeout_s = number_of(field.value, 0);
+    else if (key == "split_output") out.split_output = field.value == "1";
+    else if (key == "env") out.env[out.env_size++] = text_of(field);
+    else if (key == "hidden") out.hidden.items[out.hidden.size++] = text_of(field);
+    else if (key == "revive") out.revive[revived++] = text_of(field);
+    else if (key == "bind_from") {
+      Bind bind{text_of(field), nullptr};
+      if (!reader.next(field) || field.key != "bind_to") return false;
+      bind.to = text_of(field);
+      out.binds.items[out.binds.size++] = bind;
+    } else if (key != "end") return false;
+  }
+  return out.level >= namespaces && out.level <= best_effort;
+}
+
+}  // namespace spell::supervisor

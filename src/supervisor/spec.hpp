@@ -1,0 +1,43 @@
+// What to run, as read from stdin. Pointers lead into the text that was read, which lives as long as the program.
+#pragma once
+#include "supervisor/protocol.hpp"
+
+namespace spell::supervisor {
+
+enum Level { namespaces = 0, user_namespaces = 1, best_effort = 2 };
+inline const char* name_of(int level) {
+  return level == namespaces ? "namespaces" : level == user_namespaces ? "user_namespaces" : "best_effort";
+}
+
+struct Bind {
+  const char* from;
+  const char* to;
+};
+
+template <class T>
+struct List {
+  T* items = nullptr;
+  size_t size = 0;
+  T* begin() const { return items; }
+  T* end() const { return items + size; }
+};
+
+struct Spec {
+  const char* run = "";
+  const char* command = "";
+  const char* working_folder = "";
+  const char* service_lock = "";
+  char** env = nullptr;             ///< ends with a null pointer; room for four more before it
+  size_t env_size = 0;
+  List<const char*> hidden{};
+  List<Bind> binds{};
+  char** revive = nullptr;          ///< ends with a null pointer; null: none
+  long long log_limit = 0, log_wait_s = 0, stop_grace_s = 0, timeout_s = 0;
+  int level = best_effort;
+  bool split_output = false;
+};
+
+/// Reads all of `descriptor`. False if it is not a whole spec of a version that is known.
+bool read_spec(int descriptor, Spec& out);
+
+}  // namespace spell::supervisor
