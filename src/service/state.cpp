@@ -302,6 +302,20 @@ Result<RunRecord> State::set_project(const std::string& owner, std::int64_t numb
   return **run;
 }
 
+Result<RunRecord> State::find_run(const std::string& owner, std::int64_t number) {
+  auto run = find(owner, number);
+  if (!run) return run.error();
+  return **run;
+}
+
+Result<> State::rename_project(const std::string& owner, const std::string& from, const std::string& to) {
+  SPELL_TRY(flush());  // rows that are still on the way are renamed with the others
+  SPELL_TRY(writer_.rename_project(owner, from, to));
+  for (auto& [id, run] : runs_)
+    if (run->owner == owner && run->project == from) run->project = to;
+  return ok();
+}
+
 Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
   auto found = find(owner, number);
   if (!found) return found.error();
@@ -542,6 +556,10 @@ Result<> State::flush() {
   inserted_.clear();
   events_.clear();
   return ok();
+}
+
+void State::announce_all() {
+  for (auto& [id, run] : runs_) changed_.insert(id);
 }
 
 std::vector<std::string> State::take_changed() {

@@ -66,6 +66,8 @@ class State {
   Result<RunRecord> label(const std::string& owner, std::int64_t number, const std::vector<std::string>& add,
                           const std::vector<std::string>& remove);
   Result<RunRecord> set_project(const std::string& owner, std::int64_t number, const std::string& project);
+  Result<RunRecord> find_run(const std::string& owner, std::int64_t number);
+  Result<> rename_project(const std::string& owner, const std::string& from, const std::string& to);
   /// Returns the deleted run, so that its files can go.
   Result<RunRecord> remove(const std::string& owner, std::int64_t number);
 
@@ -83,10 +85,17 @@ class State {
   Result<> schedule(std::int64_t now_us);
   /// Writes what has changed into the transaction.
   Result<> flush();
+  /// Every run that has not ended is named by the next take_changed(): what others derive from the state is made anew.
+  void announce_all();
   /// Ids of runs that changed since the last call.
   std::vector<std::string> take_changed();
 
   const std::map<std::string, MachineState>& machines() const { return machines_; }
+  /// A run that has not ended; null for any other.
+  const RunRecord* active_run(const std::string& id) const {
+    auto found = runs_.find(id);
+    return found == runs_.end() ? nullptr : found->second.get();
+  }
   std::size_t active() const { return runs_.size(); }
   store::Writer& writer() { return writer_; }
 

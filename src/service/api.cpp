@@ -1,0 +1,151 @@
+#include "service/api.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "model/error_code.hpp"
+#include "model/status.hpp"
+#include "spell/version.hpp"
+
+namespace spell::service {
+
+std::string CallData::query(const std::string& name) const {
+  auto found = request.target.query.find(name);
+  return found == request.target.query.end() ? std::string() : found->second;
+}
+
+bool CallData::flag(const std::string& name) const {
+  auto value = query(name);
+  return value == "1" || value == "true";
+}
+
+Result<std::int64_t> CallData::number(const std::string& name, std::int64_t other, std::int64_t least, std::int64_t most) const {
+  auto found = request.target.query.find(name);
+  if (found == request.target.query.end()) return other;
+  auto value = base::parse_int(found->second);
+  if (!value || *value < least || *value > most)
+    return base::error("invalid_request", "query parameter '" + name + "' must be a whole number from " + std::to_string(least) + " to " +
+                                              std::to_string(most));
+  return *value;
+}
+
+net::Response new_response() {
+  net::Response response;
+  response.headers.emplace_back("X-Spell-Version", version());
+  return response;
+}
+
+void answer(const Call& call, const json& body, int status) {
+  net::Response response = new_response();
+  response.status = status;
+  response.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
+  call->reply.send(std::move(response));
+}
+
+net::Response error_response(const Error& error, const std::string& request_id) {
+  net::Response response = new_response();
+  response.status = model::http_status(error.code());
+  response.body = json{{"error", {{"code", error.code()}, {"message", error.message()}, {"request_id", request_id}}}}.dump(
+      -1, ' ', false, json::error_handler_t::replace);
+  return response;
+}
+
+void refuse(const Call& call, const Error& error) { call->reply.send(error_response(error, call->request.id)); }
+
+Result<std::int64_t> run_number(const Call& call) {
+  auto number = base::parse_int(call->path.at("run"));
+  if (!number || *number < 1)
+    return base::error("run_not_found", "there is no run '" + call->path.at("run") + "'; runs are numbers: 1, 2, 3");
+  return *number;
+}
+
+Result<store::RunRecord> find_run(Context& context, const Call& call) {
+  auto number = run_number(call);
+  if (!number) return number.error();
+  auto found = context.readers.with([&](store::Reader& reader) { return reader.find_run(call->owner(), *number); });
+  if (!found) return found.error();
+  if (!*found)
+    return base::error("run_not_found", "there is no run " + std::to_string(*number) + " of " + call->owner() + "; `spell ps` lists them");
+  return std::move(**found);
+}
+
+namespace {
+
+std::optional<Time> time_of(std::int64_t us) {
+  if (us == 0) return std::nullopt;
+  return Time(std::chrono::microseconds(us));
+}
+
+/// A waiting run's reason is a function of the cluster as it is now.
+std::pair<std::string, std::string> why_waiting(Context& context, const store::RunRecord& run) {
+  for (auto number : run.request.after) {
+    auto other = context.readers.with([&](store::Reader& reader) { return reader.find_run(run.owner, number); });
+    if (other && *other && !model::is_final((*other)->status)) return {"waiting_for_run", "waiting for run " + std::to_string(number)};
+  }
+  std::vector<sched::Machine> machines;
+  for (auto& view : context.machines.machines()) machines.push_back(view.machine);
+  std::string type = run.request.machine_type.empty() ? "cpu" : run.request.machine_type;
+  for (auto& c : type)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  return {"waiting_for_machine", sched::why_waiting(machines, type)};
+}
+
+}  // namespace
+
+RunInfo to_info(Context& context, const store::RunRecord& run) {
+  RunInfo info;
+  info.id = run.number;
+  info.status = RunStatus(run.status);
+  info.reason_code = run.reason_code;
+  info.reason = run.reason;
+  if (run.status == "machine_requested" && run.machine.empty() && context.machines.machines().size() > 0)
+    std::tie(info.reason_code, info.reason) = why_waiting(context, run);
+  info.user_exit_code = run.exit_code;
+  info.user_signal = run.signal;
+  info.command = run.request.command;
+  info.description = run.request.description;
+  if (info.description.empty() && run.request.code) info.description = run.request.code->message;
+  info.creator = run.creator;
+  info.project = run.project;
+  info.machine_type = run.request.machine_type;
+  if (info.machine_type.empty() || info.machine_type == "cpu" || info.machine_type == "Cpu") info.machine_type = "CPU";
+  info.machine = run.machine;
+  info.labels = store::split_labels(run.labels);
+  info.env = run.request.env;
+  if (run.request.code) {
+    info.git_commit = run.request.code->commit;
+    info.git_base_commit = run.request.code->base_commit;
+    info.workspace = run.request.code->workspace;
+    info.repository = run.request.code->repository;
+    info.github_url = run.request.code->github_url;
+  }
+  info.folder = run.request.folder;
+  info.after = run.request.after;
+  if (run.request.timeout) info.timeout = std::chrono::seconds(*run.request.timeout);
+  info.created_at = time_of(run.created_us);
+  info.started_at = time_of(run.started_us);
+  info.ended_at = time_of(run.ended_us);
+  info.log_bytes = run.log_bytes;
+  if (!model::is_final(run.status) && run.started_us > 0)
+    if (auto size = context.logs.size(run.id)) info.log_bytes = *size;
+  info.output_files = run.output_files;
+  info.output_bytes = run.output_bytes;
+  info.outputs = run.outputs;
+  info.archived = run.archived;
+  info.version = run.version;
+  return info;
+}
+
+json run_json(Context& context, const store::RunRecord& run, bool existed) {
+  RunInfo info = to_info(context, run);
+  info.already_existed = existed;
+  return model::to_json(info);
+}
+
+Result<json> body_object(const Call& call) {
+  auto body = model::parse_json(call->request.body);
+  if (!body) return body.error();
+  if (!body->is_object()) return base::error("invalid_request", "the body must be a JSON object");
+  return body;
+}
+
+}  // namespace spell::service

@@ -1,0 +1,118 @@
+// What the handlers of the API share: what they may use, a call, and the forms of answers. One file of handlers a noun.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "git/store.hpp"
+#include "model/routes.hpp"
+#include "model/run.hpp"
+#include "net/server.hpp"
+#include "service/hub.hpp"
+#include "service/jobs.hpp"
+#include "service/log_store.hpp"
+#include "service/machine_link.hpp"
+#include "service/reactor.hpp"
+#include "service/readers.hpp"
+#include "service/service.hpp"
+#include "service/timer.hpp"
+#include "spellfs/store.hpp"
+
+namespace spell::service {
+
+using model::json;
+
+struct Context {
+  const ServiceOptions& options;
+  Readers& readers;
+  Reactor& reactor;
+  Hub& hub;
+  Timer& timer;
+  Jobs& jobs;          ///< Git and packs
+  Jobs& log_jobs;      ///< log files
+  LogStore& logs;
+  spellfs::ChunkStore& objects;
+  MachineLink& machines;
+  std::int64_t started_us;
+  std::function<void(const std::string& reason)> request_stop;
+  std::function<std::string(const std::string& owner, const std::string& workspace)> code_path;
+};
+
+/// One request and how to answer it; shared by the steps that carry it out.
+struct CallData {
+  net::Request request;
+  net::Reply reply;
+  std::map<std::string, std::string> path;   ///< {owner}, {run}, …; of {path...} the decoded segments joined with '/'
+
+  const std::string& owner() const { return path.at("owner"); }
+  /// A query parameter, "" if absent.
+  std::string query(const std::string& name) const;
+  bool flag(const std::string& name) const;
+  /// A whole number within bounds; `other` if absent. Error `invalid_request` naming the parameter.
+  Result<std::int64_t> number(const std::string& name, std::int64_t other, std::int64_t least, std::int64_t most) const;
+};
+using Call = std::shared_ptr<CallData>;
+
+/// The start of every answer: names the service's version, so that a client notices an upgrade.
+net::Response new_response();
+void answer(const Call&, const json&, int status = 200);
+void refuse(const Call&, const Error&);
+net::Response error_response(const Error&, const std::string& request_id);
+
+/// The run's number in the path; error `run_not_found` for what is no number.
+Result<std::int64_t> run_number(const Call&);
+/// The run of the path. Errors `run_not_found`.
+Result<store::RunRecord> find_run(Context&, const Call&);
+/// As the API shows it.
+RunInfo to_info(Context&, const store::RunRecord&);
+json run_json(Context&, const store::RunRecord&, bool existed = false);
+/// The caller's body as an object; error `invalid_json`, `invalid_request`.
+Result<json> body_object(const Call&);
+
+using HandlerFunction = void (*)(Context&, Call);
+HandlerFunction handler_of(model::Route);
+
+// about.cpp
+void get_openapi(Context&, Call);
+void get_health(Context&, Call);
+void get_status(Context&, Call);
+void stop_service(Context&, Call);
+void list_machines(Context&, Call);
+// runs.cpp
+void list_runs(Context&, Call);
+void create_run(Context&, Call);
+void get_run(Context&, Call);
+void delete_run(Context&, Call);
+void stop_run(Context&, Call);
+void kill_run(Context&, Call);
+void archive_run(Context&, Call);
+void label_run(Context&, Call);
+void rerun(Context&, Call);
+// logs.cpp
+void get_log(Context&, Call);
+// resources.cpp
+void list_resource(Context&, Call);
+void read_file(Context&, Call);
+// projects.cpp
+void list_projects(Context&, Call);
+void create_project(Context&, Call);
+void get_project(Context&, Call);
+void edit_project(Context&, Call);
+void change_project_runs(Context&, Call);
+// code.cpp
+void list_repositories(Context&, Call);
+void code_missing(Context&, Call);
+void send_code(Context&, Call);
+// machines.cpp
+void machine_sync(Context&, Call);
+void machine_log(Context&, Call);
+void machine_objects(Context&, Call);
+void machine_missing(Context&, Call);
+
+}  // namespace spell::service

@@ -1,0 +1,151 @@
+#include "service/log_reader.hpp"
+
+#include "base/clock.hpp"
+#include "base/text.hpp"
+#include "model/status.hpp"
+
+namespace spell::service {
+
+namespace {
+constexpr std::size_t piece_size = 512 << 10;
+}
+
+Result<std::string> LogFormatter::feed(std::string frames) {
+  if (format_ == LogFormat::frames) return frames;
+  std::string out;
+  model::FrameParser parser;
+  parser.feed(frames);
+  for (;;) {
+    auto next = parser.next();
+    if (!next) return next.error();
+    if (!*next) return out;
+    auto& frame = **next;
+    bool output = frame.header.kind == model::FrameKind::output;
+    std::string_view text = frame.payload;
+    if (output) {
+      cursor_.bytes = static_cast<std::int64_t>(frame.header.sequence) + static_cast<std::int64_t>(frame.payload.size());
+    } else {
+      auto zero = text.find('\0');
+      status_ = std::string(text.substr(0, zero));
+      text.remove_prefix(std::min(text.size(), zero + 1));
+      cursor_.entries = static_cast<std::int64_t>(frame.header.sequence);
+    }
+    if (format_ == LogFormat::text) {
+      out += text;
+      if (!output) out += '\n';
+      continue;
+    }
+    bool step = frame.header.kind == model::FrameKind::status;
+    json entry{{"kind", output ? "output" : step ? "status" : "system"},
+               {"run", run_},
+               {"status", output && status_ == "machine_requested" ? "running" : status_},
+               {"timestamp", base::rfc3339(frame.header.time_us)},
+               {"level", "info"},
+               {"status_event", step},
+               {"important", (frame.header.flags & model::frame_important) != 0},
+               {"stderr", output && (frame.header.flags & model::frame_stderr) != 0},
+               {"log", base::to_utf8(text)}};
+    if (format_ == LogFormat::sse) out += "id: " + cursor_.text() + "\ndata: ";
+    out += entry.dump();
+    out += format_ == LogFormat::sse ? "\n\n" : "\n";
+  }
+}
+
+LogReader::LogReader(Context& context, LogQuery query)
+    : context_(context), query_(std::move(query)), cursor_(query_.from), formatter_(query_.format, query_.number, query_.from) {}
+
+LogReader::~LogReader() = default;
+
+Result<std::string> LogReader::read() {
+  // The order of these three reads is what makes the end sure: a run that is final here has all its events and output.
+  auto run = context_.readers.with([&](store::Reader& reader) { return reader.find_run(query_.run); });
+  if (!run) return run.error();
+  if (!*run) {
+    ended_ = true;
+    return std::string();
+  }
+  auto events = context_.readers.with([&](store::Reader& reader) { return reader.events(query_.run, cursor_.entries, 200); });
+  if (!events) return events.error();
+  auto size = context_.logs.size(query_.run);
+  if (!size) return size.error();
+
+  std::string out;
+  std::size_t next = 0;
+  while (out.size() < piece_size) {
+    if (next < events->size() && (*events)[next].log_offset <= cursor_.bytes) {
+      auto& event = (*events)[next++];
+      cursor_.entries = event.number;
+      if (query_.output_only) continue;
+      model::FrameHeader header;
+      header.kind = event.step ? model::FrameKind::status : model::FrameKind::system;
+      header.flags = event.important ? model::frame_important : 0;
+      header.sequence = static_cast<std::uint64_t>(event.number);
+      header.time_us = event.time_us;
+      std::string payload = event.status;
+      payload += '\0';
+      payload += event.text;
+      model::append_frame(out, header, payload);
+      continue;
+    }
+    std::int64_t until = next < events->size() ? std::min((*events)[next].log_offset, *size) : *size;
+    if (cursor_.bytes >= until) break;
+    auto frames = context_.logs.read(query_.run, cursor_.bytes, until, piece_size);
+    if (!frames) return frames.error();
+    if (frames->empty()) break;
+    // The last frame tells how far this went.
+    std::int64_t end = cursor_.bytes;
+    for (std::size_t at = 0; at + model::frame_header_size <= frames->size();) {
+      auto header = model::parse_frame_header(std::string_view(*frames).substr(at, model::frame_header_size));
+      if (!header) return header.error();
+      end = static_cast<std::int64_t>(header->sequence) + header->size;
+      at += model::frame_header_size + header->size;
+    }
+    cursor_.bytes = end;
+    out += *frames;
+  }
+  if (out.empty() && (!query_.follow || model::is_final((*run)->status)) && next == events->size()) ended_ = true;
+  return formatter_.feed(std::move(out));
+}
+
+void LogReader::pull(std::function<void(Result<std::string>)> done) {
+  {
+    std::lock_guard lock(mutex_);
+    waiting_ = std::move(done);
+  }
+  look();
+}
+
+void LogReader::look() {
+  std::uint64_t ticket = 0;
+  if (query_.follow) {
+    ticket = context_.hub.wait(query_.run, [weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->look();
+    });
+  }
+  std::function<void(Result<std::string>)> done;
+  Result<std::string> piece = std::string();
+  {
+    std::lock_guard lock(mutex_);
+    if (ticket_ != 0) context_.hub.forget(query_.run, ticket_);
+    ticket_ = ticket;
+    if (waiting_) {
+      do piece = read();
+      while (piece && piece->empty() && !ended_ && !query_.follow);
+      if (!piece || !piece->empty() || ended_) done = std::exchange(waiting_, nullptr);
+    }
+    if (!waiting_ && ticket_ != 0) {
+      context_.hub.forget(query_.run, ticket_);
+      ticket_ = 0;
+    }
+  }
+  if (done) done(std::move(piece));
+}
+
+void LogReader::cancel() {
+  std::lock_guard lock(mutex_);
+  waiting_ = nullptr;
+  if (ticket_ != 0) context_.hub.forget(query_.run, ticket_);
+  ticket_ = 0;
+}
+
+}  // namespace spell::service

@@ -1,0 +1,75 @@
+#include "service/machine_link.hpp"
+
+namespace spell::service {
+
+void MachineLink::finish(Poll poll) {
+  timer_.cancel(poll.timer);
+  net::Response response;
+  response.body = model::to_json(poll.answer).dump();
+  poll.reply->send(std::move(response));
+}
+
+std::optional<MachineLink::Poll> MachineLink::take(const std::string& machine, std::uint64_t id) {
+  std::lock_guard lock(mutex_);
+  auto found = polls_.find(machine);
+  if (found == polls_.end() || (id != 0 && found->second.id != id)) return std::nullopt;
+  Poll poll = std::move(found->second);
+  polls_.erase(found);
+  return poll;
+}
+
+void MachineLink::poll(const std::string& machine, std::int64_t wait_ms, model::SyncAnswer answer, net::Reply reply,
+                       const State& state) {
+  auto& commands = state.machines().at(machine).commands;
+  answer.commands.assign(commands.begin(), commands.end());
+  Poll poll;
+  poll.answer = std::move(answer);
+  poll.reply = std::move(reply);
+  if (auto older = take(machine, 0)) finish(std::move(*older));
+  if (!poll.answer.commands.empty() || wait_ms <= 0) return finish(std::move(poll));
+  std::uint64_t id;
+  {
+    std::lock_guard lock(mutex_);
+    id = poll.id = ++last_poll_;
+    poll.timer = timer_.after(std::chrono::milliseconds(wait_ms), [this, machine, id] {
+      if (auto due = take(machine, id)) finish(std::move(*due));
+    });
+    poll.reply->on_close([this, machine, id] { (void)take(machine, id); });
+    polls_[machine] = std::move(poll);
+  }
+}
+
+void MachineLink::refresh(const std::vector<std::string>& changed, const State& state) {
+  std::vector<Poll> due;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& id : changed) {
+      if (auto* run = state.active_run(id); run && !run->machine.empty()) assignments_[id] = {run->machine, run->owner, run->epoch};
+      else assignments_.erase(id);
+    }
+    machines_.clear();
+    for (auto& [name, machine] : state.machines()) {
+      machines_.push_back({machine.view, machine.hello});
+      auto poll = polls_.find(name);
+      if (poll == polls_.end() || machine.commands.empty()) continue;
+      poll->second.answer.commands.assign(machine.commands.begin(), machine.commands.end());
+      due.push_back(std::move(poll->second));
+      polls_.erase(poll);
+    }
+  }
+  for (auto& poll : due) finish(std::move(poll));
+}
+
+std::optional<Assignment> MachineLink::assignment(const std::string& run) const {
+  std::lock_guard lock(mutex_);
+  auto found = assignments_.find(run);
+  if (found == assignments_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<MachineView> MachineLink::machines() const {
+  std::lock_guard lock(mutex_);
+  return machines_;
+}
+
+}  // namespace spell::service

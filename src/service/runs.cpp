@@ -1,0 +1,241 @@
+// Runs: submit, list, look, end, keep order.
+#include <atomic>
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "base/text.hpp"
+#include "model/status.hpp"
+#include "service/api.hpp"
+
+namespace spell::service {
+
+namespace {
+
+/// Posts a command whose outcome is a run, and answers with it once it is durable.
+void change_run(Context& context, Call call, std::function<Result<store::RunRecord>(State&, std::int64_t now_us)> command) {
+  context.reactor.post([&context, call = std::move(call), command = std::move(command)](State& state, std::int64_t now) -> Reactor::Answer {
+    auto run = command(state, now);
+    return [&context, call, run = std::move(run)](const Result<>& committed) {
+      if (!run) return refuse(call, run.error());
+      if (!committed) return refuse(call, committed.error());
+      answer(call, {{"run", run_json(context, *run)}});
+    };
+  });
+}
+
+void submit(Context& context, Call call, Submission submission) {
+  context.reactor.post([&context, call = std::move(call), submission = std::move(submission)](State& state, std::int64_t now) -> Reactor::Answer {
+    auto done = state.submit(submission, now);
+    return [&context, call, done = std::move(done)](const Result<>& committed) {
+      if (!done) return refuse(call, done.error());
+      if (!committed) return refuse(call, committed.error());
+      answer(call, {{"run", run_json(context, done->run, done->existed)}}, done->existed ? 200 : 201);
+    };
+  });
+}
+
+Result<std::string> key_of(const Call& call) {
+  std::string key(net::find_header(call->request.headers, "Idempotency-Key"));
+  if (key.size() > 200 || !base::valid_text(key)) return base::error("invalid_request", "an Idempotency-Key has 1 to 200 characters of UTF-8");
+  return key;
+}
+
+/// Checks that the commit is here, then goes on.
+void with_code(Context& context, Call call, Submission submission) {
+  if (!submission.request.code) return submit(context, std::move(call), std::move(submission));
+  context.jobs.post([&context, call = std::move(call), submission = std::move(submission)]() mutable {
+    auto& code = *submission.request.code;
+    auto store = git::Store::open(context.code_path(submission.owner, code.workspace));
+    if (!store) return refuse(call, store.error());
+    auto has = store->has_commit(code.commit);
+    if (!has) return refuse(call, has.error());
+    if (!*has)
+      return refuse(call, base::error("commit_not_found", "commit " + code.commit + " is not here; send its pack first"));
+    if (auto kept = store->protect(code.commit, code.commit); !kept) return refuse(call, kept.error());
+    submit(context, std::move(call), std::move(submission));
+  });
+}
+
+/// Waits for a run's version to grow.
+struct Watch : std::enable_shared_from_this<Watch> {
+  Context& context;
+  Call call;
+  std::string id;
+  std::int64_t version;
+  std::atomic<bool> done = false;
+  std::atomic<std::uint64_t> ticket = 0, timer = 0;
+
+  Watch(Context& c, Call k, std::string run, std::int64_t v) : context(c), call(std::move(k)), id(std::move(run)), version(v) {}
+
+  /// Asks to be woken, then looks: what happens in between is not missed.
+  void arm() {
+    ticket = context.hub.wait(id, [self = shared_from_this()] { self->arm(); });
+    look(false);
+  }
+  void look(bool in_any_case) {
+    if (done) return context.hub.forget(id, ticket);
+    auto run = context.readers.with([&](store::Reader& reader) { return reader.find_run(id); });
+    bool removed = run && !*run;
+    if (run && *run && !in_any_case && (*run)->version <= version && !model::is_final((*run)->status)) return;
+    if (done.exchange(true)) return;
+    context.hub.forget(id, ticket);
+    context.timer.cancel(timer);
+    if (!run) refuse(call, run.error());
+    else if (removed) refuse(call, base::error("run_not_found", "the run has been removed"));
+    else answer(call, {{"run", run_json(context, **run)}});
+  }
+  void give_up() {
+    if (done.exchange(true)) return;
+    context.hub.forget(id, ticket);
+    context.timer.cancel(timer);
+  }
+};
+
+}  // namespace
+
+void create_run(Context& context, Call call) {
+  auto body = body_object(call);
+  if (!body) return refuse(call, body.error());
+  auto request = model::parse_run_request(*body);
+  if (!request) return refuse(call, request.error());
+  auto key = key_of(call);
+  if (!key) return refuse(call, key.error());
+  Submission submission{call->owner(), context.options.owner, *key, base::hex(base::sha256(call->request.body)), std::move(*request)};
+  with_code(context, std::move(call), std::move(submission));
+}
+
+void rerun(Context& context, Call call) {
+  auto run = find_run(context, call);
+  if (!run) return refuse(call, run.error());
+  auto key = key_of(call);
+  if (!key) return refuse(call, key.error());
+  model::RunRequest request = run->request;
+  request.idempotent = false;
+  request.after.clear();
+  request.labels = store::split_labels(run->labels);
+  request.project = run->project;
+  std::string hash = model::request_hash(request);
+  Submission submission{call->owner(), context.options.owner, *key, hash, std::move(request)};
+  with_code(context, std::move(call), std::move(submission));
+}
+
+void list_runs(Context& context, Call call) {
+  auto limit = call->number("limit", 50, 1, 1000);
+  if (!limit) return refuse(call, limit.error());
+  auto below = call->number("cursor", INT64_MAX, 1, INT64_MAX);
+  if (!below) return refuse(call, below.error());
+  store::RunQuery query;
+  query.owner = call->owner();
+  query.limit = static_cast<int>(*limit) + 1;
+  query.below = *below;
+  query.label = call->query("label");
+  query.project = call->query("project");
+  query.repository = call->query("repository");
+  query.active = call->flag("active");
+  query.archived = call->flag("archived");
+  auto runs = context.readers.with([&](store::Reader& reader) { return reader.list_runs(query); });
+  if (!runs) return refuse(call, runs.error());
+  json next;
+  if (static_cast<std::int64_t>(runs->size()) > *limit) {
+    runs->pop_back();
+    next = std::to_string(runs->back().number);
+  }
+  json list = json::array();
+  for (auto& run : *runs) list.push_back(run_json(context, run));
+  answer(call, {{"runs", std::move(list)}, {"next", next}});
+}
+
+void get_run(Context& context, Call call) {
+  auto version = call->number("version", -1, -1, INT64_MAX);
+  if (!version) return refuse(call, version.error());
+  auto wait = call->number("wait_ms", 0, 0, 60'000);
+  if (!wait) return refuse(call, wait.error());
+  auto run = find_run(context, call);
+  if (!run) return refuse(call, run.error());
+  if (*wait == 0 || run->version > *version || model::is_final(run->status)) return answer(call, {{"run", run_json(context, *run)}});
+  auto watch = std::make_shared<Watch>(context, std::move(call), run->id, *version);
+  watch->timer = context.timer.after(std::chrono::milliseconds(*wait), [watch] { watch->look(true); });
+  watch->call->reply.on_close([watch] { watch->give_up(); });
+  watch->arm();
+}
+
+void delete_run(Context& context, Call call) {
+  auto number = run_number(call);
+  if (!number) return refuse(call, number.error());
+  context.reactor.post([&context, call = std::move(call), number = *number](State& state, std::int64_t) -> Reactor::Answer {
+    auto run = state.remove(call->owner(), number);
+    return [&context, call, run = std::move(run)](const Result<>& committed) {
+      if (!run) return refuse(call, run.error());
+      if (!committed) return refuse(call, committed.error());
+      context.log_jobs.post([&context, call, run] {
+        if (auto removed = context.logs.remove(run->id); !removed) return refuse(call, removed.error());
+        answer(call, {{"run", run_json(context, *run)}});
+      });
+    };
+  });
+}
+
+namespace {
+void end_run(Context& context, Call call, const char* how) {
+  auto number = run_number(call);
+  if (!number) return refuse(call, number.error());
+  std::string owner = call->owner();
+  change_run(context, std::move(call), [owner, number = *number, how](State& state, std::int64_t now) { return state.end(owner, number, how, now); });
+}
+
+Result<std::vector<std::string>> names(const json& body, const char* field) {
+  std::vector<std::string> out;
+  if (!body.contains(field)) return out;
+  if (!body[field].is_array()) return base::error("invalid_request", std::string("'") + field + "' must be a list of names");
+  for (auto& name : body[field]) {
+    if (!name.is_string() || !base::valid_name(name.get_ref<const std::string&>()))
+      return base::error("invalid_request", std::string("'") + field + "' must hold names: 1 to 64 letters, digits, '.', '_' and '-'");
+    out.push_back(name);
+  }
+  return out;
+}
+
+Result<> only(const json& body, std::initializer_list<std::string_view> known) {
+  for (auto& [name, value] : body.items())
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      return base::error("invalid_request", "'" + name + "' is not a known field");
+  return ok();
+}
+}  // namespace
+
+void stop_run(Context& context, Call call) { end_run(context, std::move(call), "stop"); }
+void kill_run(Context& context, Call call) { end_run(context, std::move(call), "kill"); }
+
+void archive_run(Context& context, Call call) {
+  auto number = run_number(call);
+  if (!number) return refuse(call, number.error());
+  bool archived = true;
+  if (!call->request.body.empty()) {
+    auto body = body_object(call);
+    if (!body) return refuse(call, body.error());
+    if (auto known = only(*body, {"archived"}); !known) return refuse(call, known.error());
+    if (body->contains("archived")) {
+      if (!(*body)["archived"].is_boolean()) return refuse(call, base::error("invalid_request", "'archived' must be true or false"));
+      archived = (*body)["archived"];
+    }
+  }
+  std::string owner = call->owner();
+  change_run(context, std::move(call), [owner, number = *number, archived](State& state, std::int64_t) { return state.archive(owner, number, archived); });
+}
+
+void label_run(Context& context, Call call) {
+  auto number = run_number(call);
+  if (!number) return refuse(call, number.error());
+  auto body = body_object(call);
+  if (!body) return refuse(call, body.error());
+  if (auto known = only(*body, {"add", "remove"}); !known) return refuse(call, known.error());
+  auto add = names(*body, "add");
+  if (!add) return refuse(call, add.error());
+  auto remove = names(*body, "remove");
+  if (!remove) return refuse(call, remove.error());
+  std::string owner = call->owner();
+  change_run(context, std::move(call),
+             [owner, number = *number, add = *add, remove = *remove](State& state, std::int64_t) { return state.label(owner, number, add, remove); });
+}
+
+}  // namespace spell::service

@@ -1,0 +1,142 @@
+#include "service/service.hpp"
+
+#include <sys/stat.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/hash.hpp"
+#include "service/api.hpp"
+#include "service/router.hpp"
+
+namespace spell::service {
+
+struct Service::Impl : Reactor::Observer {
+  ServiceOptions options;
+  std::string machine_token = "spm_" + base::hex(base::random_bytes(32));
+  std::optional<store::Writer> writer;
+  std::unique_ptr<spellfs::ChunkStore> objects;
+  std::unique_ptr<LogStore> logs;
+  std::unique_ptr<Readers> readers;
+  std::unique_ptr<State> state;
+  Hub hub;
+  Timer timer;
+  Jobs jobs{3}, log_jobs{3};
+  std::unique_ptr<MachineLink> machines;
+  std::unique_ptr<Reactor> reactor;
+  std::unique_ptr<Context> context;
+  std::unique_ptr<Router> router;
+  std::unique_ptr<net::Server> server;
+
+  std::mutex mutex;
+  std::condition_variable ended;
+  std::string end_reason;
+  bool ending = false, stopped = false;
+  std::atomic<std::int64_t> last_call_ns{base::boot_ns()};
+  std::atomic<std::size_t> active{0};
+
+  void committed(const std::vector<std::string>& changed, State& s) override {
+    active = s.active();
+    machines->refresh(changed, s);
+    for (auto& id : changed) hub.notify(id);
+  }
+
+  void request_stop(const std::string& reason) {
+    std::lock_guard lock(mutex);
+    if (ending) return;
+    ending = true;
+    end_reason = reason;
+    ended.notify_all();
+  }
+
+  /// Ends an idle service. A look is due when the last call is old enough, not before.
+  void watch_idleness() {
+    if (options.idle_seconds <= 0) return;
+    std::int64_t idle_ms = (base::boot_ns() - last_call_ns) / 1'000'000, limit_ms = options.idle_seconds * 1000;
+    bool busy = active > 0 || hub.size() > 0 || !jobs.idle() || !log_jobs.idle() || (options.worker_idle && !options.worker_idle());
+    if (idle_ms >= limit_ms && !busy) return request_stop("idle for " + std::to_string(options.idle_seconds) + " s");
+    std::int64_t next_ms = idle_ms >= limit_ms ? limit_ms : limit_ms - idle_ms;
+    timer.after(std::chrono::milliseconds(std::max<std::int64_t>(next_ms, 100)), [this] { watch_idleness(); });
+  }
+};
+
+Service::Service(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Service::~Service() { stop(); }
+
+Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  Impl& self = *impl;
+  self.options = options;
+  const std::string& folder = options.state_folder;
+  for (auto* part : {"", "/logs", "/code", "/incoming"}) SPELL_TRY(base::make_folders(folder + part));
+
+  auto writer = store::Writer::open(folder + "/spell.db");
+  if (!writer) return writer.error();
+  self.writer.emplace(std::move(*writer));
+  auto objects = spellfs::open_pack_store(folder + "/objects");
+  if (!objects) return objects.error();
+  self.objects = std::move(*objects);
+  self.logs = std::make_unique<LogStore>(folder + "/logs");
+  self.readers = std::make_unique<Readers>(folder + "/spell.db");
+
+  StateOptions state_options;
+  state_options.code_folder = folder + "/code";
+  state_options.first_command = base::unix_us();
+  state_options.log_size = [logs = self.logs.get()](const std::string& run) { return logs->size(run).value_or(0); };
+  self.state = std::make_unique<State>(*self.writer, state_options);
+  self.state->add_machine(options.machine, {"cpu"}, options.places);
+  SPELL_TRY(self.state->load());
+  SPELL_TRY(self.writer->drop_keys_before(base::unix_us() - std::int64_t{30} * 24 * 3600 * 1'000'000));
+
+  self.machines = std::make_unique<MachineLink>(self.timer, self.writer->incarnation());
+  self.reactor = std::make_unique<Reactor>(*self.state, self, base::unix_us);
+  self.context.reset(new Context{self.options, *self.readers, *self.reactor, self.hub, self.timer, self.jobs, self.log_jobs,
+                                 *self.logs, *self.objects, *self.machines, base::unix_us(),
+                                 [&self](const std::string& reason) { self.request_stop(reason); },
+                                 [folder](const std::string& owner, const std::string& workspace) {
+                                   return folder + "/code/" + owner + "/" + workspace + ".git";
+                                 }});
+  SPELL_TRY(base::make_folders(folder + "/code/" + options.owner));
+  self.router = std::make_unique<Router>(*self.context, self.machine_token, [&self] { self.last_call_ns = base::boot_ns(); });
+  // What the first answers need: the assignments of runs that an earlier process left.
+  self.reactor->post([](State& state, std::int64_t) -> Reactor::Answer {
+    state.announce_all();
+    return {};
+  });
+
+  net::ServerOptions server;
+  server.socket_path = options.socket_path;
+  server.spool_folder = folder + "/incoming";
+  server.threads = 2;
+  auto started = net::Server::start(server, *self.router);
+  if (!started) return started.error();
+  self.server = std::move(*started);
+  self.watch_idleness();
+  return std::unique_ptr<Service>(new Service(std::move(impl)));
+}
+
+const std::string& Service::machine_token() const { return impl_->machine_token; }
+
+std::string Service::wait() {
+  std::unique_lock lock(impl_->mutex);
+  impl_->ended.wait(lock, [&] { return impl_->ending; });
+  return impl_->end_reason;
+}
+
+void Service::request_stop(const std::string& reason) { impl_->request_stop(reason); }
+
+void Service::stop() {
+  if (!impl_ || impl_->stopped) return;
+  impl_->stopped = true;
+  if (impl_->server) impl_->server->stop();
+  impl_->timer.stop();
+  impl_->jobs.stop();
+  impl_->log_jobs.stop();
+  if (impl_->reactor) impl_->reactor->stop();
+}
+
+}  // namespace spell::service
