@@ -1,0 +1,71 @@
+// A command of spell: a row of the table, and what it is given to work with.
+#pragma once
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "arguments.hpp"
+#include "options.hpp"
+#include "output.hpp"
+#include "spell/client.hpp"
+
+namespace spell::cli {
+
+/// One call of a command.
+class Context {
+ public:
+  Context(Output& output, Words arguments) : out(output), arguments_(std::move(arguments)) {}
+
+  Output& out;
+
+  /// Adds the options that every command has, and parses. Holds the result when the command has nothing more to do:
+  /// an error, or 0 when its help was shown.
+  std::optional<Result<int>> parse(Options& options);
+  /// The service that --service or the environment names.
+  Result<Client> client(bool autostart = true) const;
+  ClientOptions client_options() const;
+  /// "" for the personal service, else the address as the user wrote it.
+  std::string service_address() const;
+  /// Asks a yes-or-no question. Only where `out.terminal().can_ask`.
+  bool ask(std::string_view question);
+  const Words& arguments() const { return arguments_; }
+
+ private:
+  Words arguments_;
+  std::optional<std::string> service_;
+};
+
+struct CommandRow {
+  std::string_view name;
+  std::string_view summary;
+  Result<int> (*run)(Context&);
+};
+std::span<const CommandRow> commands();
+
+/// The program: `arguments` without its own name. Returns the exit status.
+int spell_main(const Words& arguments, const Streams& streams);
+
+/// A command of commands: `spell project create …`. Runs the row that the first word names.
+Result<int> run_subcommand(Context& context, const std::string& name, std::string_view summary,
+                           std::span<const CommandRow> rows);
+
+Result<int> run_command(Context&);
+Result<int> logs_command(Context&);
+Result<int> ps_command(Context&);
+Result<int> info_command(Context&);
+Result<int> stop_command(Context&);
+Result<int> kill_command(Context&);
+Result<int> wait_command(Context&);
+Result<int> ls_command(Context&);
+Result<int> cp_command(Context&);
+Result<int> rm_command(Context&);
+Result<int> archive_command(Context&);
+Result<int> label_command(Context&);
+Result<int> rerun_command(Context&);
+Result<int> repos_command(Context&);
+Result<int> project_command(Context&);
+Result<int> status_command(Context&);
+Result<int> service_command(Context&);
+
+}  // namespace spell::cli

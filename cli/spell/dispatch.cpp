@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <exception>
+
+#include "command.hpp"
+#include "exit_status.hpp"
+#include "spell/version.hpp"
+#include "text.hpp"
+#include "unavailable.hpp"
+
+namespace spell::cli {
+
+namespace {
+
+constexpr CommandRow table[] = {
+    {"run", "run a command from this Git repository", run_command},
+    {"logs", "show the log of a run", logs_command},
+    {"ps", "list runs", ps_command},
+    {"info", "show all about a run", info_command},
+    {"wait", "wait for the end of runs", wait_command},
+    {"stop", "end runs and save their outputs", stop_command},
+    {"kill", "end runs at once, nothing is saved", kill_command},
+    {"rerun", "run the same again", rerun_command},
+    {"ls", "list the outputs of runs", ls_command},
+    {"cp", "copy outputs here", cp_command},
+    {"rm", "delete runs for good", rm_command},
+    {"archive", "hide runs from lists", archive_command},
+    {"label", "put labels on a run", label_command},
+    {"project", "group runs in projects", project_command},
+    {"repos", "list the repositories that runs came from", repos_command},
+    {"status", "show the service, its machines and storage", status_command},
+    {"service", "see to the personal service", service_command},
+};
+
+std::string overview(std::string_view name, std::string_view summary, std::span<const CommandRow> rows) {
+  std::size_t width = 0;
+  for (const auto& row : rows) width = std::max(width, row.name.size());
+  std::string text = "Usage: spell" + std::string(name.empty() ? "" : " ") + std::string(name) +
+                     " COMMAND [OPTIONS]\n\n" + std::string(summary) + "\n\nCommands:\n";
+  for (const auto& row : rows)
+    text += "  " + std::string(row.name) + std::string(width - row.name.size() + 2, ' ') +
+            std::string(row.summary) + "\n";
+  return text;
+}
+
+/// The options that may stand before the command's name; they are handed on to it.
+struct LeadingOptions {
+  Words own{};
+  std::string command{};
+  Words rest{};
+};
+
+LeadingOptions split_leading(const Words& arguments) {
+  auto split = split_arguments(arguments, [](std::string_view name) -> std::optional<bool> {
+    return name == "--service";
+  });
+  LeadingOptions leading{std::move(split.own), {}, {}};
+  if (split.words.empty()) return leading;
+  leading.command = split.words.front();
+  leading.rest = leading.own;
+  leading.rest.insert(leading.rest.end(), split.words.begin() + 1, split.words.end());
+  return leading;
+}
+
+Error unknown_command(const std::string& given, std::string_view parent, std::span<const CommandRow> rows) {
+  std::vector<std::string> names;
+  for (const auto& row : rows) names.emplace_back(row.name);
+  std::string prefix = "spell " + std::string(parent) + (parent.empty() ? "" : " ");
+  std::string meant = nearest(given, names);
+  return usage_error("unknown command \"" + given + "\"" +
+                     (meant.empty() ? "" : "; did you mean " + prefix + meant + "?") + " (see " + prefix + "--help)");
+}
+
+bool has(const Words& words, std::string_view word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+Result<int> dispatch(const Words& arguments, Output& out) {
+  LeadingOptions leading = split_leading(arguments);
+  if (has(leading.own, "--json")) out.set_mode(Output::Mode::json);
+  if (leading.command.empty()) {
+    if (has(leading.own, "--version")) {
+      out.write("spell " + std::string(version()) + "\n");
+      return 0;
+    }
+    bool help = has(leading.own, "--help") || has(leading.own, "-h");
+    for (const auto& option : leading.own)
+      if (!help && option != "--json" && option != "-q" && option != "--quiet")
+        return usage_error("unknown option " + option + " (see spell --help)");
+    if (!help) return usage_error("which command? (see spell --help)");
+    out.write(overview("", "Runs any command from a Git repository, reproducibly, and keeps what it made.", table) +
+              "\nspell COMMAND --help shows a command's options and examples.\n");
+    return 0;
+  }
+  if (is_unavailable(leading.command)) return not_available(leading.command);
+  for (const auto& row : table) {
+    if (row.name != leading.command) continue;
+    Context context(out, std::move(leading.rest));
+    return row.run(context);
+  }
+  return unknown_command(leading.command, "", table);
+}
+
+}  // namespace
+
+std::span<const CommandRow> commands() { return table; }
+
+Result<int> run_subcommand(Context& context, const std::string& name, std::string_view summary,
+                           std::span<const CommandRow> rows) {
+  LeadingOptions leading = split_leading(context.arguments());
+  if (leading.command.empty()) {
+    if (!has(leading.own, "--help") && !has(leading.own, "-h"))
+      return usage_error("spell " + name + " needs a command (see spell " + name + " --help)");
+    context.out.write(overview(name, summary, rows));
+    return 0;
+  }
+  for (const auto& row : rows) {
+    if (row.name != leading.command) continue;
+    Context inner(context.out, std::move(leading.rest));
+    return row.run(inner);
+  }
+  return unknown_command(leading.command, name, rows);
+}
+
+int spell_main(const Words& arguments, const Streams& streams) {
+  Output out(streams, detect_terminal(streams));
+  try {
+    try {
+      auto result = dispatch(arguments, out);
+      if (result) return *result;
+      out.error(result.error());
+      return exit_status(result.error());
+    } catch (const Error& failure) {
+      out.error(failure);
+      return exit_status(failure);
+    } catch (const std::exception& failure) {
+      out.error(Error("internal_error", failure.what()));
+      return 1;
+    }
+  } catch (const OutputClosed&) {
+    return output_closed_status;
+  } catch (const Error&) {
+    return 1;   // stderr cannot be written either
+  }
+}
+
+}  // namespace spell::cli

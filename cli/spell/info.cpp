@@ -1,0 +1,81 @@
+#include "command.hpp"
+#include "follow_view.hpp"
+#include "json_text.hpp"
+#include "text.hpp"
+
+namespace spell::cli {
+
+namespace {
+
+std::string numbers(const std::vector<std::int64_t>& ids) {
+  std::vector<std::string> texts;
+  for (auto id : ids) texts.push_back(std::to_string(id));
+  return join(texts, ", ");
+}
+
+Table details(const RunInfo& run) {
+  Table table;
+  auto add = [&](std::string name, std::string text, Colour colour = Colour::none) {
+    if (!text.empty()) table.rows.push_back({{std::move(name), Colour::dim}, {std::move(text), colour}});
+  };
+  auto time = [](const std::optional<Time>& at) { return at ? format_time(*at) : ""; };
+  add("Run", std::to_string(run.id));
+  add("Status", status_text(run), status_colour(run));
+  add("Reason", run.reason);
+  add("Command", run.command);
+  add("Description", run.description);
+  add("Repository", run.repository);
+  add("Workspace", run.workspace);
+  add("Code from", run.github_url);
+  if (run.git_base_commit.empty()) {
+    add("Commit", run.git_commit);
+  } else {
+    add("Commit", run.git_base_commit + " with uncommitted changes");
+    add("Snapshot", run.git_commit);
+  }
+  add("Folder", run.folder);
+  add("Machine type", run.machine_type);
+  add("Machine", run.machine);
+  add("Project", run.project);
+  add("Labels", join(run.labels, ", "));
+  add("Creator", run.creator);
+  add("After", numbers(run.after));
+  if (run.timeout) add("Timeout", format_duration(*run.timeout));
+  for (const auto& [name, value] : run.env) add("Variable", name + "=" + value);
+  add("Created", time(run.created_at));
+  add("Started", time(run.started_at));
+  add("Ended", time(run.ended_at));
+  if (run.started_at && run.ended_at)
+    add("Duration", format_duration(std::chrono::duration_cast<std::chrono::microseconds>(*run.ended_at - *run.started_at)));
+  add("Log", format_size(run.log_bytes));
+  if (run.output_files > 0)
+    add("Outputs", count(run.output_files, "file") + ", " + format_size(run.output_bytes) + " in runs/" +
+                       std::to_string(run.id));
+  if (run.resumed_from_run) add("Resumed from", std::to_string(*run.resumed_from_run));
+  if (run.resumed_as_run) add("Resumed as", std::to_string(*run.resumed_as_run));
+  if (run.archived) add("Archived", "yes");
+  return table;
+}
+
+}  // namespace
+
+Result<int> info_command(Context& context) {
+  Options options("info", "[OPTIONS] ID", "Shows all about a run.");
+  Words id;
+  options.words(id, "the number of a run", 1, 1);
+  if (auto done = context.parse(options)) return *done;
+  auto number = parse_run_id(id[0]);
+  if (!number) return number.error();
+  auto client = context.client();
+  if (!client) return client.error();
+  auto run = client->runs().get(*number);
+  if (!run) return run.error();
+  auto info = run->info();
+  if (!info) return info.error();
+  if (context.out.json()) context.out.json_line(json_text("run", *info));
+  else if (context.out.quiet()) context.out.line(std::to_string(info->id));
+  else context.out.table(details(*info), false);
+  return 0;
+}
+
+}  // namespace spell::cli

@@ -1,0 +1,50 @@
+#include "json_text.hpp"
+
+#include "spell/json.hpp"
+
+namespace spell::cli {
+
+namespace {
+
+using nlohmann::json;
+
+/// Output of a command may be any bytes; JSON holds UTF-8 only.
+std::string dump(const json& value, int indent = -1) {
+  return value.dump(indent, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace
+
+template <class T>
+std::string json_text(std::string_view name, const T& value) {
+  return dump(json{{std::string(name), value}});
+}
+template std::string json_text(std::string_view, const RunInfo&);
+template std::string json_text(std::string_view, const std::vector<RunInfo>&);
+template std::string json_text(std::string_view, const std::vector<ResourceInfo>&);
+template std::string json_text(std::string_view, const ProjectInfo&);
+template std::string json_text(std::string_view, const std::vector<ProjectInfo>&);
+template std::string json_text(std::string_view, const std::vector<RepositoryInfo>&);
+template std::string json_text(std::string_view, const ServiceInfo&);
+template std::string json_text(std::string_view, const std::int64_t&);
+
+std::string json_text(const LogEntry& entry) { return dump(json(entry)); }
+
+std::string json_text(const Error& error) {
+  json body{{"code", error.code()}, {"message", error.message()}};
+  if (!error.request_id().empty()) body["request_id"] = error.request_id();
+  return dump(json{{"error", std::move(body)}});
+}
+
+std::string json_fields(std::string_view name, const Fields& fields) {
+  json object = json::object();
+  for (const auto& [key, value] : fields) object[key] = value;
+  return dump(json{{std::string(name), std::move(object)}});
+}
+
+std::string indent_json(const std::string& compact) {
+  auto value = nlohmann::ordered_json::parse(compact, nullptr, false);
+  return value.is_discarded() ? compact : value.dump(2);
+}
+
+}  // namespace spell::cli

@@ -1,0 +1,66 @@
+#include "unavailable.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace spell::cli {
+
+namespace {
+constexpr Unavailable table[] = {
+    {"run", "--mount"},
+    {"run", "--pip"},
+    {"run", "--pip-req"},
+    {"run", "--apt"},
+    {"run", "--conda-file"},
+    {"run", "--docker-image"},
+    {"run", "--from"},
+    {"run", "--secret"},
+    {"run", "--gpu"},
+    {"run", "--cpus"},
+    {"run", "--memory"},
+    {"run", "--checkpoints"},
+    {"run", "--param"},
+    {"run", "--append"},
+    {"run", "--exclusive"},
+    {"run", "--with-history"},
+    {"run", "--stop-condition"},
+    {"run", "--auto-resume"},
+    {"run", "--disable-auto-resume"},
+    {"run", "--distributed"},
+    {"run", "--tensorboard-dir"},
+    {"upload", ""},
+    {"link", ""},
+    {"unlink", ""},
+    {"stats", ""},
+    {"login", ""},
+    {"logout", ""},
+    {"whoami", ""},
+    {"access-tokens", ""},
+    {"top", ""},
+    {"exec", ""},
+    {"forward", ""},
+    {"cost", ""},
+    {"secret", ""},
+    {"metrics", ""},
+    {"send-metric", ""},
+    {"workflow", ""},
+    {"hyper", ""},
+    {"machine-type", ""},
+    {"machine-types", ""},
+    {"cluster", ""},
+};
+}  // namespace
+
+std::span<const Unavailable> unavailable() { return table; }
+
+bool is_unavailable(std::string_view command, std::string_view option) {
+  return std::any_of(std::begin(table), std::end(table), [&](const Unavailable& row) {
+    return row.command == command && row.option == option;
+  });
+}
+
+Error not_available(std::string_view what) {
+  return Error("not_available", std::string(what) + " is not available in this version");
+}
+
+}  // namespace spell::cli
