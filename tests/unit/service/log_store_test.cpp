@@ -1,0 +1,156 @@
+#include "service/log_store.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/fd.hpp"
+#include "base/file.hpp"
+#include "base/hash.hpp"
+#include "catch.hpp"
+#include "model/log.hpp"
+
+using namespace spell;
+using namespace spell::service;
+
+namespace {
+
+const std::string run(32, 'a');
+
+struct Folder {
+  std::string path = "/tmp/spell-logs-" + base::hex(base::random_bytes(6));
+  Folder() { REQUIRE(base::make_folders(path)); }
+  ~Folder() { (void)base::remove_tree(path); }
+  std::string file() const { return path + "/aa/" + run; }
+};
+
+std::string frame(std::int64_t offset, std::string_view text, std::int64_t time = 100) {
+  model::FrameHeader header;
+  header.sequence = static_cast<std::uint64_t>(offset);
+  header.time_us = time;
+  std::string out;
+  model::append_frame(out, header, text);
+  return out;
+}
+
+std::string text_of(const std::string& frames, std::int64_t from) {
+  std::string out;
+  model::FrameParser parser;
+  parser.feed(frames);
+  for (;;) {
+    auto next = parser.next();
+    REQUIRE(next);
+    if (!*next) return out;
+    CHECK((*next)->header.sequence == static_cast<std::uint64_t>(from) + out.size());
+    out += (*next)->payload;
+  }
+}
+
+std::string all(LogStore& logs, std::int64_t from = 0, std::int64_t until = INT64_MAX) {
+  std::string out;
+  for (;;) {
+    std::int64_t at = from + static_cast<std::int64_t>(out.size());
+    auto frames = logs.read(run, at, until, 1000);
+    REQUIRE(frames);
+    if (frames->empty()) return out;
+    out += text_of(*frames, at);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("what was appended is read back from any byte on") {
+  Folder folder;
+  LogStore logs(folder.path);
+  CHECK(logs.size(run).value() == 0);
+  CHECK(logs.append(run, 0, frame(0, "hello ") + frame(6, "world\n"), 0).value() == 12);
+  CHECK(logs.append(run, 12, frame(12, "again\n"), 0).value() == 18);
+  std::string whole = "hello world\nagain\n";
+  for (std::int64_t from = 0; from <= 18; ++from)
+    for (std::int64_t until = from; until <= 18; ++until)
+      CHECK(all(logs, from, until) == whole.substr(static_cast<std::size_t>(from), static_cast<std::size_t>(until - from)));
+}
+
+TEST_CASE("a piece that came before is not stored twice, one from the future not at all") {
+  Folder folder;
+  LogStore logs(folder.path);
+  REQUIRE(logs.append(run, 0, frame(0, "abc"), 0));
+  CHECK(logs.append(run, 0, frame(0, "abc"), 0).value() == 3);
+  CHECK(logs.append(run, 9, frame(9, "xyz"), 0).value() == 3);
+  CHECK(all(logs) == "abc");
+}
+
+TEST_CASE("hostile frames change nothing") {
+  Folder folder;
+  LogStore logs(folder.path);
+  REQUIRE(logs.append(run, 0, frame(0, "abc"), 0));
+  std::string good = frame(3, "def");
+  for (std::size_t cut = 1; cut < good.size(); ++cut) CHECK_FALSE(logs.append(run, 3, good.substr(0, cut), 0));
+  CHECK_FALSE(logs.append(run, 3, frame(4, "def"), 0));
+  CHECK_FALSE(logs.append(run, 3, frame(3, ""), 0));
+  std::string status = good;
+  status[4] = 2;
+  CHECK_FALSE(logs.append(run, 3, status, 0));
+  CHECK(all(logs) == "abc");
+}
+
+TEST_CASE("a log cut anywhere by a power loss ends with its last whole frame and goes on from there") {
+  Folder folder;
+  std::string first = frame(0, "one\n"), second = frame(4, "two\n");
+  {
+    LogStore logs(folder.path);
+    REQUIRE(logs.append(run, 0, first + second, 0));
+  }
+  std::string bytes = *base::read_file(folder.file());
+  for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
+    REQUIRE(base::write_file(folder.file(), bytes.substr(0, cut)));
+    LogStore logs(folder.path);
+    std::int64_t whole = cut < first.size() ? 0 : cut < bytes.size() ? 4 : 8;
+    CHECK(logs.size(run).value() == whole);
+    CHECK(logs.append(run, whole, frame(whole, "new\n"), 0).value() == whole + 4);
+    CHECK(all(logs) == std::string("one\ntwo\n").substr(0, static_cast<std::size_t>(whole)) + "new\n");
+  }
+}
+
+TEST_CASE("the index only makes it quicker: a lost, short or wrong one changes nothing") {
+  Folder folder;
+  std::string text;
+  {
+    LogStore logs(folder.path);
+    for (int i = 0; i < 3000; ++i) {
+      std::string line = "line " + std::to_string(i) + " " + std::string(400, 'x') + "\n";
+      REQUIRE(logs.append(run, static_cast<std::int64_t>(text.size()), frame(static_cast<std::int64_t>(text.size()), line), 0));
+      text += line;
+    }
+  }
+  std::string index = *base::read_file(folder.file() + ".idx");
+  CHECK(index.size() >= 32);
+  for (auto& variant : {index, std::string(), index.substr(0, 20), std::string(64, '\x01'), index + index}) {
+    REQUIRE(base::write_file(folder.file() + ".idx", variant));
+    LogStore logs(folder.path);
+    CHECK(logs.size(run).value() == static_cast<std::int64_t>(text.size()));
+    CHECK(all(logs, 1'000'000) == text.substr(1'000'000));
+    CHECK(text.substr(static_cast<std::size_t>(logs.tail(run, 2000).value())).starts_with("line 1000 "));
+  }
+}
+
+TEST_CASE("tail counts lines, also an unfinished last one") {
+  Folder folder;
+  LogStore logs(folder.path);
+  REQUIRE(logs.append(run, 0, frame(0, "a\nb\nc"), 0));
+  CHECK(logs.tail(run, 0).value() == 5);
+  CHECK(logs.tail(run, 1).value() == 4);
+  CHECK(logs.tail(run, 2).value() == 2);
+  CHECK(logs.tail(run, 3).value() == 0);
+  CHECK(logs.tail(run, 9).value() == 0);
+  REQUIRE(logs.append(run, 5, frame(5, "\n"), 0));
+  CHECK(logs.tail(run, 1).value() == 4);
+}
+
+TEST_CASE("times are shifted to the service's clock") {
+  Folder folder;
+  LogStore logs(folder.path);
+  REQUIRE(logs.append(run, 0, frame(0, "x", 100), 5000));
+  auto frames = logs.read(run, 0, 1, 100);
+  REQUIRE(frames);
+  CHECK(model::parse_frame_header(frames->substr(0, 24))->time_us == 5100);
+}

@@ -1,0 +1,330 @@
+// The state of the service, as its protocol reads: commands and reports in, statuses and commands out. No clock, no sockets.
+#include "service/state.hpp"
+
+#include "base/file.hpp"
+#include "base/hash.hpp"
+#include "catch.hpp"
+
+using namespace spell;
+using namespace spell::service;
+
+namespace {
+
+struct House {
+  std::string folder = "/tmp/spell-state-" + base::hex(base::random_bytes(6));
+  std::optional<store::Writer> writer;
+  std::unique_ptr<State> state;
+  std::int64_t now = 1'000'000'000;
+
+  explicit House(int places = 2) {
+    REQUIRE(base::make_folders(folder));
+    open(places);
+  }
+  ~House() { (void)base::remove_tree(folder); }
+
+  /// As after a crash: what is not in the store is gone.
+  void open(int places = 2) {
+    state.reset();
+    writer.reset();
+    auto opened = store::Writer::open(folder + "/spell.db");
+    REQUIRE(opened);
+    writer.emplace(std::move(*opened));
+    StateOptions options;
+    options.code_folder = "/code";
+    state = std::make_unique<State>(*writer, options);
+    state->add_machine("here", {"cpu"}, places);
+    REQUIRE(state->load());
+  }
+
+  /// One transaction around a change, as the reactor does it.
+  template <class Change>
+  auto change(Change&& what) {
+    now += 1000;
+    REQUIRE(writer->begin());
+    auto result = what();
+    REQUIRE(state->schedule(now));
+    REQUIRE(state->flush());
+    REQUIRE(writer->commit());
+    (void)state->take_changed();
+    return result;
+  }
+  Result<Submitted> submit(const std::string& command, const std::string& key = "", std::vector<std::int64_t> after = {}) {
+    Submission s{"ada", "ada", key, base::hex(base::sha256(command)), {}};
+    s.request.command = command;
+    s.request.after = std::move(after);
+    return change([&] { return state->submit(s, now); });
+  }
+  void connect(std::map<std::string, std::int64_t> holds = {}) {
+    REQUIRE(change([&] { return state->hello("here", {}, holds, now); }));
+  }
+  RunRecord run(std::int64_t number) { return writer->find_run("ada", number).value().value(); }
+  std::vector<std::string> commands() {
+    std::vector<std::string> out;
+    for (auto& c : state->machines().at("here").commands) out.push_back(c.type + " " + std::to_string(run_number(c.run)));
+    return out;
+  }
+  std::int64_t run_number(const std::string& id) { return writer->find_run(id).value().value().number; }
+  void acknowledge() { state->acknowledge("here", INT64_MAX); }
+
+  Result<> report(std::int64_t number, std::vector<std::string> steps, std::optional<int> exit_code = {}, std::string status = "complete") {
+    auto record = run(number);
+    model::RunReport report;
+    report.run = record.id;
+    report.epoch = record.epoch;
+    std::int64_t i = record.taken;
+    for (auto& step : steps) {
+      model::RunEvent event;
+      event.number = ++i;
+      event.status = step;
+      event.text = "now " + step;
+      report.events.push_back(event);
+    }
+    if (exit_code) {
+      report.result.emplace();
+      report.result->status = status;
+      report.result->exit_code = exit_code;
+    }
+    return change([&] { return state->report("here", report, now); });
+  }
+};
+
+using Words = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("a run goes through its life and leaves its story") {
+  House house;
+  house.connect();
+  REQUIRE(house.submit("true"));
+  CHECK(house.commands() == Words{"start 1"});
+  house.acknowledge();
+  REQUIRE(house.report(1, {"building", "running"}));
+  CHECK(house.run(1).status == "running");
+  CHECK(house.run(1).started_us > 0);
+  REQUIRE(house.report(1, {"saving", "pushing"}, 0));
+  auto run = house.run(1);
+  CHECK(run.status == "complete");
+  CHECK(run.exit_code == 0);
+  CHECK(house.commands() == Words{"forget 1"});
+  Words story;
+  for (auto& event : house.writer->events(run.id, 0).value())
+    if (event.step) story.push_back(event.status);
+  CHECK(story == Words{"machine_requested", "building", "running", "saving", "pushing", "complete", "complete"});
+}
+
+TEST_CASE("runs wait in their order for a place") {
+  House house(2);
+  house.connect();
+  for (int i = 0; i < 4; ++i) REQUIRE(house.submit("sleep 1"));
+  CHECK(house.commands() == Words{"start 1", "start 2"});
+  REQUIRE(house.report(2, {"building", "running", "saving", "pushing"}, 0));
+  CHECK(house.commands() == Words{"start 1", "forget 2", "start 3"});
+}
+
+TEST_CASE("nothing starts while the machine is away") {
+  House house;
+  REQUIRE(house.submit("true"));
+  CHECK(house.commands().empty());
+  house.connect();
+  CHECK(house.commands() == Words{"start 1"});
+}
+
+TEST_CASE("the same key and request give the same run, another request is a conflict that names the field") {
+  House house;
+  auto first = house.submit("true", "k");
+  auto again = house.submit("true", "k");
+  REQUIRE(again);
+  CHECK(again->existed);
+  CHECK(again->run.number == first->run.number);
+  auto other = house.submit("false", "k");
+  REQUIRE_FALSE(other);
+  CHECK(other.error().code() == "key_conflict");
+  CHECK(other.error().message().find("'command'") != std::string::npos);
+  house.open();
+  CHECK(house.submit("true", "k")->existed);
+  CHECK(house.submit("true")->run.number == 2);
+}
+
+TEST_CASE("a refused submission uses no number up") {
+  House house;
+  Submission s{"ada", "ada", "", "", {}};
+  s.request.command = "true";
+  s.request.machine_type = "K80";
+  auto refused = house.change([&] { return house.state->submit(s, house.now); });
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == "unknown_machine_type");
+  CHECK(refused.error().message().find("CPU") != std::string::npos);
+  CHECK(house.submit("true")->run.number == 1);
+}
+
+TEST_CASE("a number is never used twice, also after rm") {
+  House house;
+  REQUIRE(house.submit("true"));
+  REQUIRE(house.change([&] { return house.state->end("ada", 1, "kill", house.now); }));
+  REQUIRE(house.change([&] { return house.state->remove("ada", 1); }));
+  CHECK_FALSE(house.writer->find_run("ada", 1).value());
+  house.open();
+  CHECK(house.submit("true")->run.number == 2);
+}
+
+TEST_CASE("stop of a running run asks its worker; of a waiting one it is the end") {
+  House house(2);
+  house.connect();
+  for (int i = 0; i < 3; ++i) REQUIRE(house.submit("sleep 9"));
+  house.acknowledge();
+  REQUIRE(house.report(1, {"building", "running"}));
+  REQUIRE(house.change([&] { return house.state->end("ada", 1, "stop", house.now); }));
+  CHECK(house.run(1).status == "stopping");
+  CHECK(house.commands() == Words{"stop 1"});
+  REQUIRE(house.change([&] { return house.state->end("ada", 1, "stop", house.now); }));
+  CHECK(house.commands() == Words{"stop 1"});
+  REQUIRE(house.change([&] { return house.state->end("ada", 1, "kill", house.now); }));
+  CHECK(house.commands() == Words{"stop 1", "kill 1"});
+  REQUIRE(house.change([&] { return house.state->end("ada", 3, "stop", house.now); }));
+  CHECK(house.run(3).status == "killed");
+  REQUIRE(house.report(1, {}, 137, "killed"));
+  CHECK(house.run(1).status == "killed");
+}
+
+TEST_CASE("stop before the command has begun is a kill") {
+  House house;
+  house.connect();
+  REQUIRE(house.submit("true"));
+  house.acknowledge();
+  REQUIRE(house.change([&] { return house.state->end("ada", 1, "stop", house.now); }));
+  CHECK(house.commands() == Words{"kill 1"});
+}
+
+TEST_CASE("after a crash the worker is told what it does not have, and to forget what has ended") {
+  House house;
+  house.connect();
+  REQUIRE(house.submit("a"));
+  REQUIRE(house.submit("b"));
+  house.acknowledge();
+  REQUIRE(house.report(1, {"building", "running"}));
+  std::string id1 = house.run(1).id, id2 = house.run(2).id;
+  house.open();
+  SECTION("a run whose start was never taken over is started") {
+    house.connect({{id1, 1}});
+    CHECK(house.commands() == Words{"start 2"});
+    CHECK(house.run(1).status == "running");
+  }
+  SECTION("a running run whose files are gone is interrupted, not run again") {
+    house.connect({{id2, 1}});
+    CHECK(house.run(1).status == "interrupted");
+    CHECK(house.run(1).reason_code == "run_folder_lost");
+  }
+  SECTION("a stop that was on its way is said again") {
+    REQUIRE(house.change([&] { return house.state->end("ada", 1, "stop", house.now); }));
+    house.open();
+    house.connect({{id1, 1}, {id2, 1}});
+    CHECK(house.commands() == Words{"stop 1"});
+  }
+  SECTION("what has ended is forgotten") {
+    REQUIRE(house.report(1, {"saving", "pushing"}, 0));
+    house.open();
+    house.connect({{id1, 1}, {id2, 1}});
+    CHECK(house.commands() == Words{"forget 1"});
+  }
+  SECTION("a folder that the store knows nothing of is left alone") {
+    house.connect({{std::string(32, 'f'), 1}, {id1, 1}, {id2, 1}});
+    CHECK(house.commands().empty());
+  }
+}
+
+TEST_CASE("a report that is said again changes nothing") {
+  House house;
+  house.connect();
+  REQUIRE(house.submit("true"));
+  auto record = house.run(1);
+  model::RunReport report;
+  report.run = record.id;
+  report.epoch = record.epoch;
+  report.events.push_back({1, "building", "Run is building"});
+  report.events.push_back({2, "running", "Run is running"});
+  REQUIRE(house.change([&] { return house.state->report("here", report, house.now); }));
+  auto entries = house.run(1).entries;
+  REQUIRE(house.change([&] { return house.state->report("here", report, house.now); }));
+  CHECK(house.run(1).entries == entries);
+  report.result.emplace();
+  report.result->status = "complete";
+  report.result->exit_code = 0;
+  REQUIRE(house.change([&] { return house.state->report("here", report, house.now); }));
+  auto ended = house.run(1);
+  REQUIRE(house.change([&] { return house.state->report("here", report, house.now); }));
+  CHECK(house.run(1).version == ended.version);
+  CHECK(house.commands().back() == "forget 1");
+}
+
+TEST_CASE("reports of another epoch, machine or run are refused") {
+  House house;
+  house.connect();
+  REQUIRE(house.submit("true"));
+  model::RunReport report;
+  report.run = house.run(1).id;
+  report.epoch = 7;
+  auto refused = house.change([&] { return house.state->report("here", report, house.now); });
+  CHECK(refused.error().code() == "stale_epoch");
+  report.run = std::string(32, 'a');
+  refused = house.change([&] { return house.state->report("here", report, house.now); });
+  CHECK(refused.error().code() == "run_not_found");
+}
+
+TEST_CASE("--after: starts when the others are complete with 0") {
+  House house(4);
+  house.connect();
+  REQUIRE(house.submit("a"));
+  REQUIRE(house.submit("b", "", {1}));
+  REQUIRE(house.submit("c", "", {2}));
+  CHECK(house.commands() == Words{"start 1"});
+  house.acknowledge();
+  SECTION("success goes on") {
+    REQUIRE(house.report(1, {"building", "running", "saving", "pushing"}, 0));
+    CHECK(house.commands() == Words{"forget 1", "start 2"});
+    house.open(4);
+    house.connect({{house.run(2).id, 1}});
+    REQUIRE(house.report(2, {"building", "running", "saving", "pushing"}, 0));
+    CHECK(house.run(3).machine == "here");
+  }
+  SECTION("failure ends those that wait, one after the other") {
+    REQUIRE(house.report(1, {"building", "running", "saving", "pushing"}, 1));
+    CHECK(house.run(2).status == "failed");
+    CHECK(house.run(2).reason_code == "dependency_failed");
+    CHECK(house.run(3).status == "failed");
+    auto late = house.submit("d", "", {1});
+    REQUIRE_FALSE(late);
+    CHECK(late.error().code() == "dependency_failed");
+  }
+  SECTION("killing the one they wait for ends them too") {
+    REQUIRE(house.change([&] { return house.state->end("ada", 2, "kill", house.now); }));
+    CHECK(house.run(2).status == "killed");
+    CHECK(house.run(3).status == "failed");
+  }
+}
+
+TEST_CASE("--idempotent finds a run that is under way or has succeeded, not one that failed") {
+  House house;
+  house.connect();
+  Submission s{"ada", "ada", "", "", {}};
+  s.request.command = "true";
+  s.request.idempotent = true;
+  auto first = house.change([&] { return house.state->submit(s, house.now); });
+  REQUIRE_FALSE(first->existed);
+  s.request.description = "other words";
+  CHECK(house.change([&] { return house.state->submit(s, house.now); })->existed);
+  REQUIRE(house.report(1, {"building", "running", "saving", "pushing"}, 1));
+  auto next = house.change([&] { return house.state->submit(s, house.now); });
+  CHECK_FALSE(next->existed);
+  CHECK(next->run.number == 2);
+}
+
+TEST_CASE("archive and rm are for runs that have ended; labels for all") {
+  House house;
+  REQUIRE(house.submit("true"));
+  CHECK(house.change([&] { return house.state->archive("ada", 1, true); }).error().code() == "run_not_final");
+  CHECK(house.change([&] { return house.state->remove("ada", 1); }).error().code() == "run_not_final");
+  REQUIRE(house.change([&] { return house.state->label("ada", 1, {"a", "b", "a"}, {}); }));
+  REQUIRE(house.change([&] { return house.state->label("ada", 1, {"c"}, {"a"}); }));
+  CHECK(store::split_labels(house.run(1).labels) == Words{"b", "c"});
+  CHECK(house.change([&] { return house.state->archive("ada", 9, true); }).error().code() == "run_not_found");
+}
