@@ -14,9 +14,9 @@ namespace spell::net {
 
 struct ClientRequest {
   std::string method = "GET";
-  std::string target;
-  Headers headers;
-  std::string body;
+  std::string target{};
+  Headers headers{};
+  std::string body{};
   int body_fd = -1;               ///< instead of body: `body_size` bytes from the file's `body_offset`
   std::int64_t body_size = 0, body_offset = 0;
   std::function<void(std::int64_t sent)> progress{};
@@ -24,8 +24,8 @@ struct ClientRequest {
 
 struct ClientResponse {
   int status = 0;
-  Headers headers;
-  std::string body;
+  Headers headers{};
+  std::string body{};
 };
 
 /// An answer whose body is read as it comes.
@@ -50,13 +50,14 @@ class HttpClient {
   /// "unix:PATH" (any length) or "http://127.0.0.1:PORT".
   explicit HttpClient(std::string endpoint, int idle_connections = 16);
   ~HttpClient();
-  /// Errors: `service_unreachable` (nothing was sent), `connection_lost` (it may have been carried out), `timeout`, `canceled`,
+  /// Errors: `service_unreachable` (the service has not read the request), `connection_lost` (it may have been carried out), `timeout`, `canceled`,
   /// `too_large` (answer beyond `answer_limit`). An HTTP error status is a success here.
   Result<ClientResponse> send(const ClientRequest&, const CallOptions& = {}, std::int64_t answer_limit = 64 << 20);
   Result<ClientStream> open(const ClientRequest&, const CallOptions& = {});
 
- private:
   struct Impl;
+
+ private:
   std::shared_ptr<Impl> impl_;
 };
 

@@ -14,23 +14,23 @@
 namespace spell::net {
 
 struct Request {
-  std::string method;         ///< "GET", …
-  std::string raw_target;
-  Target target;
-  Headers headers;
-  std::string body;           ///< unless the route wanted a file
-  base::Fd body_file;         ///< of a body_to_file route: an unnamed file with the body, at offset 0
+  std::string method{};         ///< "GET", …
+  std::string raw_target{};
+  Target target{};
+  Headers headers{};
+  std::string body{};           ///< unless the route wanted a file
+  base::Fd body_file{};         ///< of a body_to_file route: an unnamed file with the body, at offset 0
   std::int64_t body_size = 0;
   std::uint32_t peer_uid = 0; ///< of the process at the other end
   std::int64_t received_us = 0;
-  std::string id;             ///< request id, also sent as X-Request-Id
+  std::string id{};             ///< request id, also sent as X-Request-Id
 };
 
 struct Response {
   int status = 200;
   std::string content_type = "application/json";
-  std::string body;
-  Headers headers;
+  std::string body{};
+  Headers headers{};
 };
 
 /// The body of a streamed answer, pulled piece by piece as the client takes it.
@@ -68,24 +68,28 @@ struct Handler {
   virtual ~Handler() = default;
   virtual BodyRule body_rule(const std::string& method, const std::string& raw_target) = 0;
   virtual void handle(Request, Reply) = 0;
-  /// Body of an error that the server itself answers (400 bad request, 413, 408, 431).
+  /// An error that the server itself answers: `invalid_request`, `invalid_path`, `headers_too_large`, `too_large`,
+  /// `request_timeout`, `internal`, or one of writing the spool. Status and body are the handler's.
   virtual Response error(const Error&, const std::string& request_id) = 0;
 };
 
 struct ServerOptions {
-  std::string socket_path;        ///< bound by the caller's folder rules; replaced if stale (the caller holds the lock)
+  std::string socket_path{};        ///< bound by the caller's folder rules; replaced if stale (the caller holds the lock)
   int socket_fd = -1;             ///< instead: a listening socket
-  std::string spool_folder;
+  std::string spool_folder{};
   int threads = 1;
   int connection_limit = 2000;
   int header_limit = 16 * 1024;
+  int header_timeout_ms = 10'000;  ///< for a request's head, from its first byte
+  int body_timeout_ms = 30'000;    ///< without a byte of a request's body
 };
 
 class Server {
  public:
   /// Listens and serves from here on. Socket paths longer than sun_path are bound by way of /proc/self/fd.
   static Result<std::unique_ptr<Server>> start(const ServerOptions&, Handler&);
-  /// Closes everything, waits for the threads. Outstanding requests are dropped after `grace_ms`.
+  /// Closes everything, waits for the threads, removes the socket it has bound. Outstanding requests are dropped after `grace_ms`
+  /// (their on_close is called). Not from a handler. Replies may outlive the server: they do nothing then.
   void stop(int grace_ms = 500);
   ~Server();
   int open_connections() const;

@@ -1,0 +1,394 @@
+#include "net/client.hpp"
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <mutex>
+#include <optional>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "net/parser.hpp"
+#include "net/socket.hpp"
+#include "net/wait.hpp"
+
+namespace spell::net {
+
+namespace {
+
+constexpr std::string_view unix_scheme = "unix:", http_scheme = "http://";
+constexpr std::size_t header_limit = 64 * 1024;
+constexpr std::size_t small_buffer = 16 * 1024, large_buffer = 256 * 1024;
+
+Error unreachable(const std::string& endpoint, const std::string& why) {
+  return base::error("service_unreachable", "cannot reach the service at " + endpoint + ": " + why);
+}
+Error lost(const std::string& endpoint) {
+  return base::error("connection_lost", "the connection to the service at " + endpoint + " was lost");
+}
+
+Error malformed(const std::string& endpoint, const Error& error) {
+  return base::error("connection_lost", "the service at " + endpoint + " sent " + error.message());
+}
+
+/// A connection, and what has come over it.
+struct Channel {
+  base::Fd fd;
+  bool used = false;         ///< an answer has come over it
+  std::unique_ptr<char[]> buffer;
+  std::size_t capacity = 0, begin = 0, end = 0;  ///< received, not yet parsed: [begin, end)
+
+  std::string_view received() const { return {buffer.get() + begin, end - begin}; }
+
+  /// Makes room behind what has been received.
+  void reserve(std::size_t size) {
+    if (begin == end) begin = end = 0;
+    if (capacity < size) {
+      std::unique_ptr<char[]> larger(new char[size]);
+      std::memcpy(larger.get(), buffer.get() + begin, end - begin);
+      buffer = std::move(larger);
+      capacity = size;
+    } else if (end == capacity) {
+      std::memmove(buffer.get(), buffer.get() + begin, end - begin);
+    } else {
+      return;
+    }
+    end -= begin;
+    begin = 0;
+  }
+};
+
+/// What became of an exchange.
+enum class Fate { answered, not_read, failed };
+
+}  // namespace
+
+struct HttpClient::Impl {
+  Impl(std::string e, int limit) : endpoint(std::move(e)), idle_limit(static_cast<std::size_t>(limit)) {}
+
+  Result<Channel> connect(Wait&);
+  Result<Channel> connect_unix(const std::string& path, Wait&);
+  Result<Channel> connect_tcp(const std::string& address, Wait&);
+  std::optional<Channel> take_idle();
+  void put_back(Channel);
+
+  /// Sends and reads until the answer's head is there.
+  Result<std::pair<Channel, MessageParser>> exchange(const ClientRequest&, Wait&);
+  Result<MessageParser> attempt(Channel&, const ClientRequest&, Wait&, Fate&);
+  Result<> send_all(Channel&, const ClientRequest&, Wait&, bool& cut);
+  std::string head_of(const ClientRequest&) const;
+
+  const std::string endpoint;
+  const std::size_t idle_limit;
+  std::mutex mutex;
+  std::vector<Channel> idle;
+};
+
+namespace {
+
+/// Reads what is there into the connection's buffer; 0 at its end.
+Result<std::size_t> receive(Channel& channel, Wait& wait, std::size_t capacity, const std::string& endpoint) {
+  channel.reserve(capacity);
+  for (;;) {
+    ssize_t n = ::recv(channel.fd.get(), channel.buffer.get() + channel.end,
+                       channel.capacity - channel.end, 0);
+    if (n >= 0) {
+      channel.end += static_cast<std::size_t>(n);
+      return static_cast<std::size_t>(n);
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) return lost(endpoint);
+    SPELL_TRY(wait.until(channel.fd.get(), POLLIN));
+  }
+}
+
+/// The next piece of the answer's body, in the channel's buffer; empty at its end.
+Result<std::string_view> next_piece(Channel& channel, MessageParser& parser, Wait& wait, const std::string& endpoint) {
+  while (!parser.done()) {
+    if (channel.begin != channel.end) {
+      auto step = parser.feed(channel.received());
+      if (!step) return malformed(endpoint, step.error());
+      channel.begin += step->used;
+      if (!step->body.empty()) return step->body;
+      if (step->used != 0) continue;
+    }
+    auto size = receive(channel, wait, large_buffer, endpoint);
+    if (!size) return size.error();
+    if (*size == 0 && !parser.finish()) return lost(endpoint);
+  }
+  return std::string_view();
+}
+
+}  // namespace
+
+HttpClient::HttpClient(std::string endpoint, int idle_connections)
+    : impl_(std::make_shared<Impl>(std::move(endpoint), std::max(0, idle_connections))) {}
+HttpClient::~HttpClient() = default;
+
+// ---- connections
+
+Result<Channel> HttpClient::Impl::connect(Wait& wait) {
+  if (endpoint.starts_with(unix_scheme)) return connect_unix(endpoint.substr(unix_scheme.size()), wait);
+  if (endpoint.starts_with(http_scheme)) return connect_tcp(endpoint.substr(http_scheme.size()), wait);
+  return base::error("service_unreachable", "the address " + endpoint + " is neither unix:PATH nor http://HOST:PORT");
+}
+
+Result<Channel> HttpClient::Impl::connect_unix(const std::string& path, Wait& wait) {
+  auto address = unix_address(path);
+  if (!address) return unreachable(endpoint, address.error().message());
+  auto fd = make_socket(AF_UNIX);
+  if (!fd) return fd.error();
+  for (int pause_ms = 1;; pause_ms = std::min(20, 2 * pause_ms)) {
+    if (::connect(fd->get(), reinterpret_cast<sockaddr*>(&address->address), address->size) == 0) break;
+    // The queue of waiting connections is full, and nothing tells when it is not.
+    if (errno != EAGAIN && errno != EINTR) return unreachable(endpoint, std::strerror(errno));
+    SPELL_TRY(wait.pause(std::chrono::milliseconds(pause_ms)));
+  }
+  Channel channel;
+  channel.fd = std::move(*fd);
+  return channel;
+}
+
+Result<Channel> HttpClient::Impl::connect_tcp(const std::string& address, Wait& wait) {
+  std::string host = address.substr(0, address.find('/'));
+  auto colon = host.rfind(':');
+  std::string port = colon == std::string::npos ? "80" : host.substr(colon + 1);
+  host = host.substr(0, colon);
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  if (int failure = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found); failure != 0)
+    return unreachable(endpoint, ::gai_strerror(failure));
+  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, ::freeaddrinfo);
+  int failure = 0;
+  for (addrinfo* at = found; at; at = at->ai_next) {
+    auto fd = make_socket(at->ai_family);
+    if (!fd) return fd.error();
+    failure = ::connect(fd->get(), at->ai_addr, at->ai_addrlen) == 0 ? 0 : errno;
+    if (failure == EINPROGRESS) {
+      SPELL_TRY(wait.until(fd->get(), POLLOUT));
+      socklen_t size = sizeof failure;
+      ::getsockopt(fd->get(), SOL_SOCKET, SO_ERROR, &failure, &size);
+    }
+    if (failure != 0) continue;
+    int on = 1;
+    ::setsockopt(fd->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    Channel channel;
+    channel.fd = std::move(*fd);
+    return channel;
+  }
+  return unreachable(endpoint, std::strerror(failure));
+}
+
+std::optional<Channel> HttpClient::Impl::take_idle() {
+  for (;;) {
+    std::unique_lock lock(mutex);
+    if (idle.empty()) return std::nullopt;
+    Channel channel = std::move(idle.back());
+    idle.pop_back();
+    lock.unlock();
+    // Closed by the service meanwhile, or it says something unasked: of no use.
+    char byte;
+    if (::recv(channel.fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+      return channel;
+  }
+}
+
+void HttpClient::Impl::put_back(Channel channel) {
+  channel.used = true;
+  if (channel.capacity > small_buffer) channel.buffer.reset(), channel.capacity = 0;
+  channel.begin = channel.end = 0;
+  std::lock_guard lock(mutex);
+  if (idle.size() < idle_limit) idle.push_back(std::move(channel));
+}
+
+// ---- one exchange
+
+std::string HttpClient::Impl::head_of(const ClientRequest& request) const {
+  std::string head = request.method + " " + request.target + " HTTP/1.1\r\nHost: ";
+  if (endpoint.starts_with(http_scheme)) head += endpoint.substr(7, endpoint.find('/', 7) - 7);
+  else head += "localhost";
+  head += "\r\n";
+  for (auto& [name, value] : request.headers) head.append(name).append(": ").append(value).append("\r\n");
+  std::int64_t size = request.body_fd >= 0 ? request.body_size : static_cast<std::int64_t>(request.body.size());
+  if (size > 0 || (request.method != "GET" && request.method != "HEAD"))
+    head += "Content-Length: " + std::to_string(size) + "\r\n";
+  return head += "\r\n";
+}
+
+/// `cut` is set when the service no longer takes the request: its answer may be there already.
+Result<> HttpClient::Impl::send_all(Channel& channel, const ClientRequest& request, Wait& wait, bool& cut) {
+  std::string head = head_of(request);
+  std::string file_piece;
+  std::string_view body = request.body;
+  std::int64_t from_file = request.body_fd >= 0 ? request.body_size : 0, offset = request.body_offset;
+  if (request.body_fd >= 0) body = {};
+  std::array<iovec, 2> parts{};
+  parts[0] = {head.data(), head.size()};
+  std::int64_t sent = -static_cast<std::int64_t>(head.size());
+  for (;;) {
+    if (body.empty() && from_file > 0) {
+      file_piece.resize(static_cast<std::size_t>(std::min<std::int64_t>(from_file, large_buffer)));
+      auto size = base::pread_full(request.body_fd, file_piece.data(), file_piece.size(), offset);
+      if (!size) return size.error();
+      if (*size < file_piece.size()) return base::error("io_error", "a file became shorter while it was being sent");
+      body = file_piece;
+      from_file -= static_cast<std::int64_t>(*size);
+      offset += static_cast<std::int64_t>(*size);
+    }
+    parts[1] = {const_cast<char*>(body.data()), body.size()};
+    if (parts[0].iov_len + parts[1].iov_len == 0) return ok();
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    ssize_t n = ::sendmsg(channel.fd.get(), &message, no_signal);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      short ready = 0;
+      SPELL_TRY(wait.until(channel.fd.get(), POLLIN | POLLOUT, &ready));
+      if ((ready & POLLIN) != 0) return cut = true, ok();  // an answer before the end: it won't read the rest
+      continue;
+    }
+    if (n < 0) return cut = true, ok();
+    sent += n;
+    std::size_t of_head = std::min(static_cast<std::size_t>(n), parts[0].iov_len);
+    parts[0] = {static_cast<char*>(parts[0].iov_base) + of_head, parts[0].iov_len - of_head};
+    body.remove_prefix(static_cast<std::size_t>(n) - of_head);
+    if (sent > 0 && request.progress) request.progress(sent);
+  }
+}
+
+Result<MessageParser> HttpClient::Impl::attempt(Channel& channel, const ClientRequest& request, Wait& wait,
+                                                Fate& fate) {
+  fate = Fate::failed;
+  bool cut = false, answering = false, need_more = true;
+  SPELL_TRY(send_all(channel, request, wait, cut));
+  auto kind = request.method == "HEAD" ? MessageParser::Kind::response_to_head : MessageParser::Kind::response;
+  MessageParser parser(kind, header_limit);
+  while (!parser.head_done()) {
+    if (need_more) {
+      auto size = receive(channel, wait, small_buffer, endpoint);
+      // A Unix socket that is closed before it was read to its end resets the other end, or refuses what was still to
+      // be sent: either way nobody had the whole request.
+      bool reset = !size && size.error().code() == "connection_lost";
+      bool refused = size && *size == 0 && cut;
+      if ((reset || refused) && !answering && endpoint.starts_with(unix_scheme)) fate = Fate::not_read;
+      if (!size) return size.error();
+      if (*size == 0) return lost(endpoint);
+      answering = true;
+    }
+    auto step = parser.feed(channel.received());
+    if (!step) return malformed(endpoint, step.error());
+    channel.begin += step->used;
+    need_more = step->used == 0 || channel.begin == channel.end;
+    if (!parser.head_done()) continue;
+    int status = parser.head().status;
+    if (status >= 100 && status < 200 && status != 101) parser = MessageParser(kind, header_limit);
+  }
+  if (cut) parser.head().keep_alive = false;
+  fate = Fate::answered;
+  return parser;
+}
+
+Result<std::pair<Channel, MessageParser>> HttpClient::Impl::exchange(const ClientRequest& request, Wait& wait) {
+  for (auto text : {std::string_view(request.method), std::string_view(request.target)})
+    if (text.empty() || text.find_first_of(std::string_view(" \r\n\0", 4)) != text.npos)
+      return base::error("invalid_path", "the request's path is not a URL path");
+  for (auto& [name, value] : request.headers)
+    if (name.find_first_of(std::string_view(" :\r\n\0", 5)) != name.npos ||
+        value.find_first_of(std::string_view("\r\n\0", 3)) != value.npos)
+      return base::error("invalid_request", "the header field " + base::to_utf8(name) + " has a line break in it");
+  for (;;) {
+    auto channel = take_idle();
+    if (!channel) {
+      auto fresh = connect(wait);
+      if (!fresh) return fresh.error();
+      channel = std::move(*fresh);
+    }
+    Fate fate;
+    auto parser = attempt(*channel, request, wait, fate);
+    if (parser) return std::pair(std::move(*channel), std::move(*parser));
+    if (fate != Fate::not_read) return parser.error();
+    if (!channel->used) return unreachable(endpoint, "it closed the connection");
+  }
+}
+
+Result<ClientResponse> HttpClient::send(const ClientRequest& request, const CallOptions& options, std::int64_t answer_limit) {
+  Wait wait(options);
+  auto exchanged = impl_->exchange(request, wait);
+  if (!exchanged) return exchanged.error();
+  auto& [channel, parser] = *exchanged;
+  ClientResponse response;
+  for (;;) {
+    auto piece = next_piece(channel, parser, wait, impl_->endpoint);
+    if (!piece) return piece.error();
+    if (piece->empty()) break;
+    if (static_cast<std::int64_t>(response.body.size() + piece->size()) > answer_limit)
+      return base::error("too_large", "the answer is longer than " + std::to_string(answer_limit) + " bytes");
+    response.body.append(*piece);
+  }
+  response.status = parser.head().status;
+  response.headers = std::move(parser.head().headers);
+  if (parser.head().keep_alive && channel.begin == channel.end) impl_->put_back(std::move(channel));
+  return response;
+}
+
+// ---- streams
+
+struct ClientStream::Impl {
+  std::shared_ptr<HttpClient::Impl> client;
+  std::optional<Channel> channel;
+  MessageParser parser;
+  std::string_view piece;  ///< in the connection's buffer
+};
+
+Result<ClientStream> HttpClient::open(const ClientRequest& request, const CallOptions& options) {
+  Wait wait(options);
+  auto exchanged = impl_->exchange(request, wait);
+  if (!exchanged) return exchanged.error();
+  return ClientStream(std::unique_ptr<ClientStream::Impl>(new ClientStream::Impl{
+      impl_, std::move(exchanged->first), std::move(exchanged->second), {}}));
+}
+
+ClientStream::ClientStream(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ClientStream::ClientStream(ClientStream&&) noexcept = default;
+ClientStream& ClientStream::operator=(ClientStream&&) noexcept = default;
+ClientStream::~ClientStream() = default;
+int ClientStream::status() const { return impl_->parser.head().status; }
+const Headers& ClientStream::headers() const { return impl_->parser.head().headers; }
+
+Result<std::size_t> ClientStream::read(char* buffer, std::size_t size, const CallOptions& options) {
+  if (impl_->piece.empty()) {
+    if (!impl_->channel) {
+      if (impl_->parser.done()) return std::size_t(0);
+      return lost(impl_->client->endpoint);
+    }
+    Wait wait(options);
+    auto piece = next_piece(*impl_->channel, impl_->parser, wait, impl_->client->endpoint);
+    if (!piece) {
+      // Time-outs and cancellation leave the stream where it is: it can be read on.
+      if (piece.error().code() == "connection_lost") impl_->channel.reset();
+      return piece.error();
+    }
+    impl_->piece = *piece;
+    if (piece->empty()) {
+      auto channel = std::exchange(impl_->channel, std::nullopt);
+      if (impl_->parser.head().keep_alive && channel->begin == channel->end)
+        impl_->client->put_back(std::move(*channel));
+      return std::size_t(0);
+    }
+  }
+  std::size_t n = std::min(size, impl_->piece.size());
+  std::memcpy(buffer, impl_->piece.data(), n);
+  impl_->piece.remove_prefix(n);
+  return n;
+}
+
+}  // namespace spell::net

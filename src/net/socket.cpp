@@ -1,0 +1,110 @@
+#include "net/socket.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstring>
+
+#include "base/error.hpp"
+
+namespace spell::net {
+
+namespace {
+
+void set_up(int fd) {
+#ifndef __linux__
+  ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+#endif
+#ifdef SO_NOSIGPIPE
+  int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+  (void)fd;
+}
+
+}  // namespace
+
+Result<UnixAddress> unix_address(const std::string& path) {
+  UnixAddress out;
+  std::string shown = path;
+  if (path.empty() || path.find('\0') != std::string::npos)
+    return base::error("invalid_path", "a socket needs a path");
+  if (path.size() >= sizeof out.address.sun_path) {
+#ifdef __linux__
+    auto slash = path.rfind('/');
+    std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+    auto opened = base::open(folder, O_PATH | O_DIRECTORY);
+    if (!opened) return opened.error();
+    out.folder = std::move(*opened);
+    shown = "/proc/self/fd/" + std::to_string(out.folder.get()) + "/" + path.substr(slash + 1);
+#endif
+    if (shown.size() >= sizeof out.address.sun_path)
+      return base::error("invalid_path", "the path " + path + " is too long for a socket");
+  }
+  out.address.sun_family = AF_UNIX;
+  std::memcpy(out.address.sun_path, shown.c_str(), shown.size() + 1);
+  out.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + shown.size() + 1);
+  return out;
+}
+
+Result<base::Fd> make_socket(int family) {
+#ifdef __linux__
+  base::Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+#else
+  base::Fd fd(::socket(family, SOCK_STREAM, 0));
+#endif
+  if (!fd) return base::errno_error("make a socket");
+  set_up(fd.get());
+  return fd;
+}
+
+Result<base::Fd> listen_unix(const std::string& path) {
+  auto address = unix_address(path);
+  if (!address) return address.error();
+  struct stat st;
+  if (::lstat(path.c_str(), &st) == 0) {
+    if (!S_ISSOCK(st.st_mode)) return base::error("invalid_path", path + " is in the way: it is not a socket");
+    if (::unlink(path.c_str()) != 0) return base::errno_error("replace " + path);
+  }
+  auto fd = make_socket(AF_UNIX);
+  if (!fd) return fd.error();
+  if (::bind(fd->get(), reinterpret_cast<sockaddr*>(&address->address), address->size) != 0)
+    return base::errno_error("bind " + path);
+  // Nobody can connect before listen(): whatever the umask, the socket never takes a stranger.
+  if (::chmod(path.c_str(), 0600) != 0 || ::listen(fd->get(), SOMAXCONN) != 0) {
+    Error e = base::errno_error("listen on " + path);
+    ::unlink(path.c_str());
+    return e;
+  }
+  return fd;
+}
+
+base::Fd accept_connection(int listening) {
+  int fd;
+#ifdef __linux__
+  do fd = ::accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+#else
+  do fd = ::accept(listening, nullptr, nullptr);
+#endif
+  while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+  if (fd >= 0) set_up(fd);
+  return base::Fd(fd);
+}
+
+std::uint32_t peer_uid(int fd) {
+#ifdef SO_PEERCRED
+  struct ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && size == sizeof peer) return peer.uid;
+#else
+  uid_t uid;
+  gid_t gid;
+  if (::getpeereid(fd, &uid, &gid) == 0) return uid;
+#endif
+  return UINT32_MAX;
+}
+
+}  // namespace spell::net
