@@ -1,0 +1,207 @@
+// What every ChunkStore promises, tried on each of them.
+#include <thread>
+
+#include "support.hpp"
+
+using namespace spell;
+using namespace spell::spellfs;
+
+namespace {
+
+struct Stores {
+  TemporaryFolder folder;
+  std::unique_ptr<ChunkStore> store;
+  explicit Stores(bool packs)
+      : store(packs ? std::move(open_pack_store(folder / "store")).value() : make_memory_store()) {}
+};
+
+Entry entry_for(const std::string& name, std::int64_t size, const Name& node) {
+  Entry entry;
+  entry.name = name;
+  entry.mode = 0644;
+  entry.size = size;
+  entry.node = node;
+  return entry;
+}
+
+Entry folder_entry(const std::string& name, const Child& child) {
+  Entry entry = entry_for(name, child.totals.size, child.node);
+  entry.type = EntryType::folder;
+  entry.files = child.totals.files;
+  entry.depth = child.totals.depth;
+  return entry;
+}
+
+Child add_folder(PackInFile& pack, const std::vector<Entry>& entries) {
+  Emit emit = [&](Kind kind, const Name& name, std::string bytes) { return pack.writer.add(kind, name, bytes); };
+  TreeBuilder builder(Kind::folder, emit);
+  for (auto& entry : entries) builder.add(entry).value();
+  return builder.finish().value();
+}
+
+Result<> send(ChunkStore& store, const std::string& owner, PackInFile& pack) {
+  if (pack.size == 0) pack.finish();
+  return store.add_pack(owner, pack.fd.get(), pack.size);
+}
+
+std::vector<Name> missing(const ChunkStore& store, const std::string& owner, std::vector<Name> names) {
+  return store.missing(owner, names).value();
+}
+
+}  // namespace
+
+TEST_CASE("a store gives back what it was sent") {
+  Stores s(GENERATE(false, true));
+  PackInFile pack;
+  std::string large = noise(300'000, 1), dull(100'000, 'x');
+  Name a = pack.add(Kind::chunk, large), b = pack.add(Kind::chunk, dull);
+  Child root = add_folder(pack, {entry_for("small", 5, pack.add(Kind::chunk, "small"))});
+  CHECK(missing(*s.store, "ann", {a, b, root.node}) == std::vector<Name>{a, b, root.node});
+  REQUIRE(send(*s.store, "ann", pack));
+  CHECK(s.store->get(Kind::chunk, a).value() == large);
+  CHECK(s.store->get(Kind::chunk, b).value() == dull);
+  CHECK(s.store->get(Kind::folder, root.node));
+  CHECK(s.store->get(Kind::chunk, root.node).error().code() == "object_not_found");
+  CHECK(s.store->get(Kind::chunk, fake_name(9)).error().code() == "object_not_found");
+  CHECK(missing(*s.store, "ann", {a, fake_name(9), root.node}) == std::vector<Name>{fake_name(9)});
+  CHECK(s.store->owns("ann", root.node).value());
+  CHECK(s.store->stored_bytes() > 300'000);
+}
+
+TEST_CASE("what an owner sent is nobody else's, and is stored once") {
+  Stores s(GENERATE(false, true));
+  PackInFile pack;
+  std::string bytes = noise(400'000, 2);
+  Name chunk = pack.add(Kind::chunk, bytes);
+  REQUIRE(send(*s.store, "ann", pack));
+  std::int64_t stored = s.store->stored_bytes();
+  CHECK_FALSE(s.store->owns("bob", chunk).value());
+  CHECK(missing(*s.store, "bob", {chunk}) == std::vector<Name>{chunk});
+
+  // Naming another's chunk in a tree does not give it away.
+  PackInFile thief;
+  add_folder(thief, {entry_for("loot", 400'000, chunk)});
+  CHECK_FALSE(send(*s.store, "bob", thief));
+  PackInFile small;
+  REQUIRE(send(*s.store, "ann", small));
+  PackInFile thief_of_small;
+  Name secret = name_of(Kind::chunk, "secret");
+  PackInFile with_secret;
+  with_secret.add(Kind::chunk, "secret");
+  REQUIRE(send(*s.store, "ann", with_secret));
+  add_folder(thief_of_small, {entry_for("loot", 6, secret)});
+  CHECK(send(*s.store, "bob", thief_of_small).error().code() == "incomplete_pack");
+
+  // Who has the bytes may send them; they are not stored again.
+  REQUIRE(send(*s.store, "bob", pack));
+  CHECK(s.store->owns("bob", chunk).value());
+  CHECK(missing(*s.store, "bob", {chunk}).empty());
+  CHECK(s.store->stored_bytes() < stored + 1000);
+  REQUIRE(send(*s.store, "bob", pack));
+  CHECK(s.store->get(Kind::chunk, chunk).value() == bytes);
+}
+
+TEST_CASE("a second pack may build on what the same owner sent before") {
+  Stores s(GENERATE(false, true));
+  PackInFile first;
+  Name chunk = first.add(Kind::chunk, "before");
+  Child inner = add_folder(first, {entry_for("f", 6, chunk)});
+  REQUIRE(send(*s.store, "ann", first));
+  PackInFile second;
+  Child root = add_folder(second, {folder_entry("again", inner), entry_for("g", 6, chunk)});
+  REQUIRE(send(*s.store, "ann", second));
+  CHECK(s.store->owns("ann", root.node).value());
+  CHECK(find(*s.store, root.node, "again/f").value().node == chunk);
+}
+
+TEST_CASE("a pack that lacks what it names changes nothing") {
+  Stores s(GENERATE(false, true));
+  PackInFile pack;
+  Name there = pack.add(Kind::chunk, "there");
+  Child root = add_folder(pack, {entry_for("a", 5, there), entry_for("b", 5, fake_name(1))});
+  CHECK(send(*s.store, "ann", pack).error().code() == "incomplete_pack");
+  CHECK(missing(*s.store, "ann", {there, root.node}).size() == 2);
+  CHECK_FALSE(s.store->get(Kind::chunk, there));
+  CHECK(s.store->stored_bytes() == 0);
+}
+
+TEST_CASE("a tree that lies about sizes, numbers, depth or kinds is refused") {
+  Stores s(GENERATE(false, true));
+  PackInFile pack;
+  Name chunk = pack.add(Kind::chunk, "12345");
+  Child inner = add_folder(pack, {entry_for("f", 5, chunk)});
+  Entry honest = folder_entry("inner", inner), lie = honest;
+  bool fine = false;
+  SECTION("the truth") { fine = true; }
+  SECTION("a folder's size") { lie.size = 6; }
+  SECTION("a folder's number of files") { lie.files = 2; }
+  SECTION("a folder's depth") { lie.depth = 2; }
+  SECTION("a file's size") { lie = entry_for("f", 4, chunk); }
+  SECTION("a chunk that is a folder") { lie.node = chunk; }
+  SECTION("a file that is a folder") { lie = entry_for("f", 5, inner.node); }
+  SECTION("a large file that is a chunk") { lie = entry_for("f", small_file + 1, chunk); }
+  add_folder(pack, {lie});
+  auto sent = send(*s.store, "ann", pack);
+  CHECK(sent.ok() == fine);
+  if (!fine) CHECK(sent.error().code() == "bad_pack");
+}
+
+TEST_CASE("an object must come after what it names") {
+  Stores s(GENERATE(false, true));
+  PackInFile scratch, pack;
+  Name chunk = name_of(Kind::chunk, "late");
+  Child root = add_folder(scratch, {entry_for("f", 4, chunk)});
+  add_folder(pack, {entry_for("f", 4, chunk)});
+  pack.add(Kind::chunk, "late");
+  CHECK(send(*s.store, "ann", pack).error().code() == "incomplete_pack");
+  CHECK_FALSE(s.store->owns("ann", root.node).value());
+}
+
+TEST_CASE("content that does not match its name, and things that are no node, are refused") {
+  Stores s(GENERATE(false, true));
+  PackInFile wrong;
+  wrong.writer.add(Kind::chunk, fake_name(1), "not what the name says").value();
+  CHECK(send(*s.store, "ann", wrong).error().code() == "bad_pack");
+  PackInFile no_node;
+  no_node.add(Kind::folder, "this is no folder");
+  CHECK(send(*s.store, "ann", no_node).error().code() == "bad_pack");
+  CHECK(add_bytes(*s.store, "ann", "").error().code() == "bad_pack");
+  CHECK(add_bytes(*s.store, "ann", noise(5000, 3)).error().code() == "bad_pack");
+  // A store's own pack, with an owner and without bytes, is no way in.
+  std::string owned = slurp(SPELL_SOURCE_DIR "/tests/unit/spellfs/golden/owned-pack-v1.bin");
+  CHECK(add_bytes(*s.store, "ann", owned).error().code() == "bad_pack");
+  CHECK(s.store->stored_bytes() == 0);
+}
+
+TEST_CASE("a pack with any wrong bit is refused and leaves nothing") {
+  Stores s(GENERATE(false, true));
+  std::string bytes = slurp(SPELL_SOURCE_DIR "/tests/unit/spellfs/golden/pack-v1.bin");
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    std::string flipped = bytes;
+    flipped[i] = static_cast<char>(flipped[i] ^ (1 << i % 8));
+    REQUIRE_FALSE(add_bytes(*s.store, "ann", flipped));
+  }
+  CHECK(s.store->stored_bytes() == 0);
+  CHECK(add_bytes(*s.store, "ann", bytes));
+}
+
+TEST_CASE("several threads may send and read at once") {
+  Stores s(GENERATE(false, true));
+  std::atomic<int> good = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      std::string owner = "owner" + std::to_string(t);
+      for (int i = 0; i < 5; ++i) {
+        PackInFile pack;
+        std::string own = noise(2000, static_cast<std::uint64_t>(100 * t + i)), shared = noise(2000, 7);
+        Name a = pack.add(Kind::chunk, own), b = pack.add(Kind::chunk, shared);
+        if (!send(*s.store, owner, pack)) continue;
+        auto x = s.store->get(Kind::chunk, a), y = s.store->get(Kind::chunk, b);
+        good += x && y && *x == own && *y == shared && *s.store->owns(owner, b);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(good == 20);
+}
