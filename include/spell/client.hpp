@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,8 @@ struct ServiceInfo {
 
 /// Told while a run is submitted: "packing", "sending" with bytes done and in all.
 using SubmitProgress = std::function<void(const std::string& step, std::int64_t done, std::int64_t total)>;
+/// Told, line by line, what of a repository travels and what does not, with the option that changes it.
+using SubmitNotice = std::function<void(const std::string& line)>;
 
 /// Runs as a collection. Thread-safe.
 class Runs {
@@ -58,8 +61,9 @@ class Runs {
   /// Submits a run. `key`: the same key and spec give the same run (kept 30 days); same key, other spec: `key_conflict`.
   /// "": the library makes one for its own retries. Returns when the run is durable.
   Result<Run> create(const RunSpec&, const std::string& key = {}, CallOptions = {}) const;
-  /// The same, with what the service reports, and progress while code is sent.
-  Result<RunInfo> submit(const RunSpec&, const std::string& key = {}, const SubmitProgress& = {}, CallOptions = {}) const;
+  /// The same, with what the service reports, and progress while code is sent. Callbacks come on the calling thread.
+  Result<RunInfo> submit(const RunSpec&, const std::string& key = {}, const SubmitProgress& = {}, CallOptions = {},
+                         const SubmitNotice& = {}) const;
   /// Error `run_not_found`.
   Result<Run> get(std::int64_t id, CallOptions = {}) const;
   Result<std::vector<RunInfo>> list(const RunFilter& = {}, CallOptions = {}) const;
@@ -74,8 +78,9 @@ class Runs {
 class Client {
  public:
   /// $SPELL_BASE_URL ("unix:PATH" in this version), else the personal service under $SPELL_DIR (default ~/.spell).
-  /// Reads the environment; nothing else in the library does. Does not connect yet.
+  /// Does not connect yet, but makes that folder. Error `invalid_configuration`.
   static Result<Client> from_environment();
+  /// Of the environment only HOME and XDG_* count here: they say where this user's folders are.
   static Result<Client> make(const ClientOptions&);
 
   Result<Run> run(const RunSpec& spec, const std::string& key = {}, CallOptions options = {}) const {
@@ -84,6 +89,8 @@ class Client {
   Runs runs() const { return Runs(connection_); }
   Resources resources() const { return Resources(connection_); }
   Projects projects() const { return Projects(connection_); }
+  /// spell::inspect, with a memory: much quicker the second time where Git's own index is stale.
+  Result<CodeInfo> inspect(const Code&) const;
   Result<std::vector<RepositoryInfo>> repositories(CallOptions = {}) const;
   /// Starts the personal service if it does not run (unless autostart is off: error `service_unreachable`).
   Result<ServiceInfo> status(CallOptions = {}) const;

@@ -20,7 +20,7 @@ struct CallOptions {
 struct ClientOptions {
   /// "local": the personal service of this computer; "unix:PATH": a service's socket.
   std::string service = "local";
-  /// Folder of the personal service; "": $SPELL_DIR in from_environment(), else ~/.spell.
+  /// Folder of the personal service, and of the client's caches; "": ~/.spell.
   std::string spell_dir{};
   /// The owner whose runs are meant; "": the service's default owner.
   std::string owner{};
@@ -28,6 +28,9 @@ struct ClientOptions {
   std::string spelld{};
   /// Starts the personal service where it is not running.
   bool autostart = true;
+
+  /// service, spell_dir and owner from $SPELL_BASE_URL, $SPELL_DIR and $SPELL_OWNER. Nothing else reads those.
+  static ClientOptions from_environment();
 };
 
 }  // namespace spell

@@ -55,7 +55,7 @@ struct RunSpec {
   std::string project{};
   std::vector<std::string> labels{};
   std::vector<std::int64_t> after{};       ///< starts when these runs are complete with exit code 0
-  std::string folder{};                    ///< working folder relative to /spell; "": where the user stood
+  std::string folder{};                    ///< working folder relative to /spell; "": where the user stood; ".": its top
   std::string virtual_env{};               ///< a virtual environment whose programs come first in PATH (personal service)
   bool split_output = false;               ///< keep stderr apart (order between the two is then not kept)
   bool save_all = false;                   ///< save also __pycache__, .git, .venv, node_modules, .ipynb_checkpoints

@@ -1,0 +1,84 @@
+#include "client/call.hpp"
+
+#include "base/text.hpp"
+#include "net/http.hpp"
+
+namespace spell::detail {
+
+namespace {
+
+const model::RouteRow& row_of(model::Route route) {
+  for (auto& row : model::routes())
+    if (row.route == route) return row;
+  return model::routes().front();
+}
+
+std::string encode_path(std::string_view path) {
+  std::string out;
+  for (auto& part : base::split(path, '/')) {
+    if (!out.empty()) out += '/';
+    out += net::percent_encode(part);
+  }
+  return out;
+}
+
+}  // namespace
+
+bool is_repeatable(model::Route route) {
+  using enum model::Route;
+  switch (route) {
+    case create_run:    // carries an Idempotency-Key
+    case rerun:         // likewise
+    case code_missing:  // a question
+    case send_code:     // named by its content
+    case stop_run:
+    case kill_run:
+    case archive_run:
+    case label_run:
+    case edit_project:
+    case project_runs:
+      return true;
+    case delete_run:      // the second one would find nothing
+    case create_project:  // the second one would find it taken
+    case stop_service:    // might end the next service
+      return false;
+    default:
+      return row_of(route).method == "GET";
+  }
+}
+
+net::ClientRequest make_request(const Call& call, const std::string& owner) {
+  auto& row = row_of(call.route);
+  net::ClientRequest request;
+  request.method = row.method;
+  std::size_t used = 0;
+  for (auto& part : base::split(row.path, '/')) {
+    if (part.empty()) continue;
+    if (part[0] != '{') {
+      request.target += '/' + part;
+    } else if (part == "{owner}") {
+      request.target += '/' + net::percent_encode(owner);
+    } else if (std::string name = call.names.at(used++); part == "{path...}") {
+      if (!name.empty()) request.target += '/' + encode_path(name);
+    } else {
+      request.target += '/' + net::percent_encode(name);
+    }
+  }
+  char separator = '?';
+  for (auto& [name, value] : call.query) {
+    request.target += separator + name + '=' + net::percent_encode(value);
+    separator = '&';
+  }
+  request.headers = call.headers;
+  request.progress = call.progress;
+  if (call.body_fd >= 0) {
+    request.body_fd = call.body_fd;
+    request.body_size = call.body_size;
+  } else if (!call.body.is_null()) {
+    request.body = call.body.dump(-1, ' ', false, json::error_handler_t::replace);
+    request.headers.emplace_back("Content-Type", "application/json");
+  }
+  return request;
+}
+
+}  // namespace spell::detail

@@ -1,0 +1,111 @@
+// The way to a service: carries calls out, again where that is safe, and starts the personal
+// service where it does not run.
+//
+// Three thin layers: the client's classes pack arguments (run.cpp, resource.cpp, …), the connection
+// retries, the transport sends. On first contact, and after every outage, the service's version is
+// looked at: one that speaks another protocol is refused, an older personal one is asked to hand
+// over, once. Thread-safe; no threads of its own.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "client/call.hpp"
+#include "client/retry.hpp"
+#include "client/service_control.hpp"
+#include "client/transport.hpp"
+
+namespace spell::detail {
+
+class Connection {
+ public:
+  struct Parts {
+    std::string endpoint{};  ///< for messages
+    std::string owner{};
+    std::unique_ptr<Transport> transport{};
+    std::shared_ptr<Waiter> waiter = make_waiter();
+    std::shared_ptr<ServiceControl> service{};  ///< null: not a personal service
+    bool autostart = true;
+    std::string cache{};  ///< folder for what the client may lose; "": none
+  };
+  explicit Connection(Parts parts) : parts_(std::move(parts)) {}
+
+  /// The answer's JSON; what the service refuses is an Error with its code.
+  Result<json> call(const Call&, const Limit&);
+  Result<json> call(const Call& what, const CallOptions& options = {}) {
+    return call(what, Limit(options, waiter()));
+  }
+  /// The same for a request that is not in the table; GET alone is repeatable. Any JSON answer, as
+  /// text.
+  Result<std::string> request(const net::ClientRequest&, const Limit&);
+  /// One attempt at an answer whose body is read as it comes; Recovery says whether there is
+  /// another one.
+  Result<std::unique_ptr<Body>> open(const Call&, const Limit&);
+  /// Returns when the service has ended; fine if none runs.
+  Result<> stop_service(bool handover, const Limit&);
+
+  const std::string& endpoint() const { return parts_.endpoint; }
+  const std::string& owner() const { return parts_.owner; }
+  const std::string& cache() const { return parts_.cache; }
+  std::string log() const { return parts_.service ? parts_.service->log() : std::string(); }
+  Waiter& waiter() { return *parts_.waiter; }
+
+ private:
+  friend class Recovery;
+  Result<net::ClientResponse> send(const net::ClientRequest&, bool repeatable, const Limit&);
+  Result<net::ClientResponse> attempt(const net::ClientRequest&, const Limit&);
+  Result<> introduce(const Limit&);
+  Result<> check_version(const net::Headers&, const Limit&);
+  Result<> examine(const Limit&);
+  Result<> start(std::uint64_t starts_seen, const Limit&);
+  bool can_start() const { return parts_.service && parts_.autostart; }
+  std::uint64_t starts() const { return starts_; }
+
+  Parts parts_;
+  std::atomic<bool> acquainted_ = false, reached_ = false;
+  std::atomic<std::uint64_t> starts_ = 0;
+  std::mutex mutex_;  // of what follows
+  std::condition_variable_any started_;
+  bool starting_ = false, handed_over_ = false;
+};
+
+/// What one call does about its failures; see retry.hpp. Not thread-safe.
+class Recovery {
+ public:
+  Recovery(Connection& connection, bool repeatable, const Limit& limit)
+      : connection_(connection),
+        limit_(limit),
+        repeatable_(repeatable),
+        starts_(connection.starts()) {}
+  /// Success: try again, what was to be waited for has been waited for. Else the error is final.
+  Result<> after(const Error&);
+  /// Things work again: the next failure is a new one.
+  void reset();
+
+ private:
+  Connection& connection_;
+  Limit limit_;
+  bool repeatable_, first_ = true;
+  std::uint64_t starts_;
+  Backoff backoff_;
+};
+
+/// The Error that an answer carries.
+Error error_of(int status, std::string_view body);
+
+/// Member `name` of an answer as a T (see spell/json.hpp). Error `invalid_answer`.
+template <class T>
+Result<T> member(const json& answer, const char* name) {
+  try {
+    return answer.at(name).get<T>();
+  } catch (const Error& e) {
+    return e;
+  } catch (const json::exception&) {
+    return Error("invalid_answer",
+                 std::string("the service's answer has no usable \"") + name + '"');
+  }
+}
+
+}  // namespace spell::detail

@@ -1,0 +1,151 @@
+// Submitting a run: its code is looked at, what the service lacks is sent, then the run is made
+// under a key.
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "base/file.hpp"
+#include "base/id.hpp"
+#include "client/code_cache.hpp"
+#include "client/connection.hpp"
+#include "git/work_tree.hpp"
+#include "model/run.hpp"
+#include "spell/client.hpp"
+#include "spell/json.hpp"
+
+namespace spell {
+
+namespace {
+
+using namespace detail;
+using model::Route;
+
+Result<git::Snapshot> snapshot_of(Connection& connection, const Code& code) {
+  if (code.kind() == Code::Kind::url) {
+    auto cache = make_cache(connection, "url");
+    if (!cache) return cache.error();
+    return git::fetch_url(code.location(), code.ref(), *cache);
+  }
+  git::SnapshotOptions options;
+  options.path = code.location();
+  options.ref = code.ref();
+  options.include_untracked = code.includes_untracked();
+  options.require_clean = code.requires_clean();
+  // Without the cache it is only slower.
+  options.stat_cache = make_cache(connection, "stat").value_or("");
+  return git::snapshot(options);
+}
+
+/// A file without a name, for a pack that may be large.
+Result<base::Fd> make_unnamed_file(Connection& connection) {
+  std::string path = make_cache(connection, "").value_or("/tmp") + "/pack-XXXXXX";
+  base::Fd file(::mkstemp(path.data()));
+  if (!file) return base::errno_error("make a temporary file " + path);
+  ::unlink(path.c_str());
+  return file;
+}
+
+/// Sends what the service lacks of the snapshot.
+Result<> send_code(Connection& connection, const git::Snapshot& snapshot,
+                   const SubmitProgress& progress, const Limit& limit) {
+  auto& info = snapshot.info();
+  auto missing =
+      connection.call({.route = Route::code_missing,
+                       .names = {info.workspace},
+                       .body = {{"commit", snapshot.commit()}, {"trees", snapshot.recent_trees()}}},
+                      limit);
+  if (!missing) return missing.error();
+  auto has_commit = member<bool>(*missing, "has_commit");
+  if (!has_commit) return has_commit.error();
+  if (*has_commit) return ok();
+  auto trees = member<std::vector<std::string>>(*missing, "trees");
+  if (!trees) return trees.error();
+
+  auto pack = make_unnamed_file(connection);
+  if (!pack) return pack.error();
+  auto size = snapshot.write_pack(pack->get(), *trees, [&](std::int64_t done, std::int64_t total) {
+    if (progress) progress("packing", done, total);
+  });
+  if (!size) return size.error();
+  Call call{.route = Route::send_code,
+            .names = {info.workspace},
+            .query = {{"commit", snapshot.commit()}, {"repository", info.name}},
+            .headers = {{"Content-Type", "application/vnd.git.pack"}},
+            .body_fd = pack->get(),
+            .body_size = *size};
+  if (progress) call.progress = [&](std::int64_t sent) { progress("sending", sent, *size); };
+  auto sent = connection.call(call, limit);
+  if (!sent) return sent.error();
+  return ok();
+}
+
+model::RunRequest request_of(const RunSpec& spec) {
+  model::RunRequest request;
+  request.command = spec.command;
+  request.machine_type = spec.machine_type;
+  request.description = spec.description;
+  request.project = spec.project;
+  request.folder = spec.folder;
+  request.virtual_env = spec.virtual_env;
+  request.env = spec.env;
+  request.labels = spec.labels;
+  request.after = spec.after;
+  if (spec.timeout) request.timeout = spec.timeout->count();
+  request.stop_grace = spec.stop_grace.count();
+  request.log_limit = spec.log_limit;
+  request.split_output = spec.split_output;
+  request.save_all = spec.save_all;
+  request.idempotent = spec.idempotent;
+  return request;
+}
+
+}  // namespace
+
+Result<std::string> detail::make_cache(Connection& connection, const std::string& name) {
+  if (connection.cache().empty()) return base::error("not_found", "this client has no cache");
+  std::string folder = connection.cache() + (name.empty() ? "" : "/" + name);
+  SPELL_TRY(base::make_folders(folder));
+  return folder;
+}
+
+Result<RunInfo> Runs::submit(const RunSpec& spec, const std::string& key,
+                             const SubmitProgress& progress, CallOptions options,
+                             const SubmitNotice& notice) const {
+  Limit limit(options, connection_->waiter());
+  auto request = request_of(spec);
+  // What the service would refuse is refused before anything is sent.
+  if (auto valid = model::parse_run_request(model::to_json(request)); !valid) return valid.error();
+  if (spec.code.kind() != Code::Kind::none) {
+    auto snapshot = snapshot_of(*connection_, spec.code);
+    if (!snapshot) return snapshot.error();
+    if (notice)
+      for (auto& line : snapshot->notices()) notice(line);
+    auto& info = snapshot->info();
+    bool by_url = spec.code.kind() == Code::Kind::url;
+    request.code = model::CodeRef{.workspace = info.workspace,
+                                  .commit = snapshot->commit(),
+                                  .base_commit = snapshot->base_commit(),
+                                  .repository = info.name,
+                                  .message = info.message,
+                                  .github_url = by_url ? spec.code.location() : ""};
+    if (request.folder.empty()) request.folder = info.folder;
+    SPELL_TRY(send_code(*connection_, *snapshot, progress, limit));
+  }
+  if (request.folder == ".") request.folder.clear();
+  auto answer = connection_->call(
+      {.route = Route::create_run,
+       .body = model::to_json(request),
+       .headers = {{"Idempotency-Key", key.empty() ? base::Id::make().text() : key}}},
+      limit);
+  if (!answer) return answer.error();
+  return member<RunInfo>(*answer, "run");
+}
+
+Result<Run> Runs::create(const RunSpec& spec, const std::string& key, CallOptions options) const {
+  auto info = submit(spec, key, {}, options);
+  if (!info) return info.error();
+  return Run(connection_, info->id);
+}
+
+}  // namespace spell
