@@ -1,0 +1,59 @@
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from api import SOURCE, Api, Document
+
+BUILD = pathlib.Path(os.environ.get("SPELL_BUILD", SOURCE / "build")).resolve()
+
+
+@contextlib.contextmanager
+def running_service(document):
+    folder = tempfile.mkdtemp(prefix="spell-contract-")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPELL_")}
+    environment["SPELL_DIR"] = folder
+    spell = BUILD / "bin/spell"
+    try:
+        started = subprocess.run([spell, "status"], env=environment, capture_output=True, text=True, timeout=60)
+        assert started.returncode == 0, started.stderr
+        yield Api(folder + "/spelld.sock", document)
+    finally:
+        subprocess.run([spell, "service", "stop"], env=environment, capture_output=True, timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def document():
+    return Document()
+
+
+@pytest.fixture(scope="session")
+def service(document):
+    """One service for all tests, with an ended run whose outputs can be read."""
+    if not (BUILD / "bin/spelld").exists():
+        pytest.fail(f"there is no {BUILD}/bin/spelld; SPELL_BUILD names the build folder")
+    with running_service(document) as api:
+        pid = api.pid()
+        yield api
+        assert api.pid() == pid, "the service has crashed or was replaced"
+
+
+@pytest.fixture
+def own_service(document):
+    """A service that a test may end."""
+    with running_service(document) as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def ended_run(service):
+    """A complete run that has printed and saved something."""
+    number = service.run("echo one; echo two; mkdir -p deep; printf 0123456789 > deep/file; ln -s file deep/link", labels=["kept"])
+    run = service.wait(number)
+    assert (run["status"], run["user_exit_code"]) == ("complete", 0), run["reason"]
+    return number

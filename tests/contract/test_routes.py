@@ -1,0 +1,413 @@
+"""Every route, with what it should take and what it should refuse. Each answer is checked against the document on its way in."""
+import json
+import os
+import struct
+import subprocess
+import urllib.parse
+import uuid
+
+import pytest
+
+from api import METHODS, Connection
+
+NO_SUCH_ID = "0" * 40
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    """A repository of one commit as (workspace, commit, tree, pack)."""
+    folder = tmp_path_factory.mktemp("repository")
+    environment = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null")
+
+    def git(*words, **options):
+        return subprocess.run(["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True,
+                              capture_output=True, env=environment, **options).stdout
+    git("init", "-q")
+    (folder / "hello.txt").write_text("from the repository\n")
+    git("add", "hello.txt")
+    git("commit", "-q", "-m", "first")
+    commit, tree = git("rev-parse", "HEAD", "HEAD^{tree}").decode().split()
+    return commit, commit, tree, git("pack-objects", "--stdout", "-q", "--revs", input=b"HEAD\n")
+
+
+def code_of(answer, status, code):
+    assert (answer.status, answer.code) == (status, code), answer.body
+    return answer.json["error"]["message"]
+
+
+# The service itself
+
+def test_openapi(service, document):
+    assert service.get("/v1/openapi.json").body == document.text
+
+
+def test_health(service):
+    assert service.get("/healthz").status == 200
+
+
+def test_status(service):
+    info = service.get("/v1/status").json["service"]
+    assert info["owner"] == service.owner
+    os.kill(info["pid"], 0)
+    assert len(info["machines"]) == 1
+
+
+def test_stop_service(own_service):
+    pid = own_service.pid()
+    code_of(own_service.post("/v1/service/stop", {"handover": 1}), 400, "invalid_request")
+    code_of(own_service.post("/v1/service/stop", {"now": True}), 400, "invalid_request")
+    code_of(own_service.post("/v1/service/stop", b"{"), 400, "invalid_json")
+    assert own_service.pid() == pid
+    answer = own_service.post("/v1/service/stop", {"handover": False})
+    assert answer.status == 202
+    assert answer.json["pid"] == pid
+
+
+# Runs
+
+def test_list_runs(service, ended_run):
+    numbers = [service.run("true") for _ in range(3)]
+    for number in numbers:
+        service.wait(number)
+    path = service.of_owner("runs")
+    page = service.get(path + "?limit=2").json
+    assert [run["id"] for run in page["runs"]] == [numbers[2], numbers[1]]
+    page = service.get(path + f"?limit=2&cursor={urllib.parse.quote(page['next'])}").json
+    assert page["runs"][0]["id"] == numbers[0]
+    assert service.get(path + "?limit=1000").json["next"] is None
+    assert [run["id"] for run in service.get(path + "?label=kept").json["runs"]] == [ended_run]
+    assert service.get(path + "?active=1").json["runs"] == []
+    assert service.get(path + "?project=none").json["runs"] == []
+    assert service.get(path + "?repository=none").json["runs"] == []
+    for bad in ("limit=0", "limit=1001", "limit=x", "limit=", "limit=1.5", "limit=99999999999999999999", "cursor=x", "cursor=-1"):
+        code_of(service.get(path + "?" + bad), 400, "invalid_request")
+    code_of(service.get("/v1/owners/nobody/runs"), 404, "owner_not_found")
+
+
+def test_create_run(service):
+    path = service.of_owner("runs")
+    key = {"Idempotency-Key": "contract-" + uuid.uuid4().hex}
+    first = service.post(path, {"command": "true", "description": "ä"}, headers=key)
+    assert first.status == 201
+    assert first.json["run"]["already_existed"] is False
+    assert first.json["run"]["description"] == "ä"
+    again = service.post(path, {"command": "true", "description": "ä"}, headers=key)
+    assert again.status == 200
+    assert again.json["run"]["already_existed"] is True
+    assert again.json["run"]["id"] == first.json["run"]["id"]
+    assert "command" in code_of(service.post(path, {"command": "false", "description": "ä"}, headers=key), 409, "key_conflict")
+    service.wait(first.json["run"]["id"])
+    same = service.post(path, {"command": "true", "description": "ä", "idempotent": True})
+    assert (same.status, same.json["run"]["id"]) == (200, first.json["run"]["id"])
+    assert "CPU" in code_of(service.post(path, {"command": "true", "machine_type": "no-such"}), 422, "unknown_machine_type")
+    code_of(service.post(path, {"command": "true", "project": "no-such"}), 404, "project_not_found")
+    code_of(service.post(path, {"command": "true", "after": [9007199254740991]}), 404, "run_not_found")
+    code = {"workspace": NO_SUCH_ID, "commit": NO_SUCH_ID}
+    code_of(service.post(path, {"command": "true", "code": code}), 409, "commit_not_found")
+    code_of(service.post(path, {"command": "true"}, headers={"Idempotency-Key": "x" * 201}), 400, "invalid_request")
+    code_of(service.post(path, b""), 400, "invalid_json")
+    code_of(service.post(path, []), 400, "invalid_request")
+    code_of(service.post("/v1/owners/nobody/runs", {"command": "true"}), 404, "owner_not_found")
+
+
+def test_a_run_after_one_that_failed(service):
+    failed = service.run("exit 3")
+    assert service.wait(failed)["user_exit_code"] == 3
+    code_of(service.post(service.of_owner("runs"), {"command": "true", "after": [failed]}), 409, "dependency_failed")
+
+
+def test_get_run(service, ended_run):
+    path = service.of_owner(f"runs/{ended_run}")
+    run = service.get(path).json["run"]
+    assert run["id"] == ended_run
+    assert run["output_files"] == 2
+    # A final run is answered at once, whatever is waited for.
+    assert service.get(path + f"?version={run['version']}&wait_ms=60000").json["run"] == run
+    for bad in ("wait_ms=60001", "wait_ms=-1", "wait_ms=x", "version=x"):
+        code_of(service.get(path + "?" + bad), 400, "invalid_request")
+    for number in ("0", "999999", "x", "1.0", "-1", "99999999999999999999", "%20" + str(ended_run)):
+        code_of(service.get(service.of_owner(f"runs/{number}")), 404, "run_not_found")
+
+
+def test_waiting_for_a_change_ends_with_the_time(service):
+    number = service.run("sleep 1000")
+    run = service.wait(number, lambda run: run["status"] == "running")
+    path = service.of_owner(f"runs/{number}")
+    later = service.get(path + f"?version={run['version'] + 1000}&wait_ms=50").json["run"]
+    assert later["status"] == "running"
+    assert service.post(path + "/kill").status == 200
+    assert service.wait(number)["status"] == "killed"
+
+
+def test_delete_run(service):
+    number = service.run("sleep 1000")
+    path = service.of_owner(f"runs/{number}")
+    code_of(service.request("DELETE", path), 409, "run_not_final")
+    service.post(path + "/kill")
+    service.wait(number)
+    assert service.request("DELETE", path).json["run"]["id"] == number
+    code_of(service.get(path), 404, "run_not_found")
+    code_of(service.request("DELETE", path), 404, "run_not_found")
+    assert service.run("true") > number, "a number was used twice"
+
+
+@pytest.mark.parametrize("way,end", [("stop", "stopped"), ("kill", "killed")])
+def test_stop_and_kill(service, way, end):
+    number = service.run("sleep 1000")
+    service.wait(number, lambda run: run["status"] == "running")
+    path = service.of_owner(f"runs/{number}/{way}")
+    assert service.post(path).status == 200
+    assert service.wait(number)["status"] == end
+    again = service.post(path)
+    assert (again.status, again.json["run"]["status"]) == (200, end)
+    code_of(service.post(service.of_owner(f"runs/999999/{way}")), 404, "run_not_found")
+
+
+def test_archive_run(service):
+    number = service.run("true")
+    service.wait(number)
+    path = service.of_owner(f"runs/{number}/archive")
+    assert service.post(path).json["run"]["archived"] is True
+    listed = [run["id"] for run in service.get(service.of_owner("runs?limit=1000")).json["runs"]]
+    assert number not in listed
+    assert service.post(path, {"archived": False}).json["run"]["archived"] is False
+    code_of(service.post(path, {"archived": "yes"}), 400, "invalid_request")
+    code_of(service.post(path, {"hidden": True}), 400, "invalid_request")
+    code_of(service.post(path, b"nonsense"), 400, "invalid_json")
+    code_of(service.post(service.of_owner("runs/999999/archive")), 404, "run_not_found")
+
+
+def test_label_run(service):
+    number = service.run("true", labels=["a"])
+    path = service.of_owner(f"runs/{number}/labels")
+    labelled = service.post(path, {"add": ["b", "c"], "remove": ["a", "never"]})
+    assert sorted(labelled.json["run"]["labels"]) == ["b", "c"]
+    for bad in ({"add": "b"}, {"add": [1]}, {"add": ["a b"]}, {"add": [""]}, {"remove": [None]}, {"labels": []}, [],
+                {"add": [f"l{n}" for n in range(51)]}):
+        code_of(service.post(path, bad), 400, "invalid_request")
+    code_of(service.post(path, b"{}}"), 400, "invalid_json")
+    code_of(service.post(service.of_owner("runs/999999/labels"), {"add": ["a"]}), 404, "run_not_found")
+    assert sorted(service.wait(number)["labels"]) == ["b", "c"]
+
+
+def test_rerun(service, ended_run):
+    path = service.of_owner(f"runs/{ended_run}/rerun")
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    made = service.post(path, headers=key)
+    assert made.status == 201
+    assert made.json["run"]["id"] > ended_run
+    assert made.json["run"]["command"] == service.get(service.of_owner(f"runs/{ended_run}")).json["run"]["command"]
+    again = service.post(path, headers=key)
+    assert (again.status, again.json["run"]["id"]) == (200, made.json["run"]["id"])
+    service.wait(made.json["run"]["id"])
+    service.post(service.of_owner(f"runs/{made.json['run']['id']}/labels"), {"remove": ["kept"]})
+    code_of(service.post(service.of_owner("runs/999999/rerun")), 404, "run_not_found")
+
+
+def test_run_log(service, document, ended_run):
+    path = service.of_owner(f"runs/{ended_run}/log")
+    output, entries, at = b"", [], 0
+    frames = service.get(path).body
+    while at < len(frames):
+        size, kind, flags, zero, sequence, _ = struct.unpack_from("<IBBHQq", frames, at)
+        payload = frames[at + 24:at + 24 + size]
+        at += 24 + size
+        assert zero == 0 and len(payload) == size
+        if kind == 1:
+            assert sequence == len(output)
+            output += payload
+        else:
+            assert sequence == len(entries) + 1
+            entries.append(payload.partition(b"\0")[0].decode())
+    assert output == b"one\ntwo\n"
+    assert entries[0] == "machine_requested" and entries[-1] == "complete"
+
+    text = service.get(path + "?format=text").body
+    assert b"one\ntwo\n" in text and f"Run {ended_run} complete".encode() in text
+    assert service.get(path + "?format=text&output_only=1").body == output
+    assert service.get(path + "?format=text&output_only=1&tail=1").body == b"two\n"
+    assert service.get(path + "?format=text&output_only=1&tail=0").body == b""
+    assert service.get(path + "?format=text&output_only=1&cursor=4.0").body == b"two\n"
+    assert service.get(path + "?follow=1").body == frames
+
+    validator = document.validator({"$ref": "#/components/schemas/LogEntry"}, is_answer=True)
+    lines = [json.loads(line) for line in service.get(path + "?format=jsonl").body.splitlines()]
+    for line in lines:
+        validator.validate(line)
+        assert line["run"] == ended_run
+    assert "".join(line["log"] for line in lines if line["kind"] == "output") == "one\ntwo\n"
+    assert [line["status"] for line in lines if line["status_event"]][-1] == "complete"
+
+    events = service.get(path + "?format=sse").body.decode().strip().split("\n\n")
+    assert len(events) == len(lines)
+    for event in events:
+        head, data = event.split("\n")
+        validator.validate(json.loads(data.removeprefix("data: ")))
+    cursor = head.removeprefix("id: ")
+    assert service.get(path + f"?cursor={cursor}").body == b""
+    assert service.get(path, headers={"Last-Event-ID": cursor}).body == b""
+
+    for bad in ("format=xml", "cursor=x", "cursor=1", "cursor=-1.0", "cursor=1.2.3", "tail=-1", "tail=x"):
+        code_of(service.get(path + "?" + bad), 400, "invalid_request")
+    code_of(service.get(service.of_owner("runs/999999/log")), 404, "run_not_found")
+
+
+# Resources
+
+def test_list_resource(service, ended_run):
+    def entries(path, query=""):
+        answer = service.get(service.of_owner("resources" + path) + query)
+        assert answer.status == 200, answer.body
+        return answer.json
+    assert [entry["path"] for entry in entries("/")["entries"]] == ["runs"]
+    assert str(ended_run) in [entry["path"] for entry in entries("/runs", "?limit=10000")["entries"]]
+    assert [(e["path"], e["type"]) for e in entries(f"/runs/{ended_run}")["entries"]] == [("deep", "folder")]
+    deep = entries(f"/runs/{ended_run}/deep")
+    assert [(e["path"], e["type"], e["size"]) for e in deep["entries"]][0] == ("file", "file", 10)
+    assert deep["entries"][1]["link_target"] == "file"
+    page = entries(f"/runs/{ended_run}/deep", "?limit=1")
+    assert page["next"] == "file"
+    assert [e["path"] for e in entries(f"/runs/{ended_run}/deep", "?limit=1&after=file")["entries"]] == ["link"]
+    itself = entries(f"/runs/{ended_run}/deep/file")
+    assert (itself["resource"]["type"], itself["resource"]["size"]) == ("file", 10)
+    for none in ("nonsense", "runs/999999", "runs/x", f"runs/{ended_run}/none", f"runs/{ended_run}/deep/file/below"):
+        code_of(service.get(service.of_owner("resources/" + none)), 404, "resource_not_found")
+    for bad in ("limit=0", "limit=10001", "limit=x"):
+        code_of(service.get(service.of_owner("resources/runs?" + bad)), 400, "invalid_request")
+
+
+def test_read_file(service, ended_run):
+    path = service.of_owner(f"files/runs/{ended_run}/deep/file")
+    whole = service.get(path)
+    assert (whole.status, whole.body) == (200, b"0123456789")
+    for asked, got, part in (("bytes=2-4", b"234", "bytes 2-4/10"), ("bytes=7-", b"789", "bytes 7-9/10"),
+                             ("bytes=-3", b"789", "bytes 7-9/10"), ("bytes=5-500", b"56789", "bytes 5-9/10")):
+        answer = service.get(path, headers={"Range": asked})
+        assert (answer.status, answer.body, answer.headers["Content-Range"]) == (206, got, part)
+    # A header that is no single range of bytes is ignored.
+    for asked in ("bytes=0-1,3-4", "lines=1-2", "bytes=4-2", "bytes=x"):
+        assert service.get(path, headers={"Range": asked}).status == 200
+    code_of(service.get(path, headers={"Range": "bytes=10-"}), 416, "range_not_satisfiable")
+    assert service.get(path, headers={"If-None-Match": whole.headers["ETag"]}).status == 304
+    assert service.get(path, headers={"If-None-Match": '"another"'}).status == 200
+    code_of(service.get(service.of_owner(f"files/runs/{ended_run}/deep")), 400, "invalid_path")
+    for none in ("none", "runs", f"runs/{ended_run}/none", "runs/999999/file"):
+        code_of(service.get(service.of_owner("files/" + none)), 404, "resource_not_found")
+
+
+# Projects
+
+def test_projects(service):
+    name = "p" + uuid.uuid4().hex[:8]
+    path = service.of_owner("projects")
+    made = service.post(path, {"name": name, "description": "ä"})
+    assert (made.status, made.json["project"]["name"], made.json["project"]["runs"]) == (201, name, 0)
+    code_of(service.post(path, {"name": name}), 409, "project_exists")
+    for bad in ({}, {"name": ""}, {"name": "a b"}, {"name": "../x"}, {"name": 1}, {"name": name, "archived": True},
+                {"name": name, "description": 1}, {"name": name, "description": "x" * 10241}, []):
+        code_of(service.post(path, bad), 400, "invalid_request")
+    code_of(service.post(path, b'{"name"'), 400, "invalid_json")
+    assert service.get(f"{path}/{name}").json == made.json
+    code_of(service.get(f"{path}/none"), 404, "project_not_found")
+
+    number = service.run("true", project=name)
+    other = service.run("true")
+    changed = service.post(f"{path}/{name}/runs", {"add": [other]})
+    assert changed.json["project"]["runs"] == 2
+    assert service.get(service.of_owner(f"runs?project={name}")).json["runs"][0]["id"] == other
+    assert service.post(f"{path}/{name}/runs", {"remove": [number]}).json["project"]["runs"] == 1
+    code_of(service.post(f"{path}/{name}/runs", {"add": [number, 999999]}), 404, "run_not_found")
+    assert service.get(f"{path}/{name}").json["project"]["runs"] == 1
+    for bad in ({"add": 1}, {"add": ["1"]}, {"add": [0]}, {"add": [1.5]}, {"runs": [1]}, []):
+        code_of(service.post(f"{path}/{name}/runs", bad), 400, "invalid_request")
+    code_of(service.post(f"{path}/none/runs", {"add": [other]}), 404, "project_not_found")
+
+    edited = service.request("PATCH", f"{path}/{name}", {"name": name + "x", "description": "new", "archived": True})
+    assert edited.json["project"] | {"created_at": None} == {
+        "name": name + "x", "description": "new", "archived": True, "runs": 1, "created_at": None}
+    assert name + "x" not in [project["name"] for project in service.get(path).json["projects"]]
+    assert name + "x" in [project["name"] for project in service.get(path + "?archived=1").json["projects"]]
+    assert service.get(service.of_owner(f"runs/{other}")).json["run"]["project"] == name + "x"
+    service.post(path, {"name": name})
+    code_of(service.request("PATCH", f"{path}/{name}", {"name": name + "x"}), 409, "project_exists")
+    code_of(service.request("PATCH", f"{path}/none", {"description": ""}), 404, "project_not_found")
+    for bad in ({"name": None}, {"archived": 1}, {"runs": []}):
+        code_of(service.request("PATCH", f"{path}/{name}", bad), 400, "invalid_request")
+    for run in (number, other):
+        service.wait(run)
+
+
+# Code
+
+def test_code(service, pack):
+    workspace, commit, tree, data = pack
+    path = service.of_owner(f"repositories/{workspace}")
+    ask = {"commit": commit, "trees": [tree, NO_SUCH_ID]}
+    assert service.post(f"{path}/missing", ask).json == {"has_commit": False, "trees": []}
+    git = {"Content-Type": "application/vnd.git.pack"}
+    code_of(service.post(f"{path}/packs?commit={commit}&repository=r", b"no pack", headers=git), 400, "bad_pack")
+    code_of(service.post(f"{path}/packs?commit={commit}&repository=r", data[:-1] + b"x", headers=git), 400, "bad_pack")
+    code_of(service.post(f"{path}/packs?commit={NO_SUCH_ID}&repository=r", data, headers=git), 409, "incomplete_pack")
+    assert service.post(f"{path}/missing", ask).json == {"has_commit": False, "trees": []}
+    assert service.post(f"{path}/packs?commit={commit}&repository=r", data, headers=git).json == {"commit": commit}
+    assert service.post(f"{path}/missing", ask).json == {"has_commit": True, "trees": [tree]}
+
+    number = service.run("cat hello.txt", code={"workspace": workspace, "commit": commit, "repository": "r", "message": "first"})
+    run = service.wait(number)
+    assert (run["user_exit_code"], run["git_commit"], run["description"]) == (0, commit, "first")
+    assert service.get(service.of_owner(f"runs/{number}/log?format=text&output_only=1")).body == b"from the repository\n"
+    listed = service.get(service.of_owner("repositories")).json["repositories"]
+    assert [r["runs"] for r in listed if r["workspace"] == workspace] == [1]
+
+    for bad in ({}, {"commit": "HEAD"}, {"commit": 1}, {"commit": commit, "trees": tree}, {"commit": commit, "trees": ["x"]},
+                {"commit": commit, "blobs": []}, []):
+        code_of(service.post(f"{path}/missing", bad), 400, "invalid_request")
+    code_of(service.post(service.of_owner("repositories/x/missing"), ask), 400, "invalid_request")
+    code_of(service.post(service.of_owner("repositories/x/packs?commit=" + commit), data, headers=git), 400, "invalid_request")
+    for query in ("", "?commit=HEAD", "?commit="):
+        code_of(service.post(f"{path}/packs{query}", data, headers=git), 400, "invalid_request")
+
+
+# Machines
+
+def test_list_machines(service):
+    machines = service.get(service.of_owner("machines")).json["machines"]
+    assert [machine["connected"] for machine in machines] == [True]
+    assert "CPU" in machines[0]["serves"]
+    code_of(service.get("/v1/owners/nobody/machines"), 404, "owner_not_found")
+
+
+def test_workers_routes_need_a_machines_token(service, document):
+    name = service.get(service.of_owner("machines")).json["machines"][0]["name"]
+    for operation, (method, path, described) in document.operations.items():
+        if "security" not in described:
+            continue
+        target = path.replace("{machine}", urllib.parse.quote(name)) + "?run=0&epoch=1&offset=0"
+        for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer spm_" + "0" * 64}, {"Authorization": "Basic eDp4"}):
+            code_of(service.request(method, target, {"protocol": 1}, headers=headers), 401, "unauthorized")
+
+
+# Every path
+
+def test_methods_that_a_path_does_not_have(service, document):
+    for path, described in document.json["paths"].items():
+        for method in METHODS:
+            if method not in described:
+                target = path.replace("{owner}", service.owner).replace("{run}", "1").replace("{path}", "runs")
+                target = target.replace("{name}", NO_SUCH_ID).replace("{machine}", "m")
+                code_of(service.request(method.upper(), target), 405, "method_not_allowed")
+
+
+def test_paths_that_are_no_routes(service):
+    for path in ("/", "/v1", "/v2/status", "/v1/statuses", "/v1/status/x", "/v1/owners", f"/v1/owners/{service.owner}",
+                 service.of_owner("runs/1/nonsense"), service.of_owner("runs/1/log/x"), "/favicon.ico", "/metrics"):
+        code_of(service.get(path), 404, "route_not_found")
+
+
+def test_head_of_a_described_path_has_no_body(service):
+    connection = Connection(service.socket_path, 60)
+    connection.request("HEAD", "/v1/status")
+    response = connection.getresponse()
+    assert response.read() == b""
+    assert response.status in (200, 405)
+    connection.close()
