@@ -1,0 +1,38 @@
+// What the agent wants done, and what came of it: the interface between decisions (Agent, RunTracker) and I/O (Worker).
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace spell::worker {
+
+struct Action {
+  enum class Type {
+    create,  ///< make the run's folder with `text` as its journal; a failure is told by Agent::not_created
+    append,  ///< append `text` to the run's journal
+    build,   ///< put the run's code in place; told by Agent::built
+    launch,  ///< start its supervisor; told by Agent::launched
+    stop,    ///< tell the supervisor
+    kill,
+    ship,    ///< send output that the service lacks, one batch; told by Agent::shipped
+    save,    ///< write what is new or changed into a pack; told by Agent::saved
+    push,    ///< send that pack; told by Agent::pushed
+    remove,  ///< delete the run's folder; told by Agent::gone
+    park,    ///< move it to where nobody looks but people; told by Agent::gone
+    log,     ///< a line for the service's own log
+  };
+  Type type;
+  std::string run;
+  std::string text;
+};
+using Actions = std::vector<Action>;
+
+/// What saving found, as the log says it and the result reports it.
+struct Saved {
+  std::string tree{};             ///< "": nothing to save
+  bool push = false;              ///< the pack has something that the service lacks
+  std::int64_t files = 0, bytes = 0, new_bytes = 0, left_out = 0, took_us = 0;
+  std::vector<std::string> skipped{};  ///< "path: why"
+};
+
+}  // namespace spell::worker

@@ -1,0 +1,195 @@
+#include "worker/agent.hpp"
+
+#include <algorithm>
+
+namespace spell::worker {
+
+RunTracker* Agent::tracker(const std::string& run) {
+  auto found = runs_.find(run);
+  return found == runs_.end() ? nullptr : &found->second;
+}
+
+const RunTracker* Agent::find(const std::string& run) const { return const_cast<Agent*>(this)->tracker(run); }
+
+void Agent::resume(Journal journal, bool supervised, std::int64_t now, Actions& out) {
+  std::string id = journal.start.run;
+  auto [at, added] = runs_.emplace(id, RunTracker::resume(std::move(journal), supervised, boot_id_, now));
+  if (added) at->second.advance(now, out);
+}
+
+// ---- the session
+
+Agent::Poll Agent::next_poll(std::int64_t free_disk) const {
+  model::SyncRequest request;
+  request.incarnation = incarnation_;
+  request.seen = seen_;
+  if (online_) {
+    request.wait_ms = std::min(lease_ms_ / 3, poll_limit_ms);
+  } else {
+    request.hello = hello_;
+    request.hello->disk_free = free_disk;
+    for (auto& [id, run] : runs_) request.holds[id] = run.start().epoch;
+  }
+  return {std::move(request), session_};
+}
+
+void Agent::set_online(bool online, std::int64_t now, Actions& out) {
+  online_ = online;
+  for (auto& [id, run] : runs_) run.online(online, now, out);
+}
+
+void Agent::end_session(std::int64_t now, Actions& out) {
+  ++session_;
+  seen_ = 0;
+  set_online(false, now, out);
+}
+
+void Agent::poll_answered(std::int64_t session, const Result<model::SyncAnswer>& answer, std::int64_t now, Actions& out) {
+  if (session != session_) return;
+  if (!answer) {
+    poll_backoff_.failed(now);
+    if (answer.error().code() == "incarnation_changed" && !incarnation_.empty()) {
+      incarnation_.clear();
+      poll_backoff_.reset();
+    }
+    return end_session(now, out);
+  }
+  poll_backoff_.reset();
+  if (!incarnation_.empty() && answer->incarnation != incarnation_) {
+    // Data that was restored knows other epochs: it must hear what is held before its commands mean anything.
+    incarnation_ = answer->incarnation;
+    return end_session(now, out);
+  }
+  incarnation_ = answer->incarnation;
+  lease_ms_ = answer->lease_ms;
+  if (!online_) {
+    report_backoff_.reset();
+    set_online(true, now, out);
+  }
+  apply(*answer, now, out);
+}
+
+void Agent::apply(const model::SyncAnswer& answer, std::int64_t now, Actions& out) {
+  for (auto& command : answer.commands) {
+    if (command.number <= seen_) continue;
+    obey(command, now, out);
+    seen_ = command.number;
+  }
+  for (auto& [id, reason] : answer.refused)
+    if (auto* run = tracker(id)) run->refused(reason, now, out);
+}
+
+void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) {
+  auto* run = tracker(command.run);
+  if (command.type != "start") {
+    if (run && run->start().epoch == command.epoch) run->told(command, boot_id_, now, out);
+    return;
+  }
+  if (!command.start || command.start->run != command.run) return;
+  if (!run) {
+    // The start is on disk before anything else is done for the run.
+    auto [at, added] = runs_.emplace(command.run, RunTracker::begin(command, boot_id_, now, out));
+    at->second.online(online_, now, out);
+  } else if (run->start().epoch < command.start->epoch) {
+    successors_[command.run] = command;
+    run->refused("assigned anew", now, out);
+  }
+}
+
+// ---- reports
+
+std::optional<model::SyncRequest> Agent::next_report(std::int64_t now) {
+  if (!online_ || reporting_ || !report_backoff_.ready(now)) return std::nullopt;
+  bool due = std::any_of(runs_.begin(), runs_.end(), [&](auto& entry) {
+    auto at = entry.second.report_due();
+    return at && *at <= now;
+  });
+  if (!due) return std::nullopt;
+  model::SyncRequest request;
+  request.incarnation = incarnation_;
+  // Only the long poll acknowledges commands: a report may reach a service that has begun a new numbering.
+  request.seen = 0;
+  for (auto& [id, run] : runs_) {
+    if (!run.report_due()) continue;
+    if (request.reports.size() == report_limit) break;
+    request.reports.push_back(run.report(now));
+    sent_.push_back({id, run.start().epoch, run.events(), request.reports.back().result.has_value()});
+  }
+  reporting_ = true;
+  sent_session_ = session_;
+  return request;
+}
+
+void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_t now, Actions& out) {
+  reporting_ = false;
+  auto sent = std::exchange(sent_, {});
+  bool current = sent_session_ == session_;
+  if (!answer) {
+    report_backoff_.failed(now);
+    if (answer.error().code() == "incarnation_changed" && current) {
+      incarnation_.clear();
+      end_session(now, out);
+    }
+    return;
+  }
+  report_backoff_.reset();
+  for (auto& item : sent)
+    if (auto* run = tracker(item.run); run && run->start().epoch == item.epoch)
+      run->acknowledged(item.events, item.result);
+  if (!current) return;
+  if (answer->incarnation != incarnation_) return end_session(now, out);
+  apply(*answer, now, out);
+}
+
+// ---- what came of the actions
+
+void Agent::not_created(const std::string& id, const Error& error, std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->not_created(error, now, out);
+}
+void Agent::built(const std::string& id, const Result<std::vector<std::string>>& built, std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->built(built, now, out);
+}
+void Agent::launched(const std::string& id, const Result<std::vector<std::string>>& launched, std::int64_t now,
+                     Actions& out) {
+  if (auto* run = tracker(id)) run->launched(launched, now, out);
+}
+void Agent::observed(const std::string& id, const exec::State& state, std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->observed(state, now, out);
+}
+void Agent::shipped(const std::string& id, const Result<std::int64_t>& bytes, std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->shipped(bytes, now, out);
+}
+void Agent::saved(const std::string& id, const Result<Saved>& saved, std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->saved(saved, now, out);
+}
+void Agent::pushed(const std::string& id, const Result<>& pushed, std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->pushed(pushed, now, out);
+}
+
+void Agent::gone(const std::string& id, const Result<>& gone, std::int64_t now, Actions& out) {
+  auto* run = tracker(id);
+  if (!run) return;
+  if (!gone) return run->not_gone(gone.error(), now, out);
+  runs_.erase(id);
+  auto successor = successors_.extract(id);
+  if (successor) obey(successor.mapped(), now, out);
+}
+
+void Agent::advance(std::int64_t now, Actions& out) {
+  for (auto& [id, run] : runs_) run.advance(now, out);
+}
+
+std::optional<std::int64_t> Agent::wake_at() const {
+  std::optional<std::int64_t> at;
+  auto earlier = [&](std::optional<std::int64_t> other) {
+    if (other && (!at || *other < *at)) at = other;
+  };
+  for (auto& [id, run] : runs_) {
+    earlier(run.wake_at());
+    if (!online_ || reporting_) continue;
+    if (auto due = run.report_due()) earlier(std::max(*due, report_backoff_.not_before()));
+  }
+  return at;
+}
+
+}  // namespace spell::worker

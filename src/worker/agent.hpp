@@ -1,0 +1,87 @@
+// The worker's side of the worker protocol for all its runs, without I/O: answers and outcomes + now -> actions and requests.
+//
+// A session is what lasts from one hello to the next. The service numbers its commands anew in each, so `seen` begins at 0,
+// and answers that belong to an earlier session are not obeyed. Commands may come twice, on either connection; each is safe
+// to obey again.
+//
+//   no session --hello answered--> session --poll failed, or another incarnation--> no session
+//
+// Reports, logs and outputs are sent only in a session. One report at a time is under way; it takes along all that is unsaid.
+// Not thread-safe. Times are CLOCK_BOOTTIME µs.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/worker_protocol.hpp"
+#include "worker/action.hpp"
+#include "worker/tracker.hpp"
+
+namespace spell::worker {
+
+class Agent {
+ public:
+  static constexpr std::int64_t poll_limit_ms = 25'000;
+  static constexpr std::size_t report_limit = 200;  ///< runs in one report
+
+  Agent(model::WorkerHello hello, std::string boot_id) : hello_(std::move(hello)), boot_id_(std::move(boot_id)) {}
+
+  /// A run found on disk, before the first poll.
+  void resume(Journal, bool supervised, std::int64_t now, Actions&);
+
+  std::int64_t session() const { return session_; }
+  /// The request of the long poll, and the session it belongs to. One at a time.
+  struct Poll { model::SyncRequest request; std::int64_t session; };
+  Poll next_poll(std::int64_t free_disk) const;
+  void poll_answered(std::int64_t session, const Result<model::SyncAnswer>&, std::int64_t now, Actions&);
+  /// When the next poll may be sent; 0: at once.
+  std::int64_t poll_not_before() const { return poll_backoff_.not_before(); }
+
+  /// The next report, if one is due. Answer it before the next is taken.
+  std::optional<model::SyncRequest> next_report(std::int64_t now);
+  void report_answered(const Result<model::SyncAnswer>&, std::int64_t now, Actions&);
+
+  void not_created(const std::string& run, const Error&, std::int64_t now, Actions&);
+  void built(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now, Actions&);
+  void launched(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now, Actions&);
+  void observed(const std::string& run, const exec::State&, std::int64_t now, Actions&);
+  void shipped(const std::string& run, const Result<std::int64_t>&, std::int64_t now, Actions&);
+  void saved(const std::string& run, const Result<Saved>&, std::int64_t now, Actions&);
+  void pushed(const std::string& run, const Result<>&, std::int64_t now, Actions&);
+  void gone(const std::string& run, const Result<>&, std::int64_t now, Actions&);
+
+  void advance(std::int64_t now, Actions&);
+  /// When advance() or next_report() has something to do; none: only an event helps.
+  std::optional<std::int64_t> wake_at() const;
+
+  /// Null for a run that is not here.
+  const RunTracker* find(const std::string& run) const;
+  bool idle() const { return runs_.empty(); }
+  std::size_t runs() const { return runs_.size(); }
+
+ private:
+  struct Sent { std::string run; std::int64_t epoch; std::size_t events; bool result; };
+
+  RunTracker* tracker(const std::string& run);
+  void set_online(bool, std::int64_t now, Actions&);
+  void end_session(std::int64_t now, Actions&);
+  void obey(const model::Command&, std::int64_t now, Actions&);
+  void apply(const model::SyncAnswer&, std::int64_t now, Actions&);
+
+  model::WorkerHello hello_;
+  std::string boot_id_, incarnation_;
+  std::map<std::string, RunTracker> runs_;
+  /// Starts of a later epoch, waiting until the earlier one has left.
+  std::map<std::string, model::Command> successors_;
+
+  std::int64_t session_ = 0, seen_ = 0, lease_ms_ = 30'000;
+  bool online_ = false;
+  Backoff poll_backoff_{50'000, 2'000'000}, report_backoff_{50'000, 2'000'000};
+  std::vector<Sent> sent_;
+  std::int64_t sent_session_ = 0;
+  bool reporting_ = false;
+};
+
+}  // namespace spell::worker

@@ -1,0 +1,23 @@
+// How a run whose command has ended is reported, and whether its files are saved. Pure.
+#pragma once
+#include <optional>
+
+#include "exec/supervised.hpp"
+#include "model/worker_protocol.hpp"
+
+namespace spell::worker {
+
+struct Ending {
+  model::RunResult result;
+  bool save = false;
+};
+
+/// `phase`: ended, supervisor_lost or host_rebooted. `want`: the stop or kill that was asked for, if any.
+/// A stop that came too late for the command changes nothing; a kill always means that nothing is saved.
+Ending ending_of(exec::State::Phase phase, bool command_started, const std::optional<exec::Exit>&,
+                 const std::optional<model::Command>& want, const model::RunRequest&);
+
+/// Ended before its command was started, because somebody wanted so.
+model::RunResult killed_result(const std::optional<model::Command>& want);
+
+}  // namespace spell::worker

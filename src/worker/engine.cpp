@@ -1,0 +1,348 @@
+#include "worker/engine.hpp"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/file.hpp"
+
+namespace spell::worker {
+
+namespace {
+
+constexpr std::chrono::seconds poll_grace{15}, call_limit{60};
+
+std::int64_t now_us() { return base::boot_ns() / 1000; }
+
+bool over(exec::State::Phase phase) {
+  return phase != exec::State::Phase::starting && phase != exec::State::Phase::running;
+}
+
+}  // namespace
+
+Engine::Engine(Options options, Folders folders)
+    : options_(std::move(options)),
+      folders_(std::move(folders)),
+      link_(options_.endpoint, options_.token, options_.host.machine),
+      agent_(options_.hello, options_.hello.boot_id) {}
+
+Result<> Engine::start(std::vector<Journal> found) {
+  epoll_ = base::Fd(::epoll_create1(EPOLL_CLOEXEC));
+  wake_ = base::Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!epoll_ || !wake_) return base::errno_error("make the worker's event loop");
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = wake_.get();
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) return base::errno_error("watch the worker's wake-up");
+
+  Actions actions;
+  for (auto& journal : found) {
+    std::string run = journal.start.run;
+    Carried carried;
+    if (!journal.result) {
+      auto attached = exec::Supervised::attach(folders_.run(run));
+      if (attached) {
+        carried.supervised = std::move(*attached);
+      } else if (attached.error().code() != "not_found") {
+        // Neither to be followed nor to be started again.
+        log("run folder " + folders_.run(run) + " is put aside: " + attached.error().message());
+        SPELL_TRY(folders_.park(run, journal.start.epoch));
+        continue;
+      }
+    }
+    carried.shipper = std::make_shared<LogShipper>(folders_.run(run) + "/spool", false);
+    bool supervised = carried.supervised.has_value();
+    carried_.emplace(run, std::move(carried));
+    agent_.resume(std::move(journal), supervised, now_us(), actions);
+  }
+  perform(std::move(actions));
+  std::vector<std::string> supervised;
+  for (auto& [run, carried] : carried_)
+    if (carried.supervised) supervised.push_back(run);
+  for (auto& run : supervised) observe(run);
+
+  idle_ = agent_.idle();
+  offer_poll();
+  loop_thread_ = std::thread([this] { loop(); });
+  poll_thread_ = std::thread([this] { poll_loop(); });
+  return ok();
+}
+
+void Engine::stop() {
+  if (stopping_.exchange(true)) return;
+  calls_.request_stop();
+  {
+    std::lock_guard lock(mutex_);
+    poll_stop_.request_stop();
+  }
+  poll_offered_.notify_all();
+  if (wake_) {
+    std::uint64_t one = 1;
+    (void)!::write(wake_.get(), &one, sizeof one);
+  }
+  if (loop_thread_.joinable()) loop_thread_.join();
+  if (poll_thread_.joinable()) poll_thread_.join();
+  steps_.stop();
+  launches_.stop();
+  courier_.stop();
+}
+
+// ---- the loop
+
+void Engine::post(std::function<void()> message) {
+  {
+    std::lock_guard lock(mutex_);
+    messages_.push_back(std::move(message));
+    if (messages_.size() > 1) return;  // the loop has been woken already
+  }
+  std::uint64_t one = 1;
+  (void)!::write(wake_.get(), &one, sizeof one);
+}
+
+void Engine::loop() {
+  epoll_event events[64];
+  while (!stopping_) {
+    int timeout = -1;
+    if (auto at = agent_.wake_at())
+      timeout = static_cast<int>(std::clamp<std::int64_t>((*at - now_us() + 999) / 1000, 0, 60'000));
+    int count = ::epoll_wait(epoll_.get(), events, 64, timeout);
+    std::vector<std::function<void()>> messages;
+    for (int i = 0; i < count; ++i) {
+      if (events[i].data.fd == wake_.get()) {
+        std::uint64_t counter;
+        (void)!::read(wake_.get(), &counter, sizeof counter);
+        std::lock_guard lock(mutex_);
+        messages.swap(messages_);
+      } else if (auto run = watched_.find(events[i].data.fd); run != watched_.end()) {
+        observe(std::string(run->second));
+      }
+    }
+    for (auto& message : messages) message();
+    Actions actions;
+    agent_.advance(now_us(), actions);
+    perform(std::move(actions));
+    report();
+    idle_ = agent_.idle();
+    if (agent_.session() != polled_session_) poll_stop_.request_stop();
+  }
+}
+
+void Engine::poll_loop() {
+  for (;;) {
+    OfferedPoll offered;
+    {
+      std::unique_lock lock(mutex_);
+      poll_offered_.wait(lock, [&] { return stopping_ || offered_; });
+      if (stopping_) return;
+      offered = std::move(*offered_);
+      offered_.reset();
+      auto delay = std::chrono::microseconds(offered.not_before - now_us());
+      if (delay.count() > 0 && poll_offered_.wait_for(lock, delay, [&] { return stopping_.load(); })) return;
+    }
+    CallOptions options;
+    options.timeout = std::chrono::milliseconds(offered.poll.request.wait_ms) + poll_grace;
+    options.stop = offered.stop;
+    auto answer = link_.sync(offered.poll.request, options);
+    if (stopping_) return;
+    post([this, session = offered.poll.session, answer = std::move(answer)] {
+      Actions actions;
+      agent_.poll_answered(session, answer, now_us(), actions);
+      perform(std::move(actions));
+      offer_poll();
+    });
+  }
+}
+
+void Engine::offer_poll() {
+  OfferedPoll offered{agent_.next_poll(base::free_bytes(folders_.top())), agent_.poll_not_before(), {}};
+  polled_session_ = offered.poll.session;
+  {
+    std::lock_guard lock(mutex_);
+    poll_stop_ = {};
+    if (stopping_) poll_stop_.request_stop();
+    offered.stop = poll_stop_.get_token();
+    offered_ = std::move(offered);
+  }
+  poll_offered_.notify_one();
+}
+
+void Engine::report() {
+  auto request = agent_.next_report(now_us());
+  if (!request) return;
+  courier_.post([this, request = std::move(*request)] {
+    auto answer = link_.sync(request, call(call_limit));
+    post([this, answer = std::move(answer)] {
+      Actions actions;
+      agent_.report_answered(answer, now_us(), actions);
+      perform(std::move(actions));
+    });
+  });
+}
+
+// ---- actions
+
+void Engine::perform(Actions actions) {
+  while (!actions.empty()) {
+    Actions more;
+    std::vector<std::string> failed;  // runs that have no folder: the rest of what was meant for them is void
+    for (auto& action : actions) {
+      if (std::find(failed.begin(), failed.end(), action.run) != failed.end()) continue;
+      if (action.type != Action::Type::create) {
+        perform(action);
+      } else if (auto created = folders_.create(action.run, action.text); !created) {
+        failed.push_back(action.run);
+        agent_.not_created(action.run, created.error(), now_us(), more);
+      }
+    }
+    actions = std::move(more);
+  }
+}
+
+void Engine::perform(const Action& action) {
+  auto& run = action.run;
+  auto carried = carried_.find(run);
+  auto* supervised = carried != carried_.end() && carried->second.supervised ? &*carried->second.supervised : nullptr;
+  auto told = [&](Result<> done) {
+    if (!done) log("run " + run + ": " + done.error().message());
+  };
+  switch (action.type) {
+    case Action::Type::create: return;
+    case Action::Type::append: return told(folders_.append(run, action.text));
+    case Action::Type::log: return log(action.text);
+    case Action::Type::launch: return launch_run(run);
+    case Action::Type::ship: return ship_log(run);
+    case Action::Type::save: return save_run(run);
+    case Action::Type::push: return push_run(run);
+    case Action::Type::stop:
+      if (supervised) told(supervised->stop());
+      return;
+    case Action::Type::kill:
+      if (supervised) told(supervised->kill());
+      return;
+    case Action::Type::build:
+      return work<std::vector<std::string>>(
+          steps_, [this, start = agent_.find(run)->start()] { return build(folders_, start); },
+          [this, run](auto& built, std::int64_t now, Actions& out) { agent_.built(run, built, now, out); });
+    case Action::Type::remove:
+    case Action::Type::park: {
+      if (carried != carried_.end()) {
+        carried->second.supervised.reset();
+        watch(run, carried->second);
+        carried_.erase(carried);
+      }
+      bool parks = action.type == Action::Type::park;
+      return work<void>(
+          steps_,
+          [this, run, parks, epoch = agent_.find(run)->start().epoch] {
+            return parks ? folders_.park(run, epoch) : folders_.remove(run);
+          },
+          [this, run](auto& gone, std::int64_t now, Actions& out) { agent_.gone(run, gone, now, out); });
+    }
+  }
+}
+
+template <class T>
+void Engine::work(Pool& pool, std::function<Result<T>()> job,
+                  std::function<void(Result<T>&, std::int64_t, Actions&)> then) {
+  pool.post([this, job = std::move(job), then = std::move(then)] {
+    // Messages are copyable functions; what a step hands over need not be.
+    auto result = std::make_shared<Result<T>>(job());
+    post([this, result, then] {
+      Actions actions;
+      then(*result, now_us(), actions);
+      perform(std::move(actions));
+    });
+  });
+}
+
+void Engine::launch_run(const std::string& run) {
+  work<Launched>(
+      launches_, [this, start = agent_.find(run)->start()] { return launch(folders_, options_.host, start); },
+      [this, run](Result<Launched>& launched, std::int64_t now, Actions& out) {
+        if (!launched) return agent_.launched(run, launched.error(), now, out);
+        auto& carried = carried_[run];
+        carried.supervised = std::move(launched->supervised);
+        carried.shipper = std::make_shared<LogShipper>(folders_.run(run) + "/spool", true);
+        agent_.launched(run, launched->notices, now, out);
+        watch(run, carried);
+        post([this, run] { observe(run); });
+      });
+}
+
+void Engine::ship_log(const std::string& run) {
+  auto& carried = carried_[run];
+  work<std::int64_t>(
+      courier_,
+      [this, run, shipper = carried.shipper, end = carried.spool_end, epoch = agent_.find(run)->start().epoch] {
+        return shipper->ship(end, [&](std::int64_t offset, std::string frames) {
+          return link_.send_log(run, epoch, offset, std::move(frames), call(call_limit));
+        });
+      },
+      [this, run](auto& bytes, std::int64_t now, Actions& out) { agent_.shipped(run, bytes, now, out); });
+}
+
+void Engine::save_run(const std::string& run) {
+  work<SaveOutcome>(
+      steps_, [this, start = agent_.find(run)->start()] { return save(folders_, start, link_, call({})); },
+      [this, run](Result<SaveOutcome>& saved, std::int64_t now, Actions& out) {
+        if (!saved) return agent_.saved(run, saved.error(), now, out);
+        carried_[run].pack = std::make_shared<Pack>(std::move(saved->pack));
+        agent_.saved(run, saved->saved, now, out);
+      });
+}
+
+void Engine::push_run(const std::string& run) {
+  work<void>(
+      steps_,
+      [this, run, pack = std::move(carried_[run].pack), epoch = agent_.find(run)->start().epoch] {
+        return link_.send_pack(run, epoch, pack->file.get(), pack->size, call({}));
+      },
+      [this, run](auto& pushed, std::int64_t now, Actions& out) { agent_.pushed(run, pushed, now, out); });
+}
+
+// ---- supervisors
+
+void Engine::observe(const std::string& run) {
+  auto found = carried_.find(run);
+  if (found == carried_.end() || !found->second.supervised) return;
+  auto& carried = found->second;
+  auto state = carried.supervised->state();
+  if (!state) {
+    // What cannot be followed any more must not stay behind unwatched.
+    log("run " + run + ": " + state.error().message());
+    (void)carried.supervised->kill();
+    exec::State lost;
+    lost.phase = exec::State::Phase::supervisor_lost;
+    state = lost;
+  }
+  carried.spool_end = std::max(carried.spool_end, state->spool_end);
+  if (over(state->phase)) carried.supervised.reset();
+  watch(run, carried);
+  Actions actions;
+  agent_.observed(run, *state, now_us(), actions);
+  perform(std::move(actions));
+}
+
+void Engine::watch(const std::string& run, Carried& carried) {
+  int fd = carried.supervised ? carried.supervised->event_fd() : -1;
+  if (fd == carried.watched) return;
+  if (carried.watched >= 0) {
+    // Fails where the descriptor is closed already; epoll has forgotten it then.
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, carried.watched, nullptr);
+    watched_.erase(carried.watched);
+  }
+  carried.watched = fd;
+  if (fd < 0) return;
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = fd;
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+    log("run " + run + ": " + base::errno_error("watch its supervisor").message());
+  watched_[fd] = run;
+}
+
+}  // namespace spell::worker

@@ -1,0 +1,92 @@
+// Carries out what the Agent decides: one thread for the agent, the supervisors and all bookkeeping; pools for what blocks.
+// Whatever happens elsewhere comes back as a message to that thread.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "worker/agent.hpp"
+#include "worker/hooks.hpp"
+#include "worker/log_shipper.hpp"
+#include "worker/pool.hpp"
+
+namespace spell::worker {
+
+class Engine {
+ public:
+  struct Options {
+    std::string endpoint, token;
+    Host host;
+    model::WorkerHello hello;
+    std::function<void(const std::string&)> log;
+  };
+  Engine(Options, Folders);
+  ~Engine() { stop(); }
+  /// Takes over the runs on disk and starts the threads.
+  Result<> start(std::vector<Journal> found);
+  void stop();
+  bool idle() const { return idle_; }
+
+ private:
+  /// What belongs to a run beside the agent's knowledge of it.
+  struct Carried {
+    std::optional<exec::Supervised> supervised;
+    int watched = -1;                     ///< the supervisor's event_fd while it is in epoll_
+    std::int64_t spool_end = 0;
+    std::shared_ptr<LogShipper> shipper;  ///< used by one job at a time
+    std::shared_ptr<Pack> pack;
+  };
+  struct OfferedPoll {
+    Agent::Poll poll;
+    std::int64_t not_before;
+    std::stop_token stop;
+  };
+
+  void loop();
+  void poll_loop();
+  void post(std::function<void()> message);
+  void offer_poll();
+  void report();
+  void perform(Actions);
+  void perform(const Action&);
+  void observe(const std::string& run);
+  void watch(const std::string& run, Carried&);
+  void launch_run(const std::string& run);
+  void ship_log(const std::string& run);
+  void save_run(const std::string& run);
+  void push_run(const std::string& run);
+  template <class T>
+  void work(Pool&, std::function<Result<T>()> job, std::function<void(Result<T>&, std::int64_t now, Actions&)> then);
+  void log(const std::string& line) const { if (options_.log) options_.log(line); }
+  CallOptions call(std::optional<std::chrono::milliseconds> timeout) const { return {timeout, calls_.get_token()}; }
+
+  Options options_;
+  Folders folders_;
+  Link link_;
+  Agent agent_;
+  std::map<std::string, Carried> carried_;
+  std::map<int, std::string> watched_;
+  base::Fd epoll_, wake_;
+  std::atomic<bool> idle_{true}, stopping_{false};
+  std::stop_source calls_, poll_stop_;
+  std::int64_t polled_session_ = 0;
+
+  std::mutex mutex_;
+  std::condition_variable poll_offered_;
+  std::vector<std::function<void()>> messages_;
+  std::optional<OfferedPoll> offered_;
+
+  Pool steps_{4}, launches_{2}, courier_{2};
+  std::thread loop_thread_, poll_thread_;
+};
+
+}  // namespace spell::worker

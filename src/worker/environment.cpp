@@ -1,0 +1,77 @@
+#include "worker/environment.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "base/text.hpp"
+
+namespace spell::worker {
+
+namespace {
+
+bool is_folder(const std::string& path) {
+  struct stat st;
+  return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/// As a shell would find it; "" if it would not.
+std::string find_program(const std::string& name, const std::string& path) {
+  for (auto& folder : base::split(path, ':')) {
+    if (folder.empty() || folder[0] != '/') continue;
+    std::string program = folder + "/" + name;
+    struct stat st;
+    if (::stat(program.c_str(), &st) == 0 && S_ISREG(st.st_mode) && ::access(program.c_str(), X_OK) == 0) return program;
+  }
+  return {};
+}
+
+}  // namespace
+
+RunPaths run_paths(exec::Containment containment, const std::string& folder) {
+  if (containment == exec::Containment::best_effort) return {folder + "/spell", folder + "/tmp", folder + "/bin"};
+  return {"/spell", "/spell-tmp", "/spell-bin"};
+}
+
+Environment environment_of(const model::StartCommand& start, const std::vector<std::string>& base_environment,
+                           const RunPaths& paths, const std::string& machine) {
+  Environment out;
+  std::map<std::string, std::string> variables;
+  for (auto& variable : base_environment)
+    if (auto equals = variable.find('='); equals != std::string::npos)
+      variables[variable.substr(0, equals)] = variable.substr(equals + 1);
+
+  variables["TMPDIR"] = paths.tmp;
+  variables["PYTHONUNBUFFERED"] = "1";
+  variables["SPELL_RUN"] = std::to_string(start.number);
+  variables["SPELL_ROOT"] = paths.root;
+  variables["SPELL_CHECKPOINTS"] = paths.root + "/checkpoints";
+  variables["SPELL_MACHINE"] = start.machine.empty() ? machine : start.machine;
+  if (auto& code = start.request.code) {
+    variables["SPELL_COMMIT"] = code->commit;
+    variables["SPELL_REPO"] = code->repository;
+  }
+
+  auto& venv = start.request.virtual_env;
+  bool has_venv = !venv.empty() && is_folder(venv + "/bin");
+  if (has_venv) {
+    variables["VIRTUAL_ENV"] = venv;
+    out.notices.push_back("using the virtual environment " + venv + " (--no-venv leaves it out)");
+  } else if (!venv.empty()) {
+    out.notices.push_back("the virtual environment " + venv + " is not on this machine: going on without it");
+  }
+
+  for (auto& [name, value] : start.env) variables[name] = value;
+  for (auto& [name, value] : start.request.env) variables[name] = value;
+
+  auto& path = variables["PATH"];
+  if (has_venv) path = path.empty() ? venv + "/bin" : venv + "/bin:" + path;
+  if (find_program("python", path).empty()) out.python = find_program("python3", path);
+  if (!out.python.empty()) path += ":" + paths.programs;
+
+  for (auto& [name, value] : variables) out.variables.push_back(name + "=" + value);
+  return out;
+}
+
+}  // namespace spell::worker

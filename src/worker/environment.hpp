@@ -1,0 +1,29 @@
+// The environment of a run's command: a fixed list, never that of whoever started this process.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "exec/supervised.hpp"
+#include "model/worker_protocol.hpp"
+
+namespace spell::worker {
+
+/// Where the run finds its things, as it sees them itself.
+struct RunPaths {
+  std::string root, tmp, programs;  ///< programs: the folder with `python`, where one is needed
+};
+/// /spell, /spell-tmp, /spell-bin in a run root; without one the real paths below the run's folder.
+RunPaths run_paths(exec::Containment, const std::string& run_folder);
+
+struct Environment {
+  std::vector<std::string> variables;   ///< NAME=VALUE, sorted
+  /// What `python` is to be a link to in RunPaths::programs; "": there is a `python` in PATH, or no python3 either.
+  std::string python;
+  std::vector<std::string> notices;     ///< lines for the log
+};
+/// Later ones win: `base` (the machine's), ours, the service's, the user's. PATH is then completed: the virtual environment
+/// first, and at its end the folder with `python`. Looks at the file system for programs, changes nothing.
+Environment environment_of(const model::StartCommand&, const std::vector<std::string>& base, const RunPaths&,
+                           const std::string& machine);
+
+}  // namespace spell::worker

@@ -1,0 +1,42 @@
+// The steps of a run that block, each idempotent: it can be done again after it was cut off at any point.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "exec/supervised.hpp"
+#include "model/worker_protocol.hpp"
+#include "worker/action.hpp"
+#include "worker/link.hpp"
+#include "worker/run_folder.hpp"
+
+namespace spell::worker {
+
+/// What all runs of this worker have in common.
+struct Host {
+  std::string supervisor, machine, service_lock;
+  exec::Capabilities capabilities;
+  std::vector<std::string> hidden, revive, base_environment;
+};
+
+/// code.cpp: the commit's files in spell/, and the manifest. Returns lines for the log.
+Result<std::vector<std::string>> build(const Folders&, const model::StartCommand&);
+
+struct Launched {
+  exec::Supervised supervised;
+  std::vector<std::string> notices;  ///< lines for the log
+};
+/// launch.cpp: environment and supervisor. Not to be called for a run that has one.
+Result<Launched> launch(const Folders&, const Host&, const model::StartCommand&);
+
+struct Pack {
+  base::Fd file;
+  std::int64_t size = 0;
+};
+struct SaveOutcome {
+  Saved saved;
+  Pack pack;
+};
+/// save.cpp: what is new or changed in spell/, as a pack of what the service lacks.
+Result<SaveOutcome> save(const Folders&, const model::StartCommand&, Link&, const CallOptions&);
+
+}  // namespace spell::worker

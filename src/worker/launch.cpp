@@ -1,0 +1,57 @@
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "worker/environment.hpp"
+#include "worker/hooks.hpp"
+
+namespace spell::worker {
+
+namespace {
+
+Result<> link_python(const std::string& programs, const std::string& python) {
+  SPELL_TRY(base::make_folders(programs, 0755));
+  std::string link = programs + "/python";
+  ::unlink(link.c_str());
+  if (::symlink(python.c_str(), link.c_str()) != 0) return base::errno_error("make " + link);
+  return ok();
+}
+
+}  // namespace
+
+Result<Launched> launch(const Folders& folders, const Host& host, const model::StartCommand& start) {
+  exec::Launch what;
+  what.folder = folders.run(start.run);
+  bool has_code = start.request.code && !start.code_url.empty();
+  if (!has_code) SPELL_TRY(folders.clear(start.run));
+
+  auto paths = run_paths(host.capabilities.containment, what.folder);
+  auto environment = environment_of(start, host.base_environment, paths, host.machine);
+  if (!environment.python.empty()) {
+    std::string programs = what.folder + "/bin";
+    SPELL_TRY(link_python(programs, environment.python));
+    if (paths.programs != programs) what.binds.emplace_back(programs, paths.programs);
+  }
+  if (host.capabilities.containment == exec::Containment::best_effort)
+    environment.notices.insert(environment.notices.begin(), "containment: best effort (" + host.capabilities.remedy + ")");
+
+  what.run_id = start.run;
+  what.supervisor = host.supervisor;
+  what.containment = host.capabilities.containment;
+  what.command = start.request.command;
+  what.env = std::move(environment.variables);
+  what.working_folder = start.request.folder;
+  what.hidden = host.hidden;
+  what.log_limit = start.request.log_limit;
+  what.stop_grace_s = start.request.stop_grace;
+  what.timeout_s = start.request.timeout.value_or(0);
+  what.split_output = start.request.split_output;
+  what.revive = host.revive;
+  what.service_lock = host.service_lock;
+  auto supervised = exec::Supervised::start(what);
+  if (!supervised) return supervised.error();
+  return Launched{std::move(*supervised), std::move(environment.notices)};
+}
+
+}  // namespace spell::worker

@@ -1,0 +1,17 @@
+// What this machine is: cores, memory, and how well runs can be fenced in.
+#pragma once
+#include <string>
+
+#include "exec/supervised.hpp"
+#include "model/worker_protocol.hpp"
+#include "spell/result.hpp"
+
+namespace spell::worker {
+
+/// exec::probe, once per boot and supervisor: the answer is kept in `folder`/capabilities.json.
+Result<exec::Capabilities> find_capabilities(const std::string& supervisor, const std::string& folder);
+
+/// `cores` 0: those that this process may use.
+model::WorkerHello describe_machine(const std::string& version, int cores, const exec::Capabilities&);
+
+}  // namespace spell::worker

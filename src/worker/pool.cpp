@@ -1,0 +1,51 @@
+#include "worker/pool.hpp"
+
+#include <chrono>
+
+namespace spell::worker {
+
+namespace {
+constexpr std::chrono::seconds idle_limit{5};
+}
+
+void Pool::post(std::function<void()> job) {
+  std::lock_guard lock(mutex_);
+  if (stopping_) return;
+  jobs_.push_back(std::move(job));
+  if (static_cast<int>(jobs_.size()) <= waiting_ || threads_ >= limit_) {
+    changed_.notify_one();
+    return;
+  }
+  ++threads_;
+  // Detached: stop() waits for the count instead, so that a thread may end itself.
+  std::thread([this] { work(); }).detach();
+}
+
+void Pool::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    ++waiting_;
+    bool woken = changed_.wait_for(lock, idle_limit, [&] { return stopping_ || !jobs_.empty(); });
+    --waiting_;
+    if (stopping_ || !woken) break;
+    auto job = std::move(jobs_.front());
+    jobs_.pop_front();
+    lock.unlock();
+    job();
+    job = nullptr;
+    lock.lock();
+  }
+  --threads_;
+  // Under the lock: stop() may destroy the condition as soon as it sees the count.
+  changed_.notify_all();
+}
+
+void Pool::stop() {
+  std::unique_lock lock(mutex_);
+  stopping_ = true;
+  jobs_.clear();
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return threads_ == 0; });
+}
+
+}  // namespace spell::worker

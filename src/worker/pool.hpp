@@ -1,0 +1,31 @@
+// A few threads for work that blocks; they come with the work and go when there has been none for a while.
+#pragma once
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace spell::worker {
+
+class Pool {
+ public:
+  explicit Pool(int threads) : limit_(threads) {}
+  ~Pool() { stop(); }
+  /// Dropped once stop() was called. Any thread.
+  void post(std::function<void()> job);
+  /// Drops what has not begun, waits for what has.
+  void stop();
+
+ private:
+  void work();
+
+  const int limit_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> jobs_;
+  int threads_ = 0, waiting_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace spell::worker

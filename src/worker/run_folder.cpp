@@ -1,0 +1,147 @@
+#include "worker/run_folder.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/id.hpp"
+#include "base/text.hpp"
+
+namespace spell::worker {
+
+namespace {
+
+/// Long logs and large trees never come in here; a journal is some dozen lines.
+constexpr std::int64_t journal_limit = 64 << 20, manifest_limit = 4LL << 30;
+
+Result<> make_empty_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0755) == 0) return ok();
+  if (errno != EEXIST) return base::errno_error("make the folder " + path);
+  SPELL_TRY(base::remove_tree(path));
+  if (::mkdir(path.c_str(), 0755) != 0) return base::errno_error("make the folder " + path);
+  return ok();
+}
+
+}  // namespace
+
+Result<> Folders::make() const {
+  SPELL_TRY(base::make_folders(folder_ + "/runs"));
+  // What a worker that was killed had on its way is of no use to anybody.
+  SPELL_TRY(base::remove_tree(folder_ + "/incoming"));
+  return base::make_folders(folder_ + "/incoming");
+}
+
+Result<> Folders::create(const std::string& id, const std::string& lines) const {
+  std::string folder = run(id);
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return base::errno_error("make the folder " + folder);
+  return base::write_file(folder + "/journal", lines, 0600, false);
+}
+
+Result<> Folders::append(const std::string& id, const std::string& lines) const {
+  auto file = base::open(run(id) + "/journal", O_WRONLY | O_APPEND);
+  if (!file) return file.error();
+  return base::write_all(file->get(), lines);
+}
+
+Result<std::vector<Journal>> Folders::read(std::vector<std::string>& notes) const {
+  std::string runs = folder_ + "/runs";
+  std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(runs.c_str()), ::closedir);
+  if (!folder) return base::errno_error("read " + runs);
+  std::vector<std::string> ids;
+  while (dirent* entry = ::readdir(folder.get()))
+    if (base::Id::parse(entry->d_name)) ids.push_back(entry->d_name);
+  std::vector<Journal> found;
+  for (auto& id : ids) {
+    std::string path = run(id) + "/journal";
+    auto text = base::read_file(path, journal_limit);
+    auto journal = text ? read_journal(*text) : Result<Journal>(text.error());
+    if (journal && journal->start.run != id) journal = base::error("bad_journal", "the journal is of run " + journal->start.run);
+    if (!journal) {
+      notes.push_back("run folder " + run(id) + " is put aside: " + journal.error().message());
+      if (auto parked = park(id, 0); !parked) notes.push_back(parked.error().message());
+      continue;
+    }
+    // A line that was cut short must not become the beginning of the next.
+    if (auto whole = text->rfind('\n') + 1; whole != text->size())
+      if (::truncate(path.c_str(), static_cast<off_t>(whole)) != 0) return base::errno_error("truncate " + path);
+    found.push_back(std::move(*journal));
+  }
+  return found;
+}
+
+Result<> Folders::clear(const std::string& id) const {
+  std::string folder = run(id);
+  ::unlink((folder + "/manifest").c_str());
+  SPELL_TRY(make_empty_folder(folder + "/spell"));
+  return make_empty_folder(folder + "/tmp");
+}
+
+Result<> Folders::remove(const std::string& id) const { return base::remove_tree(run(id)); }
+
+Result<> Folders::park(const std::string& id, std::int64_t epoch) const {
+  std::string parked = folder_ + "/runs/.parked";
+  SPELL_TRY(base::make_folders(parked));
+  std::string target = parked + "/" + id + "-" + std::to_string(epoch);
+  SPELL_TRY(base::remove_tree(target));
+  if (::rename(run(id).c_str(), target.c_str()) != 0 && errno != ENOENT) return base::errno_error("move " + run(id));
+  return ok();
+}
+
+Result<base::Fd> Folders::temporary() const {
+  std::string incoming = folder_ + "/incoming";
+  auto file = base::open(incoming, O_TMPFILE | O_RDWR);
+  if (file) return file;
+  // Not every file system has unnamed files.
+  std::string name = incoming + "/XXXXXX";
+  base::Fd made(::mkostemp(name.data(), O_CLOEXEC));
+  if (!made) return base::errno_error("make a file in " + incoming);
+  ::unlink(name.c_str());
+  return made;
+}
+
+// A record a file: "size mtime ctime inode mode path NUL".
+Result<> write_manifest(const std::string& run_folder, const git::CheckoutManifest& manifest) {
+  std::string text;
+  char numbers[128];
+  for (auto& [path, file] : manifest) {
+    int size = std::snprintf(numbers, sizeof numbers, "%lld %lld %lld %llu %u ", static_cast<long long>(file.size),
+                             static_cast<long long>(file.mtime_ns), static_cast<long long>(file.ctime_ns),
+                             static_cast<unsigned long long>(file.inode), file.mode);
+    text.append(numbers, static_cast<std::size_t>(size)).append(path).push_back('\0');
+  }
+  return base::write_file(run_folder + "/manifest", text, 0600, false);
+}
+
+Result<git::CheckoutManifest> read_manifest(const std::string& run_folder) {
+  git::CheckoutManifest manifest;
+  auto text = base::read_file(run_folder + "/manifest", manifest_limit);
+  if (!text) return text.error().code() == "not_found" ? Result<git::CheckoutManifest>(manifest) : text.error();
+  for (std::size_t at = 0; at < text->size();) {
+    auto end = text->find('\0', at);
+    git::CheckedOutFile file;
+    long long size = 0, mtime = 0, ctime = 0;
+    unsigned long long inode = 0;
+    int used = 0;
+    if (end == std::string::npos || std::sscanf(text->c_str() + at, "%lld %lld %lld %llu %u%n", &size, &mtime, &ctime, &inode,
+                                                &file.mode, &used) != 5 || (*text)[at + static_cast<std::size_t>(used)] != ' ')
+      return base::error("damaged", run_folder + "/manifest is damaged");
+    file.size = size;
+    file.mtime_ns = mtime;
+    file.ctime_ns = ctime;
+    file.inode = inode;
+    ++used;
+    manifest.emplace(text->substr(at + static_cast<std::size_t>(used), end - at - static_cast<std::size_t>(used)), file);
+    at = end + 1;
+  }
+  return manifest;
+}
+
+}  // namespace spell::worker

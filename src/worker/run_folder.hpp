@@ -1,0 +1,48 @@
+// What the worker keeps on disk for a run, beside what the supervisor keeps there (see exec/supervised.hpp):
+//
+//   <worker folder>/runs/<id>/journal    see journal.hpp
+//                             manifest   the files that the checkout made; there when it is complete
+//                             bin/       `python`, where the machine has none
+//                   runs/.parked/<id>-<epoch>   runs that the service does not want, for people to look at
+//                   incoming/            packs on their way
+#pragma once
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "git/store.hpp"
+#include "spell/result.hpp"
+#include "worker/journal.hpp"
+
+namespace spell::worker {
+
+class Folders {
+ public:
+  explicit Folders(std::string worker_folder) : folder_(std::move(worker_folder)) {}
+  Result<> make() const;
+  std::string run(const std::string& id) const { return folder_ + "/runs/" + id; }
+  const std::string& top() const { return folder_; }
+
+  /// The run's folder with a journal of these lines.
+  Result<> create(const std::string& id, const std::string& lines) const;
+  Result<> append(const std::string& id, const std::string& lines) const;
+  /// All runs on disk. A folder without a journal that can be read is parked; `notes` gets a line for it.
+  Result<std::vector<Journal>> read(std::vector<std::string>& notes) const;
+  /// Empty spell/ and tmp/ in the run's folder, whatever was there.
+  Result<> clear(const std::string& id) const;
+  Result<> remove(const std::string& id) const;
+  Result<> park(const std::string& id, std::int64_t epoch) const;
+  /// A file without a name in incoming/.
+  Result<base::Fd> temporary() const;
+
+ private:
+  std::string folder_;
+};
+
+Result<> write_manifest(const std::string& run_folder, const git::CheckoutManifest&);
+/// Empty where there is none. Error `damaged`.
+Result<git::CheckoutManifest> read_manifest(const std::string& run_folder);
+
+}  // namespace spell::worker

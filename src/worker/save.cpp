@@ -1,0 +1,46 @@
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "spellfs/tree.hpp"
+#include "worker/hooks.hpp"
+
+namespace spell::worker {
+
+namespace {
+constexpr const char* usually_left_out[] = {"__pycache__", ".git", ".venv", "node_modules", ".ipynb_checkpoints"};
+}
+
+Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& start, Link& link, const CallOptions& call) {
+  std::int64_t began = base::boot_ns();
+  std::string folder = folders.run(start.run);
+  spellfs::SaveOptions options;
+  auto manifest = read_manifest(folder);
+  if (!manifest) return manifest.error();
+  for (auto& [path, file] : *manifest)
+    options.known.emplace(path, spellfs::KnownFile{file.size, file.mtime_ns, file.ctime_ns, file.inode, file.mode});
+  if (!start.request.save_all) options.skip_folders.assign(std::begin(usually_left_out), std::end(usually_left_out));
+  options.missing = [&](std::span<const spellfs::Name> names) { return link.missing(start.run, start.epoch, names, call); };
+
+  auto file = folders.temporary();
+  if (!file) return file.error();
+  spellfs::PackWriter writer(file->get());
+  auto result = spellfs::save(folder + "/spell", options, writer);
+  if (!result) return result.error();
+
+  SaveOutcome out;
+  if (result->tree) out.saved.tree = result->tree->text();
+  out.saved.files = result->files;
+  out.saved.bytes = result->bytes;
+  out.saved.new_bytes = result->new_bytes;
+  out.saved.left_out = result->left_out;
+  out.saved.skipped = std::move(result->skipped);
+  out.saved.push = writer.objects() > 0;
+  if (out.saved.push) {
+    auto size = writer.finish();
+    if (!size) return size.error();
+    out.pack = {std::move(*file), *size};
+  }
+  out.saved.took_us = (base::boot_ns() - began) / 1000;
+  return out;
+}
+
+}  // namespace spell::worker

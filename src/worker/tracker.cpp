@@ -1,0 +1,371 @@
+#include "worker/tracker.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/text.hpp"
+#include "worker/ending.hpp"
+
+namespace spell::worker {
+
+using Phase = exec::State::Phase;
+
+namespace {
+
+constexpr std::size_t skipped_shown = 20;
+
+std::string count(std::int64_t n, const char* thing) { return std::to_string(n) + " " + thing + (n == 1 ? "" : "s"); }
+
+std::string saved_text(const Saved& saved) {
+  char seconds[32];
+  std::snprintf(seconds, sizeof seconds, "%.1f", static_cast<double>(saved.took_us) / 1e6);
+  return "Saved " + count(saved.files, "file") + ", " + base::format_size(saved.bytes) + " (" +
+         base::format_size(saved.new_bytes) + " new) in " + seconds + " s";
+}
+
+}  // namespace
+
+// ---- entering
+
+RunTracker RunTracker::begin(const model::Command& start, const std::string& boot_id, std::int64_t now, Actions& out) {
+  RunTracker run;
+  run.start_ = *start.start;
+  run.say("building", "Run is building", now, true);
+  run.say("", "Machine acquired -- commencing run", now, true);
+  run.act(Action::Type::create, out, journal_line(start, boot_id) + run.unwritten());
+  return run;
+}
+
+RunTracker RunTracker::resume(Journal journal, bool supervised, const std::string& boot_id, std::int64_t now) {
+  RunTracker run;
+  run.start_ = std::move(journal.start);
+  bool same_boot = journal.boot_id == boot_id;
+  for (auto& event : journal.events) {
+    // Another boot's clock says nothing about how long ago it was.
+    if (!same_boot) event.age_us = now;
+    run.events_.push_back({std::move(event), now});
+  }
+  run.journaled_ = run.events_.size();
+  for (auto& command : journal.told)
+    if (!run.want_ || command.type == "kill") run.want_ = std::move(command);
+  run.supervised_ = supervised;
+  run.shipped_ = -1;
+  run.ended_us_ = now;
+  run.result_ = std::move(journal.result);
+  if (run.result_ && !same_boot) run.result_->ended_age_us = now;
+  run.step_ = run.result_ ? Step::report : supervised ? Step::follow : Step::build;
+  // A result is written only after the end of the whole tree.
+  run.ended_ = run.result_.has_value();
+  return run;
+}
+
+void RunTracker::not_created(const Error& error, std::int64_t now, Actions& out) {
+  busy_ = false;
+  model::RunResult result;
+  result.status = "build_failed";
+  result.reason_code = error.code();
+  result.reason = error.message();
+  finish(std::move(result), now, out);
+  advance(now, out);
+}
+
+// ---- saying
+
+bool RunTracker::said(std::string_view status, std::string_view text) const {
+  return std::any_of(events_.begin(), events_.end(), [&](const Event& e) {
+    return e.event.status == status && (text.empty() || e.event.text == text);
+  });
+}
+
+void RunTracker::say(std::string_view status, std::string text, std::int64_t at, bool patient, bool important) {
+  if (status.empty() ? said("", text) : reached(status)) return;
+  model::RunEvent event;
+  event.number = static_cast<std::int64_t>(events_.size()) + 1;
+  event.status = status;
+  event.text = std::move(text);
+  event.important = important;
+  event.age_us = at;
+  event.log_offset = status == "running" ? 0 : output_bytes_;
+  events_.push_back({std::move(event), patient ? at + patience_us : at});
+}
+
+std::string RunTracker::unwritten() {
+  model::RunReport report;
+  report.run = start_.run;
+  report.epoch = start_.epoch;
+  for (; journaled_ < events_.size(); ++journaled_) report.events.push_back(events_[journaled_].event);
+  report.result = result_;
+  return journal_line(report);
+}
+
+void RunTracker::write_journal(Actions& out) {
+  if (journaled_ < events_.size()) act(Action::Type::append, out, unwritten());
+}
+
+void RunTracker::finish(model::RunResult result, std::int64_t ended_at, Actions& out) {
+  result.ended_age_us = ended_at;
+  result.log_bytes = std::max(output_bytes_, shipped_);
+  result_ = std::move(result);
+  act(Action::Type::append, out, unwritten());
+  step_ = Step::report;
+}
+
+std::optional<std::int64_t> RunTracker::report_due() const {
+  if (leave_ != Leave::no) return std::nullopt;
+  if (result_ && !result_acknowledged_) return 0;
+  std::optional<std::int64_t> due;
+  for (std::size_t at = acknowledged_; at < events_.size(); ++at)
+    if (!due || events_[at].due < *due) due = events_[at].due;
+  return due;
+}
+
+model::RunReport RunTracker::report(std::int64_t now) const {
+  model::RunReport report;
+  report.run = start_.run;
+  report.epoch = start_.epoch;
+  auto age = [&](std::int64_t at) { return std::max<std::int64_t>(0, now - at); };
+  for (std::size_t at = acknowledged_; at < events_.size(); ++at) {
+    report.events.push_back(events_[at].event);
+    report.events.back().age_us = age(report.events.back().age_us);
+  }
+  if (result_ && !result_acknowledged_) {
+    report.result = result_;
+    report.result->ended_age_us = age(report.result->ended_age_us);
+  }
+  return report;
+}
+
+void RunTracker::acknowledged(std::size_t events, bool result) {
+  acknowledged_ = std::max(acknowledged_, events);
+  result_acknowledged_ = result_acknowledged_ || result;
+}
+
+// ---- what happened
+
+void RunTracker::built(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out) {
+  busy_ = false;
+  if (!notices) {
+    not_created(notices.error(), now, out);
+    return;
+  }
+  for (auto& notice : *notices) say("", notice, now, true);
+  write_journal(out);
+  if (step_ == Step::build) step_ = Step::launch;
+  advance(now, out);
+}
+
+void RunTracker::launched(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out) {
+  busy_ = false;
+  if (!notices) {
+    model::RunResult result;
+    result.status = notices.error().code() == "disk_full" ? "build_failed" : "failed";
+    result.reason_code = notices.error().code();
+    result.reason = notices.error().message();
+    finish(std::move(result), now, out);
+  } else {
+    for (auto& notice : *notices) say("", notice, now, true);
+    write_journal(out);
+    supervised_ = true;
+    step_ = Step::follow;
+  }
+  advance(now, out);
+}
+
+void RunTracker::observed(const exec::State& state, std::int64_t now, Actions& out) {
+  if (ended_) return;
+  phase_ = state.phase;
+  started_us_ = state.started_us;
+  output_bytes_ = std::max(output_bytes_, state.output_bytes);
+  if (started_us_ != 0) say("running", "Run is running", std::min(started_us_, now), false);
+  if (state.log_full && !log_full_)
+    say("", "log is full (" + base::format_size(start_.request.log_limit) + "): the command waits", now, false, true);
+  log_full_ = state.log_full;
+  write_journal(out);
+  if (phase_ != Phase::starting && phase_ != Phase::running) {
+    ended_ = true;
+    exit_ = state.exit;
+    ended_us_ = exit_ && exit_->time_us > 0 && phase_ != Phase::host_rebooted ? std::min(exit_->time_us, now) : now;
+    if (step_ == Step::follow) step_ = Step::drain;
+  }
+  advance(now, out);
+}
+
+void RunTracker::shipped(const Result<std::int64_t>& bytes, std::int64_t now, Actions& out) {
+  shipping_ = false;
+  // An answer without progress must not become a busy loop.
+  if (!bytes || *bytes <= shipped_) {
+    log_backoff_.failed(now);
+  } else {
+    shipped_ = *bytes;
+    log_backoff_.reset();
+  }
+  advance(now, out);
+}
+
+void RunTracker::saved(const Result<Saved>& saved, std::int64_t now, Actions& out) {
+  busy_ = false;
+  if (!saved) {
+    save_failed(saved.error(), now, out);
+    return;
+  }
+  saved_ = *saved;
+  if (!reached("pushing")) {
+    if (!saved_.tree.empty()) say("", saved_text(saved_), now, true);
+    if (saved_.left_out > 0)
+      say("", count(saved_.left_out, "file") + " left out (in __pycache__, .git, .venv, node_modules, .ipynb_checkpoints; " +
+                  "--save-all takes them along)", now, true);
+    for (std::size_t i = 0; i < std::min(saved_.skipped.size(), skipped_shown); ++i)
+      say("", "not saved: " + saved_.skipped[i], now, true, true);
+    if (saved_.skipped.size() > skipped_shown)
+      say("", "not saved: " + std::to_string(saved_.skipped.size() - skipped_shown) + " more", now, true, true);
+    say("pushing", "Run is pushing", now, true);
+    write_journal(out);
+  }
+  step_ = Step::push;
+  if (!saved_.push) pushed(ok(), now, out);
+  else advance(now, out);
+}
+
+void RunTracker::pushed(const Result<>& pushed, std::int64_t now, Actions& out) {
+  busy_ = false;
+  if (!pushed) {
+    // The pack is made anew: the service may have lost what it was made against.
+    step_ = Step::save;
+    save_failed(pushed.error(), now, out);
+    return;
+  }
+  step_backoff_.reset();
+  // A kill that came while the outputs travelled is a kill.
+  auto ending = ending_of(phase_, started_us_ != 0, exit_, want_, start_.request);
+  if (ending.save) {
+    ending.result.outputs = saved_.tree;
+    ending.result.output_files = saved_.files;
+    ending.result.output_bytes = saved_.bytes;
+  }
+  finish(std::move(ending.result), ended_us_, out);
+  advance(now, out);
+}
+
+void RunTracker::save_failed(const Error& error, std::int64_t now, Actions& out) {
+  step_backoff_.failed(now);
+  bool connection = error.http_status() == 0 &&
+                    (error.code() == "service_unreachable" || error.code() == "connection_lost" ||
+                     error.code() == "timeout" || error.code() == "canceled");
+  if (!connection) {
+    say("", "saving waits: " + error.message() + "; tried again until it works (spell kill gives up)", now, false, true);
+    write_journal(out);
+  }
+  advance(now, out);
+}
+
+// ---- what is wanted
+
+void RunTracker::told(const model::Command& command, const std::string& boot_id, std::int64_t now, Actions& out) {
+  if (command.type == "forget") {
+    leave_ = Leave::forgotten;
+  } else if (command.type == "stop" || command.type == "kill") {
+    if (result_ || (want_ && (want_->type == "kill" || command.type == "stop"))) return;
+    want_ = command;
+    act(Action::Type::append, out, journal_line(command, boot_id));
+  }
+  advance(now, out);
+}
+
+void RunTracker::refused(const std::string& reason, std::int64_t now, Actions& out) {
+  if (leave_ != Leave::no) return;
+  leave_ = Leave::refused;
+  act(Action::Type::log, out, "run " + std::to_string(start_.number) + " (" + start_.run +
+                                  ") is not wanted by the service any more (" + reason + "): it is ended, its files are kept");
+  advance(now, out);
+}
+
+void RunTracker::not_gone(const Error& error, std::int64_t now, Actions& out) {
+  busy_ = false;
+  step_backoff_.failed(now);
+  act(Action::Type::log, out, "run " + start_.run + ": " + error.message());
+}
+
+void RunTracker::online(bool online, std::int64_t now, Actions& out) {
+  if (online && !online_) {
+    log_backoff_.reset();
+    step_backoff_.reset();
+  }
+  online_ = online;
+  advance(now, out);
+}
+
+// ---- what to do next
+
+void RunTracker::control(Actions& out) {
+  if (!supervised_ || ended_) return;
+  std::string wanted = leave_ != Leave::no ? "kill" : want_ ? want_->type : "";
+  if (wanted == wanted_) return;
+  wanted_ = wanted;
+  act(wanted == "kill" ? Action::Type::kill : Action::Type::stop, out);
+}
+
+void RunTracker::ship(std::int64_t now, Actions& out) {
+  if (!online_ || shipping_ || shipped_ >= output_bytes_ || !log_backoff_.ready(now)) return;
+  shipping_ = true;
+  act(Action::Type::ship, out);
+}
+
+void RunTracker::leave(std::int64_t now, Actions& out) {
+  if (busy_ || shipping_ || (supervised_ && !ended_) || !step_backoff_.ready(now)) return;
+  busy_ = true;
+  act(leave_ == Leave::forgotten ? Action::Type::remove : Action::Type::park, out);
+}
+
+void RunTracker::finish_unstarted(Actions& out, std::int64_t now) { finish(killed_result(want_), now, out); }
+
+void RunTracker::advance(std::int64_t now, Actions& out) {
+  control(out);
+  if (leave_ != Leave::no) return leave(now, out);
+  if (busy_) return;
+  switch (step_) {
+    case Step::build:
+      if (want_) return finish_unstarted(out, now);
+      if (start_.request.code && !start_.code_url.empty()) {
+        busy_ = true;
+        return act(Action::Type::build, out);
+      }
+      step_ = Step::launch;
+      [[fallthrough]];
+    case Step::launch:
+      if (want_) return finish_unstarted(out, now);
+      busy_ = true;
+      return act(Action::Type::launch, out);
+    case Step::follow:
+      return ship(now, out);
+    case Step::drain: {
+      ship(now, out);
+      if (shipping_ || shipped_ < output_bytes_) return;
+      auto ending = ending_of(phase_, started_us_ != 0, exit_, want_, start_.request);
+      if (!ending.save) return finish(std::move(ending.result), ended_us_, out);
+      say("saving", "Run is saving", now, true);
+      say("", "Scanning for modified or new files from the run", now, true);
+      write_journal(out);
+      step_ = Step::save;
+      [[fallthrough]];
+    }
+    case Step::save:
+    case Step::push:
+      if (want_ && want_->type == "kill")
+        return finish(ending_of(phase_, started_us_ != 0, exit_, want_, start_.request).result, ended_us_, out);
+      if (!online_ || !step_backoff_.ready(now)) return;
+      busy_ = true;
+      return act(step_ == Step::save ? Action::Type::save : Action::Type::push, out);
+    case Step::report:
+      return;
+  }
+}
+
+std::optional<std::int64_t> RunTracker::wake_at() const {
+  bool ships = (step_ == Step::follow || step_ == Step::drain) && leave_ == Leave::no;
+  if (ships && online_ && !shipping_ && shipped_ < output_bytes_) return log_backoff_.not_before();
+  bool steps = leave_ != Leave::no ? !supervised_ || ended_ : online_ && (step_ == Step::save || step_ == Step::push);
+  if (steps && !busy_ && !shipping_ && step_backoff_.not_before() > 0) return step_backoff_.not_before();
+  return std::nullopt;
+}
+
+}  // namespace spell::worker

@@ -1,0 +1,109 @@
+// One run's way through this machine, without I/O: event + now -> actions.
+//
+//   build -> launch -> follow -> drain -> save -> push -> report -> (forgotten)
+//     |        |         |         |        |      |
+//     |        |         |         |        +------+-- kill: nothing more is saved
+//     |        |         |         +-- the whole output is with the service
+//     |        |         +-- the command's end, also where its supervisor or its boot is gone
+//     +--------+-- stop, kill: the command is never started
+//
+// A restarted worker enters at `build`, `follow` or `report`, as the journal and the supervisor's folder say. Each step can be
+// done again. Not thread-safe. Times are CLOCK_BOOTTIME µs.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "exec/supervised.hpp"
+#include "model/worker_protocol.hpp"
+#include "worker/action.hpp"
+#include "worker/backoff.hpp"
+#include "worker/journal.hpp"
+
+namespace spell::worker {
+
+class RunTracker {
+ public:
+  /// An event that a step of our own follows at once may wait so long for that step's.
+  static constexpr std::int64_t patience_us = 20'000;
+
+  /// A run that was just assigned.
+  static RunTracker begin(const model::Command& start, const std::string& boot_id, std::int64_t now, Actions& out);
+  /// A run found on disk. `supervised`: it has, or had, a supervisor; observed() tells the rest.
+  static RunTracker resume(Journal journal, bool supervised, const std::string& boot_id, std::int64_t now);
+
+  const model::StartCommand& start() const { return start_; }
+  std::int64_t output_bytes() const { return output_bytes_; }
+
+  void not_created(const Error&, std::int64_t now, Actions& out);
+  void built(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
+  /// `notices`: what the log has to say of how the run was started.
+  void launched(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
+  void observed(const exec::State&, std::int64_t now, Actions& out);
+  /// Output bytes that the service has.
+  void shipped(const Result<std::int64_t>& bytes, std::int64_t now, Actions& out);
+  void saved(const Result<Saved>&, std::int64_t now, Actions& out);
+  void pushed(const Result<>&, std::int64_t now, Actions& out);
+  /// Stop, kill or forget.
+  void told(const model::Command&, const std::string& boot_id, std::int64_t now, Actions& out);
+  /// The service will never take a report of this run.
+  void refused(const std::string& reason, std::int64_t now, Actions& out);
+  void not_gone(const Error&, std::int64_t now, Actions& out);
+  /// Whether the service can be reached. Coming back ends all waiting.
+  void online(bool, std::int64_t now, Actions& out);
+  /// Goes on with what had to wait until now.
+  void advance(std::int64_t now, Actions& out);
+  /// When advance() has something to do; none: only an event helps.
+  std::optional<std::int64_t> wake_at() const;
+
+  /// When something is to be reported; none: nothing is.
+  std::optional<std::int64_t> report_due() const;
+  /// What the service has not acknowledged, ages as of `now`.
+  model::RunReport report(std::int64_t now) const;
+  /// A report with so many events, and the result or not, was taken.
+  void acknowledged(std::size_t events_before_and_in_it, bool result);
+  std::size_t events() const { return events_.size(); }
+
+ private:
+  enum class Step { build, launch, follow, drain, save, push, report };
+  enum class Leave { no, forgotten, refused };
+  struct Event {
+    model::RunEvent event;
+    std::int64_t due;
+  };
+
+  bool said(std::string_view status, std::string_view text) const;
+  bool reached(std::string_view status) const { return said(status, {}); }
+  void say(std::string_view status, std::string text, std::int64_t at, bool patient, bool important = false);
+  std::string unwritten();
+  void write_journal(Actions& out);
+  void finish(model::RunResult, std::int64_t ended_at, Actions& out);
+  void finish_unstarted(Actions& out, std::int64_t now);
+  void act(Action::Type type, Actions& out, std::string text = {}) { out.push_back({type, start_.run, std::move(text)}); }
+  void control(Actions& out);
+  void ship(std::int64_t now, Actions& out);
+  void leave(std::int64_t now, Actions& out);
+  void save_failed(const Error&, std::int64_t now, Actions& out);
+
+  model::StartCommand start_;
+  std::vector<Event> events_;
+  std::size_t acknowledged_ = 0, journaled_ = 0;
+  std::optional<model::RunResult> result_;
+  bool result_acknowledged_ = false;
+
+  Step step_ = Step::build;
+  bool busy_ = false;                 ///< a job of this run is under way
+  Leave leave_ = Leave::no;
+  std::optional<model::Command> want_;  ///< stop or kill; a kill is not taken back
+  std::string wanted_{};                ///< what the supervisor was told last
+
+  bool supervised_ = false, ended_ = false, log_full_ = false, online_ = false, shipping_ = false;
+  exec::State::Phase phase_ = exec::State::Phase::starting;
+  std::int64_t started_us_ = 0, output_bytes_ = 0, shipped_ = 0, ended_us_ = 0;
+  std::optional<exec::Exit> exit_;
+  Saved saved_;
+  Backoff log_backoff_{100'000, 10'000'000}, step_backoff_{1'000'000, 60'000'000};
+};
+
+}  // namespace spell::worker

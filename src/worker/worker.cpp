@@ -1,0 +1,51 @@
+#include "worker/worker.hpp"
+
+#include "base/error.hpp"
+#include "worker/engine.hpp"
+#include "worker/machine.hpp"
+#include "worker/run_folder.hpp"
+
+namespace spell::worker {
+
+struct Worker::Impl {
+  Engine engine;
+};
+
+Worker::Worker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Worker::~Worker() = default;
+
+Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
+  auto supervisor = exec::find_supervisor(options.supervisor);
+  if (!supervisor) return supervisor.error();
+  Folders folders(options.folder);
+  SPELL_TRY(folders.make());
+  auto capabilities = find_capabilities(*supervisor, options.folder);
+  if (!capabilities) return capabilities.error();
+
+  Engine::Options engine;
+  engine.endpoint = options.endpoint;
+  engine.token = options.token;
+  engine.host.supervisor = *supervisor;
+  engine.host.machine = options.machine;
+  engine.host.service_lock = options.service_lock;
+  engine.host.capabilities = *capabilities;
+  engine.host.hidden = options.hidden;
+  engine.host.revive = options.revive;
+  engine.host.base_environment = options.base_environment;
+  engine.hello = describe_machine(options.version, options.cores, *capabilities);
+  engine.log = options.log;
+
+  std::vector<std::string> notes;
+  auto found = folders.read(notes);
+  if (!found) return found.error();
+  if (options.log)
+    for (auto& note : notes) options.log(note);
+  std::unique_ptr<Impl> impl(new Impl{Engine(std::move(engine), folders)});
+  SPELL_TRY(impl->engine.start(std::move(*found)));
+  return std::unique_ptr<Worker>(new Worker(std::move(impl)));
+}
+
+void Worker::stop() { impl_->engine.stop(); }
+bool Worker::idle() const { return impl_->engine.idle(); }
+
+}  // namespace spell::worker

@@ -1,0 +1,51 @@
+// The worker: carries out runs on this machine and reports to the service, over HTTP only.
+// It owns the run folders below its own folder; the supervisors own the commands, so that this process may end, crash or be
+// replaced at any moment: a new worker reads the folders, finds the supervisors again and goes on.
+// It must not decide what runs where, nor read the service's store.
+//
+// Threads: one long poll for commands; one event loop, the only user of Agent and of the supervisors; small pools, there
+// only while there is work, for what blocks (checkout, start, save; log and report requests).
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "spell/result.hpp"
+
+namespace spell::worker {
+
+struct WorkerOptions {
+  std::string endpoint{};                       ///< the service: "unix:PATH"
+  std::string token{};                          ///< spm_…; sent as Authorization: Bearer
+  std::string machine{};                        ///< this machine's name
+  std::string folder{};                         ///< the worker's own: runs/<id>/…, incoming/
+  std::string supervisor{};                     ///< program; "": see exec::find_supervisor
+  std::vector<std::string> hidden{};            ///< folders that runs must not see
+  std::vector<std::string> revive{};            ///< argv that brings the service back
+  std::string service_lock{};                   ///< file that a living service holds locked
+  bool embedded = true;                         ///< part of the personal service
+  std::vector<std::string> base_environment{};  ///< PATH HOME USER SHELL LANG TZ as this machine defines them: NAME=VALUE
+  int cores = 0;                                ///< offered; 0: those that this process may use
+  std::string version{};                        ///< of the product, for the service to show
+  /// Called from any thread with one line for the service's own log.
+  std::function<void(const std::string& line)> log{};
+};
+
+class Worker {
+ public:
+  /// Reads the run folders, finds living supervisors again, and begins to poll. The service need not be there yet.
+  static Result<std::unique_ptr<Worker>> start(const WorkerOptions&);
+  /// Ends the threads. Runs go on under their supervisors; a later worker takes them over.
+  void stop();
+  /// No run in its folders, so nothing that the service still has to hear of. Any thread.
+  bool idle() const;
+  ~Worker();
+
+ private:
+  struct Impl;
+  explicit Worker(std::unique_ptr<Impl>);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace spell::worker

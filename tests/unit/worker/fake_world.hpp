@@ -1,0 +1,403 @@
+// A worker's surroundings without sockets, processes or a clock: a service that keeps the protocol, a disk and supervisors that
+// outlive a crash, and a driver that carries out one step after the other, any of which can be made to fail.
+#pragma once
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "worker/agent.hpp"
+
+namespace spell::worker::testing {
+
+/// What the service knows of a run.
+struct ServedRun {
+  model::StartCommand start;
+  std::int64_t taken = 0;
+  std::vector<model::RunEvent> events;
+  std::optional<model::RunResult> result;
+  std::int64_t log_bytes = 0;
+  std::set<std::string> outputs;
+  std::string wanted;  ///< stop or kill
+  bool started = false;
+
+  std::vector<std::string> statuses() const {
+    std::vector<std::string> out;
+    for (auto& event : events)
+      if (!event.status.empty()) out.push_back(event.status);
+    return out;
+  }
+  int count(const std::string& text) const {
+    int n = 0;
+    for (auto& event : events) n += event.text.find(text) != std::string::npos;
+    return n;
+  }
+};
+
+class FakeService {
+ public:
+  std::string incarnation = "first";
+  std::map<std::string, ServedRun> runs;
+  std::vector<std::string> refuses;  ///< runs whose reports it refuses
+  std::vector<model::SyncRequest> heard;
+
+  void assign(const model::StartCommand& start) {
+    runs[start.run].start = start;
+    order(start_of(start));
+  }
+  void want(const std::string& run, const std::string& type) {
+    runs[run].wanted = type;
+    order(command(type, runs[run].start));
+  }
+  /// Another process of the same service: commands are computed anew when a worker says hello.
+  void restart() { commands_.clear(), last_ = 0; }
+
+  Result<model::SyncAnswer> sync(const model::SyncRequest& request) {
+    heard.push_back(request);
+    if (!request.incarnation.empty() && request.incarnation != incarnation)
+      return base::error("incarnation_changed", "restored").with_http_status(409);
+    if (request.hello) hello(request);
+    while (!commands_.empty() && commands_.front().number <= request.seen) commands_.pop_front();
+    model::SyncAnswer answer;
+    answer.incarnation = incarnation;
+    for (auto& report : request.reports) take(report, answer);
+    answer.commands.assign(commands_.begin(), commands_.end());
+    return answer;
+  }
+
+  static model::Command start_of(const model::StartCommand& start) {
+    auto out = command("start", start);
+    out.start = start;
+    return out;
+  }
+  static model::Command command(const std::string& type, const model::StartCommand& start) {
+    model::Command out;
+    out.type = type;
+    out.run = start.run;
+    out.epoch = start.epoch;
+    out.reason_code = "user";
+    return out;
+  }
+
+ private:
+  void order(model::Command command) {
+    command.number = ++last_;
+    commands_.push_back(std::move(command));
+  }
+  void hello(const model::SyncRequest& request) {
+    commands_.clear();
+    for (auto& [id, epoch] : request.holds)
+      if (!runs.contains(id) || runs[id].result) {
+        model::StartCommand held;
+        held.run = id;
+        held.epoch = epoch;
+        order(command("forget", held));
+      }
+    for (auto& [id, run] : runs) {
+      if (run.result) continue;
+      if (!request.holds.contains(id)) order(start_of(run.start));
+      if (!run.wanted.empty()) order(command(run.wanted, run.start));
+    }
+  }
+  void take(const model::RunReport& report, model::SyncAnswer& answer) {
+    auto found = runs.find(report.run);
+    bool refused = std::find(refuses.begin(), refuses.end(), report.run) != refuses.end();
+    if (found == runs.end() || found->second.start.epoch != report.epoch || refused) {
+      answer.refused[report.run] = "stale_epoch";
+      return;
+    }
+    auto& run = found->second;
+    if (run.result) return;
+    for (auto& event : report.events) {
+      if (event.number <= run.taken) continue;
+      run.taken = event.number;
+      run.events.push_back(event);
+    }
+    if (report.result) {
+      run.result = report.result;
+      order(command("forget", run.start));
+    }
+  }
+
+  std::deque<model::Command> commands_;
+  std::int64_t last_ = 0;
+};
+
+/// A command under its supervisor; a step of the world brings it one on.
+struct FakeCommand {
+  exec::State state;
+  std::vector<std::int64_t> writes{40, 60};  ///< bytes it puts out, a step each
+  bool never_ends = false;
+  std::string told;
+};
+
+class World {
+ public:
+  FakeService service;
+  std::map<std::string, std::string> journals;   ///< run -> journal: the disk
+  std::map<std::string, FakeCommand> commands;   ///< run -> supervised command
+  std::map<std::string, int> launches;
+  std::set<std::string> parked;
+  std::vector<std::string> logged;
+  FakeCommand next_command;                      ///< what the next launch runs
+  std::map<std::string, Error> fails;            ///< action ("save", "build", …) -> its error, while it is in here
+  std::string boot = "boot-1";
+  std::int64_t now = 1'000'000;
+
+  std::unique_ptr<Agent> agent;
+  int steps = 0, requests = 0;
+  int crash_at = -1;        ///< step before which the worker is killed and started again
+  int unreachable_at = -1;  ///< number of the request that fails
+  bool lost_answer = false; ///< …after the service has carried it out
+
+  World() { start_worker(); }
+
+  void start_worker() {
+    model::WorkerHello hello;
+    hello.boot_id = boot;
+    agent = std::make_unique<Agent>(hello, boot);
+    for (auto& [run, text] : journals) {
+      auto journal = read_journal(text);
+      if (!journal) throw journal.error();
+      Actions actions;
+      agent->resume(std::move(*journal), commands.contains(run), now, actions);
+      add(actions);
+    }
+    for (auto& [run, command] : commands) {
+      Actions actions;
+      agent->observed(run, command.state, now, actions);
+      add(actions);
+    }
+  }
+  void crash() {
+    agent.reset();
+    pending_.clear();
+    outcomes_.clear();
+    start_worker();
+  }
+  void reboot() {
+    boot = "boot-2";
+    now = 5'000;
+    for (auto& [run, command] : commands) command.state.phase = exec::State::Phase::host_rebooted;
+    crash();
+  }
+
+  /// Does one thing. False: there is nothing to do but wait for time to pass, and no time that would help.
+  bool step() {
+    if (steps++ == crash_at) crash();
+    now += 100;
+    if (!pending_.empty()) {
+      auto action = std::move(pending_.front());
+      pending_.pop_front();
+      perform(action);
+      return true;
+    }
+    if (!outcomes_.empty()) {
+      auto outcome = std::move(outcomes_.front());
+      outcomes_.pop_front();
+      Actions actions;
+      outcome(actions);
+      add(actions);
+      return true;
+    }
+    if (auto report = agent->next_report(now)) {
+      auto answer = request<model::SyncAnswer>([&] { return service.sync(*report); });
+      Actions actions;
+      agent->report_answered(answer, now, actions);
+      add(actions);
+      return true;
+    }
+    if (poll()) return true;
+    for (auto& [run, command] : commands)
+      if (go_on(run, command)) return true;
+    auto at = agent->wake_at();
+    if (!at) return false;
+    now = std::max(now, *at);
+    Actions actions;
+    agent->advance(now, actions);
+    add(actions);
+    return true;
+  }
+  /// Until nothing happens any more.
+  void run(int limit = 2000) {
+    while (step())
+      if (--limit == 0) throw std::runtime_error("the world does not come to rest");
+  }
+  template <class Condition>
+  bool run_until(Condition condition, int limit = 2000) {
+    while (!condition())
+      if (!step() || --limit == 0) return false;
+    return true;
+  }
+
+ private:
+  void add(const Actions& actions) { pending_.insert(pending_.end(), actions.begin(), actions.end()); }
+
+  template <class T, class F>
+  Result<T> request(F carry_out) {
+    bool fails_now = requests++ == unreachable_at;
+    if (fails_now && !lost_answer) return base::error("service_unreachable", "no answer");
+    Result<T> answer = carry_out();
+    if (fails_now) return base::error("connection_lost", "cut");
+    return answer;
+  }
+
+  /// A poll whenever it would tell something: a hello, or commands that were not seen.
+  bool poll() {
+    if (now < agent->poll_not_before()) {
+      now = agent->poll_not_before();
+    }
+    auto poll = agent->next_poll(1 << 30);
+    auto answer = request_poll(poll.request);
+    if (!answer) return false;
+    Actions actions;
+    agent->poll_answered(poll.session, *answer, now, actions);
+    add(actions);
+    return true;
+  }
+  std::optional<Result<model::SyncAnswer>> request_poll(const model::SyncRequest& poll) {
+    if (!poll.hello) {
+      auto answer = service.sync(poll);
+      if (answer && answer->commands.empty()) return std::nullopt;
+    }
+    return request<model::SyncAnswer>([&] { return service.sync(poll); });
+  }
+
+  bool go_on(const std::string& run, FakeCommand& command) {
+    using Phase = exec::State::Phase;
+    auto& state = command.state;
+    if (state.phase != Phase::starting && state.phase != Phase::running) return false;
+    if (state.started_us == 0 && command.told.empty()) {
+      state.phase = Phase::running;
+      state.started_us = now;
+    } else if (!command.told.empty() || (command.writes.empty() && !command.never_ends)) {
+      state.phase = Phase::ended;
+      exec::Exit exit;
+      exit.ended_by = command.told;
+      exit.code = command.told.empty() ? 0 : 128 + (command.told == "stop" ? 15 : 9);
+      exit.time_us = now;
+      state.exit = exit;
+    } else if (!command.writes.empty()) {
+      state.output_bytes += command.writes.front();
+      state.spool_end += command.writes.front() + 24;
+      command.writes.erase(command.writes.begin());
+    } else {
+      return false;
+    }
+    Actions actions;
+    agent->observed(run, state, now, actions);
+    add(actions);
+    return true;
+  }
+
+  template <class T>
+  Result<T> outcome(const std::string& action, Result<T> fine) {
+    auto failure = fails.find(action);
+    return failure == fails.end() ? fine : Result<T>(failure->second);
+  }
+
+  void perform(const Action& action) {
+    using Type = Action::Type;
+    auto& run = action.run;
+    auto then = [&](auto f) { outcomes_.push_back(f); };
+    switch (action.type) {
+      case Type::create:
+        if (fails.contains("create")) {
+          std::erase_if(pending_, [&](auto& a) { return a.run == run; });
+          return then([this, run, e = fails.at("create")](Actions& out) { agent->not_created(run, e, now, out); });
+        }
+        journals[run] = action.text;
+        return;
+      case Type::append:
+        if (journals.contains(run)) journals[run] += action.text;
+        return;
+      case Type::log: logged.push_back(action.text); return;
+      case Type::build: {
+        auto built = outcome<std::vector<std::string>>("build", std::vector<std::string>{"submodule left out"});
+        return then([this, run, built](Actions& out) { agent->built(run, built, now, out); });
+      }
+      case Type::launch: {
+        auto launched = outcome<std::vector<std::string>>("launch", std::vector<std::string>{});
+        if (launched) {
+          ++launches[run];
+          commands[run] = next_command;
+        }
+        return then([this, run, launched](Actions& out) {
+          agent->launched(run, launched, now, out);
+          if (launched) agent->observed(run, commands.at(run).state, now, out);
+        });
+      }
+      case Type::stop:
+      case Type::kill:
+        if (auto command = commands.find(run); command != commands.end() && command->second.told != "kill")
+          command->second.told = action.type == Type::stop ? "stop" : "kill";
+        return;
+      case Type::ship: {
+        std::int64_t bytes = commands.at(run).state.output_bytes;
+        auto durable = request<std::int64_t>([&]() -> Result<std::int64_t> {
+          auto& stored = service.runs[run].log_bytes;
+          return stored = std::min(bytes, stored + 50);
+        });
+        return then([this, run, durable](Actions& out) { agent->shipped(run, durable, now, out); });
+      }
+      case Type::save: {
+        auto saved = outcome<Saved>("save", request<Saved>([&]() -> Result<Saved> {
+          Saved found;
+          found.tree = "tree of " + run;
+          found.files = 12;
+          found.bytes = 3'565'158;
+          found.new_bytes = 1'258'291;
+          found.took_us = 800'000;
+          found.push = !service.runs[run].outputs.contains(found.tree);
+          return found;
+        }));
+        return then([this, run, saved](Actions& out) { agent->saved(run, saved, now, out); });
+      }
+      case Type::push: {
+        auto pushed = outcome<void>("push", request<void>([&]() -> Result<> {
+          service.runs[run].outputs.insert("tree of " + run);
+          return ok();
+        }));
+        return then([this, run, pushed](Actions& out) { agent->pushed(run, pushed, now, out); });
+      }
+      case Type::remove:
+      case Type::park: {
+        if (action.type == Type::park) parked.insert(run);
+        auto gone = outcome<void>("remove", ok());
+        if (gone) {
+          journals.erase(run);
+          commands.erase(run);
+        }
+        return then([this, run, gone](Actions& out) { agent->gone(run, gone, now, out); });
+      }
+    }
+  }
+
+  std::deque<Action> pending_;
+  std::deque<std::function<void(Actions&)>> outcomes_;
+};
+
+inline model::StartCommand start_command(const std::string& run = "0190a0b0c0d07000800000000000000a", std::int64_t epoch = 1) {
+  model::StartCommand start;
+  start.run = run;
+  start.epoch = epoch;
+  start.number = 7;
+  start.owner = "ada";
+  start.machine = "here";
+  start.request.command = "python3 train.py";
+  start.request.machine_type = "CPU";
+  return start;
+}
+inline model::StartCommand start_with_code() {
+  auto start = start_command();
+  start.request.code = model::CodeRef{};
+  start.request.code->workspace = std::string(40, 'a');
+  start.request.code->commit = std::string(40, 'b');
+  start.code_url = "file:///code.git";
+  return start;
+}
+
+}  // namespace spell::worker::testing
