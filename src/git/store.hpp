@@ -1,9 +1,12 @@
 // The service's side of Git: one bare repository per owner and workspace; and the worker's: files of a commit in a folder.
-// A Store serialises its writers itself; reads are safe from any thread.
+// A Store serialises its writers itself, across processes too; reads are safe from any thread.
+// Invariant: every object in a store is complete, that is, all it needs is in the store as well (a commit's parents are not
+// needed). A pack is taken only as a whole, when that holds for all of its objects, so "is it here" answers "is it complete".
 #pragma once
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,9 +25,10 @@ class Store {
   Result<std::vector<std::string>> known_trees(const std::vector<std::string>& trees) const;
   /// Takes a pack from `fd` (`size` bytes from its start): indexes it, checks every object's hash, and that `commit` with
   /// all its tree names is complete afterwards. Durable on return; on an error nothing of it stays.
-  /// Errors: `bad_pack`, `incomplete_pack` (names what is missing).
+  /// Errors: `bad_pack` (damaged, with deltas, with objects that the commit does not need, with names that a checkout
+  /// refuses), `incomplete_pack` (names what is missing), `disk_full`.
   Result<> add_pack(int fd, std::int64_t size, const std::string& commit);
-  /// Protects a commit from collection: refs/spell/<run>.
+  /// Protects a commit from collection: refs/spell/<run>. Not synced: the run's record is the durable truth.
   Result<> protect(const std::string& run, const std::string& commit);
   Result<> unprotect(const std::string& run);
   /// Bytes on disk.
@@ -33,7 +37,8 @@ class Store {
   Result<> repack(int limit = 200);
 
  private:
-  std::string path_;
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
 };
 
 /// What checkout made: enough to tell later which files are new or changed. Relative path -> state.
