@@ -60,19 +60,21 @@ Result<std::string> Connection::request(const net::ClientRequest& request, const
 
 Result<net::ClientResponse> Connection::send(const net::ClientRequest& request, bool repeatable,
                                              const Limit& limit) {
-  Recovery recovery(*this, repeatable, limit);
+  Recovery recovery(*this, limit);
   for (;;) {
-    auto answer = attempt(request, limit);
+    bool asked = false;
+    auto answer = attempt(request, limit, asked);
     if (answer) return answer;
-    SPELL_TRY(recovery.after(answer.error()));
+    SPELL_TRY(recovery.after(answer.error(), repeatable || !asked));
   }
 }
 
 Result<net::ClientResponse> Connection::attempt(const net::ClientRequest& request,
-                                                const Limit& limit) {
+                                                const Limit& limit, bool& asked) {
   if (!acquainted_ && request.method != "GET") SPELL_TRY(introduce(limit));
   auto left = limit.left();
   if (!left) return left.error();
+  asked = true;
   auto answer = parts_.transport->send(request, *left);
   if (!answer) return answer;
   if (!acquainted_) SPELL_TRY(check_version(answer->headers, limit));
@@ -104,10 +106,8 @@ Result<> Connection::introduce(const Limit& limit) {
   if (!left) return left.error();
   auto answer =
       parts_.transport->send(make_request({.route = model::Route::health}, owner()), *left);
-  if (answer) return check_version(answer->headers, limit);
-  if (answer.error().code() != "connection_lost") return answer.error();
-  // Nothing was asked for yet, so the call itself may still be made, whatever it is.
-  return base::error("service_unreachable", answer.error().message());
+  if (!answer) return answer.error();
+  return check_version(answer->headers, limit);
 }
 
 Result<> Connection::check_version(const net::Headers& headers, const Limit& limit) {
@@ -199,8 +199,8 @@ Result<> Connection::stop_service(bool handover, const Limit& limit) {
   return ok();
 }
 
-Result<> Recovery::after(const Error& error) {
-  auto what = remedy(error, {.repeatable = repeatable_,
+Result<> Recovery::after(const Error& error, bool repeatable) {
+  auto what = remedy(error, {.repeatable = repeatable,
                              .can_start = connection_.can_start(),
                              .reached = connection_.reached_});
   if (what == Remedy::none) return error;

@@ -55,7 +55,8 @@ class Connection {
  private:
   friend class Recovery;
   Result<net::ClientResponse> send(const net::ClientRequest&, bool repeatable, const Limit&);
-  Result<net::ClientResponse> attempt(const net::ClientRequest&, const Limit&);
+  /// `asked` tells whether the request itself may have arrived.
+  Result<net::ClientResponse> attempt(const net::ClientRequest&, const Limit&, bool& asked);
   Result<> introduce(const Limit&);
   Result<> check_version(const net::Headers&, const Limit&);
   Result<> examine(const Limit&);
@@ -74,20 +75,17 @@ class Connection {
 /// What one call does about its failures; see retry.hpp. Not thread-safe.
 class Recovery {
  public:
-  Recovery(Connection& connection, bool repeatable, const Limit& limit)
-      : connection_(connection),
-        limit_(limit),
-        repeatable_(repeatable),
-        starts_(connection.starts()) {}
+  Recovery(Connection& connection, const Limit& limit)
+      : connection_(connection), limit_(limit), starts_(connection.starts()) {}
   /// Success: try again, what was to be waited for has been waited for. Else the error is final.
-  Result<> after(const Error&);
+  Result<> after(const Error&, bool repeatable = true);
   /// Things work again: the next failure is a new one.
   void reset();
 
  private:
   Connection& connection_;
   Limit limit_;
-  bool repeatable_, first_ = true;
+  bool first_ = true;
   std::uint64_t starts_;
   Backoff backoff_;
 };

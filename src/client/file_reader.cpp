@@ -19,7 +19,7 @@ class Reading {
         sink_(sink),
         announced_(announced),
         limit_(limit),
-        recovery_(connection, true, limit),
+        recovery_(connection, limit),
         buffer_(256 * 1024) {}
 
   Result<> all() {

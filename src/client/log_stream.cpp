@@ -19,7 +19,7 @@ class LogSource : public Stream<LogEntry>::Source {
         run_(run),
         options_(std::move(options)),
         limit_({.timeout = {}, .stop = options_.stop}, connection_->waiter()),
-        recovery_(*connection_, true, limit_),
+        recovery_(*connection_, limit_),
         cutter_(run, options_.raw, options_.only),
         buffer_(256 * 1024) {}
 
