@@ -28,13 +28,14 @@ class [[nodiscard]] Result {
   /// The value. Throws the Error if there is none.
   T& value() & { require(); return *std::get_if<1>(&state_); }
   const T& value() const& { require(); return *std::get_if<1>(&state_); }
-  T&& value() && { require(); return std::move(*std::get_if<1>(&state_)); }
+  /// By value, so that `for (auto& run : client.runs().list().value())` is safe.
+  T value() && { require(); return std::move(*std::get_if<1>(&state_)); }
   T value_or(T other) const& { return ok() ? *std::get_if<1>(&state_) : std::move(other); }
 
   /// The value. Undefined if there is none: check ok() first.
   T& operator*() & noexcept { return *std::get_if<1>(&state_); }
   const T& operator*() const& noexcept { return *std::get_if<1>(&state_); }
-  T&& operator*() && noexcept { return std::move(*std::get_if<1>(&state_)); }
+  T operator*() && noexcept { return std::move(*std::get_if<1>(&state_)); }
   T* operator->() noexcept { return std::get_if<1>(&state_); }
   const T* operator->() const noexcept { return std::get_if<1>(&state_); }
 
