@@ -26,7 +26,7 @@ std::string machine_text(const MachineInfo& machine) {
 }  // namespace
 
 void show_service(Output& out, const ServiceInfo& info) {
-  if (out.json()) return out.json_line(json_text("status", info));
+  if (out.json()) return out.json_line(json_text("service", info));
   if (out.quiet()) return out.line(std::to_string(info.pid));
   Table table;
   auto add = [&](std::string name, std::string text) {
