@@ -53,7 +53,7 @@ struct Channel {
     if (begin == end) begin = end = 0;
     if (capacity < size) {
       std::unique_ptr<char[]> larger(new char[size]);
-      std::memcpy(larger.get(), buffer.get() + begin, end - begin);
+      std::copy(buffer.get() + begin, buffer.get() + end, larger.get());
       buffer = std::move(larger);
       capacity = size;
     } else if (end == capacity) {

@@ -11,7 +11,7 @@ using namespace spell::net::test;
 
 namespace {
 
-/// A listening socket whose connections are answered by a script.
+/// A listening socket whose connections are answered by a script. What the script uses must outlive it.
 struct Peer {
   Peer() : listening(std::move(*listen_unix(folder.path + "/s"))) {}
   ~Peer() {
@@ -180,9 +180,9 @@ TEST_CASE("a kept connection that the service has closed is replaced") {
 }
 
 TEST_CASE("what the service has not read to its end is sent again over a new connection") {
-  Peer peer;
   bool reads_head = GENERATE(false, true);
   std::promise<void> sent;
+  Peer peer;
   peer.script([&] {
     auto first = peer.accept();
     Peer::read_head(first);
@@ -252,9 +252,9 @@ TEST_CASE("answers cut at every byte are connection_lost, and never taken for wh
 }
 
 TEST_CASE("answers before the real one, and answers that are none") {
-  Peer peer;
   std::vector<std::string> answers = {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\n" + std::string(fine),
                                       "HTTP/1.0 200 OK\r\n\r\nok", "SSH-2.0-OpenSSH\r\n", "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n"};
+  Peer peer;
   peer.script([&] {
     for (auto& text : answers) {
       auto fd = peer.accept();
