@@ -76,8 +76,8 @@ Result<SpoolView> read_spool(const std::string& folder, SpoolView known) {
       std::string payload(header->size, '\0');
       auto read = base::pread_full(file->get(), payload.data(), payload.size(), view.end + static_cast<std::int64_t>(sizeof bytes));
       if (!read) return read.error();
-      // A disk that lost power may give the size without the bytes: zeros are no fields.
-      if (*read < payload.size() || !payload.starts_with("spell-supervisor=")) break;
+      // A disk that lost power may give the size without the bytes: then the last field is not there.
+      if (*read < payload.size() || !payload.ends_with(std::string_view("\0end=\0", 6))) break;
       take_end(payload, header->time_us, view);
     } else {
       break;

@@ -62,12 +62,15 @@ bool map_one_id(const char* path, unsigned id) {
   return write_file(path, strcat(line, " 1"));
 }
 
+void read_nothing() {
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null > 0) dup2(null, 0), close(null);
+}
+
 /// Only what the command may hold stays open: 0, 1, 2; and the report, which closes at exec.
 void arrange_descriptors(InitFiles files) {
-  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   int report = fcntl(files.report, F_DUPFD_CLOEXEC, 16), output = fcntl(files.output, F_DUPFD_CLOEXEC, 16),
       errors = fcntl(files.errors, F_DUPFD_CLOEXEC, 16);
-  dup2(null, 0);
   dup2(output, 1);
   dup2(errors, 2);
   dup3(report, report_descriptor, O_CLOEXEC);
@@ -183,7 +186,8 @@ void set_limit(int what, rlim_t soft) {
   Failure failure;
   if (fenced && !build_root(spec, folder, failure))
     give_up(failure.of_mount ? Report::error : Report::no_fence, "mount_failed", failure.what, failure.error);
-  if (!fenced) prctl(PR_SET_CHILD_SUBREAPER, 1);
+  if (fenced) read_nothing();  // the one it has is of the old root
+  else prctl(PR_SET_CHILD_SUBREAPER, 1);
   prctl(PR_SET_DUMPABLE, 0);  // nobody inside reads its memory or descriptors
 
   char root[PATH_MAX] = "/spell", tmp[PATH_MAX] = "/spell-tmp";

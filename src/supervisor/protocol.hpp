@@ -14,7 +14,7 @@
 //           (what fence it got, by name), containment (why not a better one). spool_end never counts the end frame.
 //           It closes the connection when the end frame is in the spool.
 // end       payload of the spool's last frame: started_us, ended_us, code, signal, ended_by, error_code, error, level,
-//           containment; only those that there are.
+//           containment; only those that there are. The last field is "end=".
 #pragma once
 #include <stddef.h>
 #include <string.h>

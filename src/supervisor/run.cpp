@@ -37,6 +37,14 @@ void copy(char* out, size_t room, std::string_view text) {
   out[size] = 0;
 }
 
+void read_boot_id(char* out, size_t room) {
+  int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  ssize_t n = file < 0 ? 0 : read(file, out, room - 1);
+  if (file >= 0) close(file);
+  while (n > 0 && out[n - 1] == '\n') --n;
+  out[n > 0 ? n : 0] = 0;
+}
+
 /// Field 22 of /proc/PID/stat: with the id it names a process for good.
 long long start_of(int process) {
   char path[48] = "/proc/", text[1024];
@@ -80,12 +88,7 @@ bool Run::start(int level) {
 
 void Run::write_lock_file() {
   FieldWriter<512> content;
-  char boot[64] = "";
-  int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-  ssize_t n = file < 0 ? 0 : read(file, boot, sizeof boot - 1);
-  if (file >= 0) close(file);
-  while (n > 0 && (boot[n - 1] == '\n' || boot[n - 1] == ' ')) --n;
-  content.put("boot", std::string_view(boot, n > 0 ? static_cast<size_t>(n) : 0));
+  content.put("boot", boot_);
   content.put("run", spec_.run);
   content.put("pid", getpid());
   if (init_ > 0) {
@@ -96,6 +99,8 @@ void Run::write_lock_file() {
 }
 
 void Run::live(int first_client) {
+  read_boot_id(boot_, sizeof boot_);
+  write_lock_file();
   add_client(first_client);
   for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= best_effort; ++level) {
     if (start(level)) break;
@@ -175,6 +180,8 @@ void Run::init_is_gone() {
 
 void Run::begin_draining() {
   phase_ = Phase::draining;
+  // What the pipes can hold, and a frame that waits for space: who writes more is a stray that could not be ended.
+  drain_limit_ = spool_.output_bytes() + 4LL * pipe_size;
   if (!ended_us_) ended_us_ = boot_us();
   kill_at_ = 0;
   if (timer_ >= 0) close(timer_), timer_ = -1;
@@ -191,6 +198,7 @@ void Run::begin_draining() {
   end_.put("ended_by", ended_by_);
   end_.put("level", name_of(level_));
   end_.put("containment", containment_);
+  end_.put("end", "");
   finish();
 }
 
@@ -205,17 +213,15 @@ void Run::finish() {
     }
     if (spool_.pending()) return;
   }
-  if (end_.size()) {
-    bool has_output = spool_.output_bytes() > 0;
-    spool_.append(frame_end, 0, end_.data(), end_.size());
-    if (spool_.pending()) return note_full(true, now / 1000);
-    if (has_output) spool_.sync();
-  }
+  if (!end_appended_) spool_.append(frame_end, 0, end_.data(), end_.size());
+  end_appended_ = true;
+  if (spool_.pending()) return note_full(true, now / 1000);
+  if (spool_.output_bytes() > 0) spool_.sync();
   phase_ = Phase::over;
 }
 
 long long Run::log_limit() const {
-  if (phase_ == Phase::draining) return LLONG_MAX;
+  if (phase_ == Phase::draining) return drain_limit_;
   return spec_.log_limit + (stopping_ ? last_words : 0);
 }
 
@@ -313,7 +319,7 @@ void Run::wait_for_events() {
   };
   wake_at(kill_at_);
   if (spool_.pending()) wake_at(retry_at_);
-  if (full_since_ && !stopping_) wake_at(full_since_ + spec_.log_wait_s * 1000);
+  if (full_since_ && !stopping_ && phase_ != Phase::draining) wake_at(full_since_ + spec_.log_wait_s * 1000);
   if (alone_since_) wake_at(alone_since_ + 10'000 > revived_at_ + 30'000 ? alone_since_ + 10'000 : revived_at_ + 30'000);
   if (reading && holding && (wait_us < 0 || hold_until_us_ - now_us < wait_us)) wait_us = hold_until_us_ - now_us;
   timespec wait{wait_us / 1'000'000, wait_us % 1'000'000 * 1000};

@@ -61,6 +61,7 @@ class Run {
 
   Phase phase_ = Phase::starting;
   int level_ = best_effort;
+  char boot_[64] = "";
   char containment_[400] = "";
   int init_ = -1, reports_ = -1, timer_ = -1;
   Source sources_[2];
@@ -76,9 +77,11 @@ class Run {
 
   // Milliseconds of the monotonic clock; 0: none. A sleeping computer uses up neither grace nor patience.
   long long kill_at_ = 0, retry_at_ = 0, full_since_ = 0, alone_since_ = 0, revived_at_ = 0;
+  long long drain_limit_ = 0;
   long long pumped_us_ = 0;   ///< last read of output
   long long hold_until_us_ = 0;  ///< output is left in the pipe until then, so that many small writes become one frame
   FieldWriter<packet_limit> end_;
+  bool end_appended_ = false;
 };
 
 /// Whether the process was told to end (SIGTERM); set by its handler.

@@ -1,0 +1,2 @@
+// The helper of the unit tests, in this program too.
+#include "../../unit/exec/runs.cpp"
