@@ -1,0 +1,31 @@
+import pytest
+
+from harness import BUILD, Place
+
+
+@pytest.fixture
+def place():
+    """A user's world of its own; at the end nothing may be left of it."""
+    if not (BUILD / "bin/spell").exists():
+        pytest.fail(f"there is no {BUILD}/bin/spell; SPELL_BUILD names the build folder")
+    place = Place()
+    yield place
+    complaints = place.close()
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.fixture
+def spell_dir(place):
+    return place.spell_dir
+
+
+@pytest.fixture
+def spell(place):
+    """spell(*arguments, input=, env=, cwd=, check=, timeout=) -> Result"""
+    return place.spell
+
+
+@pytest.fixture
+def repo(place):
+    """A small Git repository."""
+    return place.make_repository()
