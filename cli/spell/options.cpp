@@ -104,6 +104,7 @@ Result<> Options::parse(const Words& arguments) {
     // "--timeout: 1 required missing" or "--force was given a disallowed flag override"
     std::string what = failure.what();
     std::string name = what.substr(0, what.find_first_of(": "));
+    if (name[0] != '-') name = (name.size() == 1 ? "-" : "--") + name;
     return usage_error(name + (what.find("override") == what.npos ? " needs a value" : " takes no value"));
   } catch (const CLI::ParseError& failure) {
     return usage_error(printable(failure.what()));

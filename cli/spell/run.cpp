@@ -11,46 +11,41 @@ namespace spell::cli {
 
 namespace {
 
-/// The code that will travel, after the user has agreed to what will not. Nothing: the user declined.
-Result<std::optional<Code>> choose_code(Context& context, const RunOptions& options) {
-  if (options.github_url) return std::optional(Code::url(*options.github_url, options.github_ref.value_or("HEAD")));
-  bool may_ask = context.out.terminal().can_ask && !options.force && !context.out.json();
+Code code_of(const RunOptions& options) {
+  if (options.github_url) return Code::url(*options.github_url, options.github_ref.value_or("HEAD"));
   Code code = Code::here(options.commit_ref.value_or("HEAD"));
-  code.include_untracked(options.include_untracked).require_clean(options.require_clean);
+  return code.include_untracked(options.include_untracked).require_clean(options.require_clean);
+}
 
+/// A run without files is what the user may have meant only where no commit was named.
+bool may_go_without_files(const Error& error, const RunOptions& options) {
+  return error.code() == "not_a_repository" && !options.github_url && !options.commit_ref;
+}
+
+/// The user's consent to what does not travel. False: declined. Sets code to none where there is no repository.
+Result<bool> ask_about_code(Context& context, const RunOptions& options, Code& code) {
   auto repository = inspect(code);
   if (!repository) {
-    if (repository.error().code() != "not_a_repository" || options.commit_ref) return repository.error();
-    if (may_ask) {
-      if (!context.ask("There is no Git repository here. Run without any files?")) return std::optional<Code>();
-    } else if (!options.force) {
-      return Error(repository.error().code(), repository.error().message() + "; -f runs without any files");
-    } else {
-      context.out.warn("no Git repository here: the run gets no files");
-    }
-    return std::optional(Code::none());
+    if (!may_go_without_files(repository.error(), options)) return repository.error();
+    code = Code::none();
+    return context.ask("There is no Git repository here. Run without any files?");
   }
-
-  if (!repository->changed.empty() && !options.require_clean)
-    context.out.status(Mark::step, "Uncommitted changes to " +
-                                       count(static_cast<std::int64_t>(repository->changed.size()), "file") +
-                                       " are included: " + join_some(repository->changed));
-  if (!repository->ignored.empty())
-    context.out.status(Mark::step, "Not sent: " + join_some(repository->ignored) + " (ignored)");
-  if (!repository->untracked.empty() && !options.include_untracked) {
-    std::string what = "untracked files are not sent: " + join_some(repository->untracked);
-    if (!may_ask) context.out.warn(what + " (--include-untracked sends them)");
-    else if (!context.ask("Untracked files are not sent: " + join_some(repository->untracked) + ". Run without them?"))
-      return std::optional<Code>();
-  }
-  return std::optional(code);
+  if (repository->untracked.empty() || options.include_untracked) return true;
+  return context.ask("Untracked files are not sent: " + join_some(repository->untracked) + ". Run without them?");
 }
 
 Result<RunInfo> submit(Context& context, const Client& client, const RunSpec& spec) {
   Progress progress(context.out);
-  return client.runs().submit(spec, "", [&](const std::string& step, std::int64_t done, std::int64_t total) {
-    progress.update(step == "sending" ? "Sending" : "Packing", done, total);
-  });
+  return client.runs().submit(
+      spec, "",
+      [&](const std::string& step, std::int64_t done, std::int64_t total) {
+        progress.update(step == "sending" ? "Sending" : "Packing", done, total);
+      },
+      {},
+      [&](const std::string& notice) {
+        progress.finish();
+        context.out.status(Mark::step, notice);
+      });
 }
 
 }  // namespace
@@ -69,13 +64,21 @@ Result<int> run_command(Context& context) {
   if (given.save_command)
     if (auto saved = write_command_file(*given.save_command, options, given.command); !saved) return saved.error();
 
-  auto code = choose_code(context, given);
-  if (!code) return code.error();
-  if (!*code) return 1;
-  spec->code = **code;
+  spec->code = code_of(given);
+  if (context.out.terminal().can_ask && !given.force && !given.github_url && !context.out.json()) {
+    auto consent = ask_about_code(context, given, spec->code);
+    if (!consent) return consent.error();
+    if (!*consent) return 1;
+  }
   auto client = context.client();
   if (!client) return client.error();
   auto info = submit(context, *client, *spec);
+  if (!info && may_go_without_files(info.error(), given)) {
+    if (!given.force) return Error(info.error().code(), info.error().message() + "; -f runs without any files");
+    context.out.warn("no Git repository here: the run gets no files");
+    spec->code = Code::none();
+    info = submit(context, *client, *spec);
+  }
   if (!info) return info.error();
   return show_new_run(context, *client, *info, given.background, given.verbose);
 }

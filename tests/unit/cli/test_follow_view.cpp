@@ -160,7 +160,7 @@ TEST_CASE("the reason for waiting shows beside the open step, and goes with it")
   Screen screen(terminal());
   screen.view.entry(status("machine_requested", "Run created"));
   screen.view.waiting("waiting for a CPU machine: 2 of 2 places busy");
-  CHECK(screen.seen() == "✨ Machine_Requested… waiting for a CPU machine: 2 of 2 pla…");
+  CHECK(screen.seen() == "✨ Machine_Requested… waiting for a CPU machine: 2 of 2 pl…");
   screen.view.waiting("waiting for a CPU machine: 1 of 2 places busy");
   screen.view.entry(status("building", "Run is building"));
   screen.view.waiting("too late");
