@@ -60,7 +60,7 @@ void get_status(Context& context, Call call) {
   info.notes = context.options.notes;
   for (auto& view : context.machines.machines())
     for (auto& note : view.hello.notes) info.notes.push_back(view.machine.name + ": " + note);
-  answer(call, {{"status", json(info)}});
+  answer(call, {{"service", json(info)}});
 }
 
 void stop_service(Context& context, Call call) {
