@@ -116,8 +116,12 @@ Result<Snapshot> fetch_remote(const std::string& url, const std::string& ref, co
   options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
   options.proxy_opts.type = GIT_PROXY_AUTO;
   if (git_remote_fetch(remote.get(), &refspecs, &options, nullptr) != 0) {
-    Error e = library_error("cannot_fetch", "cannot fetch " + without_credentials(url));
-    return e;
+    const git_error* last = git_error_last();
+    std::string why = last ? last->message : "unknown error";
+    // The library may quote the address it was given.
+    for (std::size_t at; (at = why.find(url)) != std::string::npos && url != without_credentials(url);)
+      why.replace(at, url.size(), without_credentials(url));
+    return cannot_fetch(url, base::to_utf8(why));
   }
   auto commit = resolve_fetched(repository.get(), url, ref);
   if (!commit) return commit.error();

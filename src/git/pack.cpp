@@ -10,17 +10,20 @@ namespace spell::git {
 namespace {
 
 /// Settings for the pack builder: every object is too large for a delta. Nobody's own settings are read.
+/// libgit2 (1.5 to 1.8) looks for core.bigFileThreshold under the name pack.deltaCacheSize, so both are answered.
 struct PackSettings : git_config_backend {
   PackSettings() : git_config_backend{} {
     git_config_init_backend(this, GIT_CONFIG_BACKEND_VERSION);
     readonly = 1;
     git_config_backend::open = [](git_config_backend*, git_config_level_t, const git_repository*) { return 0; };
     git_config_backend::get = [](git_config_backend*, const char* key, git_config_entry** entry) {
-      static constexpr std::string_view threshold = "core.bigfilethreshold";
-      if (key != threshold) return static_cast<int>(GIT_ENOTFOUND);
-      *entry = new git_config_entry{threshold.data(), "1", 0, GIT_CONFIG_LEVEL_APP,
-                                    [](git_config_entry* self) { delete self; }, nullptr};
-      return 0;
+      for (const char* name : {"core.bigfilethreshold", "pack.deltacachesize"}) {
+        if (std::string_view(key) != name) continue;
+        *entry = new git_config_entry{name, "1", 0, GIT_CONFIG_LEVEL_APP,
+                                      [](git_config_entry* self) { delete self; }, nullptr};
+        return 0;
+      }
+      return static_cast<int>(GIT_ENOTFOUND);
     };
     git_config_backend::snapshot = [](git_config_backend** copy, git_config_backend*) {
       *copy = new PackSettings;

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <map>
 
-#include "base/clock.hpp"
 #include "base/fd.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
@@ -47,9 +46,9 @@ Result<Folder> open_folder(int parent, const char* name, const std::string& show
 
 class Scanner {
  public:
-  Scanner(git_repository* repository, StatCache& cache, NewObjects& objects, bool with_untracked)
+  Scanner(git_repository* repository, StatCache& cache, NewObjects& objects, bool with_untracked, std::int64_t now_ns)
       : repository_(repository), cache_(cache), objects_(objects), with_untracked_(with_untracked),
-        root_(git_repository_workdir(repository)), now_ns_(base::unix_us() * 1000) {}
+        root_(git_repository_workdir(repository)), now_ns_(now_ns) {}
 
   Result<Scan> run() {
     if (make(index_, git_repository_index, repository_) != 0) return index_error();
@@ -329,7 +328,7 @@ class Scanner {
     if (base::exists(root_ + path + "/.git") && !module_is_clean(entry, root_ + path)) changed_modules_.push_back(path);
   }
 
-  static bool module_is_clean(const git_index_entry& entry, const std::string& path) {
+  bool module_is_clean(const git_index_entry& entry, const std::string& path) const {
     RepositoryPtr module;
     git_oid head;
     if (make(module, git_repository_open_ext, path.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr) != 0 ||
@@ -337,7 +336,7 @@ class Scanner {
       return false;
     StatCache no_cache("", path);
     NewObjects objects;
-    auto state = scan(module.get(), no_cache, objects, false);
+    auto state = scan(module.get(), no_cache, objects, false, now_ns_);
     OdbPtr odb;
     if (!state || make(odb, git_repository_odb, module.get()) != 0) return false;
     auto commit = read_commit(odb.get(), from_git(head));
@@ -420,8 +419,9 @@ class Scanner {
 
 }  // namespace
 
-Result<Scan> scan(git_repository* repository, StatCache& cache, NewObjects& objects, bool with_untracked) {
-  return Scanner(repository, cache, objects, with_untracked).run();
+Result<Scan> scan(git_repository* repository, StatCache& cache, NewObjects& objects, bool with_untracked,
+                  std::int64_t now_ns) {
+  return Scanner(repository, cache, objects, with_untracked, now_ns).run();
 }
 
 }  // namespace spell::git

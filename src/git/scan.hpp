@@ -21,8 +21,10 @@ struct Scan {
   std::vector<std::string> nested{};     ///< untracked folders that are repositories of their own: never sent
 };
 
+/// `now_ns`: the time of day, which decides what the cache may keep.
 /// `objects` gets the bytes of all that is not in the repository already.
 /// Errors: `unsupported_repository` (changed submodules, LFS content that is not here), `not_permitted`, `file_changed`.
-Result<Scan> scan(git_repository* repository, StatCache& cache, NewObjects& objects, bool with_untracked);
+Result<Scan> scan(git_repository* repository, StatCache& cache, NewObjects& objects, bool with_untracked,
+                  std::int64_t now_ns);
 
 }  // namespace spell::git

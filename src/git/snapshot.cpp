@@ -114,8 +114,8 @@ std::vector<std::string> Snapshot::recent_trees(int count) const {
       trees.push_back(std::move(text));
   };
   add(impl_->tree);
-  if (!impl_->stat_cache.empty())
-    for (auto& [tree, blobs] : StatCache(impl_->stat_cache, impl_->info.root).sent()) add(tree);
+  StatCache cache(impl_->stat_cache, impl_->info.root);
+  for (auto& [tree, blobs] : cache.sent()) add(tree);
   // History by date, as far as it is here.
   std::priority_queue<std::pair<std::int64_t, Oid>> queue;
   OidSet seen{impl_->base};

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "base/text.hpp"
 #include "git/scan.hpp"
 #include "git/snapshot.hpp"
@@ -79,7 +80,7 @@ Result<Look> look(const SnapshotOptions& options) {
   SPELL_TRY(load_commit(impl, repository, *commit, cache));
   result.scanned = work_tree && options.ref == "HEAD";
   if (result.scanned) {
-    auto state = scan(repository, cache, impl.objects, options.include_untracked);
+    auto state = scan(repository, cache, impl.objects, options.include_untracked, base::unix_us() * 1000);
     if (!state) return state.error();
     result.state = std::move(*state);
     auto changed = changed_paths(impl.odb.get(), impl.tree, build_tree(result.state.tracked, impl.objects));
