@@ -203,11 +203,11 @@ void set_limit(int what, rlim_t soft) {
   set_limit(RLIMIT_NOFILE, 1024);
   set_limit(RLIMIT_CORE, 0);
 
-  pid_t command = start_command(spec);
-  if (command < 0) give_up(Report::error, "start_failed", "start a process", errno);
-  Report started;
+  Report started;  // first: whoever sees output knows that it runs
   started.kind = Report::started;
   send(started);
+  pid_t command = start_command(spec);
+  if (command < 0) give_up(Report::error, "start_failed", "start a process", errno);
   serve(command, level, signals);
 }
 

@@ -330,6 +330,7 @@ void Run::wait_for_events() {
   now = now_us / 1000;
 
   if (ready > 0) {
+    if (files[reports].revents) take_report();
     for (nfds_t i = 0; i < 2; ++i) {
       if (!files[first_source + i].revents || sources_[i].file < 0 || spool_.pending()) continue;
       if (spool_.output_bytes() >= log_limit()) note_full(true, now);
@@ -339,7 +340,6 @@ void Run::wait_for_events() {
       if (files[first_client + i].revents & (POLLIN | POLLHUP | POLLERR)) take_request(clients_[i]);
     }
     if (files[timer].revents) request_stop("timeout"), close(timer_), timer_ = -1;
-    if (files[reports].revents) take_report();
     if (files[listener].revents) add_client(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   }
   keep_deadlines(now);
