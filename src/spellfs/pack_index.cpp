@@ -125,7 +125,7 @@ Result<std::unique_ptr<PackIndex>> PackIndex::open(const std::string& path) {
   }
   if (version == 0) SPELL_TRY(index->run((std::string("BEGIN IMMEDIATE;") + schema + "COMMIT;").c_str()));
   else if (version != schema_version)
-    return base::error("newer_data", path + " was written by another version of spell");
+    return base::error("damaged_index", path + " has another version's tables");
   SPELL_TRY(index->prepare());
   return index;
 }

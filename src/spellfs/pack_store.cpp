@@ -97,7 +97,10 @@ class PackStore final : public ChunkStore {
 
   Result<> check_format() {
     std::string path = folder_ + "/format";
-    if (!base::exists(path)) return base::write_file(path, format);
+    if (!base::exists(path)) {
+      SPELL_TRY(base::write_file(path, format));
+      return base::sync_folder(folder_ + "/..");
+    }
     auto found = base::read_file(path, 4096);
     if (!found) return found.error();
     if (*found != format)
@@ -164,55 +167,91 @@ class PackStore final : public ChunkStore {
     }
     ::closedir(folder);
     for (auto& id : gone) SPELL_TRY(write_index_->forget(id));
-    for (auto& id : fresh) SPELL_TRY(take_in(id));
+    // Damaged ones last: they may build on any of the others.
+    std::vector<std::string> damaged;
+    for (auto& id : fresh) {
+      auto whole = take_in(id);
+      if (!whole) return whole.error();
+      if (!*whole) damaged.push_back(id);
+    }
+    for (auto& id : damaged) SPELL_TRY(salvage(id));
     return ok();
   }
 
-  /// Enters a pack of the folder into the index. One whose end is damaged gives what can be verified;
-  /// one that gives nothing is left alone.
-  Result<> take_in(const std::string& id) const {
-    auto file = base::open(pack_path(id), O_RDONLY);
-    if (!file) return file.error();
+  struct OpenPack {
+    base::Fd fd;
+    std::int64_t size = 0;
+  };
+  Result<OpenPack> open_file(const std::string& id) const {
+    auto fd = base::open(pack_path(id), O_RDONLY);
+    if (!fd) return fd.error();
     struct stat st;
-    if (::fstat(file->get(), &st) != 0) return base::errno_error("read " + pack_path(id));
-    auto pack = PackFileReader::open(file->get(), st.st_size);
-    bool whole = pack.ok();
-    if (!whole) pack = PackFileReader::salvage(file->get(), st.st_size);
-    if (!pack) return pack.error().code() == "bad_pack" ? ok() : Result<>(pack.error());
+    if (::fstat(fd->get(), &st) != 0) return base::errno_error("read " + pack_path(id));
+    return OpenPack{std::move(*fd), st.st_size};
+  }
+
+  /// Enters a pack of the folder into the index; false if its header, index or end is damaged. Only nodes
+  /// are read: a chunk's facts are its length.
+  Result<bool> take_in(const std::string& id) const {
+    auto file = open_file(id);
+    if (!file) return file.error();
+    auto pack = PackFileReader::open(file->fd.get(), file->size);
+    if (!pack && pack.error().code() == "bad_pack") return false;
+    if (!pack) return pack.error();
     std::vector<Indexed> objects;
-    std::unordered_set<Name, NameHash> rescued;
-    // What lost something below it must be sent again, so it does not count as sent.
-    auto complete = [&](const Description& description) -> Result<bool> {
-      for (auto& reference : description.references) {
-        if (rescued.contains(reference.name)) continue;
-        auto found = write_index_->find_sent(pack->owner(), reference.name);
-        if (!found) return found.error();
-        if (!*found) return false;
-      }
-      return true;
-    };
     Decompressor decompressor;
     for (auto& frame : pack->frames()) {
-      Indexed object{frame, {frame.kind, 0, {frame.raw, 0, 0}}};
-      // A chunk's facts are its length; only nodes must be read, unless the pack cannot be trusted.
-      if (frame.codec != Codec::elsewhere && (!whole || frame.kind != Kind::chunk)) {
-        auto stored = pack->stored(frame);
-        if (!stored) continue;
-        auto bytes = decompressor.unpack(frame, *stored);
-        if (!bytes) continue;
-        auto description = describe(frame.kind, *bytes);
+      Facts facts{frame.kind, 0, {frame.raw, 0, 0}};
+      if (frame.codec != Codec::elsewhere && frame.kind != Kind::chunk) {
+        auto description = read_frame(*pack, frame, decompressor);
         if (!description) continue;
-        object.facts = description->facts;
-        if (!whole) {
-          auto all = complete(*description);
-          if (!all) return all.error();
-          if (!*all) continue;
-        }
+        facts = description->facts;
       }
-      if (!whole) rescued.insert(frame.name);
-      objects.push_back(std::move(object));
+      objects.push_back({frame, facts});
     }
-    return write_index_->add(id, pack->owner(), st.st_size, std::move(objects));
+    SPELL_TRY(write_index_->add(id, pack->owner(), file->size, std::move(objects)));
+    return true;
+  }
+
+  /// Enters what can still be found and verified in a damaged pack. What lost something below it must
+  /// be sent again, so it is left out, too.
+  Result<> salvage(const std::string& id) const {
+    auto file = open_file(id);
+    if (!file) return file.error();
+    auto pack = PackFileReader::salvage(file->fd.get(), file->size);
+    if (!pack && pack.error().code() == "bad_pack") return ok();
+    if (!pack) return pack.error();
+    std::vector<Indexed> objects;
+    std::unordered_set<Name, NameHash> rescued;
+    Decompressor decompressor;
+    for (auto& frame : pack->frames()) {
+      Description description;
+      if (frame.codec != Codec::elsewhere) {
+        auto found = read_frame(*pack, frame, decompressor);
+        if (!found) continue;
+        description = std::move(*found);
+      }
+      bool complete = true;
+      for (auto& reference : description.references) {
+        if (rescued.contains(reference.name)) continue;
+        auto known = write_index_->find_sent(pack->owner(), reference.name);
+        if (!known) return known.error();
+        complete = complete && *known;
+      }
+      if (!complete) continue;
+      rescued.insert(frame.name);
+      objects.push_back({frame, description.facts});
+    }
+    return write_index_->add(id, pack->owner(), file->size, std::move(objects));
+  }
+
+  static Result<Description> read_frame(PackFileReader& pack, const Frame& frame,
+                                       Decompressor& decompressor) {
+    auto stored = pack.stored(frame);
+    if (!stored) return stored.error();
+    auto bytes = decompressor.unpack(frame, *stored);
+    if (!bytes) return bytes.error();
+    return describe(frame.kind, *bytes);
   }
 
   Result<> take(const std::string& owner, int fd, std::int64_t size) {

@@ -136,7 +136,7 @@ Result<std::vector<Entry>> list(const ChunkStore& store, const Name& tree, const
 
 Result<std::string> read(const ChunkStore& store, const Name& node, std::int64_t file_size,
                          std::int64_t offset, std::size_t size) {
-  if (offset < 0) return base::error("invalid_range", "a range of a file begins at 0 or later");
+  if (offset < 0) return base::error("range_not_satisfiable", "a range of a file begins at 0 or later");
   std::string out;
   if (offset >= file_size || size == 0) return out;
   size = std::min(size, max_read);

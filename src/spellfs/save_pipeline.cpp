@@ -1,5 +1,6 @@
 #include "spellfs/save_pipeline.hpp"
 
+#include <system_error>
 #include <unordered_set>
 
 #include "base/error.hpp"
@@ -134,7 +135,13 @@ void Pipeline::hand_over() {
   total_bytes_ += std::exchange(batch_bytes_, 0);
   Batch batch = std::exchange(batch_, {});
   if (!thread_.joinable() && total_bytes_ < worth_a_thread) return process(batch);
-  if (!thread_.joinable()) thread_ = std::thread([this] { work(); });
+  if (!thread_.joinable()) {
+    try {
+      thread_ = std::thread([this] { work(); });
+    } catch (const std::system_error&) {
+      return process(batch);  // no thread to be had: slower, not wrong
+    }
+  }
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return queue_.size() < queue_limit; });
   queue_.push_back(std::move(batch));

@@ -44,14 +44,14 @@ struct SaveResult {
 /// What cannot be read is named in `skipped`, the rest is saved. Errors: the folder itself cannot be read, the pack not written.
 Result<SaveResult> save(const std::string& folder, const SaveOptions&, PackWriter& pack);
 
-/// The entry at `path` below a tree; "" is the tree itself. Error `resource_not_found`.
+/// The entry at `path` below a tree; "" is the tree itself (mode 0755 and no mtime: those stand in a parent's entry). Error `resource_not_found`.
 Result<Entry> find(const ChunkStore&, const Name& tree, const std::string& path);
 /// Entries of a folder node, sorted by name, those after `after`, at most `limit`.
 Result<std::vector<Entry>> list(const ChunkStore&, const Name& tree, const std::string& after = {}, std::size_t limit = SIZE_MAX);
 /// No single read() is longer: ask again behind it.
 inline constexpr std::size_t max_read = 64 << 20;
 /// Up to `size` bytes of a file at `offset`, fewer only at the end of the file or beyond `max_read`. `file_node`: Entry::node.
-/// Holes are zeros. Errors: `object_not_found`, `damaged`.
+/// Holes are zeros. Errors: `range_not_satisfiable` (a negative offset; one beyond the end reads ""), `object_not_found`, `damaged`.
 Result<std::string> read(const ChunkStore&, const Name& file_node, std::int64_t file_size, std::int64_t offset, std::size_t size);
 
 }  // namespace spell::spellfs

@@ -23,6 +23,7 @@ struct Example {
   TemporaryFolder folder;
   std::string root = folder / "store", file_bytes = noise(700'000, 1);
   Name tree, shared, own;
+  fs::path anns_pack, bobs_pack;
   Example() {
     auto store = open(root);
     fs::create_directories(folder / "data");
@@ -35,7 +36,10 @@ struct Example {
     anns.finish();
     bobs.finish();
     store->add_pack("ann", anns.fd.get(), anns.size).value();
+    anns_pack = packs_of(root).at(0);
     store->add_pack("bob", bobs.fd.get(), bobs.size).value();
+    for (auto& path : packs_of(root))
+      if (path != anns_pack) bobs_pack = path;
   }
   void check(const ChunkStore& store) const {
     Entry entry = find(store, tree, "sub/file").value();
@@ -70,6 +74,11 @@ TEST_CASE("a lost or damaged index is rebuilt from the packs, owners included") 
   SECTION("lost") { fs::remove(index); }
   SECTION("empty") { write(index, ""); }
   SECTION("no database") { write(index, noise(100'000, 3)); }
+  SECTION("of another version") {
+    std::string bytes = slurp(index);
+    bytes[63] = 77;  // user_version
+    write(index, bytes);
+  }
   SECTION("cut") { fs::resize_file(index, fs::file_size(index) / 2); }
   SECTION("overwritten pages") {
     std::string bytes = slurp(index);
@@ -102,9 +111,9 @@ TEST_CASE("a pack that an earlier crash left out of the index is taken in, left-
   // As after a crash between the renaming of the second pack and the index's commit.
   auto packs = packs_of(example.root);
   REQUIRE(packs.size() == 2);
-  fs::rename(packs[1], example.folder / "kept");
+  fs::rename(example.bobs_pack, example.folder / "kept");
   { auto store = open(example.root); CHECK_FALSE(store->owns("bob", example.own).value()); }
-  fs::rename(example.folder / "kept", packs[1]);
+  fs::rename(example.folder / "kept", example.bobs_pack);
   write(example.root + "/packs/0123.tmp", "half a pack");
   auto store = open(example.root);
   example.check(*store);
@@ -113,8 +122,7 @@ TEST_CASE("a pack that an earlier crash left out of the index is taken in, left-
 
 TEST_CASE("what a lost pack held is missing again, and can be sent again") {
   Example example;
-  auto packs = packs_of(example.root);
-  fs::remove(packs[0]);
+  fs::remove(example.anns_pack);
   auto store = open(example.root);
   CHECK_FALSE(store->owns("ann", example.tree).value());
   CHECK(store->get(Kind::folder, example.tree).error().code() == "object_not_found");
@@ -129,7 +137,7 @@ TEST_CASE("what a lost pack held is missing again, and can be sent again") {
 TEST_CASE("the packs of a store name their owner") {
   Example example;
   std::vector<std::string> owners;
-  for (auto& path : packs_of(example.root)) {
+  for (auto& path : {example.anns_pack, example.bobs_pack}) {
     auto fd = base::open(path, O_RDONLY).value();
     owners.push_back(PackFileReader::open(fd.get(), static_cast<std::int64_t>(fs::file_size(path))).value().owner());
   }

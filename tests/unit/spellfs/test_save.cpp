@@ -137,7 +137,7 @@ TEST_CASE("ranges of a file are its bytes") {
   CHECK(range(3'000'001, 1).empty());
   CHECK(range(INT64_MAX, 1).empty());
   CHECK(range(5, 0).empty());
-  CHECK(read(*saved.store, entry.node, entry.size, -1, 1).error().code() == "invalid_range");
+  CHECK(read(*saved.store, entry.node, entry.size, -1, 1).error().code() == "range_not_satisfiable");
   CHECK(read(*saved.store, entry.node, entry.size + 1, 0, 1).error().code() == "damaged");
 }
 
