@@ -50,6 +50,8 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   what.revive = host.revive;
   what.service_lock = host.service_lock;
   auto supervised = exec::Supervised::start(what);
+  // A worker that was killed just here has started one already.
+  if (!supervised && supervised.error().code() == "in_use") supervised = exec::Supervised::attach(what.folder);
   if (!supervised) return supervised.error();
   return Launched{std::move(*supervised), std::move(environment.notices)};
 }

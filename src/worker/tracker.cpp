@@ -77,6 +77,10 @@ bool RunTracker::said(std::string_view status, std::string_view text) const {
   });
 }
 
+bool RunTracker::fence_told() const {
+  return std::any_of(events_.begin(), events_.end(), [](const Event& e) { return e.event.text.starts_with("containment: "); });
+}
+
 void RunTracker::say(std::string_view status, std::string text, std::int64_t at, bool patient, bool important) {
   if (status.empty() ? said("", text) : reached(status)) return;
   model::RunEvent event;
@@ -176,6 +180,9 @@ void RunTracker::observed(const exec::State& state, std::int64_t now, Actions& o
   phase_ = state.phase;
   started_us_ = state.started_us;
   output_bytes_ = std::max(output_bytes_, state.output_bytes);
+  // "best_effort: why": less than was asked for, which launched() has not said then.
+  if (constexpr std::string_view less = "best_effort: "; state.containment.compare(0, less.size(), less) == 0 && !fence_told())
+    say("", "containment: best effort (" + state.containment.substr(less.size()) + ")", now, true);
   if (started_us_ != 0) say("running", "Run is running", std::min(started_us_, now), false);
   if (state.log_full && !log_full_)
     say("", "log is full (" + base::format_size(start_.request.log_limit) + "): the command waits", now, false, true);

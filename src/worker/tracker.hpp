@@ -74,6 +74,7 @@ class RunTracker {
   };
 
   bool said(std::string_view status, std::string_view text) const;
+  bool fence_told() const;
   bool reached(std::string_view status) const { return said(status, {}); }
   void say(std::string_view status, std::string text, std::int64_t at, bool patient, bool important = false);
   std::string unwritten();

@@ -1,0 +1,91 @@
+#include "worker/run_folder.hpp"
+
+#include "fake_world.hpp"
+#include "temporary_folder.hpp"
+
+using namespace spell;
+using namespace spell::worker;
+using namespace spell::worker::testing;
+
+TEST_CASE("a manifest comes back as it was") {
+  TemporaryFolder folder;
+  git::CheckoutManifest manifest;
+  manifest["a"] = {1, 2, -3, 4, 0100644};
+  manifest[" two  words\n"] = {std::int64_t{1} << 40, 1'700'000'000'123'456'789, 0, UINT64_MAX, 0100755};
+  REQUIRE(write_manifest(folder.path, manifest));
+  auto read = read_manifest(folder.path);
+  REQUIRE(read);
+  REQUIRE(read->size() == 2);
+  for (auto& [path, file] : manifest) {
+    auto& other = (*read)[path];
+    CHECK(other.size == file.size);
+    CHECK(other.mtime_ns == file.mtime_ns);
+    CHECK(other.ctime_ns == file.ctime_ns);
+    CHECK(other.inode == file.inode);
+    CHECK(other.mode == file.mode);
+  }
+}
+
+TEST_CASE("a manifest that was cut is not taken for a shorter one") {
+  TemporaryFolder folder;
+  git::CheckoutManifest manifest;
+  manifest["file"] = {1, 2, 3, 4, 5};
+  REQUIRE(write_manifest(folder.path, manifest));
+  auto text = *base::read_file(folder.path + "/manifest");
+  for (std::size_t size = 1; size < text.size(); ++size) {
+    REQUIRE(base::write_file(folder.path + "/manifest", text.substr(0, size), 0600, false));
+    auto read = read_manifest(folder.path);
+    REQUIRE(!read);
+    CHECK(read.error().code() == "damaged");
+  }
+}
+
+TEST_CASE("runs are found again; what is no run is left alone, what is damaged is put aside") {
+  TemporaryFolder folder;
+  Folders folders(folder.path);
+  REQUIRE(folders.make());
+  auto start = start_command();
+  std::string cut = "{\"told";
+  REQUIRE(folders.create(start.run, journal_line(FakeService::start_of(start), "boot-1")));
+  REQUIRE(folders.append(start.run, cut));
+  std::string damaged = start.run.substr(0, 31) + "b";
+  REQUIRE(folders.create(damaged, "no journal"));
+  REQUIRE(base::make_folders(folder.path + "/runs/something"));
+
+  std::vector<std::string> notes;
+  auto found = folders.read(notes);
+  REQUIRE(found);
+  REQUIRE(found->size() == 1);
+  CHECK(found->front().start.run == start.run);
+  CHECK(found->front().boot_id == "boot-1");
+  CHECK(notes.size() == 1);
+  CHECK(base::exists(folder.path + "/runs/something"));
+  CHECK(!base::exists(folders.run(damaged)));
+  CHECK(base::exists(folder.path + "/runs/.parked/" + damaged + "-0/journal"));
+
+  // The cut line was removed, so that the next one is whole.
+  model::RunReport report;
+  report.run = start.run;
+  report.events.emplace_back();
+  REQUIRE(folders.append(start.run, journal_line(report)));
+  auto again = folders.read(notes);
+  REQUIRE(again);
+  CHECK(again->front().events.size() == 1);
+}
+
+TEST_CASE("clearing leaves empty folders, whatever was there") {
+  TemporaryFolder folder;
+  Folders folders(folder.path);
+  REQUIRE(folders.make());
+  std::string id = start_command().run, run = folders.run(id);
+  REQUIRE(folders.create(id, "x\n"));
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(folders.clear(id));
+    CHECK(!base::exists(run + "/spell/left"));
+    REQUIRE(base::write_file(run + "/spell/left", "x"));
+    REQUIRE(base::write_file(run + "/manifest", "x"));
+  }
+  REQUIRE(folders.clear(id));
+  CHECK(!base::exists(run + "/manifest"));
+  CHECK(base::exists(run + "/journal"));
+}
