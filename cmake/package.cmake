@@ -1,0 +1,39 @@
+# `cmake --install`: the components runtime (libspell.so), development (headers, libspell.a, CMake and pkg-config files) and
+# programs. Everything finds its parts relative to itself, so a prefix may be moved.
+include(CMakePackageConfigHelpers)
+
+if(TARGET spell)
+  set(SPELL_CMAKE_FOLDER ${CMAKE_INSTALL_LIBDIR}/cmake/spell)
+  install(TARGETS spell EXPORT spellTargets
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development
+    FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
+    FILE_SET opt_in DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
+  # Apart, because it needs other packages: whoever uses the shared library need not have them.
+  install(TARGETS spell_static EXPORT spellStaticTargets
+    ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development
+    FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
+    FILE_SET opt_in DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
+  foreach(set spellTargets spellStaticTargets)
+    install(EXPORT ${set} NAMESPACE spell:: DESTINATION ${SPELL_CMAKE_FOLDER} COMPONENT development)
+  endforeach()
+
+  configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/spellConfig.cmake.in ${PROJECT_BINARY_DIR}/spellConfig.cmake
+    INSTALL_DESTINATION ${SPELL_CMAKE_FOLDER})
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/spellConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+  install(FILES ${PROJECT_BINARY_DIR}/spellConfig.cmake ${PROJECT_BINARY_DIR}/spellConfigVersion.cmake
+    DESTINATION ${SPELL_CMAKE_FOLDER} COMPONENT development)
+
+  file(RELATIVE_PATH SPELL_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/spell.pc.in ${PROJECT_BINARY_DIR}/spell.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/spell.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+endif()
+
+foreach(program spell-cli spelld)
+  if(TARGET ${program})
+    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
+  endif()
+endforeach()
+if(TARGET spell-supervisor)
+  install(TARGETS spell-supervisor RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/spell COMPONENT programs)
+endif()
+install(FILES ${PROJECT_SOURCE_DIR}/src/share/openapi.json DESTINATION ${CMAKE_INSTALL_DATADIR}/spell COMPONENT programs)

@@ -18,29 +18,37 @@ if(SPELL_SUPERVISOR_SOURCES)
   target_link_libraries(spell-supervisor PRIVATE -Wl,--start-group c gcc gcc_eh -Wl,--end-group)  # no C++ library
 endif()
 
-# libspell: all of the SDK's modules in one library.
+# libspell: the SDK's modules in one library, shared and static.
 if(TARGET spell_client)
-  set(SPELL_SDK_MODULES base model net git spellfs proc client)
   set(SPELL_SDK_OBJECTS)
-  foreach(module ${SPELL_SDK_MODULES})
-    if(TARGET spell_${module})
-      list(APPEND SPELL_SDK_OBJECTS $<TARGET_OBJECTS:spell_${module}>)
-    endif()
+  foreach(module base model net git proc client)
+    list(APPEND SPELL_SDK_OBJECTS $<TARGET_OBJECTS:spell_${module}>)
+    # Hidden symbols could not be exported: what the shared library shows is said in libspell.map alone.
+    set_target_properties(spell_${module} PROPERTIES CXX_VISIBILITY_PRESET default)
   endforeach()
+  set(SPELL_SDK_LIBRARIES OpenSSL::SSL OpenSSL::Crypto PkgConfig::LIBGIT2 Threads::Threads ${CMAKE_DL_LIBS})
   add_library(spell SHARED ${SPELL_SDK_OBJECTS})
   add_library(spell_static STATIC ${SPELL_SDK_OBJECTS})
-  foreach(library spell spell_static)
-    target_include_directories(${library} PUBLIC
-      $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-    target_compile_features(${library} PUBLIC cxx_std_20)
-  endforeach()
-  set(SPELL_SDK_LIBRARIES OpenSSL::SSL OpenSSL::Crypto SQLite::SQLite3 PkgConfig::LIBGIT2 PkgConfig::ZSTD Threads::Threads)
+  add_library(spell::spell ALIAS spell)
+  add_library(spell::static ALIAS spell_static)
   target_link_libraries(spell PRIVATE ${SPELL_SDK_LIBRARIES})
-  target_link_libraries(spell_static PRIVATE $<BUILD_INTERFACE:${SPELL_SDK_LIBRARIES}>)
-  target_link_options(spell PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/libspell.map)
+  target_link_libraries(spell_static PUBLIC ${SPELL_SDK_LIBRARIES})
+  target_link_options(spell PRIVATE -Wl,--as-needed -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/libspell.map)
   set_target_properties(spell PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
     LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/libspell.map)
-  set_target_properties(spell_static PROPERTIES OUTPUT_NAME spell)
+  set_target_properties(spell_static PROPERTIES OUTPUT_NAME spell EXPORT_NAME static)
+
+  file(GLOB SPELL_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/spell/*.hpp)
+  set(SPELL_OPT_IN_HEADERS ${PROJECT_SOURCE_DIR}/include/spell/json.hpp)
+  list(REMOVE_ITEM SPELL_HEADERS ${SPELL_OPT_IN_HEADERS})
+  foreach(library spell spell_static)
+    target_compile_features(${library} PUBLIC cxx_std_20)
+    target_sources(${library} PUBLIC
+      FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${SPELL_HEADERS}
+      FILE_SET opt_in TYPE HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${SPELL_OPT_IN_HEADERS})
+  endforeach()
+  # Every header by itself: target spell_verify_interface_header_sets.
+  set_target_properties(spell PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON INTERFACE_HEADER_SETS_TO_VERIFY HEADERS)
 endif()
 
 file(GLOB SPELL_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/spell/*.cpp)

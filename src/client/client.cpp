@@ -37,12 +37,12 @@ Result<Client> Client::from_environment() { return make(ClientOptions::from_envi
 
 Result<Client> Client::make(const ClientOptions& options) {
   auto dirs = base::resolve_spell_dirs(options.spell_dir, base::Environment::current());
-  if (!dirs) return dirs.error();
   Connection::Parts parts;
   parts.owner = options.owner.empty() ? base::user_name() : options.owner;
-  parts.cache = dirs->config + "/cache";
   parts.autostart = options.autostart;
+  if (dirs) parts.cache = dirs->config + "/cache";
   if (options.service == "local") {
+    if (!dirs) return dirs.error();
     parts.endpoint = "unix:" + dirs->socket;
     parts.service = make_personal_service(std::move(*dirs), options.spelld);
   } else if (options.service.starts_with("unix:") && options.service.size() > 5) {

@@ -50,7 +50,7 @@ Result<std::string> find_spelld(const std::string& given) {
   }
   for (auto& beside : {folder_of(own_program()), folder_of(own_library())}) {
     if (beside.empty()) continue;
-    for (auto& path : {beside + "/spelld", beside + "/../bin/spelld"})
+    for (auto& path : {beside + "/spelld", beside + "/../bin/spelld", beside + "/../../bin/spelld"})
       if (is_program(path)) return path;
   }
   for (char** variable = environ; variable && *variable; ++variable) {

@@ -1,0 +1,131 @@
+"""The package as its users meet it: installed into a prefix of its own, built against in every documented way, and run."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("SPELL_BUILD", SOURCE / "build")).resolve()
+EXAMPLE = SOURCE / "examples" / "hello-run"
+
+
+def run(*command, check=True, **options):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, **options)
+    if check:
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def prefix(tmp_path_factory):
+    """An install that has been moved after it was made: nothing in it may know where it was."""
+    made = tmp_path_factory.mktemp("made") / "prefix"
+    run("cmake", "--install", BUILD, "--prefix", made)
+    moved = tmp_path_factory.mktemp("moved") / "spell"
+    shutil.move(made, moved)
+    return moved
+
+
+@pytest.fixture(scope="session")
+def library_folder(prefix):
+    return next(prefix.rglob("libspell.so")).parent
+
+
+@pytest.fixture
+def environment(prefix, library_folder, tmp_path):
+    """Of somebody who has just this Spell, with a folder of its own that is gone at the end, service included."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("SPELL_")}
+    variables |= {
+        "SPELL_DIR": str(tmp_path / "spell"),
+        "PATH": f"{prefix}/bin:{variables['PATH']}",
+        "LD_LIBRARY_PATH": str(library_folder),
+        "PKG_CONFIG_PATH": str(library_folder / "pkgconfig"),
+    }
+    yield variables
+    run(prefix / "bin" / "spell", "service", "stop", env=variables, check=False)
+
+
+def symbols(library):
+    """Demangled names that a library exports."""
+    return [line.split(" ", 2)[2] for line in run("nm", "-DC", "--defined-only", "--without-symbol-versions", library).stdout.splitlines()]
+
+
+def check_hello(program, environment):
+    done = run(program, env=environment)
+    assert done.stdout == "hello\n"
+    done = run(program, "echo out; echo err >&2; exit 7", env=environment, check=False)
+    assert (done.returncode, done.stdout) == (7, "out\nerr\n"), done.stderr
+
+
+def test_all_parts_are_installed(prefix, library_folder):
+    for path in ["bin/spell", "bin/spelld", "libexec/spell/spell-supervisor", "share/spell/openapi.json"]:
+        assert (prefix / path).is_file(), path
+    installed = {path.name for path in (prefix / "include" / "spell").iterdir()}
+    assert installed == {path.name for path in (SOURCE / "include" / "spell").iterdir()}
+    assert (library_folder / "libspell.a").is_file()
+    assert (library_folder / "libspell.so").is_symlink()
+
+
+def test_the_prefix_is_named_nowhere(prefix):
+    for path in [*prefix.rglob("*.cmake"), *prefix.rglob("*.pc")]:
+        text = path.read_text()
+        assert str(SOURCE) not in text and str(BUILD) not in text and "/made" not in text, path
+
+
+def test_versions_agree(prefix, library_folder, environment):
+    version = re.search(r"project\(spell VERSION (\S+)", (SOURCE / "CMakeLists.txt").read_text())[1]
+    assert run("pkg-config", "--modversion", "spell", env=environment).stdout.strip() == version
+    assert version in run(prefix / "bin" / "spell", "--version", env=environment).stdout
+    assert version in run(prefix / "bin" / "spelld", "--version", env=environment).stdout
+
+
+def test_the_library_exports_its_own_names_only(library_folder):
+    names = symbols(library_folder / "libspell.so")
+    public = ("spell::", "typeinfo for spell::Error", "typeinfo name for spell::Error", "vtable for spell::Error")
+    assert [name for name in names if not name.startswith(public)] == []
+    inner = ("spell::detail", "spell::base", "spell::model", "spell::net", "spell::git", "spell::proc")
+    assert [name for name in names if name.startswith(inner) or " spell::detail::" in name] == []
+    for name in ["spell::Client::from_environment()", "spell::Run::logs(spell::LogOptions) const", "spell::version()",
+                 "spell::inspect(spell::Code const&)"]:
+        assert name in names
+    assert any(name.startswith("spell::to_json(") for name in names)
+
+
+@pytest.mark.parametrize("library", ["spell::spell", "spell::static"])
+def test_find_package(prefix, environment, tmp_path, library):
+    build = tmp_path / "build"
+    run("cmake", "-S", EXAMPLE, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", f"-DSPELL_LIBRARY={library}", env=environment)
+    run("cmake", "--build", build, env=environment)
+    needed = run("readelf", "-d", build / "hello-run").stdout
+    assert ("libspell.so" in needed) == (library == "spell::spell")
+    check_hello(build / "hello-run", environment)
+
+
+def test_pkg_config(prefix, environment, tmp_path):
+    flags = run("pkg-config", "--cflags", "--libs", "spell", env=environment).stdout.split()
+    run("g++", "-std=c++20", EXAMPLE / "main.cpp", "-o", tmp_path / "shared", *flags)
+    check_hello(tmp_path / "shared", environment)
+
+
+def test_pkg_config_static(prefix, library_folder, environment, tmp_path):
+    flags = run("pkg-config", "--static", "--cflags", "--libs", "spell", env=environment).stdout.split()
+    flags = [str(library_folder / "libspell.a") if flag == "-lspell" else flag for flag in flags]
+    run("g++", "-std=c++20", EXAMPLE / "main.cpp", "-o", tmp_path / "static", *flags)
+    assert "libspell.so" not in run("readelf", "-d", tmp_path / "static").stdout
+    check_hello(tmp_path / "static", environment)
+
+
+def test_every_header_compiles_by_itself(prefix, tmp_path):
+    for header in sorted((prefix / "include" / "spell").iterdir()):
+        (tmp_path / "one.cpp").write_text(f'#include <spell/{header.name}>\n#include <spell/{header.name}>\nint main() {{}}\n')
+        run("g++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{prefix}/include", tmp_path / "one.cpp")
+
+
+def test_public_headers_need_the_standard_library_alone(prefix):
+    for header in (prefix / "include" / "spell").iterdir():
+        included = re.findall(r'#include [<"]([^>"]+)[>"]', header.read_text())
+        other = [name for name in included if "/" in name and not name.startswith("spell/")]
+        assert other == (["nlohmann/json.hpp"] if header.name == "json.hpp" else []), header
