@@ -32,7 +32,8 @@ Error unreachable(const std::string& endpoint, const std::string& why) {
   return base::error("service_unreachable", "cannot reach the service at " + endpoint + ": " + why);
 }
 Error lost(const std::string& endpoint) {
-  return base::error("connection_lost", "the connection to the service at " + endpoint + " was lost");
+  return base::error("connection_lost",
+                     "the connection to the service at " + endpoint + " was lost");
 }
 
 Error malformed(const std::string& endpoint, const Error& error) {
@@ -42,7 +43,7 @@ Error malformed(const std::string& endpoint, const Error& error) {
 /// A connection, and what has come over it.
 struct Channel {
   base::Fd fd;
-  bool used = false;         ///< an answer has come over it
+  bool used = false;  ///< an answer has come over it
   std::unique_ptr<char[]> buffer;
   std::size_t capacity = 0, begin = 0, end = 0;  ///< received, not yet parsed: [begin, end)
 
@@ -72,7 +73,8 @@ enum class Fate { answered, not_read, failed };
 }  // namespace
 
 struct HttpClient::Impl {
-  Impl(std::string e, int limit) : endpoint(std::move(e)), idle_limit(static_cast<std::size_t>(limit)) {}
+  Impl(std::string e, int limit)
+      : endpoint(std::move(e)), idle_limit(static_cast<std::size_t>(limit)) {}
 
   Result<Channel> connect(Wait&);
   Result<Channel> connect_unix(const std::string& path, Wait&);
@@ -95,7 +97,8 @@ struct HttpClient::Impl {
 namespace {
 
 /// Reads what is there into the connection's buffer; 0 at its end.
-Result<std::size_t> receive(Channel& channel, Wait& wait, std::size_t capacity, const std::string& endpoint) {
+Result<std::size_t> receive(Channel& channel, Wait& wait, std::size_t capacity,
+                            const std::string& endpoint) {
   channel.reserve(capacity);
   for (;;) {
     ssize_t n = ::recv(channel.fd.get(), channel.buffer.get() + channel.end,
@@ -111,7 +114,8 @@ Result<std::size_t> receive(Channel& channel, Wait& wait, std::size_t capacity, 
 }
 
 /// The next piece of the answer's body, in the channel's buffer; empty at its end.
-Result<std::string_view> next_piece(Channel& channel, MessageParser& parser, Wait& wait, const std::string& endpoint) {
+Result<std::string_view> next_piece(Channel& channel, MessageParser& parser, Wait& wait,
+                                    const std::string& endpoint) {
   while (!parser.done()) {
     if (channel.begin != channel.end) {
       auto step = parser.feed(channel.received());
@@ -136,9 +140,12 @@ HttpClient::~HttpClient() = default;
 // ---- connections
 
 Result<Channel> HttpClient::Impl::connect(Wait& wait) {
-  if (endpoint.starts_with(unix_scheme)) return connect_unix(endpoint.substr(unix_scheme.size()), wait);
-  if (endpoint.starts_with(http_scheme)) return connect_tcp(endpoint.substr(http_scheme.size()), wait);
-  return base::error("service_unreachable", "the address " + endpoint + " is neither unix:PATH nor http://HOST:PORT");
+  if (endpoint.starts_with(unix_scheme))
+    return connect_unix(endpoint.substr(unix_scheme.size()), wait);
+  if (endpoint.starts_with(http_scheme))
+    return connect_tcp(endpoint.substr(http_scheme.size()), wait);
+  return base::error("service_unreachable",
+                     "the address " + endpoint + " is neither unix:PATH nor http://HOST:PORT");
 }
 
 Result<Channel> HttpClient::Impl::connect_unix(const std::string& path, Wait& wait) {
@@ -147,7 +154,8 @@ Result<Channel> HttpClient::Impl::connect_unix(const std::string& path, Wait& wa
   auto fd = make_socket(AF_UNIX);
   if (!fd) return fd.error();
   for (int pause_ms = 1;; pause_ms = std::min(20, 2 * pause_ms)) {
-    if (::connect(fd->get(), reinterpret_cast<sockaddr*>(&address->address), address->size) == 0) break;
+    if (::connect(fd->get(), reinterpret_cast<sockaddr*>(&address->address), address->size) == 0)
+      break;
     // The queue of waiting connections is full, and nothing tells when it is not.
     if (errno != EAGAIN && errno != EINTR) return unreachable(endpoint, std::strerror(errno));
     SPELL_TRY(wait.pause(std::chrono::milliseconds(pause_ms)));
@@ -196,7 +204,8 @@ std::optional<Channel> HttpClient::Impl::take_idle() {
     lock.unlock();
     // Closed by the service meanwhile, or it says something unasked: of no use.
     char byte;
-    if (::recv(channel.fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+    if (::recv(channel.fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+        (errno == EAGAIN || errno == EWOULDBLOCK))
       return channel;
   }
 }
@@ -213,22 +222,28 @@ void HttpClient::Impl::put_back(Channel channel) {
 
 std::string HttpClient::Impl::head_of(const ClientRequest& request) const {
   std::string head = request.method + " " + request.target + " HTTP/1.1\r\nHost: ";
-  if (endpoint.starts_with(http_scheme)) head += endpoint.substr(7, endpoint.find('/', 7) - 7);
-  else head += "localhost";
+  if (endpoint.starts_with(http_scheme))
+    head += endpoint.substr(7, endpoint.find('/', 7) - 7);
+  else
+    head += "localhost";
   head += "\r\n";
-  for (auto& [name, value] : request.headers) head.append(name).append(": ").append(value).append("\r\n");
-  std::int64_t size = request.body_fd >= 0 ? request.body_size : static_cast<std::int64_t>(request.body.size());
+  for (auto& [name, value] : request.headers)
+    head.append(name).append(": ").append(value).append("\r\n");
+  std::int64_t size =
+      request.body_fd >= 0 ? request.body_size : static_cast<std::int64_t>(request.body.size());
   if (size > 0 || (request.method != "GET" && request.method != "HEAD"))
     head += "Content-Length: " + std::to_string(size) + "\r\n";
   return head += "\r\n";
 }
 
 /// `cut` is set when the service no longer takes the request: its answer may be there already.
-Result<> HttpClient::Impl::send_all(Channel& channel, const ClientRequest& request, Wait& wait, bool& cut) {
+Result<> HttpClient::Impl::send_all(Channel& channel, const ClientRequest& request, Wait& wait,
+                                    bool& cut) {
   std::string head = head_of(request);
   std::string file_piece;
   std::string_view body = request.body;
-  std::int64_t from_file = request.body_fd >= 0 ? request.body_size : 0, offset = request.body_offset;
+  std::int64_t from_file = request.body_fd >= 0 ? request.body_size : 0,
+               offset = request.body_offset;
   if (request.body_fd >= 0) body = {};
   std::array<iovec, 2> parts{};
   parts[0] = {head.data(), head.size()};
@@ -238,7 +253,8 @@ Result<> HttpClient::Impl::send_all(Channel& channel, const ClientRequest& reque
       file_piece.resize(static_cast<std::size_t>(std::min<std::int64_t>(from_file, large_buffer)));
       auto size = base::pread_full(request.body_fd, file_piece.data(), file_piece.size(), offset);
       if (!size) return size.error();
-      if (*size < file_piece.size()) return base::error("io_error", "a file became shorter while it was being sent");
+      if (*size < file_piece.size())
+        return base::error("io_error", "a file became shorter while it was being sent");
       body = file_piece;
       from_file -= static_cast<std::int64_t>(*size);
       offset += static_cast<std::int64_t>(*size);
@@ -253,7 +269,8 @@ Result<> HttpClient::Impl::send_all(Channel& channel, const ClientRequest& reque
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       short ready = 0;
       SPELL_TRY(wait.until(channel.fd.get(), POLLIN | POLLOUT, &ready));
-      if ((ready & POLLIN) != 0) return cut = true, ok();  // an answer before the end: it won't read the rest
+      if ((ready & POLLIN) != 0)
+        return cut = true, ok();  // an answer before the end: it won't read the rest
       continue;
     }
     if (n < 0) return cut = true, ok();
@@ -265,21 +282,23 @@ Result<> HttpClient::Impl::send_all(Channel& channel, const ClientRequest& reque
   }
 }
 
-Result<MessageParser> HttpClient::Impl::attempt(Channel& channel, const ClientRequest& request, Wait& wait,
-                                                Fate& fate) {
+Result<MessageParser> HttpClient::Impl::attempt(Channel& channel, const ClientRequest& request,
+                                                Wait& wait, Fate& fate) {
   fate = Fate::failed;
   bool cut = false, answering = false, need_more = true;
   SPELL_TRY(send_all(channel, request, wait, cut));
-  auto kind = request.method == "HEAD" ? MessageParser::Kind::response_to_head : MessageParser::Kind::response;
+  auto kind = request.method == "HEAD" ? MessageParser::Kind::response_to_head
+                                       : MessageParser::Kind::response;
   MessageParser parser(kind, header_limit);
   while (!parser.head_done()) {
     if (need_more) {
       auto size = receive(channel, wait, small_buffer, endpoint);
-      // A Unix socket that is closed before it was read to its end resets the other end, or refuses what was still to
-      // be sent: either way nobody had the whole request.
+      // A Unix socket that is closed before it was read to its end resets the other end, or refuses
+      // what was still to be sent: either way nobody had the whole request.
       bool reset = !size && size.error().code() == "connection_lost";
       bool refused = size && *size == 0 && cut;
-      if ((reset || refused) && !answering && endpoint.starts_with(unix_scheme)) fate = Fate::not_read;
+      if ((reset || refused) && !answering && endpoint.starts_with(unix_scheme))
+        fate = Fate::not_read;
       if (!size) return size.error();
       if (*size == 0) return lost(endpoint);
       answering = true;
@@ -297,14 +316,16 @@ Result<MessageParser> HttpClient::Impl::attempt(Channel& channel, const ClientRe
   return parser;
 }
 
-Result<std::pair<Channel, MessageParser>> HttpClient::Impl::exchange(const ClientRequest& request, Wait& wait) {
+Result<std::pair<Channel, MessageParser>> HttpClient::Impl::exchange(const ClientRequest& request,
+                                                                     Wait& wait) {
   for (auto text : {std::string_view(request.method), std::string_view(request.target)})
     if (text.empty() || text.find_first_of(std::string_view(" \r\n\0", 4)) != text.npos)
       return base::error("invalid_path", "the request's path is not a URL path");
   for (auto& [name, value] : request.headers)
     if (name.find_first_of(std::string_view(" :\r\n\0", 5)) != name.npos ||
         value.find_first_of(std::string_view("\r\n\0", 3)) != value.npos)
-      return base::error("invalid_request", "the header field " + base::to_utf8(name) + " has a line break in it");
+      return base::error("invalid_request",
+                         "the header field " + base::to_utf8(name) + " has a line break in it");
   for (;;) {
     auto channel = take_idle();
     if (!channel) {
@@ -320,7 +341,8 @@ Result<std::pair<Channel, MessageParser>> HttpClient::Impl::exchange(const Clien
   }
 }
 
-Result<ClientResponse> HttpClient::send(const ClientRequest& request, const CallOptions& options, std::int64_t answer_limit) {
+Result<ClientResponse> HttpClient::send(const ClientRequest& request, const CallOptions& options,
+                                        std::int64_t answer_limit) {
   Wait wait(options);
   auto exchanged = impl_->exchange(request, wait);
   if (!exchanged) return exchanged.error();
@@ -331,7 +353,8 @@ Result<ClientResponse> HttpClient::send(const ClientRequest& request, const Call
     if (!piece) return piece.error();
     if (piece->empty()) break;
     if (static_cast<std::int64_t>(response.body.size() + piece->size()) > answer_limit)
-      return base::error("too_large", "the answer is longer than " + std::to_string(answer_limit) + " bytes");
+      return base::error("too_large",
+                         "the answer is longer than " + std::to_string(answer_limit) + " bytes");
     response.body.append(*piece);
   }
   response.status = parser.head().status;

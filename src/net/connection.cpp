@@ -35,14 +35,20 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
 }
 
 void release(std::string& buffer) {
-  if (buffer.capacity() > keep_capacity) buffer = {};
-  else buffer.clear();
+  if (buffer.capacity() > keep_capacity)
+    buffer = {};
+  else
+    buffer.clear();
 }
 
 }  // namespace
 
-Connection::Connection(std::shared_ptr<Loop> loop, std::shared_ptr<ServerShared> shared, base::Fd fd)
-    : loop_(std::move(loop)), shared_(std::move(shared)), socket_(loop_->io), timer_(loop_->io),
+Connection::Connection(std::shared_ptr<Loop> loop, std::shared_ptr<ServerShared> shared,
+                       base::Fd fd)
+    : loop_(std::move(loop)),
+      shared_(std::move(shared)),
+      socket_(loop_->io),
+      timer_(loop_->io),
       peer_uid_(peer_uid(fd.get())) {
   error_code failure;
   socket_.assign({}, fd.get(), failure);
@@ -52,8 +58,10 @@ Connection::Connection(std::shared_ptr<Loop> loop, std::shared_ptr<ServerShared>
 }
 
 void Connection::start() {
-  if (socket_.is_open()) arm();
-  else close();
+  if (socket_.is_open())
+    arm();
+  else
+    close();
 }
 
 void Connection::finish() {
@@ -95,14 +103,17 @@ void Connection::arm() {
 
 void Connection::readable() {
   switch (phase_) {
-    case Phase::receiving: return receive();
-    case Phase::draining: return drain();
+    case Phase::receiving:
+      return receive();
+    case Phase::draining:
+      return drain();
     case Phase::handling:
     case Phase::answering:
       // Bytes of a next request wait in the socket; it is armed again after the answer.
       if (gone()) close();
       return;
-    case Phase::closed: return;
+    case Phase::closed:
+      return;
   }
 }
 
@@ -116,8 +127,10 @@ bool Connection::gone() {
 void Connection::receive() {
   auto self = shared_from_this();
   error_code failure;
-  std::size_t size = socket_.read_some(asio::buffer(loop_->buffer.get(), Loop::buffer_size), failure);
-  if (failure && failure != asio::error::would_block && failure != asio::error::interrupted) return close();
+  std::size_t size =
+      socket_.read_some(asio::buffer(loop_->buffer.get(), Loop::buffer_size), failure);
+  if (failure && failure != asio::error::would_block && failure != asio::error::interrupted)
+    return close();
   if (!failure) take({loop_->buffer.get(), size});
   if (phase_ == Phase::receiving) arm();
 }
@@ -125,7 +138,8 @@ void Connection::receive() {
 void Connection::drain() {
   error_code failure;
   socket_.read_some(asio::buffer(loop_->buffer.get(), Loop::buffer_size), failure);
-  if (failure && failure != asio::error::would_block && failure != asio::error::interrupted) return close();
+  if (failure && failure != asio::error::would_block && failure != asio::error::interrupted)
+    return close();
   arm();
 }
 
@@ -137,8 +151,10 @@ void Connection::take(std::string_view bytes) {
   }
   std::size_t rest = parse(bytes).size();
   if (phase_ == Phase::closed) return;
-  if (joined) pending_.erase(0, pending_.size() - rest);
-  else pending_.assign(bytes.substr(bytes.size() - rest));
+  if (joined)
+    pending_.erase(0, pending_.size() - rest);
+  else
+    pending_.assign(bytes.substr(bytes.size() - rest));
   if (phase_ != Phase::receiving || !parser_) return;
   if (parser_->head_done()) set_deadline(shared_->options.body_timeout_ms);
   if (!timing_) wait_deadline();
@@ -149,7 +165,8 @@ std::string_view Connection::parse(std::string_view bytes) {
   while (phase_ == Phase::receiving) {
     if (!parser_) {
       if (bytes.empty()) break;
-      parser_.emplace(MessageParser::Kind::request, static_cast<std::size_t>(shared_->options.header_limit));
+      parser_.emplace(MessageParser::Kind::request,
+                      static_cast<std::size_t>(shared_->options.header_limit));
       request_ = {};
       request_.received_us = base::unix_us();
       request_.id = shared_->id_prefix;
@@ -166,8 +183,10 @@ std::string_view Connection::parse(std::string_view bytes) {
     bytes.remove_prefix(step->used);
     if (parser_->head_done() && !begun_ && !begin_request(bytes)) break;
     if (!step->body.empty() && !add_body(step->body)) break;
-    if (parser_->done()) dispatch();
-    else if (step->used == 0) break;
+    if (parser_->done())
+      dispatch();
+    else if (step->used == 0)
+      break;
   }
   return bytes;
 }
@@ -186,8 +205,10 @@ bool Connection::begin_request(std::string_view rest) {
   rule_ = shared_->handler->body_rule(head.method, head.target);
   std::int64_t length = head.content_length.value_or(0);
   if (length > rule_.limit)
-    return fail(base::error("too_large", "the body of " + std::to_string(length) + " bytes is longer than " +
-                                             std::to_string(rule_.limit))), false;
+    return fail(base::error("too_large", "the body of " + std::to_string(length) +
+                                             " bytes is longer than " +
+                                             std::to_string(rule_.limit))),
+           false;
   if (rule_.to_file) {
     auto file = unnamed_file(shared_->options.spool_folder);
     if (!file) return fail(file.error()), false;
@@ -195,11 +216,13 @@ bool Connection::begin_request(std::string_view rest) {
   } else if (length <= 64 * 1024) {
     request_.body.reserve(static_cast<std::size_t>(length));
   }
-  if ((length > 0 || head.chunked) && rest.empty() && find_header(head.headers, "Expect") == "100-continue") {
+  if ((length > 0 || head.chunked) && rest.empty() &&
+      find_header(head.headers, "Expect") == "100-continue") {
     constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     error_code failure;
     // The socket's buffer is empty: every earlier answer was read before this request was sent.
-    if (socket_.write_some(asio::buffer(go_on.data(), go_on.size()), failure) != go_on.size()) return close(), false;
+    if (socket_.write_some(asio::buffer(go_on.data(), go_on.size()), failure) != go_on.size())
+      return close(), false;
   }
   return true;
 }
@@ -207,7 +230,9 @@ bool Connection::begin_request(std::string_view rest) {
 bool Connection::add_body(std::string_view piece) {
   request_.body_size += static_cast<std::int64_t>(piece.size());
   if (request_.body_size > rule_.limit)
-    return fail(base::error("too_large", "the body is longer than " + std::to_string(rule_.limit) + " bytes")), false;
+    return fail(base::error("too_large",
+                            "the body is longer than " + std::to_string(rule_.limit) + " bytes")),
+           false;
   if (!rule_.to_file) {
     request_.body.append(piece);
   } else if (auto written = base::write_all(request_.body_file.get(), piece); !written) {
@@ -228,11 +253,14 @@ struct Reply::Impl {
 };
 
 void Reply::send(Response response) const {
-  if (!impl_->answered.exchange(true)) impl_->connection->answer(impl_->number, std::move(response));
+  if (!impl_->answered.exchange(true))
+    impl_->connection->answer(impl_->number, std::move(response));
 }
 
-void Reply::stream(Response head, std::shared_ptr<BodySource> source, std::optional<std::int64_t> size) const {
-  if (!impl_->answered.exchange(true)) impl_->connection->answer(impl_->number, std::move(head), std::move(source), size);
+void Reply::stream(Response head, std::shared_ptr<BodySource> source,
+                   std::optional<std::int64_t> size) const {
+  if (!impl_->answered.exchange(true))
+    impl_->connection->answer(impl_->number, std::move(head), std::move(source), size);
 }
 
 void Reply::on_close(std::function<void()> function) const {
@@ -268,13 +296,15 @@ void Connection::set_deadline(int ms) {
   deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
 }
 
-/// One wait serves all deadlines of a request: a later one is looked at when the earlier has passed.
+/// One wait serves all deadlines of a request: a later one is looked at when the earlier has
+/// passed.
 void Connection::wait_deadline() {
   timing_ = true;
   timer_.expires_at(deadline_);
   timer_.async_wait([self = shared_from_this()](error_code failure) {
     self->timing_ = false;
-    bool waiting = self->phase_ == Phase::draining || (self->phase_ == Phase::receiving && self->parser_);
+    bool waiting =
+        self->phase_ == Phase::draining || (self->phase_ == Phase::receiving && self->parser_);
     if (!waiting) return;
     if (failure || std::chrono::steady_clock::now() < self->deadline_) return self->wait_deadline();
     if (self->phase_ == Phase::draining) return self->close();
@@ -286,8 +316,10 @@ void Connection::next_request() {
   parser_.reset();
   if (finishing_) return close();
   phase_ = Phase::receiving;
-  if (!pending_.empty()) take({});
-  else release(pending_);
+  if (!pending_.empty())
+    take({});
+  else
+    release(pending_);
   if (phase_ == Phase::receiving) arm();
 }
 
@@ -302,9 +334,10 @@ void Connection::call_on_close(std::uint64_t request, std::function<void()> func
   });
 }
 
-void Connection::answer(std::uint64_t request, Response response, std::shared_ptr<BodySource> source,
-                        std::optional<std::int64_t> size) {
-  loop_->post([self = shared_from_this(), request, response = std::move(response), source = std::move(source), size]() mutable {
+void Connection::answer(std::uint64_t request, Response response,
+                        std::shared_ptr<BodySource> source, std::optional<std::int64_t> size) {
+  loop_->post([self = shared_from_this(), request, response = std::move(response),
+               source = std::move(source), size]() mutable {
     if (self->phase_ == Phase::handling && self->number_ == request)
       self->begin_answer(std::move(response), std::move(source), size);
     else if (source)
@@ -320,7 +353,8 @@ void Connection::answer_dropped(std::uint64_t request) {
   });
 }
 
-void Connection::begin_answer(Response response, std::shared_ptr<BodySource> source, std::optional<std::int64_t> size) {
+void Connection::begin_answer(Response response, std::shared_ptr<BodySource> source,
+                              std::optional<std::int64_t> size) {
   on_close_ = {};
   phase_ = Phase::answering;
   bool bodyless = response.status < 200 || response.status == 204 || response.status == 304;
@@ -343,8 +377,10 @@ void Connection::begin_answer(Response response, std::shared_ptr<BodySource> sou
   }
   append_field(head_, "X-Request-Id", request_.id);
   for (auto& [name, value] : response.headers) append_field(head_, name, value);
-  if (!keep_alive_) head_ += "Connection: close\r\n";
-  else if (http_1_0_) head_ += "Connection: keep-alive\r\n";
+  if (!keep_alive_)
+    head_ += "Connection: close\r\n";
+  else if (http_1_0_)
+    head_ += "Connection: keep-alive\r\n";
   head_ += "\r\n";
   if (no_body_ || bodyless) {
     if (source) source->cancel();
@@ -365,7 +401,8 @@ void Connection::pull() {
   pulling_ = true;
   auto source = source_;
   source->pull([self = shared_from_this()](Result<std::string> piece) {
-    self->loop_->post([self, piece = std::move(piece)]() mutable { self->pulled(std::move(piece)); });
+    self->loop_->post(
+        [self, piece = std::move(piece)]() mutable { self->pulled(std::move(piece)); });
   });
 }
 
@@ -378,7 +415,8 @@ void Connection::pulled(Result<std::string> piece) {
   advance();
 }
 
-/// Writes the next piece if it is there and the one before is out, while the one after is being pulled.
+/// Writes the next piece if it is there and the one before is out, while the one after is being
+/// pulled.
 void Connection::advance() {
   if (writing_ || !next_) return;
   piece_ = std::move(*next_);
@@ -431,15 +469,18 @@ void Connection::write_on() {
   if (source_) return advance();
   if (keep_alive_) return next_request();
   if (!parser_) return close();
-  // The rest of the request is still coming. Closing on it would take the answer from the client's hands.
+  // The rest of the request is still coming. Closing on it would take the answer from the client's
+  // hands.
   error_code ignored;
   socket_.shutdown(Socket::shutdown_send, ignored);
   phase_ = Phase::draining;
   parser_.reset();
   pending_ = {};
   set_deadline(drain_ms);
-  if (timing_) timer_.cancel();
-  else wait_deadline();
+  if (timing_)
+    timer_.cancel();
+  else
+    wait_deadline();
   arm();
 }
 

@@ -1,9 +1,12 @@
-// One connection of the server: reads a request, hands it to the handler, writes the answer, and so on.
+// One connection of the server: reads a request, hands it to the handler, writes the answer, and so
+// on.
 //
-//   receiving --request--> handling --answer--> answering --written--> receiving | draining | closed
+//   receiving --request--> handling --answer--> answering --written--> receiving | draining |
+//   closed
 //
-// It lives on the thread of its Loop; only what is marked so may be called from elsewhere. Nothing is held while it is idle:
-// bytes are read into the loop's buffer, and readiness of the socket is the only thing it waits for.
+// It lives on the thread of its Loop; only what is marked so may be called from elsewhere. Nothing
+// is held while it is idle: bytes are read into the loop's buffer, and readiness of the socket is
+// the only thing it waits for.
 #pragma once
 #include <array>
 #include <atomic>
@@ -41,7 +44,8 @@ struct Loop {
   bool closed = false;  ///< guarded by mutex
 };
 
-/// What the connections of a server share. `handler` and `released` are used by open connections only.
+/// What the connections of a server share. `handler` and `released` are used by open connections
+/// only.
 struct ServerShared {
   ServerOptions options;
   Handler* handler = nullptr;
@@ -59,8 +63,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void finish();
   void close();
 
-  /// From any thread; `request` is the number of the request that is answered, anything for another one is ignored.
-  void answer(std::uint64_t request, Response, std::shared_ptr<BodySource> = {}, std::optional<std::int64_t> size = {});
+  /// From any thread; `request` is the number of the request that is answered, anything for another
+  /// one is ignored.
+  void answer(std::uint64_t request, Response, std::shared_ptr<BodySource> = {},
+              std::optional<std::int64_t> size = {});
   void answer_dropped(std::uint64_t request);
   void call_on_close(std::uint64_t request, std::function<void()>);
 
@@ -100,16 +106,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // the request
   std::optional<MessageParser> parser_;
-  std::string pending_;            ///< received, not yet parsed
+  std::string pending_;  ///< received, not yet parsed
   Request request_;
   BodyRule rule_;
-  bool begun_ = false;             ///< the head has been looked at
+  bool begun_ = false;  ///< the head has been looked at
   bool keep_alive_ = false, http_1_0_ = false, no_body_ = false;
   std::uint64_t number_ = 0;
   std::function<void()> on_close_;
 
   // the answer
-  std::string head_, piece_;       ///< being written
+  std::string head_, piece_;  ///< being written
   std::array<boost::asio::const_buffer, 3> buffers_;
   bool writing_ = false, chunked_ = false, pulling_ = false;
   std::shared_ptr<BodySource> source_;

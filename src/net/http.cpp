@@ -34,12 +34,14 @@ Result<std::string> decode(std::string_view text, bool plus_is_space) {
     } else {
       int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
       int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
-      if (high < 0 || low < 0) return base::error("invalid_path", "the path or query has a bad % escape");
+      if (high < 0 || low < 0)
+        return base::error("invalid_path", "the path or query has a bad % escape");
       out += static_cast<char>(high * 16 + low);
       i += 2;
     }
   }
-  if (!base::valid_text(out)) return base::error("invalid_path", "the path or query is not valid UTF-8 text");
+  if (!base::valid_text(out))
+    return base::error("invalid_path", "the path or query is not valid UTF-8 text");
   return out;
 }
 
@@ -52,7 +54,8 @@ std::string_view find_header(const Headers& headers, std::string_view name) {
 }
 
 Result<Target> parse_target(std::string_view target) {
-  if (target.empty() || target[0] != '/') return base::error("invalid_path", "the path does not begin with '/'");
+  if (target.empty() || target[0] != '/')
+    return base::error("invalid_path", "the path does not begin with '/'");
   std::string_view path = target.substr(0, target.find_first_of("?#"));
   Target out;
   for (std::string_view rest = path; !rest.empty();) {
@@ -77,7 +80,8 @@ Result<Target> parse_target(std::string_view target) {
     if (pair.empty()) continue;
     auto equals = pair.find('=');
     auto name = decode(pair.substr(0, equals), true);
-    auto value = decode(equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1), true);
+    auto value = decode(
+        equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1), true);
     if (!name) return name.error();
     if (!value) return value.error();
     if (!out.query.emplace(std::move(*name), std::move(*value)).second)
@@ -90,8 +94,8 @@ std::string percent_encode(std::string_view component) {
   static constexpr char digits[] = "0123456789ABCDEF";
   std::string out;
   for (unsigned char c : component) {
-    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-                 c == '_' || c == '~';
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                 c == '-' || c == '.' || c == '_' || c == '~';
     if (plain) {
       out += static_cast<char>(c);
     } else {

@@ -45,7 +45,8 @@ class Parser final : public MessageParser::Impl, private http::basic_parser<requ
       overhead_ += used - body_.size();
       std::size_t limit = this->head_done ? header_limit_ + chunk_overhead() : header_limit_;
       if (overhead_ > limit) failure = http::error::header_limit;
-      if (this->head_done && bytes.size() - used > header_limit_ && failure == http::error::need_more)
+      if (this->head_done && bytes.size() - used > header_limit_ &&
+          failure == http::error::need_more)
         failure = http::error::header_limit;
     }
     if (failure == http::error::need_more) failure = {};
@@ -62,8 +63,10 @@ class Parser final : public MessageParser::Impl, private http::basic_parser<requ
           return base::error("invalid_request", "malformed HTTP: bad Content-Length");
         this->head.content_length = static_cast<std::int64_t>(*length);
       }
-      // Another coding than chunked leaves the body's length unknown: what follows could pass for a request.
-      if (request && !Base::chunked() && !find_header(this->head.headers, "Transfer-Encoding").empty())
+      // Another coding than chunked leaves the body's length unknown: what follows could pass for a
+      // request.
+      if (request && !Base::chunked() &&
+          !find_header(this->head.headers, "Transfer-Encoding").empty())
         return base::error("invalid_request", "malformed HTTP: bad Transfer-Encoding");
     }
     return MessageParser::Step{used, body_};
@@ -82,7 +85,8 @@ class Parser final : public MessageParser::Impl, private http::basic_parser<requ
   /// Chunks must carry data: what their heads may cost grows with it.
   std::size_t chunk_overhead() const { return received_ * 16; }
 
-  void on_request_impl(http::verb, string_view method, string_view target, int version, error_code&) override {
+  void on_request_impl(http::verb, string_view method, string_view target, int version,
+                       error_code&) override {
     this->head.method.assign(method.data(), method.size());
     this->head.target.assign(target.data(), target.size());
     this->head.http_1_0 = version < 11;
@@ -93,13 +97,16 @@ class Parser final : public MessageParser::Impl, private http::basic_parser<requ
   }
   void on_field_impl(http::field, string_view name, string_view value, error_code&) override {
     if (this->head_done) return;  // trailers
-    this->head.headers.emplace_back(std::string(name.data(), name.size()), std::string(value.data(), value.size()));
+    this->head.headers.emplace_back(std::string(name.data(), name.size()),
+                                    std::string(value.data(), value.size()));
   }
   void on_header_impl(error_code&) override {}
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
   std::size_t on_body_impl(string_view piece, error_code&) override { return take(piece); }
   void on_chunk_header_impl(std::uint64_t, string_view, error_code&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, string_view piece, error_code&) override { return take(piece); }
+  std::size_t on_chunk_body_impl(std::uint64_t, string_view piece, error_code&) override {
+    return take(piece);
+  }
   void on_finish_impl(error_code&) override {}
 
   std::size_t take(string_view piece) {
@@ -116,13 +123,17 @@ class Parser final : public MessageParser::Impl, private http::basic_parser<requ
 }  // namespace
 
 MessageParser::MessageParser(Kind kind, std::size_t header_limit) {
-  if (kind == Kind::request) impl_ = std::make_unique<Parser<true>>(header_limit, false);
-  else impl_ = std::make_unique<Parser<false>>(header_limit, kind == Kind::response_to_head);
+  if (kind == Kind::request)
+    impl_ = std::make_unique<Parser<true>>(header_limit, false);
+  else
+    impl_ = std::make_unique<Parser<false>>(header_limit, kind == Kind::response_to_head);
 }
 MessageParser::~MessageParser() = default;
 MessageParser::MessageParser(MessageParser&&) noexcept = default;
 MessageParser& MessageParser::operator=(MessageParser&&) noexcept = default;
-Result<MessageParser::Step> MessageParser::feed(std::string_view bytes) { return impl_->feed(bytes); }
+Result<MessageParser::Step> MessageParser::feed(std::string_view bytes) {
+  return impl_->feed(bytes);
+}
 bool MessageParser::finish() { return impl_->finish(); }
 bool MessageParser::started() const { return impl_->started; }
 bool MessageParser::head_done() const { return impl_->head_done; }

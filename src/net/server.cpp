@@ -51,7 +51,7 @@ struct Server::Impl {
   std::optional<asio::steady_timer> pause;
   bool full = false;  ///< accepting rests until a connection closes
   std::size_t next_loop = 0;
-  struct stat bound{};
+  struct stat bound {};
 
   std::mutex mutex;
   std::condition_variable closed;
@@ -68,9 +68,12 @@ void Server::Impl::accept() {
     while (open < shared->options.connection_limit) {
       base::Fd fd = accept_connection(acceptor->native_handle());
       if (!fd && errno != EAGAIN && errno != EWOULDBLOCK) {
-        // Out of descriptors or memory: the connection stays in the queue, so readiness would come back at once.
+        // Out of descriptors or memory: the connection stays in the queue, so readiness would come
+        // back at once.
         pause->expires_after(out_of_descriptors_pause);
-        pause->async_wait([this](error_code aborted) { if (!aborted) accept(); });
+        pause->async_wait([this](error_code aborted) {
+          if (!aborted) accept();
+        });
         return;
       }
       if (!fd) break;
@@ -89,8 +92,10 @@ void Server::Impl::start_connection(base::Fd fd) {
     connection->start();
     if (stopping) connection->finish();
   };
-  if (loop == loops.front()) start();
-  else loop->post(std::move(start));
+  if (loop == loops.front())
+    start();
+  else
+    loop->post(std::move(start));
 }
 
 Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Handler& handler) {
@@ -111,7 +116,9 @@ Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Hand
     int left = --server->open;
     server->closed.notify_all();
     if (left == server->shared->options.connection_limit - 1)
-      server->loops.front()->post([server] { if (server->full) server->accept(); });
+      server->loops.front()->post([server] {
+        if (server->full) server->accept();
+      });
   };
   for (int i = 0; i < std::max(1, options.threads); ++i) {
     impl->loops.push_back(std::make_shared<Loop>());
@@ -143,11 +150,12 @@ int Server::open_connections() const { return impl_->open; }
 
 void Server::stop(int grace_ms) {
   if (impl_->stopping.exchange(true)) return;
-  // The socket goes first: who connects later must find nobody, rather than somebody who will not answer.
+  // The socket goes first: who connects later must find nobody, rather than somebody who will not
+  // answer.
   struct stat now;
   const std::string& path = impl_->shared->options.socket_path;
-  if (impl_->bound.st_ino != 0 && ::lstat(path.c_str(), &now) == 0 && now.st_ino == impl_->bound.st_ino &&
-      now.st_dev == impl_->bound.st_dev)
+  if (impl_->bound.st_ino != 0 && ::lstat(path.c_str(), &now) == 0 &&
+      now.st_ino == impl_->bound.st_ino && now.st_dev == impl_->bound.st_dev)
     ::unlink(path.c_str());
   impl_->loops.front()->post([impl = impl_.get()] {
     error_code ignored;
@@ -164,7 +172,8 @@ void Server::stop(int grace_ms) {
   each(&Connection::finish);
   {
     std::unique_lock lock(impl_->mutex);
-    impl_->closed.wait_for(lock, std::chrono::milliseconds(grace_ms), [this] { return impl_->open == 0; });
+    impl_->closed.wait_for(lock, std::chrono::milliseconds(grace_ms),
+                           [this] { return impl_->open == 0; });
   }
   each(&Connection::close);
   for (auto& loop : impl_->loops) {

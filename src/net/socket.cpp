@@ -66,7 +66,8 @@ Result<base::Fd> listen_unix(const std::string& path) {
   if (!address) return address.error();
   struct stat st;
   if (::lstat(path.c_str(), &st) == 0) {
-    if (!S_ISSOCK(st.st_mode)) return base::error("invalid_path", path + " is in the way: it is not a socket");
+    if (!S_ISSOCK(st.st_mode))
+      return base::error("invalid_path", path + " is in the way: it is not a socket");
     if (::unlink(path.c_str()) != 0) return base::errno_error("replace " + path);
   }
   auto fd = make_socket(AF_UNIX);
@@ -96,9 +97,10 @@ base::Fd accept_connection(int listening) {
 
 std::uint32_t peer_uid(int fd) {
 #ifdef SO_PEERCRED
-  struct ucred peer{};
+  struct ucred peer {};
   socklen_t size = sizeof peer;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && size == sizeof peer) return peer.uid;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && size == sizeof peer)
+    return peer.uid;
 #else
   uid_t uid;
   gid_t gid;

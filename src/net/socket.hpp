@@ -1,4 +1,5 @@
-// The system's calls around sockets: Unix sockets of any path length, close-on-exec everywhere, who is at the other end.
+// The system's calls around sockets: Unix sockets of any path length, close-on-exec everywhere, who
+// is at the other end.
 #pragma once
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -16,7 +17,8 @@ inline constexpr int no_signal = MSG_NOSIGNAL;
 inline constexpr int no_signal = 0;  // SO_NOSIGPIPE is set on each socket instead
 #endif
 
-/// The address of a Unix socket; for paths that are longer than sun_path it leads through an open folder, which must outlive its use.
+/// The address of a Unix socket; for paths that are longer than sun_path it leads through an open
+/// folder, which must outlive its use.
 struct UnixAddress {
   sockaddr_un address{};
   socklen_t size = 0;
@@ -24,11 +26,13 @@ struct UnixAddress {
 };
 Result<UnixAddress> unix_address(const std::string& path);
 
-/// A non-blocking listening socket of mode 0600. A socket that lies at `path` is replaced, anything else is an error.
+/// A non-blocking listening socket of mode 0600. A socket that lies at `path` is replaced, anything
+/// else is an error.
 Result<base::Fd> listen_unix(const std::string& path);
 /// A non-blocking, close-on-exec socket; SIGPIPE will not come from it.
 Result<base::Fd> make_socket(int family);
-/// The next waiting connection, set up like make_socket(); no descriptor and errno of accept(2) if there is none.
+/// The next waiting connection, set up like make_socket(); no descriptor and errno of accept(2) if
+/// there is none.
 base::Fd accept_connection(int listening);
 /// The user at the other end of a Unix socket; UINT32_MAX if the system does not say.
 std::uint32_t peer_uid(int fd);

@@ -10,7 +10,8 @@
 namespace spell::net {
 
 Wait::Wait(const CallOptions& options) : stop_(options.stop) {
-  if (options.timeout && *options.timeout < std::chrono::hours(24 * 365)) deadline_ = Clock::now() + *options.timeout;
+  if (options.timeout && *options.timeout < std::chrono::hours(24 * 365))
+    deadline_ = Clock::now() + *options.timeout;
 }
 
 Result<> Wait::until(int fd, short events, short* ready) {
@@ -52,7 +53,8 @@ Result<> Wait::poll(pollfd* entry, Clock::time_point until, bool& passed) {
     }
     int n = ::poll(entries, count, ms);
     if (n < 0 && errno != EINTR) return base::errno_error("wait for the service");
-    if (n > 0 && wake_ && entries[0].revents != 0) return base::error("canceled", "the call was canceled");
+    if (n > 0 && wake_ && entries[0].revents != 0)
+      return base::error("canceled", "the call was canceled");
     if (n > 0) {
       entry->revents = entries[count - 1].revents;
       return ok();

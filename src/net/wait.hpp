@@ -1,4 +1,5 @@
-// Waiting for a descriptor, no longer than a call may last and no longer than its stop token allows.
+// Waiting for a descriptor, no longer than a call may last and no longer than its stop token
+// allows.
 #pragma once
 #include <poll.h>
 
@@ -17,7 +18,8 @@ class Wait {
   explicit Wait(const CallOptions&);
   Wait(const Wait&) = delete;
   Wait& operator=(const Wait&) = delete;
-  /// Until one of the events (or an error of the descriptor, which the next call on it will tell). Errors: `timeout`, `canceled`.
+  /// Until one of the events (or an error of the descriptor, which the next call on it will tell).
+  /// Errors: `timeout`, `canceled`.
   Result<> until(int fd, short events, short* ready = nullptr);
   Result<> pause(std::chrono::milliseconds);
 
@@ -28,7 +30,8 @@ class Wait {
   Clock::time_point deadline_ = Clock::time_point::max();
   std::stop_token stop_;
   base::Fd wake_, waker_;  ///< a pipe, made when the first wait needs it
-  std::optional<std::stop_callback<std::function<void()>>> on_stop_;  ///< after the pipe: gone before it
+  std::optional<std::stop_callback<std::function<void()>>>
+      on_stop_;  ///< after the pipe: gone before it
 };
 
 }  // namespace spell::net

@@ -107,12 +107,23 @@ def check_coroutines():
     for name in sources("src", "cli", "include", "tests", "examples"):
         content = code(name)
         for found in re.finditer(r"\bco_await\b", content):
-            end = content.find(";", found.end())
+            end = expression_end(content, found.end())
             start = statement_start(content, found.start())
             statement = content[start:end]
             before, after = content[start:found.start()], content[found.end():end]
             if "{" in after or unmatched_brace(before):
                 yield f"{name}:{line_of(content, found.start())}: name the object before the co_await: {' '.join(statement.split())[:80]}"
+
+
+def expression_end(content, position):
+    """The ';' of the statement, or the ')' of the condition that the expression is in."""
+    depth = 0
+    for at in range(position, len(content)):
+        c = content[at]
+        if depth == 0 and c in ";)}":
+            return at
+        depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(c, 0)
+    return len(content)
 
 
 def statement_start(content, position):

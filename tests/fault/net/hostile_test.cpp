@@ -11,10 +11,16 @@ TEST_CASE("hostile bytes get a 4xx and the server lives") {
   std::atomic<int> handled = 0;
   server.handler.answer = [&](Request, Reply reply) { ++handled, reply.send({.body = "alive"}); };
   std::vector<std::pair<std::string, std::string>> cases = {
-      {"400", "\0\0\0\0\0\0\0\0"s}, {"400", "GARBAGE\r\n\r\n"s}, {"400", "\x16\x03\x01\x02\x00\x01\x00"s},
-      {"400", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"s}, {"400", "GET / HTTP/1.1\r\nA\r\n\r\n"s},
-      {"400", "GET / HTTP/1.1\r\nA: \0\r\n\r\n"s}, {"400", "GET /../../etc/passwd HTTP/1.1\r\n\r\n"s},
-      {"400", "GET /%2e%2e/x HTTP/1.1\r\n\r\n"s}, {"400", "GET /%00 HTTP/1.1\r\n\r\n"s}, {"400", "GET /\xff HTTP/1.1\r\n\r\n"s},
+      {"400", "\0\0\0\0\0\0\0\0"s},
+      {"400", "GARBAGE\r\n\r\n"s},
+      {"400", "\x16\x03\x01\x02\x00\x01\x00"s},
+      {"400", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"s},
+      {"400", "GET / HTTP/1.1\r\nA\r\n\r\n"s},
+      {"400", "GET / HTTP/1.1\r\nA: \0\r\n\r\n"s},
+      {"400", "GET /../../etc/passwd HTTP/1.1\r\n\r\n"s},
+      {"400", "GET /%2e%2e/x HTTP/1.1\r\n\r\n"s},
+      {"400", "GET /%00 HTTP/1.1\r\n\r\n"s},
+      {"400", "GET /\xff HTTP/1.1\r\n\r\n"s},
       {"400", "POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\nabc"s},
       {"400", "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc"s},
       {"400", "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc"s},
@@ -24,7 +30,8 @@ TEST_CASE("hostile bytes get a 4xx and the server lives") {
       {"400", "POST / HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n"s},
       {"431", "GET / HTTP/1.1\r\nA: " + std::string(100'000, 'x') + "\r\n\r\n"},
       {"431", "GET /" + std::string(100'000, 'x') + " HTTP/1.1\r\n\r\n"},
-      {"431", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(100'000, 'x')}};
+      {"431",
+       "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(100'000, 'x')}};
   for (auto& [status, bytes] : cases) {
     CAPTURE(bytes.substr(0, 80));
     RawClient client(server.path);
@@ -50,8 +57,9 @@ TEST_CASE("a request that stops in the middle is given up, an idle connection is
   RawClient idle(server.path);
   idle.send("GET / HTTP/1.1\r\n\r\n");
   CHECK(idle.receive("GET ").starts_with("HTTP/1.1 200"));
-  for (std::string begun : {"G", "GET / HTTP/1.1\r\nHost:", "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc",
-                            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"}) {
+  for (std::string begun :
+       {"G", "GET / HTTP/1.1\r\nHost:", "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"}) {
     CAPTURE(begun);
     RawClient client(server.path);
     client.send(begun);
@@ -64,7 +72,8 @@ TEST_CASE("a request that stops in the middle is given up, an idle connection is
 TEST_CASE("a client that goes at any byte of its request leaves nothing behind") {
   TestServer server;
   server.handler.rule = {.limit = 1 << 20, .to_file = true};
-  std::string request = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+  std::string request =
+      "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
   for (std::size_t size = 0; size <= request.size(); ++size) {
     RawClient client(server.path);
     client.send(std::string_view(request).substr(0, size));

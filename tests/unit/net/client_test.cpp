@@ -11,7 +11,8 @@ using namespace spell::net::test;
 
 namespace {
 
-/// A listening socket whose connections are answered by a script. What the script uses must outlive it.
+/// A listening socket whose connections are answered by a script. What the script uses must outlive
+/// it.
 struct Peer {
   Peer() : listening(std::move(*listen_unix(folder.path + "/s"))) {}
   ~Peer() {
@@ -41,7 +42,9 @@ struct Peer {
   std::thread thread;
 };
 
-void answer(const base::Fd& fd, std::string_view bytes) { REQUIRE(base::write_all(fd.get(), bytes)); }
+void answer(const base::Fd& fd, std::string_view bytes) {
+  REQUIRE(base::write_all(fd.get(), bytes));
+}
 constexpr std::string_view fine = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 }  // namespace
@@ -53,9 +56,11 @@ TEST_CASE("nobody there is service_unreachable, with the reason") {
   CHECK(absent.error().code() == "service_unreachable");
   CHECK(absent.error().message().find("No such file") != std::string::npos);
   { auto closed = listen_unix(folder.path + "/stale"); }
-  CHECK(HttpClient("unix:" + folder.path + "/stale").send({.target = "/"}).error().code() == "service_unreachable");
+  CHECK(HttpClient("unix:" + folder.path + "/stale").send({.target = "/"}).error().code() ==
+        "service_unreachable");
   CHECK(HttpClient("ftp://x").send({.target = "/"}).error().code() == "service_unreachable");
-  CHECK(HttpClient("http://127.0.0.1:1").send({.target = "/"}).error().code() == "service_unreachable");
+  CHECK(HttpClient("http://127.0.0.1:1").send({.target = "/"}).error().code() ==
+        "service_unreachable");
 }
 
 TEST_CASE("a request that would break its own head is refused") {
@@ -63,7 +68,8 @@ TEST_CASE("a request that would break its own head is refused") {
   HttpClient client(server.endpoint());
   CHECK(client.send({.target = "/a b"}).error().code() == "invalid_path");
   CHECK(client.send({.target = "/a\r\nX: y"}).error().code() == "invalid_path");
-  CHECK(client.send({.target = "/", .headers = {{"A", "b\r\nC: d"}}}).error().code() == "invalid_request");
+  CHECK(client.send({.target = "/", .headers = {{"A", "b\r\nC: d"}}}).error().code() ==
+        "invalid_request");
   CHECK(server.server->open_connections() == 0);
 }
 
@@ -101,7 +107,8 @@ TEST_CASE("a deadline ends a call, and not before its time") {
   REQUIRE(!result);
   CHECK(result.error().code() == "timeout");
   CHECK(std::chrono::steady_clock::now() - before >= std::chrono::milliseconds(50));
-  CHECK(client.send({.target = "/"}, {.timeout = std::chrono::milliseconds(0)}).error().code() == "timeout");
+  CHECK(client.send({.target = "/"}, {.timeout = std::chrono::milliseconds(0)}).error().code() ==
+        "timeout");
   server.server->stop(0);
 }
 
@@ -142,7 +149,8 @@ TEST_CASE("a stream can be read on after a time-out") {
   char buffer[10];
   CHECK(*stream->read(buffer, 2) == 2);
   CHECK(*stream->read(buffer, 10) == 1);
-  CHECK(stream->read(buffer, 10, {.timeout = std::chrono::milliseconds(20)}).error().code() == "timeout");
+  CHECK(stream->read(buffer, 10, {.timeout = std::chrono::milliseconds(20)}).error().code() ==
+        "timeout");
   std::stop_source stop;
   stop.request_stop();
   CHECK(stream->read(buffer, 10, {.stop = stop.get_token()}).error().code() == "canceled");
@@ -154,7 +162,9 @@ TEST_CASE("a stream can be read on after a time-out") {
 
 TEST_CASE("an answer beyond the limit is too_large") {
   TestServer server;
-  server.handler.answer = [](Request, Reply reply) { reply.send({.body = std::string(1001, 'x')}); };
+  server.handler.answer = [](Request, Reply reply) {
+    reply.send({.body = std::string(1001, 'x')});
+  };
   HttpClient client(server.endpoint());
   CHECK(client.send({.target = "/"}, {}, 1000).error().code() == "too_large");
   CHECK(client.send({.target = "/"}, {}, 1001)->body.size() == 1001);
@@ -196,12 +206,14 @@ TEST_CASE("what the service has not read to its end is sent again over a new con
   });
   HttpClient client(peer.endpoint());
   CHECK(client.send({.target = "/"})->body == "ok");
-  // The body is longer than a socket takes at once: it is under way, but not out, when progress is first told.
+  // The body is longer than a socket takes at once: it is under way, but not out, when progress is
+  // first told.
   bool told = false;
   auto progress = [&](std::int64_t) {
     if (!std::exchange(told, true)) sent.set_value();
   };
-  auto again = client.send({.method = "POST", .target = "/", .body = std::string(4 << 20, 'x'), .progress = progress});
+  auto again = client.send(
+      {.method = "POST", .target = "/", .body = std::string(4 << 20, 'x'), .progress = progress});
   REQUIRE(again);
   CHECK(again->status == 201);
 }
@@ -231,8 +243,9 @@ TEST_CASE("a service that ends before it accepts has not read the request") {
 }
 
 TEST_CASE("answers cut at every byte are connection_lost, and never taken for whole") {
-  std::string whole = GENERATE(as<std::string>(), std::string(fine),
-                               "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+  std::string whole =
+      GENERATE(as<std::string>(), std::string(fine),
+               "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
   Peer peer;
   peer.script([&] {
     for (std::size_t size = 0; size <= whole.size(); ++size) {
@@ -252,8 +265,10 @@ TEST_CASE("answers cut at every byte are connection_lost, and never taken for wh
 }
 
 TEST_CASE("answers before the real one, and answers that are none") {
-  std::vector<std::string> answers = {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\n" + std::string(fine),
-                                      "HTTP/1.0 200 OK\r\n\r\nok", "SSH-2.0-OpenSSH\r\n", "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n"};
+  std::vector<std::string> answers = {
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\n" + std::string(fine),
+      "HTTP/1.0 200 OK\r\n\r\nok", "SSH-2.0-OpenSSH\r\n",
+      "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n"};
   Peer peer;
   peer.script([&] {
     for (auto& text : answers) {

@@ -1,4 +1,5 @@
-// A server on a socket in a temporary folder whose handler is a function, and a raw socket to speak to it byte by byte.
+// A server on a socket in a temporary folder whose handler is a function, and a raw socket to speak
+// to it byte by byte.
 #pragma once
 #include <poll.h>
 #include <stdlib.h>
@@ -42,12 +43,19 @@ struct TestHandler : Handler {
   BodyRule rule{};
 
   BodyRule body_rule(const std::string&, const std::string&) override { return rule; }
-  void handle(Request request, Reply reply) override { answer(std::move(request), std::move(reply)); }
+  void handle(Request request, Reply reply) override {
+    answer(std::move(request), std::move(reply));
+  }
   Response error(const Error& e, const std::string&) override {
-    static const std::map<std::string, int> statuses = {
-        {"invalid_request", 400}, {"invalid_path", 400}, {"too_large", 413}, {"headers_too_large", 431}, {"request_timeout", 408}};
+    static const std::map<std::string, int> statuses = {{"invalid_request", 400},
+                                                        {"invalid_path", 400},
+                                                        {"too_large", 413},
+                                                        {"headers_too_large", 431},
+                                                        {"request_timeout", 408}};
     auto found = statuses.find(e.code());
-    return {.status = found == statuses.end() ? 500 : found->second, .content_type = "text/plain", .body = e.code()};
+    return {.status = found == statuses.end() ? 500 : found->second,
+            .content_type = "text/plain",
+            .body = e.code()};
   }
 };
 
@@ -74,7 +82,8 @@ struct RawClient {
     auto address = unix_address(path);
     fd = base::Fd(::socket(AF_UNIX, SOCK_STREAM, 0));
     REQUIRE(address);
-    REQUIRE(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address->address), address->size) == 0);
+    REQUIRE(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address->address), address->size) ==
+            0);
   }
   /// False when the server has closed.
   bool send(std::string_view bytes) {

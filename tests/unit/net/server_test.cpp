@@ -20,7 +20,8 @@ TEST_CASE("a request arrives whole and its answer too") {
     reply.send({.status = 201, .body = "{}", .headers = {{"X-Extra", "1\r\nX-Forged: 2"}}});
   };
   HttpClient client(server.endpoint());
-  auto answer = client.send({.method = "POST", .target = "/v1/a%20b?q=1", .headers = {{"X-Key", "k"}}, .body = "body"});
+  auto answer = client.send(
+      {.method = "POST", .target = "/v1/a%20b?q=1", .headers = {{"X-Key", "k"}}, .body = "body"});
   REQUIRE(answer);
   CHECK(answer->status == 201);
   CHECK(answer->body == "{}");
@@ -54,10 +55,12 @@ TEST_CASE("request ids are unique, connections are kept") {
 
 TEST_CASE("requests that are sent ahead are answered in order") {
   TestServer server;
-  server.handler.answer = [](Request request, Reply reply) { reply.send({.body = request.raw_target}); };
+  server.handler.answer = [](Request request, Reply reply) {
+    reply.send({.body = request.raw_target});
+  };
   RawClient client(server.path);
   std::string all;
-  for (int i = 0; i < 50; ++i) all += "GET /" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\n\r\n";
+  for (int i = 0; i < 50; ++i) all.append("GET /").append(std::to_string(i)).append(" HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(client.send(all + "GET /last HTTP/1.1\r\nConnection: close\r\n\r\n"));
   std::string answers = client.receive();
   std::size_t at = 0;
@@ -84,7 +87,8 @@ TEST_CASE("a stale socket is replaced, a file is not, and another's socket is le
   TestServer first;
   TestHandler handler;
   {
-    auto second = Server::start({.socket_path = first.path, .spool_folder = first.folder.path}, handler);
+    auto second =
+        Server::start({.socket_path = first.path, .spool_folder = first.folder.path}, handler);
     REQUIRE(second);
     CHECK(HttpClient(first.endpoint()).send({.target = "/"}));
     first.server->stop();
@@ -92,7 +96,8 @@ TEST_CASE("a stale socket is replaced, a file is not, and another's socket is le
   }
   CHECK(!base::exists(first.path));
   REQUIRE(base::write_file(first.path, "precious"));
-  auto third = Server::start({.socket_path = first.path, .spool_folder = first.folder.path}, handler);
+  auto third =
+      Server::start({.socket_path = first.path, .spool_folder = first.folder.path}, handler);
   REQUIRE(!third);
   CHECK(third.error().message().find("in the way") != std::string::npos);
   CHECK(*base::read_file(first.path) == "precious");
@@ -127,7 +132,8 @@ TEST_CASE("a body beyond its limit is refused with 413") {
   }
   CHECK(raw.receive().starts_with("HTTP/1.1 413 "));
   CHECK(handled == 0);
-  CHECK(client.send({.method = "POST", .target = "/", .body = std::string(1 << 20, 'x')})->status == 200);
+  CHECK(client.send({.method = "POST", .target = "/", .body = std::string(1 << 20, 'x')})->status ==
+        200);
 }
 
 TEST_CASE("a body goes into an unnamed file") {
@@ -138,7 +144,8 @@ TEST_CASE("a body goes into an unnamed file") {
     ::fstat(request.body_file.get(), &st);
     std::string bytes(static_cast<std::size_t>(request.body_size), 0);
     ssize_t n = ::read(request.body_file.get(), bytes.data(), bytes.size());
-    bool whole = n == request.body_size && st.st_size == n && st.st_nlink == 0 && request.body.empty();
+    bool whole =
+        n == request.body_size && st.st_size == n && st.st_nlink == 0 && request.body.empty();
     reply.send({.body = whole ? base::hex(base::sha256(bytes)) : "torn"});
   };
   HttpClient client(server.endpoint());
@@ -151,8 +158,13 @@ TEST_CASE("a body goes into an unnamed file") {
   auto file = base::open(path, O_RDONLY);
   std::int64_t progress = 0;
   bool grows = true;
-  auto answer = client.send({.method = "PUT", .target = "/", .body_fd = file->get(), .body_size = 20 << 20, .body_offset = 4,
-                             .progress = [&](std::int64_t n) { grows = grows && n > progress, progress = n; }});
+  auto answer = client.send(
+      {.method = "PUT",
+       .target = "/",
+       .body_fd = file->get(),
+       .body_size = 20 << 20,
+       .body_offset = 4,
+       .progress = [&](std::int64_t n) { grows = grows && n > progress, progress = n; }});
   REQUIRE(answer);
   CHECK(answer->body == digest);
   CHECK(progress == 20 << 20);
@@ -167,9 +179,12 @@ TEST_CASE("a body that cannot be kept is an error, not a crash") {
   REQUIRE(base::remove_tree(server.folder.path + "/gone"));
   TestHandler handler;
   handler.rule = server.handler.rule;
-  auto broken = Server::start({.socket_path = server.folder.path + "/t", .spool_folder = server.folder.path + "/gone"}, handler);
+  auto broken = Server::start(
+      {.socket_path = server.folder.path + "/t", .spool_folder = server.folder.path + "/gone"},
+      handler);
   REQUIRE(broken);
-  auto answer = HttpClient("unix:" + server.folder.path + "/t").send({.method = "PUT", .target = "/", .body = "x"});
+  auto answer = HttpClient("unix:" + server.folder.path + "/t")
+                    .send({.method = "PUT", .target = "/", .body = "x"});
   REQUIRE(answer);
   CHECK(answer->body == "not_found");
 }
@@ -189,11 +204,14 @@ TEST_CASE("HEAD has the length but not the body; 204 has neither") {
   TestServer server;
   server.handler.answer = [](Request request, Reply reply) {
     if (request.raw_target == "/none") return reply.send({.status = 204, .body = "ignored"});
-    if (request.raw_target == "/stream") return reply.stream({}, std::make_shared<Pieces>(std::vector<std::string>{"abc"}), 3);
+    if (request.raw_target == "/stream")
+      return reply.stream({}, std::make_shared<Pieces>(std::vector<std::string>{"abc"}), 3);
     reply.send({.body = "abc"});
   };
   RawClient raw(server.path);
-  raw.send("HEAD / HTTP/1.1\r\n\r\nHEAD /stream HTTP/1.1\r\n\r\nGET /none HTTP/1.1\r\nConnection: close\r\n\r\n");
+  raw.send(
+      "HEAD / HTTP/1.1\r\n\r\nHEAD /stream HTTP/1.1\r\n\r\nGET /none HTTP/1.1\r\nConnection: "
+      "close\r\n\r\n");
   std::string answers = raw.receive();
   CHECK(answers.find("Content-Length: 3\r\n") != answers.rfind("Content-Length: 3\r\n"));
   CHECK(answers.find("abc") == std::string::npos);
@@ -284,7 +302,8 @@ TEST_CASE("a stream arrives byte for byte") {
   TestServer server;
   std::vector<std::string> pieces;
   std::string whole;
-  for (std::size_t size : {1, 2, 100, 65536, 1 << 20, 3, 300'000}) whole += pieces.emplace_back(base::random_bytes(size));
+  for (std::size_t size : {1, 2, 100, 65536, 1 << 20, 3, 300'000})
+    whole += pieces.emplace_back(base::random_bytes(size));
   bool sized = GENERATE(false, true);
   server.handler.answer = [&](Request, Reply reply) {
     reply.stream({.content_type = "application/octet-stream"}, std::make_shared<Pieces>(pieces),
@@ -295,7 +314,8 @@ TEST_CASE("a stream arrives byte for byte") {
     auto stream = client.open({.target = "/"});
     REQUIRE(stream);
     CHECK(stream->status() == 200);
-    CHECK(find_header(stream->headers(), "content-length") == (sized ? std::to_string(whole.size()) : ""));
+    CHECK(find_header(stream->headers(), "content-length") ==
+          (sized ? std::to_string(whole.size()) : ""));
     std::string read;
     std::vector<char> buffer(100'000);
     for (;;) {
@@ -368,7 +388,9 @@ TEST_CASE("a client that reads slowly gets everything, and holds up nobody") {
   CHECK(client.send({.target = "/small"})->body == "small");
   std::vector<char> buffer(1 << 20);
   std::size_t read = 0;
-  for (auto n = stream->read(buffer.data(), buffer.size()); *n > 0; n = stream->read(buffer.data(), buffer.size())) read += *n;
+  for (auto n = stream->read(buffer.data(), buffer.size()); *n > 0;
+       n = stream->read(buffer.data(), buffer.size()))
+    read += *n;
   CHECK(read == 8u << 20);
 }
 
@@ -379,12 +401,14 @@ TEST_CASE("a thousand connections at once, more than the limit lets in") {
     clients.push_back(std::make_unique<RawClient>(server.path));
     REQUIRE(clients.back()->send("GET / HTTP/1.1\r\n\r\n"));
   }
-  for (int i = 0; i < 600; ++i) CHECK(clients[static_cast<std::size_t>(i)]->receive("GET ").starts_with("HTTP/1.1 200"));
+  for (int i = 0; i < 600; ++i)
+    CHECK(clients[static_cast<std::size_t>(i)]->receive("GET ").starts_with("HTTP/1.1 200"));
   CHECK(server.server->open_connections() == 600);
   pollfd waiting{clients[600]->fd.get(), POLLIN, 0};
   CHECK(::poll(&waiting, 1, 0) == 0);
   clients.erase(clients.begin(), clients.begin() + 400);
-  for (std::size_t i = 200; i < 600; ++i) CHECK(clients[i]->receive("GET ").starts_with("HTTP/1.1 200"));
+  for (std::size_t i = 200; i < 600; ++i)
+    CHECK(clients[i]->receive("GET ").starts_with("HTTP/1.1 200"));
 }
 
 TEST_CASE("stop lets answers out that are under way, and drops the rest after the grace") {
@@ -422,7 +446,8 @@ TEST_CASE("a listening socket may be handed in") {
   TestHandler handler;
   auto listening = listen_unix(folder.path + "/s");
   REQUIRE(listening);
-  auto server = Server::start({.socket_fd = listening->release(), .spool_folder = folder.path}, handler);
+  auto server =
+      Server::start({.socket_fd = listening->release(), .spool_folder = folder.path}, handler);
   REQUIRE(server);
   CHECK(HttpClient("unix:" + folder.path + "/s").send({.target = "/"})->status == 200);
   (*server)->stop();
