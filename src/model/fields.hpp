@@ -1,5 +1,6 @@
-// Reading JSON objects by tables: a table names the members of a type and how each is read. One pass over the object, no
-// exceptions. What is wrong comes back as a Problem that names the member by its path ("code.commit", "labels[2]").
+// Reading JSON objects by tables: a table names the members of a type and how each is read. One
+// pass over the object, no exceptions. What is wrong comes back as a Problem that names the member
+// by its path ("code.commit", "labels[2]").
 #pragma once
 #include <cstdint>
 #include <map>
@@ -26,7 +27,9 @@ struct Problem {
   explicit operator bool() const noexcept { return !text.empty(); }
   /// The same problem, seen from the object or list that holds the member.
   Problem within(std::string_view outer) && {
-    if (!text.empty()) path = path.empty() || path[0] == '[' ? std::string(outer) + path : std::string(outer) + '.' + path;
+    if (!text.empty())
+      path = path.empty() || path[0] == '[' ? std::string(outer) + path
+                                            : std::string(outer) + '.' + path;
     return std::move(*this);
   }
   Error error(std::string_view code) const;
@@ -47,7 +50,8 @@ struct Field {
 std::string in_quotes(std::string_view text);
 
 Problem read_bool(const json&, bool& out);
-Problem read_int(const json&, std::int64_t& out, std::int64_t least = 0, std::int64_t most = integer_limit);
+Problem read_int(const json&, std::int64_t& out, std::int64_t least = 0,
+                 std::int64_t most = integer_limit);
 /// Text that is valid UTF-8 without NUL.
 Problem read_text(const json&, std::string& out, std::size_t limit = std::size_t{1} << 20);
 Problem read_name(const json&, std::string& out);
@@ -68,12 +72,15 @@ Problem read_optional(const json& j, std::optional<T>& out, Read read) {
 template <class T, class Read>
 Problem read_list(const json& j, std::vector<T>& out, std::size_t most, Read read) {
   if (!j.is_array()) return {"", "must be a list"};
-  if (j.size() > most) return {"", "has " + std::to_string(j.size()) + " entries, at most " + std::to_string(most) + " are allowed"};
+  if (j.size() > most)
+    return {"", "has " + std::to_string(j.size()) + " entries, at most " + std::to_string(most) +
+                    " are allowed"};
   out.clear();
   out.reserve(j.size());
   for (auto& element : j) {
     T value{};
-    if (auto problem = read(element, value)) return std::move(problem).within('[' + std::to_string(out.size()) + ']');
+    if (auto problem = read(element, value))
+      return std::move(problem).within('[' + std::to_string(out.size()) + ']');
     out.push_back(std::move(value));
   }
   return {};
@@ -83,11 +90,14 @@ Problem read_list(const json& j, std::vector<T>& out, std::size_t most, Read rea
 template <class T, class Read>
 Problem read_map(const json& j, std::map<std::string, T>& out, std::size_t most, Read read) {
   if (!j.is_object()) return {"", "must be an object"};
-  if (j.size() > most) return {"", "has " + std::to_string(j.size()) + " entries, at most " + std::to_string(most) + " are allowed"};
+  if (j.size() > most)
+    return {"", "has " + std::to_string(j.size()) + " entries, at most " + std::to_string(most) +
+                    " are allowed"};
   out.clear();
   for (auto it = j.begin(); it != j.end(); ++it) {
     T value{};
-    if (auto problem = read(it.key(), it.value(), value)) return std::move(problem).within(in_quotes(it.key()));
+    if (auto problem = read(it.key(), it.value(), value))
+      return std::move(problem).within(in_quotes(it.key()));
     out.emplace_hint(out.end(), it.key(), std::move(value));
   }
   return {};
@@ -104,11 +114,13 @@ Problem read_object(const json& j, T& out, std::span<const Field<T>> fields, Unk
       if (unknown == Unknown::refuse) return {in_quotes(it.key()), "is not a known field"};
       continue;
     }
-    if (auto problem = fields[at].read(it.value(), out, unknown)) return std::move(problem).within(fields[at].name);
+    if (auto problem = fields[at].read(it.value(), out, unknown))
+      return std::move(problem).within(fields[at].name);
     seen |= std::uint64_t{1} << at;
   }
   for (std::size_t at = 0; at < fields.size(); ++at)
-    if (fields[at].required && !(seen >> at & 1)) return {std::string(fields[at].name), "is missing"};
+    if (fields[at].required && !(seen >> at & 1))
+      return {std::string(fields[at].name), "is missing"};
   return {};
 }
 

@@ -16,7 +16,8 @@ struct Codec<Time> {
     return problem;
   }
   static json write(const Time& time) {
-    return base::rfc3339(std::chrono::floor<std::chrono::microseconds>(time.time_since_epoch()).count());
+    return base::rfc3339(
+        std::chrono::floor<std::chrono::microseconds>(time.time_since_epoch()).count());
   }
 };
 
@@ -58,17 +59,39 @@ struct Codec<EntryType> {
 template <>
 struct Table<RunInfo> {
   static constexpr Field<RunInfo> fields[] = {
-      SPELL_REQUIRED(RunInfo, id), SPELL_REQUIRED(RunInfo, status), SPELL_MEMBER(RunInfo, reason_code),
-      SPELL_MEMBER(RunInfo, reason), SPELL_MEMBER(RunInfo, user_exit_code), SPELL_MEMBER(RunInfo, user_signal),
-      SPELL_MEMBER(RunInfo, command), SPELL_MEMBER(RunInfo, description), SPELL_MEMBER(RunInfo, creator),
-      SPELL_MEMBER(RunInfo, project), SPELL_MEMBER(RunInfo, machine_type), SPELL_MEMBER(RunInfo, machine),
-      SPELL_MEMBER(RunInfo, labels), SPELL_MEMBER(RunInfo, env), SPELL_MEMBER(RunInfo, git_commit),
-      SPELL_MEMBER(RunInfo, git_base_commit), SPELL_MEMBER(RunInfo, workspace), SPELL_MEMBER(RunInfo, repository),
-      SPELL_MEMBER(RunInfo, github_url), SPELL_MEMBER(RunInfo, folder), SPELL_MEMBER(RunInfo, after),
-      SPELL_MEMBER(RunInfo, timeout), SPELL_MEMBER(RunInfo, created_at), SPELL_MEMBER(RunInfo, started_at),
-      SPELL_MEMBER(RunInfo, ended_at), SPELL_MEMBER(RunInfo, resumed_as_run), SPELL_MEMBER(RunInfo, resumed_from_run),
-      SPELL_MEMBER(RunInfo, log_bytes), SPELL_MEMBER(RunInfo, output_files), SPELL_MEMBER(RunInfo, output_bytes),
-      SPELL_MEMBER(RunInfo, outputs), SPELL_MEMBER(RunInfo, archived), SPELL_MEMBER(RunInfo, already_existed),
+      SPELL_REQUIRED(RunInfo, id),
+      SPELL_REQUIRED(RunInfo, status),
+      SPELL_MEMBER(RunInfo, reason_code),
+      SPELL_MEMBER(RunInfo, reason),
+      SPELL_MEMBER(RunInfo, user_exit_code),
+      SPELL_MEMBER(RunInfo, user_signal),
+      SPELL_MEMBER(RunInfo, command),
+      SPELL_MEMBER(RunInfo, description),
+      SPELL_MEMBER(RunInfo, creator),
+      SPELL_MEMBER(RunInfo, project),
+      SPELL_MEMBER(RunInfo, machine_type),
+      SPELL_MEMBER(RunInfo, machine),
+      SPELL_MEMBER(RunInfo, labels),
+      SPELL_MEMBER(RunInfo, env),
+      SPELL_MEMBER(RunInfo, git_commit),
+      SPELL_MEMBER(RunInfo, git_base_commit),
+      SPELL_MEMBER(RunInfo, workspace),
+      SPELL_MEMBER(RunInfo, repository),
+      SPELL_MEMBER(RunInfo, github_url),
+      SPELL_MEMBER(RunInfo, folder),
+      SPELL_MEMBER(RunInfo, after),
+      SPELL_MEMBER(RunInfo, timeout),
+      SPELL_MEMBER(RunInfo, created_at),
+      SPELL_MEMBER(RunInfo, started_at),
+      SPELL_MEMBER(RunInfo, ended_at),
+      SPELL_MEMBER(RunInfo, resumed_as_run),
+      SPELL_MEMBER(RunInfo, resumed_from_run),
+      SPELL_MEMBER(RunInfo, log_bytes),
+      SPELL_MEMBER(RunInfo, output_files),
+      SPELL_MEMBER(RunInfo, output_bytes),
+      SPELL_MEMBER(RunInfo, outputs),
+      SPELL_MEMBER(RunInfo, archived),
+      SPELL_MEMBER(RunInfo, already_existed),
       SPELL_MEMBER(RunInfo, version),
   };
 };
@@ -76,44 +99,51 @@ struct Table<RunInfo> {
 template <>
 struct Table<ResourceInfo> {
   static constexpr Field<ResourceInfo> fields[] = {
-      SPELL_REQUIRED(ResourceInfo, path), SPELL_REQUIRED(ResourceInfo, type), SPELL_MEMBER(ResourceInfo, size),
-      SPELL_MEMBER(ResourceInfo, mode), SPELL_MEMBER(ResourceInfo, modified_at), SPELL_MEMBER(ResourceInfo, link_target),
+      SPELL_REQUIRED(ResourceInfo, path),      SPELL_REQUIRED(ResourceInfo, type),
+      SPELL_MEMBER(ResourceInfo, size),        SPELL_MEMBER(ResourceInfo, mode),
+      SPELL_MEMBER(ResourceInfo, modified_at), SPELL_MEMBER(ResourceInfo, link_target),
   };
 };
 
 template <>
 struct Table<ProjectInfo> {
   static constexpr Field<ProjectInfo> fields[] = {
-      SPELL_REQUIRED(ProjectInfo, name), SPELL_MEMBER(ProjectInfo, description), SPELL_MEMBER(ProjectInfo, archived),
-      SPELL_MEMBER(ProjectInfo, runs), SPELL_MEMBER(ProjectInfo, created_at),
+      SPELL_REQUIRED(ProjectInfo, name),     SPELL_MEMBER(ProjectInfo, description),
+      SPELL_MEMBER(ProjectInfo, archived),   SPELL_MEMBER(ProjectInfo, runs),
+      SPELL_MEMBER(ProjectInfo, created_at),
   };
 };
 
 template <>
 struct Table<RepositoryInfo> {
   static constexpr Field<RepositoryInfo> fields[] = {
-      SPELL_REQUIRED(RepositoryInfo, workspace), SPELL_MEMBER(RepositoryInfo, name), SPELL_MEMBER(RepositoryInfo, runs),
-      SPELL_MEMBER(RepositoryInfo, bytes), SPELL_MEMBER(RepositoryInfo, last_used_at),
+      SPELL_REQUIRED(RepositoryInfo, workspace),  SPELL_MEMBER(RepositoryInfo, name),
+      SPELL_MEMBER(RepositoryInfo, runs),         SPELL_MEMBER(RepositoryInfo, bytes),
+      SPELL_MEMBER(RepositoryInfo, last_used_at),
   };
 };
 
 template <>
 struct Table<MachineInfo> {
   static constexpr Field<MachineInfo> fields[] = {
-      SPELL_REQUIRED(MachineInfo, name), SPELL_MEMBER(MachineInfo, connected), SPELL_MEMBER(MachineInfo, cores),
-      SPELL_MEMBER(MachineInfo, places), SPELL_MEMBER(MachineInfo, busy), SPELL_MEMBER(MachineInfo, memory),
-      SPELL_MEMBER(MachineInfo, disk_free), SPELL_MEMBER(MachineInfo, serves), SPELL_MEMBER(MachineInfo, capabilities),
+      SPELL_REQUIRED(MachineInfo, name),       SPELL_MEMBER(MachineInfo, connected),
+      SPELL_MEMBER(MachineInfo, cores),        SPELL_MEMBER(MachineInfo, places),
+      SPELL_MEMBER(MachineInfo, busy),         SPELL_MEMBER(MachineInfo, memory),
+      SPELL_MEMBER(MachineInfo, disk_free),    SPELL_MEMBER(MachineInfo, serves),
+      SPELL_MEMBER(MachineInfo, capabilities),
   };
 };
 
 template <>
 struct Table<ServiceInfo> {
   static constexpr Field<ServiceInfo> fields[] = {
-      SPELL_REQUIRED(ServiceInfo, version), SPELL_MEMBER(ServiceInfo, owner), SPELL_MEMBER(ServiceInfo, user),
-      SPELL_MEMBER(ServiceInfo, location), SPELL_MEMBER(ServiceInfo, spell_dir), SPELL_MEMBER(ServiceInfo, pid),
-      SPELL_MEMBER(ServiceInfo, protocol), SPELL_MEMBER(ServiceInfo, started_at), SPELL_MEMBER(ServiceInfo, runs_by_status),
-      SPELL_MEMBER(ServiceInfo, machines), SPELL_MEMBER(ServiceInfo, storage_bytes), SPELL_MEMBER(ServiceInfo, log_bytes),
-      SPELL_MEMBER(ServiceInfo, disk_free), SPELL_MEMBER(ServiceInfo, notes),
+      SPELL_REQUIRED(ServiceInfo, version),      SPELL_MEMBER(ServiceInfo, owner),
+      SPELL_MEMBER(ServiceInfo, user),           SPELL_MEMBER(ServiceInfo, location),
+      SPELL_MEMBER(ServiceInfo, spell_dir),      SPELL_MEMBER(ServiceInfo, pid),
+      SPELL_MEMBER(ServiceInfo, protocol),       SPELL_MEMBER(ServiceInfo, started_at),
+      SPELL_MEMBER(ServiceInfo, runs_by_status), SPELL_MEMBER(ServiceInfo, machines),
+      SPELL_MEMBER(ServiceInfo, storage_bytes),  SPELL_MEMBER(ServiceInfo, log_bytes),
+      SPELL_MEMBER(ServiceInfo, disk_free),      SPELL_MEMBER(ServiceInfo, notes),
   };
 };
 
@@ -135,7 +165,8 @@ namespace {
 template <class T>
 void read_or_throw(const nlohmann::json& j, T& out) {
   T value;
-  if (auto problem = model::read_value(j, value, model::Unknown::ignore)) throw problem.error("invalid_answer");
+  if (auto problem = model::read_value(j, value, model::Unknown::ignore))
+    throw problem.error("invalid_answer");
   out = std::move(value);
 }
 

@@ -1,4 +1,5 @@
-// JSON of plain structs: a Table names the members of a struct, and this reads and writes them by their types.
+// JSON of plain structs: a Table names the members of a struct, and this reads and writes them by
+// their types.
 #pragma once
 #include <limits>
 #include <type_traits>
@@ -38,8 +39,10 @@ Problem read_value(const json& j, T& out, Unknown unknown) {
     return read_bool(j, out);
   } else if constexpr (std::is_integral_v<T>) {
     constexpr bool wide = sizeof(T) == sizeof(std::int64_t);
-    constexpr std::int64_t least = wide ? -integer_limit : std::int64_t{std::numeric_limits<T>::min()};
-    constexpr std::int64_t most = wide ? integer_limit : std::int64_t{std::numeric_limits<T>::max()};
+    constexpr std::int64_t least =
+        wide ? -integer_limit : std::int64_t{std::numeric_limits<T>::min()};
+    constexpr std::int64_t most =
+        wide ? integer_limit : std::int64_t{std::numeric_limits<T>::max()};
     std::int64_t value = 0;
     auto problem = read_int(j, value, least, most);
     if (!problem) out = static_cast<T>(value);
@@ -49,8 +52,9 @@ Problem read_value(const json& j, T& out, Unknown unknown) {
   } else if constexpr (is_vector<T>) {
     return read_list(j, out, SIZE_MAX, read_element);
   } else if constexpr (is_map<T>) {
-    return read_map(j, out, SIZE_MAX,
-                    [=](const std::string&, const json& e, auto& value) { return read_element(e, value); });
+    return read_map(j, out, SIZE_MAX, [=](const std::string&, const json& e, auto& value) {
+      return read_element(e, value);
+    });
   } else {
     return read_text(j, out, std::size_t{1} << 26);
   }
@@ -86,8 +90,10 @@ json write_object(const T& object) {
 /// A member that is read and written by its type.
 template <auto pointer, class T>
 constexpr Field<T> member_of(std::string_view name, bool required) {
-  return {name, [](const json& j, T& out, Unknown unknown) { return read_value(j, out.*pointer, unknown); }, required,
-          [](const T& object) { return write_value(object.*pointer); }};
+  return {
+      name,
+      [](const json& j, T& out, Unknown unknown) { return read_value(j, out.*pointer, unknown); },
+      required, [](const T& object) { return write_value(object.*pointer); }};
 }
 
 }  // namespace spell::model

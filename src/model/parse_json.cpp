@@ -47,7 +47,8 @@ class Builder : public json::json_sax_t {
     return true;
   }
   bool open(json container) {
-    if (open_.size() == depth_limit) return fail("nested deeper than " + std::to_string(depth_limit) + " levels");
+    if (open_.size() == depth_limit)
+      return fail("nested deeper than " + std::to_string(depth_limit) + " levels");
     json& at = place();
     at = std::move(container);
     open_.push_back(&at);
@@ -75,11 +76,13 @@ class Builder : public json::json_sax_t {
 
 Result<json> parse_json(std::string_view body, std::size_t limit) {
   if (body.size() > limit)
-    return base::error("too_large", "the body has " + std::to_string(body.size()) + " bytes of JSON, at most " +
-                                        std::to_string(limit) + " are allowed");
+    return base::error("too_large", "the body has " + std::to_string(body.size()) +
+                                        " bytes of JSON, at most " + std::to_string(limit) +
+                                        " are allowed");
   // nlohmann/json takes a NUL for the end of its input and would not look at what follows.
   if (auto nul = body.find('\0'); nul != body.npos)
-    return base::error("invalid_json", "the body is not valid JSON: NUL at byte " + std::to_string(nul + 1));
+    return base::error("invalid_json",
+                       "the body is not valid JSON: NUL at byte " + std::to_string(nul + 1));
   Builder builder;
   if (!json::sax_parse(body.begin(), body.end(), &builder)) return std::move(builder.failure);
   return std::move(builder.document);

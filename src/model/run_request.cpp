@@ -13,26 +13,30 @@ namespace {
 constexpr std::int64_t year = 365 * 24 * 3600, day = 24 * 3600;
 
 bool is_git_id(std::string_view text) {
-  return (text.size() == 40 || text.size() == 64) && text.find_first_not_of("0123456789abcdef") == text.npos;
+  return (text.size() == 40 || text.size() == 64) &&
+         text.find_first_not_of("0123456789abcdef") == text.npos;
 }
 
 /// "" is "not set".
 Problem read_git_id(const json& j, std::string& out) {
   if (auto problem = read_text(j, out)) return problem;
-  if (!out.empty() && !is_git_id(out)) return {"", "must be a Git id of 40 or 64 lower-case hex digits"};
+  if (!out.empty() && !is_git_id(out))
+    return {"", "must be a Git id of 40 or 64 lower-case hex digits"};
   return {};
 }
 
 Problem read_optional_name(const json& j, std::string& out) {
-  if (auto text = j.get_ptr<const std::string*>(); text && text->empty()) return out.clear(), Problem{};
+  if (auto text = j.get_ptr<const std::string*>(); text && text->empty())
+    return out.clear(), Problem{};
   return read_name(j, out);
 }
 
-/// A run's record is kept and shown, so a URL must not carry a secret: no password at all, and over HTTP no user either,
-/// for tokens are given there as users too.
+/// A run's record is kept and shown, so a URL must not carry a secret: no password at all, and over
+/// HTTP no user either, for tokens are given there as users too.
 Problem read_url(const json& j, std::string& out) {
   if (auto problem = read_text(j, out, 4096)) return problem;
-  if (out.starts_with('-') || std::any_of(out.begin(), out.end(), [](unsigned char c) { return c <= 0x20 || c == 0x7f; }))
+  if (out.starts_with('-') ||
+      std::any_of(out.begin(), out.end(), [](unsigned char c) { return c <= 0x20 || c == 0x7f; }))
     return {"", "must be a repository's address without blanks"};
   auto scheme = out.find("://");
   if (scheme == out.npos) return {};
@@ -51,10 +55,15 @@ Problem read_url(const json& j, std::string& out) {
 
 Problem read_env_value(const std::string& name, const json& j, std::string& out) {
   constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
-  constexpr std::string_view all = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
-  if (name.empty() || letters.find(name[0]) == letters.npos || name.find_first_not_of(all) != name.npos || name.size() > 256)
-    return {"", "is not a variable's name: up to 256 letters, digits and '_', not beginning with a digit"};
-  if (name.starts_with("SPELL_")) return {"", "may not be set: names that begin with SPELL_ are the service's"};
+  constexpr std::string_view all =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+  if (name.empty() || letters.find(name[0]) == letters.npos ||
+      name.find_first_not_of(all) != name.npos || name.size() > 256)
+    return {
+        "",
+        "is not a variable's name: up to 256 letters, digits and '_', not beginning with a digit"};
+  if (name.starts_with("SPELL_"))
+    return {"", "may not be set: names that begin with SPELL_ are the service's"};
   return read_text(j, out, 128 << 10);
 }
 
@@ -73,16 +82,20 @@ void keep_first(std::vector<T>& list) {
 constexpr Field<CodeRef> code_fields[] = {
     {"workspace", [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.workspace); }},
     {"commit", [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.commit); }, true},
-    {"base_commit", [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.base_commit); }},
-    {"repository", [](const json& j, CodeRef& c, Unknown) { return read_text(j, c.repository, 255); }},
-    {"message", [](const json& j, CodeRef& c, Unknown) { return read_text(j, c.message, 64 << 10); }},
+    {"base_commit",
+     [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.base_commit); }},
+    {"repository",
+     [](const json& j, CodeRef& c, Unknown) { return read_text(j, c.repository, 255); }},
+    {"message",
+     [](const json& j, CodeRef& c, Unknown) { return read_text(j, c.message, 64 << 10); }},
     {"github_url", [](const json& j, CodeRef& c, Unknown) { return read_url(j, c.github_url); }},
 };
 
 Problem read_code(const json& j, CodeRef& out, Unknown unknown) {
   if (auto problem = read_object<CodeRef>(j, out, code_fields, unknown)) return problem;
   if (out.commit.empty()) return {"commit", "is missing"};
-  if (out.workspace.empty() && out.github_url.empty()) return {"workspace", "is missing, and so is github_url: one is needed"};
+  if (out.workspace.empty() && out.github_url.empty())
+    return {"workspace", "is missing, and so is github_url: one is needed"};
   return {};
 }
 
@@ -94,22 +107,28 @@ constexpr Field<RunRequest> fields[] = {
        return {};
      },
      true},
-    {"machine_type", [](const json& j, RunRequest& r, Unknown) { return read_optional_name(j, r.machine_type); }},
-    {"description", [](const json& j, RunRequest& r, Unknown) { return read_text(j, r.description, 10 << 10); }},
-    {"project", [](const json& j, RunRequest& r, Unknown) { return read_optional_name(j, r.project); }},
+    {"machine_type",
+     [](const json& j, RunRequest& r, Unknown) { return read_optional_name(j, r.machine_type); }},
+    {"description",
+     [](const json& j, RunRequest& r, Unknown) { return read_text(j, r.description, 10 << 10); }},
+    {"project",
+     [](const json& j, RunRequest& r, Unknown) { return read_optional_name(j, r.project); }},
     {"folder",
      [](const json& j, RunRequest& r, Unknown) -> Problem {
        if (auto problem = read_text(j, r.folder, 4096)) return problem;
-       if (!base::safe_relative_path(r.folder)) return {"", "must be a path below the repository, without '.' and '..'"};
+       if (!base::safe_relative_path(r.folder))
+         return {"", "must be a path below the repository, without '.' and '..'"};
        return {};
      }},
     {"virtual_env",
      [](const json& j, RunRequest& r, Unknown) -> Problem {
        if (auto problem = read_text(j, r.virtual_env, 4096)) return problem;
-       if (!r.virtual_env.empty() && r.virtual_env[0] != '/') return {"", "must be an absolute path"};
+       if (!r.virtual_env.empty() && r.virtual_env[0] != '/')
+         return {"", "must be an absolute path"};
        return {};
      }},
-    {"env", [](const json& j, RunRequest& r, Unknown) { return read_map(j, r.env, 1000, read_env_value); }},
+    {"env", [](const json& j, RunRequest& r,
+               Unknown) { return read_map(j, r.env, 1000, read_env_value); }},
     {"labels",
      [](const json& j, RunRequest& r, Unknown) {
        auto problem = read_list(j, r.labels, 50, read_name);
@@ -118,22 +137,29 @@ constexpr Field<RunRequest> fields[] = {
      }},
     {"after",
      [](const json& j, RunRequest& r, Unknown) {
-       auto problem = read_list(j, r.after, 1000, [](const json& e, std::int64_t& n) { return read_int(e, n, 1); });
+       auto problem = read_list(j, r.after, 1000,
+                                [](const json& e, std::int64_t& n) { return read_int(e, n, 1); });
        keep_first(r.after);
        return problem;
      }},
     {"timeout",
      [](const json& j, RunRequest& r, Unknown) {
-       return read_optional(j, r.timeout, [](const json& e, std::int64_t& n) { return read_int(e, n, 1, year); });
+       return read_optional(j, r.timeout,
+                            [](const json& e, std::int64_t& n) { return read_int(e, n, 1, year); });
      }},
-    {"stop_grace", [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.stop_grace, 0, day); }},
-    {"log_limit", [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.log_limit, 4096); }},
-    {"split_output", [](const json& j, RunRequest& r, Unknown) { return read_bool(j, r.split_output); }},
+    {"stop_grace",
+     [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.stop_grace, 0, day); }},
+    {"log_limit",
+     [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.log_limit, 4096); }},
+    {"split_output",
+     [](const json& j, RunRequest& r, Unknown) { return read_bool(j, r.split_output); }},
     {"save_all", [](const json& j, RunRequest& r, Unknown) { return read_bool(j, r.save_all); }},
-    {"idempotent", [](const json& j, RunRequest& r, Unknown) { return read_bool(j, r.idempotent); }},
+    {"idempotent",
+     [](const json& j, RunRequest& r, Unknown) { return read_bool(j, r.idempotent); }},
     {"code",
      [](const json& j, RunRequest& r, Unknown unknown) {
-       return read_optional(j, r.code, [=](const json& e, CodeRef& c) { return read_code(e, c, unknown); });
+       return read_optional(j, r.code,
+                            [=](const json& e, CodeRef& c) { return read_code(e, c, unknown); });
      }},
 };
 
@@ -193,7 +219,8 @@ Problem read_run_request(const json& j, RunRequest& out, Unknown unknown) {
 
 Result<RunRequest> parse_run_request(const json& j) {
   RunRequest request;
-  if (auto problem = read_run_request(j, request, Unknown::refuse)) return problem.error("invalid_request");
+  if (auto problem = read_run_request(j, request, Unknown::refuse))
+    return problem.error("invalid_request");
   return request;
 }
 

@@ -8,20 +8,24 @@ namespace spell {
 namespace model {
 
 namespace {
-// A stop or kill that crosses the run's own end on the wire loses: what the worker reports as the end is the end.
+// A stop or kill that crosses the run's own end on the wire loses: what the worker reports as the
+// end is the end.
 constexpr StatusRow table[] = {
     // name, final, on a machine, shown, next
-    {"machine_requested", false, false, "Queued", "building killing failed interrupted killed stopped"},
+    {"machine_requested", false, false, "Queued",
+     "building killing failed interrupted killed stopped"},
     {"building", false, true, "Building",
      "mounting running stopping killing failed build_failed interrupted killed stopped"},
-    {"mounting", false, true, "Mounting", "running stopping killing failed mount_failed interrupted killed stopped"},
+    {"mounting", false, true, "Mounting",
+     "running stopping killing failed mount_failed interrupted killed stopped"},
     {"running", false, true, "Running",
      "saving pushing stopping killing complete failed interrupted killed stopped"},
     {"saving", false, true, "Saving", "pushing killing complete failed interrupted killed stopped"},
     {"pushing", false, true, "Pushing", "killing complete failed interrupted killed stopped"},
     {"stopping", false, true, "Stopping",
      "saving pushing killing complete failed build_failed mount_failed interrupted killed stopped"},
-    {"killing", false, true, "Killing", "complete failed build_failed mount_failed interrupted killed stopped"},
+    {"killing", false, true, "Killing",
+     "complete failed build_failed mount_failed interrupted killed stopped"},
     {"complete", true, false, "Complete", ""},
     {"failed", true, false, "Failed", ""},
     {"build_failed", true, false, "Build Failed", ""},
@@ -60,7 +64,9 @@ bool may_follow(std::string_view from, std::string_view to) {
 
 bool RunStatus::is_final() const noexcept { return model::is_final(name_); }
 
-std::ostream& operator<<(std::ostream& out, const RunStatus& status) { return out << status.name(); }
+std::ostream& operator<<(std::ostream& out, const RunStatus& status) {
+  return out << status.name();
+}
 
 std::ostream& operator<<(std::ostream& out, const LogEntry& entry) { return out << entry.text; }
 

@@ -20,8 +20,9 @@ TEST_CASE("text is read back, and nothing else is") {
   auto id = Id::make(5, "0123456789abcdef");
   REQUIRE(Id::parse(id.text()));
   CHECK(*Id::parse(id.text()) == id);
-  for (std::string bad : {std::string(), std::string(31, 'a'), std::string(33, 'a'), std::string(32, 'A'), std::string(32, 'g'),
-                          std::string(31, 'a') + ' ', std::string(32, '\0'), std::string("../../../../../../../etc/passwd0")}) {
+  for (std::string bad : {std::string(), std::string(31, 'a'), std::string(33, 'a'),
+                          std::string(32, 'A'), std::string(32, 'g'), std::string(31, 'a') + ' ',
+                          std::string(32, '\0'), std::string("../../../../../../../etc/passwd0")}) {
     INFO(bad);
     CHECK_FALSE(Id::parse(bad));
   }

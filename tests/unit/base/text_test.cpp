@@ -5,17 +5,24 @@
 using namespace spell::base;
 
 TEST_CASE("valid text is UTF-8 without NUL, overlong forms and surrogates") {
-  for (std::string good : {"", "abc", "\x7f\x01", "ä", "€", "😀", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf", "\xee\x80\x80"}) CHECK(valid_text(good));
-  for (std::string bad : {std::string("\0", 1), std::string("a\0b", 3), std::string("\x80"), std::string("\xc0\x80"),
-                          std::string("\xc1\xbf"), std::string("\xe0\x9f\xbf"), std::string("\xed\xa0\x80"),
-                          std::string("\xf0\x8f\xbf\xbf"), std::string("\xf4\x90\x80\x80"), std::string("\xf5\x80\x80\x80"),
-                          std::string("\xff"), std::string("\xe4\xb8"), std::string("\xc3"), std::string("a\xc3(")})
+  for (std::string good :
+       {"", "abc", "\x7f\x01", "ä", "€", "😀", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf", "\xee\x80\x80"})
+    CHECK(valid_text(good));
+  for (std::string bad :
+       {std::string("\0", 1), std::string("a\0b", 3), std::string("\x80"), std::string("\xc0\x80"),
+        std::string("\xc1\xbf"), std::string("\xe0\x9f\xbf"), std::string("\xed\xa0\x80"),
+        std::string("\xf0\x8f\xbf\xbf"), std::string("\xf4\x90\x80\x80"),
+        std::string("\xf5\x80\x80\x80"), std::string("\xff"), std::string("\xe4\xb8"),
+        std::string("\xc3"), std::string("a\xc3(")})
     CHECK_FALSE(valid_text(bad));
 }
 
 TEST_CASE("bytes that are no UTF-8 are replaced one by one, the rest stays") {
   CHECK(to_utf8("plain ä") == "plain ä");
-  CHECK(to_utf8("a\xff" "b") == "a\xEF\xBF\xBD" "b");
+  CHECK(to_utf8("a\xff"
+                "b") ==
+        "a\xEF\xBF\xBD"
+        "b");
   CHECK(to_utf8("\xe4\xb8") == "\xEF\xBF\xBD\xEF\xBF\xBD");
   CHECK(to_utf8(std::string_view("\0", 1)) == std::string(1, '\0'));
 }
@@ -48,7 +55,8 @@ TEST_CASE("sizes with units") {
   CHECK(parse_size("10kb") == 10 << 10);
   CHECK(parse_size("2G") == 2LL << 30);
   CHECK(parse_size("8388607T") == 8388607LL << 40);
-  for (auto bad : {"", "K", "1.5G", "1X", "1 G", "-1K", "1KBs", "8388608T", "99999999999999999999"}) {
+  for (auto bad :
+       {"", "K", "1.5G", "1X", "1 G", "-1K", "1KBs", "8388608T", "99999999999999999999"}) {
     INFO(bad);
     CHECK_FALSE(parse_size(bad));
   }
@@ -81,7 +89,8 @@ TEST_CASE("names") {
 }
 
 TEST_CASE("relative paths that stay where they are") {
-  for (auto good : {"", "a", "a/b.c", "...", "a/..b", ".hidden/x", "ä b"}) CHECK(safe_relative_path(good));
+  for (auto good : {"", "a", "a/b.c", "...", "a/..b", ".hidden/x", "ä b"})
+    CHECK(safe_relative_path(good));
   for (auto bad : {"/", "/a", "..", "a/..", "../a", "a/../b", ".", "./a", "a//b", "a/"}) {
     INFO(bad);
     CHECK_FALSE(safe_relative_path(bad));

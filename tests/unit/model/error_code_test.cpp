@@ -32,4 +32,6 @@ TEST_CASE("HTTP statuses that clients rely on") {
   CHECK(http_status("disk_full") == 507);
 }
 
-TEST_CASE("a code that is not in the table is the service's fault") { CHECK(http_status("no_such_code") == 500); }
+TEST_CASE("a code that is not in the table is the service's fault") {
+  CHECK(http_status("no_such_code") == 500);
+}

@@ -32,7 +32,8 @@ std::string section(const std::string& title) {
 std::set<std::string> all_matches(const std::string& text, const std::string& pattern, int group) {
   std::regex expression(pattern);
   std::set<std::string> out;
-  for (std::sregex_iterator at(text.begin(), text.end(), expression), end; at != end; ++at) out.insert((*at)[group]);
+  for (std::sregex_iterator at(text.begin(), text.end(), expression), end; at != end; ++at)
+    out.insert((*at)[group]);
   return out;
 }
 
@@ -41,7 +42,8 @@ std::set<std::string> all_matches(const std::string& text, const std::string& pa
 TEST_CASE("the service's table is the one in the document, row by row") {
   std::set<std::string> rows;
   for (auto& row : error_codes())
-    rows.insert("| `" + std::string(row.code) + "` | " + std::to_string(row.http_status) + " | " + std::string(row.meaning) + " |");
+    rows.insert("| `" + std::string(row.code) + "` | " + std::to_string(row.http_status) + " | " +
+                std::string(row.meaning) + " |");
   CHECK(all_matches(section("From the service"), "\\| `[^\n]*", 0) == rows);
 }
 
@@ -52,14 +54,17 @@ TEST_CASE("every code that the source makes is in the document") {
     for (auto& entry : fs::recursive_directory_iterator(fs::path(SPELL_SOURCE_DIR) / folder)) {
       auto extension = entry.path().extension();
       if (extension != ".cpp" && extension != ".hpp") continue;
-      for (auto& code : all_matches(read(entry.path()), "(^|[^a-z_])(error|Error|library_error)\\(\\s*\"([a-z_]+)\",", 3)) {
+      for (auto& code :
+           all_matches(read(entry.path()),
+                       "(^|[^a-z_])(error|Error|library_error)\\(\\s*\"([a-z_]+)\",", 3)) {
         INFO(entry.path() << ": " << code);
         CHECK(documented.contains(code));
         made.insert(code);
       }
     }
   }
-  for (auto code : {"run_not_found", "invalid_json", "not_a_repository"}) CHECK(made.contains(code));
+  for (auto code : {"run_not_found", "invalid_json", "not_a_repository"})
+    CHECK(made.contains(code));
 }
 
 TEST_CASE("the document's exit statuses are those of the command line") {

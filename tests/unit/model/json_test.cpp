@@ -9,7 +9,9 @@ using nlohmann::json;
 
 namespace {
 
-Time at(std::int64_t us) { return Time(std::chrono::duration_cast<Time::duration>(std::chrono::microseconds(us))); }
+Time at(std::int64_t us) {
+  return Time(std::chrono::duration_cast<Time::duration>(std::chrono::microseconds(us)));
+}
 
 RunInfo full_run() {
   RunInfo run;
@@ -83,8 +85,8 @@ TEST_CASE("a run comes back as it was") {
 TEST_CASE("what is not set is there, as null") {
   json written = RunInfo{};
   CHECK(written.size() == json(full_run()).size());
-  for (auto name : {"user_exit_code", "user_signal", "timeout", "created_at", "started_at", "ended_at", "resumed_as_run",
-                    "resumed_from_run"}) {
+  for (auto name : {"user_exit_code", "user_signal", "timeout", "created_at", "started_at",
+                    "ended_at", "resumed_as_run", "resumed_from_run"}) {
     INFO(name);
     REQUIRE(written.contains(name));
     CHECK(written[name].is_null());
@@ -95,18 +97,20 @@ TEST_CASE("what is not set is there, as null") {
 }
 
 TEST_CASE("answers of later versions are understood") {
-  auto run = model::parse_run_info(json::parse(R"({"id": 1, "status": "hibernating", "gpus": [1], "spot": {"a": 1}})"));
+  auto run = model::parse_run_info(
+      json::parse(R"({"id": 1, "status": "hibernating", "gpus": [1], "spot": {"a": 1}})"));
   REQUIRE(run);
   CHECK(run->status.name() == "hibernating");
   CHECK_FALSE(run->status.is_final());
 }
 
 TEST_CASE("answers that make no sense are errors, not exceptions") {
-  for (auto body : {R"(null)", R"([])", R"({})", R"({"id": 1})", R"({"id": "1", "status": "running"})",
-                    R"({"id": 1, "status": 5})", R"({"id": 9007199254740992, "status": "running"})",
-                    R"({"id": 1, "status": "running", "created_at": "yesterday"})",
-                    R"({"id": 1, "status": "running", "user_exit_code": 4294967296})",
-                    R"({"id": 1, "status": "running", "labels": {"a": 1}})"}) {
+  for (auto body :
+       {R"(null)", R"([])", R"({})", R"({"id": 1})", R"({"id": "1", "status": "running"})",
+        R"({"id": 1, "status": 5})", R"({"id": 9007199254740992, "status": "running"})",
+        R"({"id": 1, "status": "running", "created_at": "yesterday"})",
+        R"({"id": 1, "status": "running", "user_exit_code": 4294967296})",
+        R"({"id": 1, "status": "running", "labels": {"a": 1}})"}) {
     INFO(body);
     auto parsed = model::parse_run_info(json::parse(body));
     REQUIRE_FALSE(parsed);
@@ -123,7 +127,10 @@ TEST_CASE("log entries") {
   entry.time = at(0);
   entry.important = true;
   entry.text = "Run is running";
-  CHECK(json(entry) == json::parse(R"({"kind": "status", "run": 7, "status": "running", "status_event": true, "level": "info",
+  CHECK(
+      json(entry) ==
+      json::parse(
+          R"({"kind": "status", "run": 7, "status": "running", "status_event": true, "level": "info",
     "timestamp": "1970-01-01T00:00:00.000000Z", "important": true, "stderr": false, "log": "Run is running"})"));
   entry.kind = LogKind::output;
   entry.is_stderr = true;
@@ -148,7 +155,15 @@ TEST_CASE("the other value types come back as they were") {
   CHECK(same(ResourceInfo{"x", EntryType::folder}));
   CHECK(same(ProjectInfo{"p", "d", true, 3, at(2)}));
   CHECK(same(RepositoryInfo{std::string(40, 'a'), "r", 1, 2, at(3)}));
-  MachineInfo machine{"laptop", true, 8, 8, 1, 1LL << 34, 1LL << 40, {"CPU", "laptop"}, {{"containment", "namespaces"}}};
+  MachineInfo machine{"laptop",
+                      true,
+                      8,
+                      8,
+                      1,
+                      1LL << 34,
+                      1LL << 40,
+                      {"CPU", "laptop"},
+                      {{"containment", "namespaces"}}};
   CHECK(same(machine));
   ServiceInfo service;
   service.version = "0.1.0";
@@ -160,5 +175,6 @@ TEST_CASE("the other value types come back as they were") {
   CHECK(same(service));
   CHECK(json(service)["machines"][0] == json(machine));
   CHECK_THROWS_AS(json::parse(R"({"path": "x", "type": "socket"})").get<ResourceInfo>(), Error);
-  CHECK_THROWS_AS(json::parse(R"({"version": "1", "machines": [{"cores": 1}]})").get<ServiceInfo>(), Error);
+  CHECK_THROWS_AS(json::parse(R"({"version": "1", "machines": [{"cores": 1}]})").get<ServiceInfo>(),
+                  Error);
 }

@@ -8,7 +8,8 @@ using namespace spell::model;
 
 namespace {
 
-std::string frame(FrameKind kind, std::uint8_t flags, std::uint64_t sequence, std::int64_t time_us, std::string_view payload) {
+std::string frame(FrameKind kind, std::uint8_t flags, std::uint64_t sequence, std::int64_t time_us,
+                  std::string_view payload) {
   std::string out;
   append_frame(out, {0, kind, flags, sequence, time_us}, payload);
   return out;
@@ -25,13 +26,37 @@ std::string error_of(std::string bytes, std::size_t at, char value) {
 // The format is kept on disks and on the wire: these bytes must never change.
 TEST_CASE("golden frames of log v1") {
   CHECK(base::hex(frame(FrameKind::output, 0, 0x0102030405060708, 1'700'000'000'123'456, "hi\n")) ==
-        "03000000" "01" "00" "0000" "0807060504030201" "40222018240a0600" "68690a");
-  CHECK(base::hex(frame(FrameKind::status, frame_important, 1, -1, std::string_view("running\0Run is running", 22))) ==
-        "16000000" "02" "02" "0000" "0100000000000000" "ffffffffffffffff"
-        "72756e6e696e6700" "52756e2069732072756e6e696e67");
+        "03000000"
+        "01"
+        "00"
+        "0000"
+        "0807060504030201"
+        "40222018240a0600"
+        "68690a");
+  CHECK(base::hex(frame(FrameKind::status, frame_important, 1, -1,
+                        std::string_view("running\0Run is running", 22))) ==
+        "16000000"
+        "02"
+        "02"
+        "0000"
+        "0100000000000000"
+        "ffffffffffffffff"
+        "72756e6e696e6700"
+        "52756e2069732072756e6e696e67");
   CHECK(base::hex(frame(FrameKind::system, frame_stderr | frame_important, 0, 0, "")) ==
-        "00000000" "03" "03" "0000" "0000000000000000" "0000000000000000");
-  CHECK(base::hex(frame(FrameKind::end, 0, 0, 0, "")) == "00000000" "04" "00" "0000" "0000000000000000" "0000000000000000");
+        "00000000"
+        "03"
+        "03"
+        "0000"
+        "0000000000000000"
+        "0000000000000000");
+  CHECK(base::hex(frame(FrameKind::end, 0, 0, 0, "")) ==
+        "00000000"
+        "04"
+        "00"
+        "0000"
+        "0000000000000000"
+        "0000000000000000");
 }
 
 TEST_CASE("a header is read back as it was written") {
@@ -69,8 +94,10 @@ TEST_CASE("the largest payload is allowed, one byte more is not") {
 }
 
 TEST_CASE("frames are cut out of a stream that arrives in pieces of any size") {
-  std::string stream = frame(FrameKind::output, 0, 0, 1, "one") + frame(FrameKind::status, 0, 1, 2, std::string("a\0b", 3)) +
-                       frame(FrameKind::output, 0, 3, 3, "") + frame(FrameKind::output, 0, 3, 4, std::string(1000, 'x'));
+  std::string stream = frame(FrameKind::output, 0, 0, 1, "one") +
+                       frame(FrameKind::status, 0, 1, 2, std::string("a\0b", 3)) +
+                       frame(FrameKind::output, 0, 3, 3, "") +
+                       frame(FrameKind::output, 0, 3, 4, std::string(1000, 'x'));
   for (std::size_t piece = 1; piece <= stream.size(); piece += piece < 64 ? 1 : 101) {
     FrameParser parser;
     std::vector<std::string> payloads;
@@ -83,13 +110,15 @@ TEST_CASE("frames are cut out of a stream that arrives in pieces of any size") {
         payloads.emplace_back((*next)->payload);
       }
     }
-    REQUIRE(payloads == std::vector<std::string>{"one", std::string("a\0b", 3), "", std::string(1000, 'x')});
+    REQUIRE(payloads ==
+            std::vector<std::string>{"one", std::string("a\0b", 3), "", std::string(1000, 'x')});
   }
 }
 
 TEST_CASE("payloads live until more bytes are fed") {
   FrameParser parser;
-  parser.feed(frame(FrameKind::output, 0, 0, 0, "first") + frame(FrameKind::output, 0, 5, 0, "second"));
+  parser.feed(frame(FrameKind::output, 0, 0, 0, "first") +
+              frame(FrameKind::output, 0, 5, 0, "second"));
   auto first = parser.next(), second = parser.next();
   CHECK((*first)->payload == "first");
   CHECK((*second)->payload == "second");
@@ -99,7 +128,8 @@ TEST_CASE("a parser reports a bad frame and does not get past it") {
   FrameParser parser;
   auto bad = frame(FrameKind::output, 0, 0, 0, "x");
   bad[4] = 9;
-  parser.feed(frame(FrameKind::output, 0, 0, 0, "good") + bad + frame(FrameKind::output, 0, 4, 0, "later"));
+  parser.feed(frame(FrameKind::output, 0, 0, 0, "good") + bad +
+              frame(FrameKind::output, 0, 4, 0, "later"));
   CHECK((*parser.next())->payload == "good");
   CHECK(parser.next().error().code() == "bad_frame");
   CHECK(parser.next().error().code() == "bad_frame");
@@ -112,7 +142,8 @@ TEST_CASE("log cursors") {
   REQUIRE(cursor);
   CHECK(cursor->bytes == 9007199254740991);
   CHECK(cursor->entries == 7);
-  for (auto bad : {"", ".", "1", "1.", ".1", "1.2.3", "-1.0", "0.-1", "1.2 ", "a.b", "99999999999999999999.0", "0x1.0"}) {
+  for (auto bad : {"", ".", "1", "1.", ".1", "1.2.3", "-1.0", "0.-1", "1.2 ", "a.b",
+                   "99999999999999999999.0", "0x1.0"}) {
     INFO(bad);
     CHECK_FALSE(LogCursor::parse(bad));
   }

@@ -44,7 +44,9 @@ std::string refused(const char* field, json value) {
   CHECK(request.error().message().size() < 400);
   return request.error().message();
 }
-bool names(const std::string& text, const std::string& field) { return text.starts_with(field + ' '); }
+bool names(const std::string& text, const std::string& field) {
+  return text.starts_with(field + ' ');
+}
 
 }  // namespace
 
@@ -94,13 +96,16 @@ TEST_CASE("unknown fields are refused by name") {
 TEST_CASE("wrong types are refused in every field, naming it") {
   const json body = full_body();
   for (auto& [field, value] : body.items()) {
-    for (json wrong : {json(1.5), json(json::array({json::object()})), json({{"code", {{"x", nullptr}}}}), json("\x01"), json(-7)}) {
+    for (json wrong : {json(1.5), json(json::array({json::object()})),
+                       json({{"code", {{"x", nullptr}}}}), json("\x01"), json(-7)}) {
       INFO(field << " = " << wrong);
-      bool text_is_fine = wrong.is_string() && (field == "command" || field == "description" || field == "folder");
+      bool text_is_fine =
+          wrong.is_string() && (field == "command" || field == "description" || field == "folder");
       if (text_is_fine) continue;
       CHECK(refused(("/" + field).c_str(), wrong).find(field) != std::string::npos);
     }
-    if (field != "timeout" && field != "code") CHECK(names(refused(("/" + field).c_str(), nullptr), field));
+    if (field != "timeout" && field != "code")
+      CHECK(names(refused(("/" + field).c_str(), nullptr), field));
   }
   for (auto& [field, value] : body["code"].items()) {
     INFO(field);
@@ -115,9 +120,10 @@ TEST_CASE("wrong types are refused in every field, naming it") {
 
 TEST_CASE("NUL and invalid UTF-8 are refused in every text") {
   for (auto bad : {std::string("a\0b", 3), std::string("a\xff"), std::string("\xed\xa0\x80")}) {
-    for (auto field : {"/command", "/machine_type", "/description", "/project", "/folder", "/virtual_env", "/env/A", "/labels/0",
-                       "/code/workspace", "/code/commit", "/code/base_commit", "/code/repository", "/code/message",
-                       "/code/github_url"}) {
+    for (auto field :
+         {"/command", "/machine_type", "/description", "/project", "/folder", "/virtual_env",
+          "/env/A", "/labels/0", "/code/workspace", "/code/commit", "/code/base_commit",
+          "/code/repository", "/code/message", "/code/github_url"}) {
       INFO(field);
       CHECK_FALSE(refused(field, bad).empty());
     }
@@ -165,7 +171,8 @@ TEST_CASE("limits hold at their very edge") {
 }
 
 TEST_CASE("names of variables") {
-  for (std::string name : {"1A", "A-B", "A=B", "", " A", "Ä", "A B", "A\n", "SPELL_TOKEN", "SPELL_"}) {
+  for (std::string name :
+       {"1A", "A-B", "A=B", "", " A", "Ä", "A B", "A\n", "SPELL_TOKEN", "SPELL_"}) {
     json body = full_body();
     body["env"] = {{name, "x"}};
     INFO(name);
@@ -180,7 +187,8 @@ TEST_CASE("names of variables") {
 }
 
 TEST_CASE("paths, names and ids") {
-  for (auto bad : {"/abs", "..", "a/../b", "./a", "a//b", "a/"}) CHECK(names(refused("/folder", bad), "folder"));
+  for (auto bad : {"/abs", "..", "a/../b", "./a", "a//b", "a/"})
+    CHECK(names(refused("/folder", bad), "folder"));
   CHECK(refused("/folder", "") == "");
   CHECK(refused("/virtual_env", "") == "");
   CHECK(names(refused("/virtual_env", "venv"), "virtual_env"));
@@ -191,7 +199,8 @@ TEST_CASE("paths, names and ids") {
   }
   CHECK(names(refused("/labels/0", ""), "labels[0]"));
   CHECK(refused("/project", "") == "");
-  for (auto bad : {std::string(39, 'a'), std::string(41, 'a'), std::string(40, 'A'), std::string(40, 'g'), std::string("HEAD")})
+  for (auto bad : {std::string(39, 'a'), std::string(41, 'a'), std::string(40, 'A'),
+                   std::string(40, 'g'), std::string("HEAD")})
     CHECK(names(refused("/code/commit", bad), "code.commit"));
   CHECK(refused("/code/commit", sha256_commit) == "");
   CHECK(names(refused("/code/commit", ""), "code.commit"));
@@ -200,22 +209,25 @@ TEST_CASE("paths, names and ids") {
 }
 
 TEST_CASE("no credentials in a repository's address") {
-  for (auto bad : {"https://ada:secret@example.org/x", "https://ghp_token@example.org/x", "ssh://git:secret@example.org/x",
-                   "https://a@b:c@example.org/", "http://x:@h", "-oProxy=x", "https://h/a b", "https://h/\n"}) {
+  for (auto bad : {"https://ada:secret@example.org/x", "https://ghp_token@example.org/x",
+                   "ssh://git:secret@example.org/x", "https://a@b:c@example.org/", "http://x:@h",
+                   "-oProxy=x", "https://h/a b", "https://h/\n"}) {
     INFO(bad);
     auto text = refused("/code/github_url", bad);
     CHECK(names(text, "code.github_url"));
     CHECK(text.find("secret") == std::string::npos);
   }
-  for (auto good : {"https://example.org/a@b:c", "ssh://git@example.org/x", "git@example.org:a/b.git", "/srv/git/x", "file:///srv/x",
-                    "https://example.org:8443/x?a@b"}) {
+  for (auto good :
+       {"https://example.org/a@b:c", "ssh://git@example.org/x", "git@example.org:a/b.git",
+        "/srv/git/x", "file:///srv/x", "https://example.org:8443/x?a@b"}) {
     INFO(good);
     CHECK(refused("/code/github_url", good) == "");
   }
 }
 
 TEST_CASE("what stands twice in labels and after counts once") {
-  auto request = parse_run_request({{"command", "true"}, {"labels", {"b", "a", "b", "a", "c"}}, {"after", {2, 2, 1, 2}}});
+  auto request = parse_run_request(
+      {{"command", "true"}, {"labels", {"b", "a", "b", "a", "c"}}, {"after", {2, 2, 1, 2}}});
   REQUIRE(request);
   CHECK(request->labels == std::vector<std::string>{"b", "a", "c"});
   CHECK(request->after == std::vector<std::int64_t>{2, 1});
@@ -226,7 +238,9 @@ TEST_CASE("the hash says whether two submissions are the same") {
   auto hash = request_hash(parse(R"({"command": "true"})"));
   // Kept with every run: must never change.
   CHECK(hash == "13c76770415cddd7b42ccc58c65f68073dd2e7674afcc79bedc6be2da91f1e89");
-  CHECK(hash == request_hash(parse(R"({"stop_grace": 30, "command": "true", "env": {}, "labels": [], "project": ""})")));
+  CHECK(hash ==
+        request_hash(parse(
+            R"({"stop_grace": 30, "command": "true", "env": {}, "labels": [], "project": ""})")));
   CHECK(hash == request_hash(parse(R"({"command": "true", "idempotent": true})")));
   CHECK(hash != request_hash(parse(R"({"command": "true "})")));
   CHECK(hash != request_hash(parse(R"({"command": "true", "stop_grace": 31})")));

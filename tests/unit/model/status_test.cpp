@@ -13,10 +13,11 @@ TEST_CASE("the table holds every status of the public header, once") {
   std::set<std::string_view> names;
   for (auto& row : statuses()) CHECK(names.insert(row.name).second);
   CHECK(names == std::set<std::string_view>{
-                     RunStatus::machine_requested, RunStatus::building, RunStatus::mounting, RunStatus::running,
-                     RunStatus::saving, RunStatus::pushing, RunStatus::stopping, RunStatus::killing,
-                     RunStatus::complete, RunStatus::failed, RunStatus::build_failed, RunStatus::mount_failed,
-                     RunStatus::interrupted, RunStatus::killed, RunStatus::stopped});
+                     RunStatus::machine_requested, RunStatus::building, RunStatus::mounting,
+                     RunStatus::running, RunStatus::saving, RunStatus::pushing, RunStatus::stopping,
+                     RunStatus::killing, RunStatus::complete, RunStatus::failed,
+                     RunStatus::build_failed, RunStatus::mount_failed, RunStatus::interrupted,
+                     RunStatus::killed, RunStatus::stopped});
 }
 
 TEST_CASE("what follows a status is a status, and nothing follows a final one") {
@@ -34,7 +35,8 @@ TEST_CASE("what follows a status is a status, and nothing follows a final one") 
 }
 
 TEST_CASE("the usual way leads from the request to complete") {
-  std::string_view way[] = {"machine_requested", "building", "mounting", "running", "saving", "pushing", "complete"};
+  std::string_view way[] = {"machine_requested", "building", "mounting", "running", "saving",
+                            "pushing",           "complete"};
   for (std::size_t i = 0; i + 1 < std::size(way); ++i) {
     INFO(way[i] << " -> " << way[i + 1]);
     CHECK(may_follow(way[i], way[i + 1]));
@@ -49,7 +51,8 @@ TEST_CASE("every status that is not final can end killed, stopped, failed or int
   for (auto& row : statuses()) {
     if (row.final) continue;
     INFO(row.name);
-    for (auto end : {"killed", "stopped", "failed", "interrupted"}) CHECK(may_follow(row.name, end));
+    for (auto end : {"killed", "stopped", "failed", "interrupted"})
+      CHECK(may_follow(row.name, end));
   }
 }
 
@@ -86,8 +89,8 @@ TEST_CASE("final statuses are those of the product") {
   std::set<std::string_view> final;
   for (auto& row : statuses())
     if (is_final(row.name)) final.insert(row.name);
-  CHECK(final == std::set<std::string_view>{"complete", "failed", "build_failed", "mount_failed", "interrupted", "killed",
-                                            "stopped"});
+  CHECK(final == std::set<std::string_view>{"complete", "failed", "build_failed", "mount_failed",
+                                            "interrupted", "killed", "stopped"});
   CHECK(RunStatus("stopped").is_final());
   CHECK_FALSE(RunStatus().is_final());
 }

@@ -56,7 +56,9 @@ TEST_CASE("the smallest messages") {
 }
 
 TEST_CASE("a whole submission travels in a start command") {
-  json body = {{"command", "true"}, {"env", {{"A", "1"}}}, {"timeout", 5},
+  json body = {{"command", "true"},
+               {"env", {{"A", "1"}}},
+               {"timeout", 5},
                {"code", {{"workspace", std::string(40, 'a')}, {"commit", std::string(40, 'b')}}}};
   SyncAnswer answer;
   answer.commands.resize(1);
@@ -69,7 +71,8 @@ TEST_CASE("a whole submission travels in a start command") {
 
 TEST_CASE("requests with unknown members are refused, answers with them are understood") {
   json request = json::parse(golden_request), answer = json::parse(golden_answer);
-  for (auto where : {"/new", "/hello/new", "/reports/0/new", "/reports/0/events/0/new", "/reports/0/result/new"}) {
+  for (auto where : {"/new", "/hello/new", "/reports/0/new", "/reports/0/events/0/new",
+                     "/reports/0/result/new"}) {
     INFO(where);
     json changed = request;
     changed[json::json_pointer(where)] = 1;
@@ -78,7 +81,8 @@ TEST_CASE("requests with unknown members are refused, answers with them are unde
     CHECK(parsed.error().code() == "invalid_request");
     CHECK(parsed.error().message().find("'new'") != std::string::npos);
   }
-  for (auto where : {"/new", "/commands/0/new", "/commands/0/start/new", "/commands/0/start/request/new"}) {
+  for (auto where :
+       {"/new", "/commands/0/new", "/commands/0/start/new", "/commands/0/start/request/new"}) {
     INFO(where);
     json changed = answer;
     changed[json::json_pointer(where)] = 1;
@@ -97,7 +101,8 @@ TEST_CASE("every member of the wrong type is refused by name") {
     auto parsed = parse_sync_request(changed);
     REQUIRE_FALSE(parsed);
     auto name = pointer.substr(pointer.rfind('/') + 1);
-    if (pointer != "/hello/notes/0") CHECK(parsed.error().message().find(name) != std::string::npos);
+    if (pointer != "/hello/notes/0")
+      CHECK(parsed.error().message().find(name) != std::string::npos);
   }
   const json answer = json::parse(golden_answer), flat_answer = answer.flatten();
   for (auto& [pointer, value] : flat_answer.items()) {
@@ -111,19 +116,23 @@ TEST_CASE("every member of the wrong type is refused by name") {
 }
 
 TEST_CASE("what a message cannot do without") {
-  for (auto [base, where, is_request] : {std::tuple{golden_request, "/protocol", true}, {golden_request, "/reports/0/run", true},
-                                         {golden_request, "/reports/0/epoch", true},
-                                         {golden_request, "/reports/0/events/0/number", true},
-                                         {golden_request, "/reports/0/result/status", true},
-                                         {golden_answer, "/incarnation", false}, {golden_answer, "/commands/0/number", false},
-                                         {golden_answer, "/commands/0/type", false},
-                                         {golden_answer, "/commands/0/start/request", false},
-                                         {golden_answer, "/commands/0/start/request/command", false}}) {
+  for (auto [base, where, is_request] :
+       {std::tuple{golden_request, "/protocol", true},
+        {golden_request, "/reports/0/run", true},
+        {golden_request, "/reports/0/epoch", true},
+        {golden_request, "/reports/0/events/0/number", true},
+        {golden_request, "/reports/0/result/status", true},
+        {golden_answer, "/incarnation", false},
+        {golden_answer, "/commands/0/number", false},
+        {golden_answer, "/commands/0/type", false},
+        {golden_answer, "/commands/0/start/request", false},
+        {golden_answer, "/commands/0/start/request/command", false}}) {
     INFO(where);
     json changed = json::parse(base);
     json::json_pointer pointer(where);
     changed[pointer.parent_pointer()].erase(pointer.back());
-    auto message = is_request ? parse_sync_request(changed).error().message() : parse_sync_answer(changed).error().message();
+    auto message = is_request ? parse_sync_request(changed).error().message()
+                              : parse_sync_answer(changed).error().message();
     CHECK(message.find(pointer.back() + " is missing") != std::string::npos);
   }
 }
