@@ -74,17 +74,35 @@ bool take_over_all() {
   return true;
 }
 
-/// pivot_root to the current folder; the old root then lies on top of it. In a chroot the root is no mount point and cannot be
-/// exchanged: step out of it first, to the root of this namespace.
+int open_folder(const char* path) { return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); }
+
+/// From a chroot to the root of this mount namespace: who stands outside of his root may go up.
+bool step_out_of_chroot() {
+  int inside = open_folder("/");
+  bool done = inside >= 0 && chroot("/proc") == 0 && fchdir(inside) == 0;
+  for (int depth = 0; done && depth < 256; ++depth) done = chdir("..") == 0;
+  close(inside);
+  return done && chroot(".") == 0;
+}
+
+/// What the host mounts and unmounts from now on is seen here, nothing that is mounted here is seen there.
+bool become_slave_of_host() {
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0) return true;
+  if (errno != EINVAL) return false;
+  int inside = open_folder("/");  // in a chroot "/" is no mount
+  bool done = inside >= 0 && step_out_of_chroot() && mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0 &&
+              fchdir(inside) == 0 && chroot(".") == 0;
+  close(inside);
+  return done;
+}
+
+/// pivot_root to the current folder; the old root then lies on top of it.
 bool pivot() {
   if (syscall(SYS_pivot_root, ".", ".") == 0) return true;
   if (errno != EINVAL) return false;
-  int target = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  bool done = target >= 0 && old >= 0 && chroot(".") == 0 && fchdir(old) == 0;
-  for (int depth = 0; done && depth < 256; ++depth) done = chdir("..") == 0;
-  done = done && chroot(".") == 0 && fchdir(target) == 0 && syscall(SYS_pivot_root, ".", ".") == 0;
+  int target = open_folder(".");
+  bool done = target >= 0 && step_out_of_chroot() && fchdir(target) == 0 && syscall(SYS_pivot_root, ".", ".") == 0;
   close(target);
-  close(old);
   return done;
 }
 
@@ -116,7 +134,7 @@ bool make_place(const char* path, bool folder, dev_t own_device) {
 }  // namespace
 
 bool build_root(const Spec& spec, const char* folder, Failure& failure) {
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) return fail(failure, "take over the host's mounts");
+  if (!become_slave_of_host()) return fail(failure, "take over the host's mounts");
 
   char path[PATH_MAX];
   auto below = [&](const char* name) {
@@ -144,6 +162,7 @@ bool build_root(const Spec& spec, const char* folder, Failure& failure) {
     if (mkdir(name, 0755) != 0) return fail(failure, "make /", name);
   if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) return fail(failure, "mount /proc");
   if (!pivot()) return fail(failure, "change the root");
+  if (umount2(".", MNT_DETACH) != 0 || chdir("/") != 0) return fail(failure, "leave the old root");
 
   // Before the run's own mounts: those may come from a hidden folder, and are meant to be seen.
   for (const char* hidden : spec.hidden)
@@ -159,10 +178,9 @@ bool build_root(const Spec& spec, const char* folder, Failure& failure) {
   }
   free(binds);
 
-  if (umount2(".", MNT_DETACH) != 0) return fail(failure, "leave the old root");
   if (mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) != 0)
     return fail(failure, "make / read-only");
-  return chdir("/") == 0;
+  return true;
 }
 
 void drop_capabilities() {

@@ -1,9 +1,11 @@
 // What a run can't reach, and what it can. Where this machine has no fences the cases have nothing to say.
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fd.hpp"
 #include "base/file.hpp"
 #include "runs.hpp"
 
@@ -188,6 +190,46 @@ TEST_CASE("a hidden folder is not reached by another mount of its file system") 
     return;
   }
   CHECK(run_program({self(), "[.alias]"}) == 0);
+}
+
+// A root that is no mount point, as `chroot` makes it; in a mount namespace, by the next case.
+TEST_CASE("as root: in a chroot", "[.chroot]") {
+  REQUIRE(::unshare(CLONE_NEWNS) == 0);
+  REQUIRE(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+  Scratch outer;
+  auto root = outer.path();
+  const std::vector<std::string> parts = {"/usr", "/tmp", "/dev", "/proc", "/etc", SPELL_BINARY_DIR};
+  for (auto& part : parts) {
+    REQUIRE(base::make_folders(root + part).ok());
+    REQUIRE(::mount(part.c_str(), (root + part).c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0);
+  }
+  for (const char* link : {"bin", "sbin", "lib", "lib64"})
+    REQUIRE(::symlink((std::string("usr/") + link).c_str(), (root + "/" + link).c_str()) == 0);
+  auto outside = base::open("/", O_RDONLY | O_DIRECTORY);
+  REQUIRE(outside.ok());
+  REQUIRE(::chroot(root.c_str()) == 0);
+  REQUIRE(::chdir("/") == 0);
+  {
+    Hidden hidden;
+    auto state = run(hidden.launch("cat \"$HIDDEN/token\"; ls -d /usr /home /..; echo done", Containment::namespaces));
+    CHECK(state.containment == "namespaces");
+    auto all = output_of(hidden.run_folder).all;
+    CHECK(all.find("the-secret") == std::string::npos);
+    CHECK(all.find("/usr\n") != std::string::npos);
+    CHECK(all.find("/home\n") == std::string::npos);
+    CHECK(all.find("done\n") != std::string::npos);
+  }
+  REQUIRE(::fchdir(outside->get()) == 0);
+  REQUIRE(::chroot(".") == 0);
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) REQUIRE(::umount2((root + *part).c_str(), MNT_DETACH) == 0);
+}
+
+TEST_CASE("a chroot is fenced as well as a host") {
+  if (levels().front() != Containment::namespaces || run_program({"/usr/bin/test", "-L", "/bin"}) != 0) {
+    WARN("skipped: needs root, and a host with /bin in /usr");
+    return;
+  }
+  CHECK(run_program({self(), "[.chroot]"}) == 0);
 }
 
 TEST_CASE("all of it holds for an ordinary user") {
