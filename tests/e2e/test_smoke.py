@@ -46,7 +46,7 @@ def test_folder_of_the_user(spell, repo):
 
 
 def test_background_wait_and_logs(spell, place, repo):
-    number = new_run(spell, "echo ready; read line < go; exit 3", cwd=repo)
+    number = new_run(spell, "echo ready; exec sleep 1000", cwd=repo)
     assert number == 1
     following = place.start("logs", "-f", number)
     following.wait_output("ready\n")
@@ -76,7 +76,7 @@ def test_kill_ends_the_whole_tree(spell, place, repo):
 
 def test_ps(spell, repo):
     spell("run", "true", cwd=repo, check=0)
-    spell("run", "false", "--label", "bad", cwd=repo, check=1)
+    spell("run", "--label", "bad", "false", cwd=repo, check=1)
     runs = spell("ps", "--json", check=0).json["runs"]
     assert {(run["id"], run["status"], run["user_exit_code"]) for run in runs} == {(1, "complete", 0), (2, "complete", 1)}
     assert {run["command"] for run in runs} == {"true", "false"}
