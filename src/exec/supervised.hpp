@@ -1,6 +1,12 @@
 // Running one command under spell-supervisor: start it, find it again after a crash, follow it, end it.
-// The folder of a run on its machine (Launch::folder) holds: `spec` (what to run), `spool` (Log v1 frames), `lock` (held by the
-// supervisor while it lives), `sock` (its control socket), `spell/` (seen by the run as /spell), `tmp/` (its TMPDIR).
+// The folder of a run on its machine (Launch::folder) holds: `spool` (Log v1 frames), `lock` (held by the supervisor while it
+// lives), `sock` (its control socket, while it lives), `spell/` (seen by the run as /spell), `tmp/` (its TMPDIR). What to run goes
+// to the supervisor by an anonymous file, since it may hold secrets. A folder serves one run.
+// The supervisor adds SPELL_ROOT and TMPDIR to the environment, as they are under the fence that the run really got (/spell and
+// /spell-tmp, else the real paths), unless the caller names them.
+// A fence that cannot be had is replaced by the next weaker one, and State::containment says why. One of root's runs is root: it
+// lost the capabilities that undo a fence, but can write a disk's device. On `best_effort` nothing is hidden and processes are
+// hunted down one by one; those that changed their user may escape.
 // Blocking calls are short; one Supervised is used by one thread at a time.
 #pragma once
 #include <cstdint>
@@ -39,8 +45,8 @@ struct Launch {
   std::vector<std::pair<std::string, std::string>> binds{};  ///< (host folder, absolute path in the run): mounted read-write; for later mounts
   std::int64_t log_limit = 10LL << 30;       ///< output bytes; then the supervisor stops reading, the command waits
   std::int64_t log_wait_s = 600;             ///< …and is stopped after so long
-  std::int64_t stop_grace_s = 30;
-  std::int64_t timeout_s = 0;                ///< from the command's start; 0: none. Then as stop(), reason `timeout`
+  std::int64_t stop_grace_s = 30;            ///< the time of a sleeping computer does not count, as for log_wait_s
+  std::int64_t timeout_s = 0;                ///< from the command's start, sleep included; 0: none. Then as stop(), reason `timeout`
   bool split_output = false;                 ///< two pipes; stderr frames carry frame_stderr
   std::vector<std::string> revive{};         ///< argv that brings the service back; run when it has been away at the command's end, or for 10 s
   std::string service_lock{};                ///< file that a living service holds locked (flock); "": never revive
@@ -49,7 +55,7 @@ struct Launch {
 struct Exit {
   std::optional<int> code{};                 ///< as a shell reports it: 128 + signal if a signal ended it; 126/127 if it could not be run
   std::optional<int> signal{};
-  std::string ended_by{};                    ///< "": by itself; "stop", "kill", "timeout", "log_limit"
+  std::string ended_by{};                    ///< "": by itself; the reason of stop() or kill(); "timeout", "log_limit"; "shutdown": SIGTERM to the supervisor
   std::string error_code{}, error{};         ///< the command was never started (no_such_folder, mount_failed, …)
   std::int64_t time_us = 0;                  ///< CLOCK_BOOTTIME
 };
@@ -76,7 +82,8 @@ class Supervised {
   int event_fd() const;
   /// What is known now; drains event_fd.
   Result<State> state();
-  /// SIGTERM to the command's process group, SIGKILL to the tree after the grace. Idempotent. `reason` becomes Exit::ended_by.
+  /// SIGTERM to the command's process group, SIGKILL to the tree after the grace. Idempotent. `reason`, at most 48 bytes, becomes
+  /// Exit::ended_by: that of the first stop, or of a kill that came after it.
   Result<> stop(const std::string& reason = "stop");
   Result<> kill(const std::string& reason = "kill");
 

@@ -101,6 +101,7 @@ void Run::write_lock_file() {
 void Run::live(int first_client) {
   read_boot_id(boot_, sizeof boot_);
   write_lock_file();
+  alone_since_ = monotonic_ms();
   add_client(first_client);
   for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= best_effort; ++level) {
     if (start(level)) break;

@@ -135,6 +135,51 @@ TEST_CASE("a run of an earlier boot was interrupted by it, if it had not ended")
   CHECK(attached(ended).exit->code == 5);
 }
 
+TEST_CASE("version 1 of what a supervisor leaves is read as ever") {
+  using namespace std::string_literals;
+  Scratch scratch;
+  auto folder = scratch.run_folder();
+  auto lock = "spell-supervisor=1\0boot=00000000-0000-0000-0000-000000000000\0run=r\0pid=12\0init=13\0init_start=14\0"s;
+  auto end = "spell-supervisor=1\0started_us=1000\0code=143\0signal=15\0ended_us=2000\0ended_by=stop\0level=best_effort\0"
+             "containment=no namespaces\0end=\0"s;
+  auto spool = "\3\0\0\0\1\1\0\0\0\0\0\0\0\0\0\0\x10\x20\0\0\0\0\0\0hi\n"s + std::string(1, static_cast<char>(end.size())) +
+               "\0\0\0\4\0\0\0\3\0\0\0\0\0\0\0\x11\x20\0\0\0\0\0\0"s + end;
+  REQUIRE(base::write_file(folder + "/lock", lock).ok());
+  REQUIRE(base::write_file(folder + "/spool", spool).ok());
+  auto state = attached(folder);
+  REQUIRE(state.exit);
+  CHECK(state.exit->code == 143);
+  CHECK(state.exit->signal == 15);
+  CHECK(state.exit->ended_by == "stop");
+  CHECK(state.exit->time_us == 2000);
+  CHECK(state.started_us == 1000);
+  CHECK(state.containment == "best_effort: no namespaces");
+  CHECK(state.output_bytes == 3);
+  CHECK(state.spool_end == static_cast<std::int64_t>(spool.size()));
+}
+
+TEST_CASE("version 1 of a spec is written as ever") {
+  using namespace std::string_literals;
+  Scratch scratch;
+  auto what = launch(scratch.run_folder(), "echo hi", Containment::user_namespaces);
+  what.supervisor = scratch.path() + "/supervisor";
+  REQUIRE(base::write_file(what.supervisor, "#!/bin/sh\nexec cat > \"$1/spec\"\n", 0755).ok());
+  what.run_id = "r";
+  what.env = {"A=1", "B=2"};
+  what.working_folder = "sub";
+  what.hidden = {"/h"};
+  what.binds = {{"/from", "/to"}};
+  what.timeout_s = 5;
+  what.split_output = true;
+  what.revive = {"spelld", "--now"};
+  what.service_lock = "/l";
+  start(what);
+  CHECK(*base::read_file(what.folder + "/spec") ==
+        "spell-supervisor=1\0run=r\0containment=1\0command=echo hi\0working_folder=sub\0log_limit=10737418240\0log_wait_s=600\0"
+        "stop_grace_s=30\0timeout_s=5\0split_output=1\0service_lock=/l\0env=A=1\0env=B=2\0hidden=/h\0revive=spelld\0revive=--now\0"
+        "bind_from=/from\0bind_to=/to\0end=\0"s);
+}
+
 TEST_CASE("output that looks like an end frame is output") {
   Scratch scratch;
   auto folder = scratch.run_folder();
