@@ -36,6 +36,9 @@ class Parser final : public MessageParser::Impl, private http::basic_parser<requ
   }
 
   Result<MessageParser::Step> feed(std::string_view bytes) override {
+    // Between chunks at least "0\r\n\r\n" is still to come, and Beast asserts that it sees as much of a last one.
+    if (this->head_done && Base::chunked() && chunk_left_ == 0 && bytes.size() < 5)
+      return MessageParser::Step{};
     error_code failure;
     body_ = {};
     std::size_t used = Base::put(boost::asio::const_buffer(bytes.data(), bytes.size()), failure);
@@ -103,8 +106,11 @@ class Parser final : public MessageParser::Impl, private http::basic_parser<requ
   void on_header_impl(error_code&) override {}
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
   std::size_t on_body_impl(string_view piece, error_code&) override { return take(piece); }
-  void on_chunk_header_impl(std::uint64_t, string_view, error_code&) override {}
+  void on_chunk_header_impl(std::uint64_t size, string_view, error_code&) override {
+    chunk_left_ = size;
+  }
   std::size_t on_chunk_body_impl(std::uint64_t, string_view piece, error_code&) override {
+    chunk_left_ -= piece.size();
     return take(piece);
   }
   void on_finish_impl(error_code&) override {}
@@ -118,6 +124,7 @@ class Parser final : public MessageParser::Impl, private http::basic_parser<requ
   std::string_view body_;
   std::size_t header_limit_;
   std::size_t overhead_ = 0, received_ = 0;
+  std::uint64_t chunk_left_ = 0;
 };
 
 }  // namespace
