@@ -1,5 +1,7 @@
 #include "model/error_code.hpp"
 
+#include "base/text.hpp"
+
 namespace spell::model {
 
 namespace {
@@ -57,6 +59,25 @@ int http_status(std::string_view code) {
   for (auto& row : table)
     if (row.code == code) return row.http_status;
   return 500;
+}
+
+std::string one_line(std::string_view text, std::size_t limit) {
+  bool cut = text.size() > limit;
+  if (cut) {
+    while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xC0) == 0x80) --limit;
+    text = text.substr(0, limit);
+  }
+  std::string out;
+  std::string valid = base::to_utf8(text);
+  for (std::size_t i = 0; i < valid.size(); ++i) {
+    auto c = static_cast<unsigned char>(valid[i]);
+    // U+0080 to U+009F are control characters too.
+    bool wide = c == 0xC2 && static_cast<unsigned char>(valid[i + 1]) < 0xA0;
+    bool control = c < 0x20 || c == 0x7f || wide;
+    out += control ? '?' : valid[i];
+    if (wide) ++i;
+  }
+  return cut ? out + "…" : out;
 }
 
 }  // namespace spell::model

@@ -3,6 +3,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/error_code.hpp"
 
 namespace spell::model {
 
@@ -10,15 +11,7 @@ Error Problem::error(std::string_view code) const {
   return base::error(code, path.empty() ? "the body " + text : path + ' ' + text);
 }
 
-std::string in_quotes(std::string_view text) {
-  constexpr std::size_t shown = 64;
-  std::string out = "'";
-  for (char c : base::to_utf8(text.substr(0, shown))) {
-    bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-    out += control ? '?' : c;
-  }
-  return out + (text.size() > shown ? "…'" : "'");
-}
+std::string in_quotes(std::string_view text) { return "'" + one_line(text, 64) + "'"; }
 
 Problem read_bool(const json& j, bool& out) {
   if (!j.is_boolean()) return {"", "must be true or false"};

@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import socket
+import unicodedata
 import urllib.parse
 import warnings
 
@@ -94,7 +95,8 @@ class Document:
         self.check_json({"$ref": "#/components/schemas/Error"}, answer, what)
         assert answer.status >= 400, what
         message = answer.json["error"]["message"]
-        assert message and len(message) <= 1000 and message.isprintable(), f"{what}: not one clear line: {message[:1200]!r}"
+        one_line = message and len(message) <= 1001 and all(unicodedata.category(c) != "Cc" for c in message)
+        assert one_line, f"{what}: not one clear line: {message[:1200]!r}"
         assert answer.json["error"]["request_id"] == answer.headers.get("X-Request-Id"), what
 
 

@@ -182,6 +182,22 @@ def test_nul_and_invalid_utf8_in_every_path_and_query(service, document, ended_r
             refused(service.request(method, f"{target}?{bad}=1", checked=False), "invalid_path")
 
 
+def test_control_characters_in_every_path_and_query(service, document, ended_run):
+    """They are text, so some are answered; none is repeated as it is in an error's line."""
+    for operation, (method, path, described) in document.operations.items():
+        for parameter in map(document.resolve, described.get("parameters", [])):
+            for bad in ("a%0Ab", "%1b%5b2J", "%7f", "%C2%85", "x" * 5000):
+                target = path
+                if parameter["in"] == "path":
+                    target = target.replace("{" + parameter["name"] + "}", bad)
+                target = target_of_path(service, target, ended_run)
+                if parameter["in"] == "query":
+                    target += f"?{parameter['name']}={bad}"
+                elif parameter["in"] == "header":
+                    continue
+                assert service.request(method, target).status < 500
+
+
 def target_of_path(service, path, run):
     for name, value in {"owner": service.owner, "run": run, "path": f"runs/{run}", "machine": "m", "name": "hostile"}.items():
         path = path.replace("{" + name + "}", str(value))

@@ -35,3 +35,19 @@ TEST_CASE("HTTP statuses that clients rely on") {
 TEST_CASE("a code that is not in the table is the service's fault") {
   CHECK(http_status("no_such_code") == 500);
 }
+
+TEST_CASE("a message is one line of valid text, whatever it repeats") {
+  CHECK(one_line("there is no run 'ä'") == "there is no run 'ä'");
+  CHECK(one_line(std::string_view("a\nb\r\tc\0d\x1b[1m\x7f", 13)) == "a?b??c?d?[1m?");
+  CHECK(one_line("a\xc2\x85"
+                 "b\xc2\xa0"
+                 "c\xff") ==
+        "a?b\xc2\xa0"
+        "c\xEF\xBF\xBD");
+  CHECK(one_line("a\xc2") == "a\xEF\xBF\xBD");
+  CHECK(one_line(std::string(1000, 'x')) == std::string(1000, 'x'));
+  CHECK(one_line(std::string(1001, 'x')) == std::string(1000, 'x') + "…");
+  CHECK(one_line("xxää", 5) == "xxä…");
+  CHECK(one_line("xxää", 4) == "xxä…");
+  CHECK(one_line("", 0) == "");
+}
