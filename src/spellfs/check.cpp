@@ -23,7 +23,9 @@ Result<> check_pack(int fd, std::int64_t size,
     if (frame.codec == Codec::elsewhere) return bad(frame.name, "has no bytes");
     if (seen.contains(frame.name)) return bad(frame.name, "is there twice");
     auto stored = pack->stored(frame);
-    if (!stored) return stored.error().code() == "damaged" ? bad(frame.name, "is not as its index says") : stored.error();
+    if (!stored)
+      return stored.error().code() == "damaged" ? bad(frame.name, "is not as its index says")
+                                                : stored.error();
     auto bytes = decompressor.unpack(frame, *stored);
     if (!bytes) return bad(frame.name, "does not have the content of its name");
     auto description = describe(frame.kind, *bytes);

@@ -1,4 +1,5 @@
-// Chunking v1: cuts a file's bytes by content, so that an insertion changes only the chunks around it.
+// Chunking v1: cuts a file's bytes by content, so that an insertion changes only the chunks near
+// it.
 //
 // FastCDC: Xia et al., "FastCDC: a Fast and Efficient Content-Defined Chunking Approach for Data
 // Deduplication", USENIX ATC 2016; the step of two bytes: Xia et al., "The Design of Fast

@@ -19,7 +19,8 @@ class MemoryStore final : public ChunkStore {
     return it->second.bytes;
   }
 
-  Result<std::vector<Name>> missing(const std::string& owner, std::span<const Name> names) const override {
+  Result<std::vector<Name>> missing(const std::string& owner,
+                                    std::span<const Name> names) const override {
     std::lock_guard lock(mutex_);
     std::vector<Name> out;
     for (auto& name : names)

@@ -142,7 +142,8 @@ std::string encode(const Entry& entry) {
 /// "" if the entry may stand in a folder, else what is wrong.
 const char* fault_of(const Entry& entry) {
   if (!valid_entry_name(entry.name)) return "a name that no file can have";
-  if (entry.type == EntryType::link && !valid_target(entry.target)) return "a link without a target";
+  if (entry.type == EntryType::link && !valid_target(entry.target))
+    return "a link without a target";
   // A folder in a folder at the limit would be too deep itself.
   if (entry.type == EntryType::folder && (entry.depth < 1 || entry.depth >= max_depth))
     return "a wrong depth";
@@ -177,8 +178,10 @@ Result<FileNode> decode_file_node(std::string_view bytes) {
     auto type = in.fixed(1);
     Piece piece;
     piece.size = in.varint(type == 0 ? max_size : static_cast<std::int64_t>(max_object));
-    if (type == 1) piece.chunk = read_name(in);
-    else if (type != 0 || (!node.pieces.empty() && !node.pieces.back().chunk)) in.fail();
+    if (type == 1)
+      piece.chunk = read_name(in);
+    else if (type != 0 || (!node.pieces.empty() && !node.pieces.back().chunk))
+      in.fail();
     if (piece.size == 0) in.fail();
     if (!add_to(node.totals, {piece.size, 0, 0})) return bad("sizes beyond their limit");
     node.pieces.push_back(std::move(piece));
@@ -238,7 +241,8 @@ Result<Description> describe(Kind kind, std::string_view bytes) {
       out.facts = {kind, node->level, node->totals};
       children(node->children);
       for (auto& piece : node->pieces)
-        if (piece.chunk) out.references.push_back({*piece.chunk, {Kind::chunk, 0, {piece.size, 0, 0}}});
+        if (piece.chunk)
+          out.references.push_back({*piece.chunk, {Kind::chunk, 0, {piece.size, 0, 0}}});
       return out;
     }
     case Kind::folder: {
@@ -248,7 +252,8 @@ Result<Description> describe(Kind kind, std::string_view bytes) {
       children(node->children);
       for (auto& entry : node->entries) {
         Reference to{entry.node, {Kind::folder, 0, {entry.size, entry.files, entry.depth}}, true};
-        if (entry.type == EntryType::link || (entry.type == EntryType::file && entry.size == 0)) continue;
+        if (entry.type == EntryType::link || (entry.type == EntryType::file && entry.size == 0))
+          continue;
         if (entry.type == EntryType::file)
           to.facts = {entry.size <= small_file ? Kind::chunk : Kind::file, 0, {entry.size, 0, 0}};
         out.references.push_back(std::move(to));

@@ -1,8 +1,8 @@
 // Nodes v1: how the chunks of a file and the entries of a folder are written down. Pure, no I/O.
 //
-// A file or a folder is a tree of nodes. A node of level 0 holds items (pieces of a file, entries of
-// a folder), one of level n > 0 names nodes of level n-1. Integers are varints where nothing else is
-// said; encodings are canonical, so the same content always has the same name.
+// A file or a folder is a tree of nodes. A node of level 0 holds items (pieces of a file, entries
+// of a folder), one of level n > 0 names nodes of level n-1. Integers are varints where nothing
+// else is said; encodings are canonical, so the same content always has the same name.
 //
 //   node       version (byte, 1) · level · count · count × (level 0: item, else child)
 //   file item  0 (byte) · size                          a hole; never two of them in a row

@@ -1,6 +1,7 @@
 // Objects of SpellFS: their names, and the nodes of files and folders. Pure encoding, no I/O.
 //
-// Name = algorithm tag 's' (SHA-256) + digest of (kind byte ‖ uncompressed bytes). Text form: "s" + 64 hex digits.
+// Name = algorithm tag 's' (SHA-256) + digest of (kind byte ‖ uncompressed bytes). Text form: "s" +
+// 64 hex digits.
 // Kinds: 'c' chunk, 'f' file node, 't' folder node: no user's bytes can pass for a tree.
 #pragma once
 #include <array>
@@ -50,14 +51,15 @@ enum class EntryType : std::uint8_t { file = 1, folder = 2, link = 3 };
 struct Entry {
   std::string name;
   EntryType type = EntryType::file;
-  std::uint32_t mode = 0;         ///< permission bits
+  std::uint32_t mode = 0;  ///< permission bits
   std::int64_t mtime_ns = 0;
-  std::int64_t size = 0;          ///< file: bytes; folder: bytes below; link: 0
-  std::int64_t files = 0;         ///< folder: files and links below
-  /// file: its file node (up to `small_file` bytes: its chunk; empty: all zero); folder: its folder node
+  std::int64_t size = 0;   ///< file: bytes; folder: bytes below; link: 0
+  std::int64_t files = 0;  ///< folder: files and links below
+  /// file: its file node (up to `small_file` bytes: its chunk; empty: all zero); folder: its folder
+  /// node
   Name node{};
-  std::string target;             ///< link
-  int depth = 0;                  ///< folder: levels of folders from here on (1: no folder in it)
+  std::string target;  ///< link
+  int depth = 0;       ///< folder: levels of folders from here on (1: no folder in it)
   std::map<std::string, std::string> xattrs{};  ///< reserved: kept, not yet filled by save()
   bool operator==(const Entry&) const = default;
 };

@@ -54,16 +54,20 @@ bool read_head(ByteReader& in, Frame& frame) {
   std::copy(name.begin(), name.end(), frame.name.digest.begin());
   if (frame.raw == 0 || frame.raw > max_object) return false;
   switch (frame.codec) {
-    case Codec::raw: return frame.stored == frame.raw;
-    case Codec::zstd: return frame.stored > 0 && frame.stored < frame.raw;
-    case Codec::elsewhere: return frame.stored == 0;
+    case Codec::raw:
+      return frame.stored == frame.raw;
+    case Codec::zstd:
+      return frame.stored > 0 && frame.stored < frame.raw;
+    case Codec::elsewhere:
+      return frame.stored == 0;
   }
   return false;
 }
 
 }  // namespace
 
-Compressor::Compressor() : context_(ZSTD_createCCtx()), out_(ZSTD_compressBound(max_object), '\0') {}
+Compressor::Compressor()
+    : context_(ZSTD_createCCtx()), out_(ZSTD_compressBound(max_object), '\0') {}
 Compressor::~Compressor() { ZSTD_freeCCtx(context_); }
 
 std::string_view Compressor::compress(std::string_view bytes) {
@@ -109,7 +113,10 @@ Result<std::string_view> Decompressor::unpack(const Frame& frame, std::string_vi
 }
 
 PackFileWriter::PackFileWriter(int fd, const std::string& owner)
-    : fd_(fd), head_(encode_header(owner)), buffer_(head_), size_(static_cast<std::int64_t>(head_.size())) {}
+    : fd_(fd),
+      head_(encode_header(owner)),
+      buffer_(head_),
+      size_(static_cast<std::int64_t>(head_.size())) {}
 
 Result<> PackFileWriter::flush(std::string_view more) {
   // Buffer and more in one call: a large chunk is never copied.
@@ -176,8 +183,8 @@ Result<std::string_view> PackFileReader::at(std::int64_t offset, std::size_t siz
   auto end = offset + static_cast<std::int64_t>(size);
   if (offset < 0 || end > size_) return bad("it ends too early");
   if (offset < window_at_ || end > window_at_ + static_cast<std::int64_t>(window_.size())) {
-    auto room = static_cast<std::size_t>(
-        std::min<std::int64_t>(static_cast<std::int64_t>(std::max(size, window_size)), size_ - offset));
+    auto room = static_cast<std::size_t>(std::min<std::int64_t>(
+        static_cast<std::int64_t>(std::max(size, window_size)), size_ - offset));
     window_.resize(room);
     window_at_ = offset;
     auto n = base::pread_full(fd_, window_.data(), room, offset);
@@ -232,7 +239,8 @@ Result<PackFileReader> PackFileReader::open(int fd, std::int64_t size) {
     if (!read_head(entry, frame)) return bad("an entry of its index is wrong");
     frame.offset = next;
     // Frames lie one after the other, without gaps.
-    if (entry.fixed(8) != static_cast<std::uint64_t>(next)) return bad("its frames do not follow each other");
+    if (entry.fixed(8) != static_cast<std::uint64_t>(next))
+      return bad("its frames do not follow each other");
     next += static_cast<std::int64_t>(frame_head_size + frame.stored);
     pack.frames_.push_back(frame);
   }

@@ -3,16 +3,16 @@
 //
 //   pack     header · frames · index · trailer
 //   header   "spellpk" (7 bytes) · version (byte, 1) · owner's length (2 bytes) · owner
-//   frame    kind (byte) · codec (byte) · 0 (2 bytes) · raw length (4) · stored length (4) · name (32)
-//            · stored bytes
+//   frame    kind (byte) · codec (byte) · 0 (2 bytes) · raw length (4) · stored length (4)
+//            · name (32) · stored bytes
 //   index    for each frame, in order: its first 44 bytes · its offset (8)
 //   trailer  index offset (8) · count (8) · SHA-256 (header ‖ index ‖ the 16 bytes before) ·
 //            "spellend" (8 bytes)
 //
 // Fixed integers, little-endian. Codecs: 0 raw; 1 zstd; 2 elsewhere: no bytes here, but this owner
-// sent the object, and another pack of the store holds it. An object comes after all that it names, so
-// one pass can check a pack, and what is left of a cut one is whole in itself. Bytes are covered by
-// their frame's name, everything else by the checksum.
+// sent the object, and another pack of the store holds it. An object comes after all that it names,
+// so one pass can check a pack, and what is left of a cut one is whole in itself. Bytes are covered
+// by their frame's name, everything else by the checksum.
 //
 // On the way to a store the owner is empty and there is no codec 2; a store's own packs name their
 // owner, so that who may read what can be rebuilt from them alone.
@@ -22,8 +22,8 @@
 #include <string_view>
 #include <vector>
 
-#include "spellfs/object.hpp"
 #include "spell/result.hpp"
+#include "spellfs/object.hpp"
 
 struct ZSTD_CCtx_s;
 struct ZSTD_DCtx_s;
@@ -95,7 +95,8 @@ class PackFileWriter {
 /// Reads a pack. Everything in it is hostile until it was checked. Not thread-safe.
 class PackFileReader {
  public:
-  /// Checks header, index and trailer. Errors: `bad_pack`, and those of reading. `fd` must stay open.
+  /// Checks header, index and trailer. Errors: `bad_pack`, and those of reading. `fd` must stay
+  /// open.
   static Result<PackFileReader> open(int fd, std::int64_t size);
   /// For a pack whose end is lost: the frames that can be found from its start on, unchecked beyond
   /// their heads. Error `bad_pack` if not even the header can be read.

@@ -49,7 +49,8 @@ class PackIndex::Statement {
     return *this;
   }
   Statement& bind(std::string_view text) {
-    sqlite3_bind_text(statement_, ++parameter_, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
+    sqlite3_bind_text(statement_, ++parameter_, text.data(), static_cast<int>(text.size()),
+                      SQLITE_STATIC);
     return *this;
   }
   Statement& bind_blob(std::string_view bytes) {
@@ -95,8 +96,8 @@ PackIndex::~PackIndex() {
 
 Error PackIndex::error(const char* what) const {
   int code = db_ ? sqlite3_errcode(db_) & 0xff : SQLITE_NOMEM;
-  std::string message = std::string("cannot ") + what + " the index of the packs: " +
-                        (db_ ? sqlite3_errmsg(db_) : "out of memory");
+  std::string message = std::string("cannot ") + what +
+                        " the index of the packs: " + (db_ ? sqlite3_errmsg(db_) : "out of memory");
   if (code == SQLITE_FULL) return base::error("disk_full", message);
   // SQLITE_ERROR: the file is a database, but not with our tables.
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_ERROR)
@@ -111,19 +112,21 @@ Result<> PackIndex::run(const char* sql) {
 
 Result<std::unique_ptr<PackIndex>> PackIndex::open(const std::string& path) {
   sqlite3* db = nullptr;
-  int code = sqlite3_open_v2(path.c_str(), &db,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  int code = sqlite3_open_v2(
+      path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   std::unique_ptr<PackIndex> index(new PackIndex(db));
   if (code != SQLITE_OK) return index->error("open");
   sqlite3_busy_timeout(db, 10'000);
-  SPELL_TRY(index->run("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8000;"));
+  SPELL_TRY(index->run(
+      "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8000;"));
   std::int64_t version = 0;
   {
     Statement query(db, "PRAGMA user_version");
     if (!query.valid() || query.step() != SQLITE_ROW) return index->error("open");
     version = query.integer();
   }
-  if (version == 0) SPELL_TRY(index->run((std::string("BEGIN IMMEDIATE;") + schema + "COMMIT;").c_str()));
+  if (version == 0)
+    SPELL_TRY(index->run((std::string("BEGIN IMMEDIATE;") + schema + "COMMIT;").c_str()));
   else if (version != schema_version)
     return base::error("damaged_index", path + " has another version's tables");
   SPELL_TRY(index->prepare());
@@ -135,12 +138,14 @@ Result<> PackIndex::prepare() {
     std::unique_ptr<Statement>& statement;
     const char* sql;
   } const all[] = {
-      {find_, "SELECT pack, pack.id, kind, place, codec, raw, stored, level, object.size, files, depth"
-              " FROM object JOIN pack ON pack.number = pack WHERE object.name = ?"},
-      {find_sent_, "SELECT kind, level, size, files, depth FROM object WHERE name = ?1 AND"
-                   " (owner = (SELECT number FROM owner WHERE name = ?2) OR EXISTS"
-                   "  (SELECT 1 FROM sent WHERE sent.name = ?1 AND"
-                   "   sent.owner = (SELECT number FROM owner WHERE name = ?2)))"},
+      {find_,
+       "SELECT pack, pack.id, kind, place, codec, raw, stored, level, object.size, files, depth"
+       " FROM object JOIN pack ON pack.number = pack WHERE object.name = ?"},
+      {find_sent_,
+       "SELECT kind, level, size, files, depth FROM object WHERE name = ?1 AND"
+       " (owner = (SELECT number FROM owner WHERE name = ?2) OR EXISTS"
+       "  (SELECT 1 FROM sent WHERE sent.name = ?1 AND"
+       "   sent.owner = (SELECT number FROM owner WHERE name = ?2)))"},
       {add_owner_, "INSERT OR IGNORE INTO owner(name) VALUES(?)"},
       {add_pack_, "INSERT INTO pack(id, size) VALUES(?, ?)"},
       {add_object_, "INSERT OR IGNORE INTO object VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
@@ -213,7 +218,8 @@ Result<> PackIndex::insert(const std::string& pack_id, const std::string& owner,
   std::int64_t sender = 0;
   {
     Statement query(db_, "SELECT number FROM owner WHERE name = ?");
-    if (!query.valid() || query.start().bind_blob(owner).step() != SQLITE_ROW) return error("write");
+    if (!query.valid() || query.start().bind_blob(owner).step() != SQLITE_ROW)
+      return error("write");
     sender = query.integer();
   }
   if (!add_pack_->start().bind(pack_id).bind(size).run()) return error("write");
@@ -221,7 +227,10 @@ Result<> PackIndex::insert(const std::string& pack_id, const std::string& owner,
   for (auto& [frame, facts] : objects) {
     if (frame.codec != Codec::elsewhere) {
       auto& totals = facts.totals;
-      add_object_->start().bind(frame.name).bind(static_cast<std::int64_t>(frame.kind)).bind(sender);
+      add_object_->start()
+          .bind(frame.name)
+          .bind(static_cast<std::int64_t>(frame.kind))
+          .bind(sender);
       add_object_->bind(pack).bind(frame.offset).bind(static_cast<std::int64_t>(frame.codec));
       add_object_->bind(std::int64_t{frame.raw}).bind(std::int64_t{frame.stored});
       add_object_->bind(std::int64_t{facts.level}).bind(totals.size).bind(totals.files);

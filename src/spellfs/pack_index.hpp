@@ -1,6 +1,6 @@
-// The index of a PackStore: which object lies where, and who sent it. SQLite (WAL, synchronous NORMAL:
-// what a power loss takes from it is found again in the packs). Private to this module.
-// One connection: its user locks. Every operation may fail with `damaged_index`: then the file is to be
+// The index of a PackStore: which object lies where, and who sent it. SQLite (WAL, synchronous
+// NORMAL: what a power loss takes from it is found again in the packs). Private to this module. One
+// connection: its user locks. Every operation may fail with `damaged_index`: then the file is to be
 // removed and built anew from the packs.
 #pragma once
 #include <cstdint>
@@ -37,7 +37,8 @@ class PackIndex {
   Result<std::optional<Location>> find(const Name& name);
   /// The object's facts if `owner` sent it and its bytes are there.
   Result<std::optional<Facts>> find_sent(const std::string& owner, const Name& name);
-  /// In one transaction. An object that is there already stays where it is, and is then sent by both.
+  /// In one transaction. An object that is there already stays where it is, and is then sent by
+  /// both.
   Result<> add(const std::string& pack_id, const std::string& owner, std::int64_t size,
                std::vector<Indexed> objects);
   /// Drops a pack that is no longer there, with its objects.

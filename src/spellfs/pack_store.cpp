@@ -5,11 +5,12 @@
 //   folder/packs/ID.tmp    a pack that is being written; removed when the store is opened
 //   folder/index.db        can be lost: built anew from the packs
 //
-// A pack is synced, renamed, its folder synced; then the index is committed, and only then do its names
-// exist. A crash in between leaves a whole pack that the next opening takes in.
+// A pack is synced, renamed, its folder synced; then the index is committed, and only then do its
+// names exist. A crash in between leaves a whole pack that the next opening takes in.
 //
-// Locks: `adding_` is held for the whole of an add_pack (so what anybody sends is stored once) and of a
-// rebuilding; `reading_` for the look-ups, never while a pack is read. Order: adding_, reading_.
+// Locks: `adding_` is held for the whole of an add_pack (so what anybody sends is stored once) and
+// of a rebuilding; `reading_` for the look-ups, never while a pack is read. Order: adding_,
+// reading_.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -190,8 +191,8 @@ class PackStore final : public ChunkStore {
     return OpenPack{std::move(*fd), st.st_size};
   }
 
-  /// Enters a pack of the folder into the index; false if its header, index or end is damaged. Only nodes
-  /// are read: a chunk's facts are its length.
+  /// Enters a pack of the folder into the index; false if its header, index or end is damaged. Only
+  /// nodes are read: a chunk's facts are its length.
   Result<bool> take_in(const std::string& id) const {
     auto file = open_file(id);
     if (!file) return file.error();
@@ -213,8 +214,8 @@ class PackStore final : public ChunkStore {
     return true;
   }
 
-  /// Enters what can still be found and verified in a damaged pack. What lost something below it must
-  /// be sent again, so it is left out, too.
+  /// Enters what can still be found and verified in a damaged pack. What lost something below it
+  /// must be sent again, so it is left out, too.
   Result<> salvage(const std::string& id) const {
     auto file = open_file(id);
     if (!file) return file.error();
@@ -246,7 +247,7 @@ class PackStore final : public ChunkStore {
   }
 
   static Result<Description> read_frame(PackFileReader& pack, const Frame& frame,
-                                       Decompressor& decompressor) {
+                                        Decompressor& decompressor) {
     auto stored = pack.stored(frame);
     if (!stored) return stored.error();
     auto bytes = decompressor.unpack(frame, *stored);

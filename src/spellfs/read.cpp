@@ -50,26 +50,30 @@ Result<> list_below(const ChunkStore& store, const Name& name, int level, const 
   return ok();
 }
 
-Result<std::optional<Entry>> find_entry(const ChunkStore& store, Name name, const std::string& wanted) {
+Result<std::optional<Entry>> find_entry(const ChunkStore& store, Name name,
+                                        const std::string& wanted) {
   for (int level = -1;;) {
     auto node = folder_node(store, name);
     if (!node) return node.error();
     if (level >= 0 && node->level != level) return lies(name);
     if (node->level == 0) {
-      auto it = std::lower_bound(node->entries.begin(), node->entries.end(), wanted,
-                                 [](const Entry& entry, const std::string& key) { return entry.name < key; });
+      auto it = std::lower_bound(
+          node->entries.begin(), node->entries.end(), wanted,
+          [](const Entry& entry, const std::string& key) { return entry.name < key; });
       if (it == node->entries.end() || it->name != wanted) return std::optional<Entry>();
       return std::optional<Entry>(std::move(*it));
     }
-    auto it = std::lower_bound(node->children.begin(), node->children.end(), wanted,
-                               [](const Child& child, const std::string& key) { return child.last < key; });
+    auto it = std::lower_bound(
+        node->children.begin(), node->children.end(), wanted,
+        [](const Child& child, const std::string& key) { return child.last < key; });
     if (it == node->children.end()) return std::optional<Entry>();
     name = it->node;
     level = node->level - 1;
   }
 }
 
-/// Appends the part of the node's bytes that lies in [from, to), both counted from the node's start.
+/// Appends the part of the node's bytes that lies in [from, to), both counted from the node's
+/// start.
 Result<> read_below(const ChunkStore& store, const Name& name, int level, std::int64_t size,
                     std::int64_t from, std::int64_t to, std::string& out) {
   auto node = file_node(store, name);
@@ -105,7 +109,9 @@ Result<> read_below(const ChunkStore& store, const Name& name, int level, std::i
 }  // namespace
 
 Result<Entry> find(const ChunkStore& store, const Name& tree, const std::string& path) {
-  auto none = [&] { return base::error("resource_not_found", "there is no " + base::to_utf8(path)); };
+  auto none = [&] {
+    return base::error("resource_not_found", "there is no " + base::to_utf8(path));
+  };
   if (!base::safe_relative_path(path)) return none();
   auto root = folder_node(store, tree);
   if (!root) return root.error();
@@ -136,7 +142,8 @@ Result<std::vector<Entry>> list(const ChunkStore& store, const Name& tree, const
 
 Result<std::string> read(const ChunkStore& store, const Name& node, std::int64_t file_size,
                          std::int64_t offset, std::size_t size) {
-  if (offset < 0) return base::error("range_not_satisfiable", "a range of a file begins at 0 or later");
+  if (offset < 0)
+    return base::error("range_not_satisfiable", "a range of a file begins at 0 or later");
   std::string out;
   if (offset >= file_size || size == 0) return out;
   size = std::min(size, max_read);

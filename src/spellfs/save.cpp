@@ -17,7 +17,9 @@ namespace spell::spellfs {
 
 namespace {
 
-std::int64_t ns(const timespec& t) { return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec; }
+std::int64_t ns(const timespec& t) {
+  return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+}
 #ifdef __APPLE__
 std::int64_t mtime_of(const struct stat& st) { return ns(st.st_mtimespec); }
 std::int64_t ctime_of(const struct stat& st) { return ns(st.st_ctimespec); }
@@ -183,8 +185,10 @@ class Walker {
       // Only a folder can be opened as one; where the type is not told, trying tells.
       if (depth < max_depth && (found.type == DT_DIR || found.type == DT_UNKNOWN))
         below = open_in(folder, found.name, O_DIRECTORY);
-      if (below) count += files_below(below.get(), depth + 1);
-      else if (found.type != DT_DIR) ++count;
+      if (below)
+        count += files_below(below.get(), depth + 1);
+      else if (found.type != DT_DIR)
+        ++count;
     }
     return count;
   }
@@ -198,11 +202,13 @@ class Walker {
     return entry;
   }
 
-  bool save_link(int folder, const std::string& name, const std::string& path, const struct stat& st) {
+  bool save_link(int folder, const std::string& name, const std::string& path,
+                 const struct stat& st) {
     char target[max_target + 2];
     ssize_t n = ::readlinkat(folder, name.c_str(), target, sizeof target);
     if (n < 0) return skip_errno(path, "read"), true;
-    if (n == 0 || n > static_cast<ssize_t>(max_target)) return skip(path, "a link that is too long"), true;
+    if (n == 0 || n > static_cast<ssize_t>(max_target))
+      return skip(path, "a link that is too long"), true;
     Entry entry = entry_of(name, EntryType::link, st);
     entry.target.assign(target, static_cast<std::size_t>(n));
     return count_file() && pipeline_.push(Done{std::move(entry)});
@@ -217,7 +223,8 @@ class Walker {
       if (!S_ISREG(before.st_mode)) return skip(path, "no longer a file"), true;
       auto size = read_file(file.get(), before);
       if (!size) return skip(path, size.error().message()), pipeline_.push(Again{});
-      bool stable = *size == before.st_size && ::fstat(file.get(), &after) == 0 && same_state(before, after);
+      bool stable =
+          *size == before.st_size && ::fstat(file.get(), &after) == 0 && same_state(before, after);
       if (!stable && attempt < attempts) {
         if (!pipeline_.push(Again{})) return false;
         continue;

@@ -1,6 +1,6 @@
-// What save() finds, on its way into a pack. The walker (save.cpp) reads and cuts files and pushes events;
-// the builder hashes chunks, makes nodes and writes objects. Everything flows one way, so for a large
-// save the builder simply moves to a thread of its own. Private to this module.
+// What save() finds, on its way into a pack. The walker (save.cpp) reads and cuts files and pushes
+// events; the builder hashes chunks, makes nodes and writes objects. Everything flows one way, so
+// for a large save the builder simply moves to a thread of its own. Private to this module.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -75,7 +75,8 @@ class Builder {
   Result<> on(Again&);
   Result<> on(Done& done);
   Result<> add_piece(const Piece& piece);
-  Result<> put(Kind kind, const Name& name, std::shared_ptr<const void> owner, std::string_view bytes);
+  Result<> put(Kind kind, const Name& name, std::shared_ptr<const void> owner,
+               std::string_view bytes);
   Result<> settle();
 
   const SaveOptions& options_;
@@ -89,8 +90,8 @@ class Builder {
   std::size_t waiting_bytes_ = 0;
 };
 
-/// Carries events to the builder: at once while there is little, through a bounded queue and a thread
-/// from some megabytes on.
+/// Carries events to the builder: at once while there is little, through a bounded queue and a
+/// thread from some megabytes on.
 class Pipeline {
  public:
   explicit Pipeline(Builder& builder) : builder_(builder) {}

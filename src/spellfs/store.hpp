@@ -1,5 +1,5 @@
-// Where objects are kept. ChunkStore is the interface that saving and reading are written against; PackStore keeps packs in
-// a local folder with an index on disk; MemoryStore is for tests.
+// Where objects are kept. ChunkStore is the interface that saving and reading are written against;
+// PackStore keeps packs in a local folder with an index on disk; MemoryStore is for tests.
 // Thread-safe. Names become visible only when their bytes are durable.
 #pragma once
 #include <cstdint>
@@ -18,12 +18,15 @@ namespace spell::spellfs {
 class ChunkStore {
  public:
   virtual ~ChunkStore() = default;
-  /// The object's uncompressed bytes, verified against its name. Errors: `object_not_found`, `damaged`.
+  /// The object's uncompressed bytes, verified against its name. Errors: `object_not_found`,
+  /// `damaged`.
   virtual Result<std::string> get(Kind, const Name&) const = 0;
   /// Those that this owner has not sent yet.
-  virtual Result<std::vector<Name>> missing(const std::string& owner, std::span<const Name>) const = 0;
-  /// Takes a pack (format v1) from `fd`: checks header, every frame's hash, the footer, and that every object that a node of
-  /// it names is in it or was sent before by this owner. Durable on return. Errors: `bad_pack`, `incomplete_pack`.
+  virtual Result<std::vector<Name>> missing(const std::string& owner,
+                                            std::span<const Name>) const = 0;
+  /// Takes a pack (format v1) from `fd`: checks header, every frame's hash, the footer, and that
+  /// every object that a node of it names is in it or was sent before by this owner. Durable on
+  /// return. Errors: `bad_pack`, `incomplete_pack`.
   virtual Result<> add_pack(const std::string& owner, int fd, std::int64_t size) = 0;
   /// Whether the object was sent by this owner (together with all below it).
   virtual Result<bool> owns(const std::string& owner, const Name&) const = 0;

@@ -24,8 +24,10 @@ struct Example {
     store->add_pack("ann", made.fd.get(), made.size).value();
     for (auto& entry : fs::directory_iterator(root + "/packs")) pack = entry.path();
     auto fd = base::open(pack, O_RDONLY).value();
-    auto reader = PackFileReader::open(fd.get(), static_cast<std::int64_t>(fs::file_size(pack))).value();
-    for (auto& frame : reader.frames()) objects.emplace_back(frame, store->get(frame.kind, frame.name).value());
+    auto reader =
+        PackFileReader::open(fd.get(), static_cast<std::int64_t>(fs::file_size(pack))).value();
+    for (auto& frame : reader.frames())
+      objects.emplace_back(frame, store->get(frame.kind, frame.name).value());
   }
   void lose_index() {
     for (std::string end : {"", "-wal", "-shm"}) fs::remove(root + "/index.db" + end);
@@ -40,7 +42,8 @@ TEST_CASE("of a pack that is cut, what is whole can be read, and nothing else co
   std::vector<std::int64_t> cuts = {0, 5, 12};
   for (auto& [frame, content] : example.objects)
     for (std::int64_t at : {0, 1, 43, 44, 45}) cuts.push_back(frame.offset + at);
-  for (std::size_t back : {1, 8, 9, 40, 57, 100, 400}) cuts.push_back(static_cast<std::int64_t>(bytes.size() - back));
+  for (std::size_t back : {1, 8, 9, 40, 57, 100, 400})
+    cuts.push_back(static_cast<std::int64_t>(bytes.size() - back));
   for (std::int64_t cut : cuts) {
     example.lose_index();
     write(example.pack, bytes.substr(0, static_cast<std::size_t>(cut)));
@@ -60,7 +63,8 @@ TEST_CASE("of a pack that is cut, what is whole can be read, and nothing else co
     REQUIRE(save(example.folder / "data", options, again.writer).value().tree == example.tree);
     again.finish();
     REQUIRE((*store)->add_pack("ann", again.fd.get(), again.size));
-    for (auto& [frame, content] : example.objects) REQUIRE((*store)->get(frame.kind, frame.name).value() == content);
+    for (auto& [frame, content] : example.objects)
+      REQUIRE((*store)->get(frame.kind, frame.name).value() == content);
     for (auto& entry : fs::directory_iterator(example.root + "/packs"))
       if (entry.path() != example.pack) fs::remove(entry.path());
   }
@@ -72,10 +76,13 @@ TEST_CASE("a wrong bit in a pack is never returned as data") {
   auto fd = base::open(example.pack, O_RDWR).value();
   bool without_index = GENERATE(false, true);
   for (auto& [frame, content] : example.objects) {
-    for (std::int64_t at : {std::int64_t{0}, std::int64_t{1}, std::int64_t{5}, std::int64_t{20}, std::int64_t{44},
-                            std::int64_t{43} + frame.stored / 2, std::int64_t{43} + frame.stored}) {
+    for (std::int64_t at :
+         {std::int64_t{0}, std::int64_t{1}, std::int64_t{5}, std::int64_t{20}, std::int64_t{44},
+          std::int64_t{43} + frame.stored / 2, std::int64_t{43} + frame.stored}) {
       auto where = static_cast<std::size_t>(frame.offset + at);
-      base::pwrite_all(fd.get(), std::string(1, static_cast<char>(bytes[where] ^ 4)), static_cast<std::int64_t>(where)).value();
+      base::pwrite_all(fd.get(), std::string(1, static_cast<char>(bytes[where] ^ 4)),
+                       static_cast<std::int64_t>(where))
+          .value();
       if (without_index) example.lose_index();
       {
         auto store = open_pack_store(example.root);
@@ -99,14 +106,16 @@ TEST_CASE("a wrong bit in header, index or trailer loses nothing") {
   Example example;
   std::string bytes = slurp(example.pack);
   auto& last = example.objects.back().first;
-  for (std::size_t at = static_cast<std::size_t>(last.offset) + 44 + last.stored; at < bytes.size(); at += 13) {
+  for (std::size_t at = static_cast<std::size_t>(last.offset) + 44 + last.stored; at < bytes.size();
+       at += 13) {
     std::string flipped = bytes;
     flipped[at] = static_cast<char>(flipped[at] ^ 16);
     write(example.pack, flipped);
     example.lose_index();
     auto store = open_pack_store(example.root);
     REQUIRE(store);
-    for (auto& [frame, content] : example.objects) REQUIRE((*store)->get(frame.kind, frame.name).value() == content);
+    for (auto& [frame, content] : example.objects)
+      REQUIRE((*store)->get(frame.kind, frame.name).value() == content);
   }
 }
 

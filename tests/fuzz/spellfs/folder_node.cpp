@@ -14,7 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!node) return 0;
   std::string last;
   for (auto& entry : node->entries) {
-    if (entry.name <= last || entry.name.find('/') != std::string::npos || entry.name == "..") std::abort();
+    if (entry.name <= last || entry.name.find('/') != std::string::npos || entry.name == "..")
+      std::abort();
     last = entry.name;
   }
   std::string again;

@@ -1,4 +1,5 @@
-// What the tests of this module share: a temporary folder, fixed pseudo-random bytes, packs by hand.
+// What the tests of this module share: a temporary folder, fixed pseudo-random bytes, packs by
+// hand.
 #pragma once
 #include <fcntl.h>
 #include <sys/stat.h>

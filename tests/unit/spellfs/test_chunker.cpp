@@ -10,7 +10,8 @@ namespace {
 
 std::vector<std::size_t> cuts(std::string_view bytes) {
   std::vector<std::size_t> out;
-  for (std::size_t at = 0; at < bytes.size(); out.push_back(at)) at += first_chunk(bytes.substr(at));
+  for (std::size_t at = 0; at < bytes.size(); out.push_back(at))
+    at += first_chunk(bytes.substr(at));
   return out;
 }
 

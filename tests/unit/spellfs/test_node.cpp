@@ -57,7 +57,10 @@ std::string encode_folder(const std::vector<Entry>& entries) {
 }
 
 std::vector<Piece> varied_pieces() {
-  return {{fake_name(1), 1}, {std::nullopt, 1LL << 40}, {fake_name(2), 512 << 10}, {std::nullopt, 70'000}};
+  return {{fake_name(1), 1},
+          {std::nullopt, 1LL << 40},
+          {fake_name(2), 512 << 10},
+          {std::nullopt, 70'000}};
 }
 
 std::string encode_file(const std::vector<Piece>& pieces) {
@@ -160,8 +163,10 @@ TEST_CASE("a large folder is a tree of nodes, and a change in it writes a few an
 TEST_CASE("a large file is a tree of nodes") {
   std::vector<Piece> pieces;
   for (int i = 0; i < 30'000; ++i) {
-    if (i % 7 == 3) pieces.push_back({std::nullopt, 100'000 + i});
-    else pieces.push_back({fake_name(i), 1000 + i});
+    if (i % 7 == 3)
+      pieces.push_back({std::nullopt, 100'000 + i});
+    else
+      pieces.push_back({fake_name(i), 1000 + i});
   }
   Collected made;
   TreeBuilder builder(Kind::file, made.emit);
@@ -200,9 +205,12 @@ TEST_CASE("nodes stay small when every entry is huge") {
 
 TEST_CASE("every cut and every wrong bit of a node is refused or read within bounds") {
   for (auto& bytes : {encode_folder(varied_entries()), encode_file(varied_pieces())}) {
-    auto accepted = [](const std::string& b) { return decode_folder_node(b).ok() || decode_file_node(b).ok(); };
+    auto accepted = [](const std::string& b) {
+      return decode_folder_node(b).ok() || decode_file_node(b).ok();
+    };
     CHECK(accepted(bytes));
-    for (std::size_t cut = 0; cut < bytes.size(); ++cut) CHECK_FALSE(accepted(bytes.substr(0, cut)));
+    for (std::size_t cut = 0; cut < bytes.size(); ++cut)
+      CHECK_FALSE(accepted(bytes.substr(0, cut)));
     CHECK_FALSE(accepted(bytes + '\0'));
     for (std::size_t i = 0; i < bytes.size() * 8; ++i) {
       std::string flipped = bytes;
@@ -230,8 +238,8 @@ TEST_CASE("a folder node with a name that no file can have is refused") {
   CHECK(with_name("\xff\xfe"));
   CHECK(with_name("..."));
   CHECK(with_name(std::string(255, 'x')));
-  for (std::string wrong : {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("/"),
-                            std::string("a\0b", 3), std::string(256, 'x')}) {
+  for (std::string wrong : {std::string(), std::string("."), std::string(".."), std::string("a/b"),
+                            std::string("/"), std::string("a\0b", 3), std::string(256, 'x')}) {
     auto node = with_name(wrong);
     REQUIRE_FALSE(node);
     CHECK(node.error().code() == "bad_node");
@@ -255,7 +263,8 @@ TEST_CASE("nodes out of order, too deep, too large or of another version are ref
   Entry deep;
   deep.name = "deep";
   deep.type = EntryType::folder;
-  for (auto [depth, fits] : {std::pair(0, false), {1, true}, {max_depth - 1, true}, {max_depth, false}}) {
+  for (auto [depth, fits] :
+       {std::pair(0, false), {1, true}, {max_depth - 1, true}, {max_depth, false}}) {
     deep.depth = depth;
     TreeBuilder builder(Kind::folder, made.emit);
     CHECK(builder.add(deep).ok() == fits);
@@ -266,7 +275,8 @@ TEST_CASE("nodes out of order, too deep, too large or of another version are ref
 }
 
 TEST_CASE("a varint has one form") {
-  for (std::int64_t value : {std::int64_t{0}, std::int64_t{127}, std::int64_t{128}, std::int64_t{300}, INT64_MAX}) {
+  for (std::int64_t value :
+       {std::int64_t{0}, std::int64_t{127}, std::int64_t{128}, std::int64_t{300}, INT64_MAX}) {
     std::string bytes;
     put_varint(bytes, value);
     ByteReader in(bytes);
@@ -277,8 +287,8 @@ TEST_CASE("a varint has one form") {
     limited.varint(value - 1);
     CHECK(limited.failed());
   }
-  for (std::string wrong : {std::string("\x80\x00", 2), std::string("\xff\x80\x00", 3), std::string("\x80"),
-                            std::string(10, '\xff'), std::string()}) {
+  for (std::string wrong : {std::string("\x80\x00", 2), std::string("\xff\x80\x00", 3),
+                            std::string("\x80"), std::string(10, '\xff'), std::string()}) {
     ByteReader in(wrong);
     in.varint(INT64_MAX);
     CHECK(in.failed());

@@ -14,8 +14,8 @@ TEST_CASE("a name is the SHA-256 of kind and bytes, and its text reads back") {
 
 TEST_CASE("nothing but a name's text is a name") {
   std::string text = name_of(Kind::chunk, "hello").text();
-  for (std::string wrong : {std::string(), std::string("s"), text.substr(1), text.substr(0, 64), text + "0",
-                            "t" + text.substr(1), "S" + text.substr(1)})
+  for (std::string wrong : {std::string(), std::string("s"), text.substr(1), text.substr(0, 64),
+                            text + "0", "t" + text.substr(1), "S" + text.substr(1)})
     CHECK_FALSE(Name::parse(wrong));
   std::string upper = text;
   for (char& c : upper)

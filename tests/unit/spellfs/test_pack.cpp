@@ -42,7 +42,9 @@ struct Opened {
 
 }  // namespace
 
-TEST_CASE("pack v1 is written as the format says") { CHECK(simple_pack() == golden("pack-v1.bin")); }
+TEST_CASE("pack v1 is written as the format says") {
+  CHECK(simple_pack() == golden("pack-v1.bin"));
+}
 
 TEST_CASE("pack v1 with an owner, and an object that lies elsewhere, is read") {
   Opened opened(golden("owned-pack-v1.bin"));
@@ -58,7 +60,8 @@ TEST_CASE("pack v1 with an owner, and an object that lies elsewhere, is read") {
 }
 
 TEST_CASE("what goes into a pack comes out, compressed only where that pays") {
-  std::vector<std::string> objects = {noise(1, 1), noise(16 << 10, 2), noise(512 << 10, 3), std::string(512 << 10, 'a'),
+  std::vector<std::string> objects = {noise(1, 1),           noise(16 << 10, 2),
+                                      noise(512 << 10, 3),   std::string(512 << 10, 'a'),
                                       std::string(100, 'b'), noise(40 << 10, 4)};
   // A compressible end does not pay for an incompressible rest.
   objects.back() += std::string(100, 'x');

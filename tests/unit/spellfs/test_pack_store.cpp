@@ -112,7 +112,10 @@ TEST_CASE("a pack that an earlier crash left out of the index is taken in, left-
   auto packs = packs_of(example.root);
   REQUIRE(packs.size() == 2);
   fs::rename(example.bobs_pack, example.folder / "kept");
-  { auto store = open(example.root); CHECK_FALSE(store->owns("bob", example.own).value()); }
+  {
+    auto store = open(example.root);
+    CHECK_FALSE(store->owns("bob", example.own).value());
+  }
   fs::rename(example.folder / "kept", example.bobs_pack);
   write(example.root + "/packs/0123.tmp", "half a pack");
   auto store = open(example.root);
@@ -139,7 +142,9 @@ TEST_CASE("the packs of a store name their owner") {
   std::vector<std::string> owners;
   for (auto& path : {example.anns_pack, example.bobs_pack}) {
     auto fd = base::open(path, O_RDONLY).value();
-    owners.push_back(PackFileReader::open(fd.get(), static_cast<std::int64_t>(fs::file_size(path))).value().owner());
+    owners.push_back(PackFileReader::open(fd.get(), static_cast<std::int64_t>(fs::file_size(path)))
+                         .value()
+                         .owner());
   }
   CHECK(owners == std::vector<std::string>{"ann", "bob"});
 }
@@ -155,7 +160,8 @@ TEST_CASE("what is refused or adds nothing leaves no file") {
   CHECK(store->add_pack("ann", known.fd.get(), known.size));
   CHECK(packs_of(example.root) == packs);
   CHECK(store->add_pack("", known.fd.get(), known.size).error().code() == "bad_owner");
-  CHECK(store->add_pack(std::string(256, 'x'), known.fd.get(), known.size).error().code() == "bad_owner");
+  CHECK(store->add_pack(std::string(256, 'x'), known.fd.get(), known.size).error().code() ==
+        "bad_owner");
 }
 
 TEST_CASE("a store of another version is left alone") {

@@ -20,8 +20,12 @@ struct Saved {
     pack.finish();
     store->add_pack("ann", pack.fd.get(), pack.size).value();
   }
-  Entry at(const std::string& path) const { return find(*store, result.tree.value(), path).value(); }
-  bool has(const std::string& path) const { return result.tree && find(*store, *result.tree, path).ok(); }
+  Entry at(const std::string& path) const {
+    return find(*store, result.tree.value(), path).value();
+  }
+  bool has(const std::string& path) const {
+    return result.tree && find(*store, *result.tree, path).ok();
+  }
   std::string content(const std::string& path) const {
     Entry entry = at(path);
     return read(*store, entry.node, entry.size, 0, static_cast<std::size_t>(entry.size)).value();
@@ -61,7 +65,8 @@ TEST_CASE("files, folders, links, modes and times come back as they were") {
 
   Saved saved(folder.path);
   CHECK(saved.result.files == 8);
-  CHECK(saved.result.bytes == static_cast<std::int64_t>(5 + medium.size() + large.size() + 0 + 2 * small_file + 1));
+  CHECK(saved.result.bytes ==
+        static_cast<std::int64_t>(5 + medium.size() + large.size() + 0 + 2 * small_file + 1));
   CHECK(saved.result.new_bytes > saved.result.bytes);
   CHECK(saved.result.skipped.empty());
   CHECK(saved.content("small") == "hello");
@@ -86,13 +91,15 @@ TEST_CASE("files, folders, links, modes and times come back as they were") {
 
 TEST_CASE("names are bytes") {
   TemporaryFolder folder;
-  std::vector<std::string> names = {"-rf", "line\nfeed", "\xff\xfe bad utf-8", std::string(255, 'n'), "...", " ", "\\"};
+  std::vector<std::string> names = {
+      "-rf", "line\nfeed", "\xff\xfe bad utf-8", std::string(255, 'n'), "...", " ", "\\"};
   for (auto& name : names) write(folder / name, name);
   Saved saved(folder.path);
   for (auto& name : names) CHECK(saved.content(name) == name);
   auto listed = list(*saved.store, *saved.result.tree).value();
   REQUIRE(listed.size() == names.size());
-  CHECK(std::is_sorted(listed.begin(), listed.end(), [](auto& a, auto& b) { return a.name < b.name; }));
+  CHECK(std::is_sorted(listed.begin(), listed.end(),
+                       [](auto& a, auto& b) { return a.name < b.name; }));
 }
 
 TEST_CASE("holes are kept, and cost nothing") {
@@ -118,7 +125,8 @@ TEST_CASE("holes are kept, and cost nothing") {
   CHECK(entry.size == size);
   CHECK(read(*saved.store, entry.node, size, 0, 100'000).value() == head);
   CHECK(read(*saved.store, entry.node, size, middle, 50'000).value() == tail);
-  CHECK(read(*saved.store, entry.node, size, middle - 10, 20).value() == std::string(10, '\0') + tail.substr(0, 10));
+  CHECK(read(*saved.store, entry.node, size, middle - 10, 20).value() ==
+        std::string(10, '\0') + tail.substr(0, 10));
   CHECK(read(*saved.store, entry.node, size, size - 5, 50).value() == std::string(5, '\0'));
 }
 
@@ -137,7 +145,8 @@ TEST_CASE("ranges of a file are its bytes") {
   CHECK(range(3'000'001, 1).empty());
   CHECK(range(INT64_MAX, 1).empty());
   CHECK(range(5, 0).empty());
-  CHECK(read(*saved.store, entry.node, entry.size, -1, 1).error().code() == "range_not_satisfiable");
+  CHECK(read(*saved.store, entry.node, entry.size, -1, 1).error().code() ==
+        "range_not_satisfiable");
   CHECK(read(*saved.store, entry.node, entry.size + 1, 0, 1).error().code() == "damaged");
 }
 
@@ -149,7 +158,8 @@ TEST_CASE("a large folder is listed in pages") {
   REQUIRE(all.size() == 1'500);
   std::vector<Entry> paged;
   for (;;) {
-    auto page = list(*saved.store, *saved.result.tree, paged.empty() ? "" : paged.back().name, 97).value();
+    auto page =
+        list(*saved.store, *saved.result.tree, paged.empty() ? "" : paged.back().name, 97).value();
     if (page.empty()) break;
     CHECK(page.size() <= 97);
     paged.insert(paged.end(), page.begin(), page.end());
@@ -166,14 +176,16 @@ TEST_CASE("paths that are not there, or no paths, are not found") {
   Saved saved(folder.path);
   for (std::string path : {"c", "a/c", "a/b/c", "..", "a/../a", "/a", "a//b", "a/", "./a"})
     CHECK(find(*saved.store, *saved.result.tree, path).error().code() == "resource_not_found");
-  CHECK(find(*saved.store, *saved.result.tree, std::string("a\0", 2)).error().code() == "resource_not_found");
+  CHECK(find(*saved.store, *saved.result.tree, std::string("a\0", 2)).error().code() ==
+        "resource_not_found");
   CHECK(find(*saved.store, fake_name(1), "a").error().code() == "object_not_found");
 }
 
 TEST_CASE("known files are left out until they change") {
   TemporaryFolder folder;
   SaveOptions options;
-  for (std::string name : {"kept", "touched", "rewritten", "other mode", "code/kept", "code/deep/kept", "gone/file"}) {
+  for (std::string name :
+       {"kept", "touched", "rewritten", "other mode", "code/kept", "code/deep/kept", "gone/file"}) {
     write(folder / name, "content");
     set_mtime(folder / name, 1'600'000'000'000'000'000);
     options.known[name] = state_of(folder / name);
@@ -301,7 +313,8 @@ TEST_CASE("folders within folders have an end") {
   CHECK(saved.content("d/d/file") == "x");
 }
 
-TEST_CASE("a file that changes while it is read is read again, then saved as it was read and named") {
+TEST_CASE(
+    "a file that changes while it is read is read again, then saved as it was read and named") {
   TemporaryFolder folder;
   write(folder / "busy", noise(4 << 20, 1));
   write(folder / "quiet", "x");
@@ -328,7 +341,8 @@ TEST_CASE("a file that changes while it is read is read again, then saved as it 
 
 TEST_CASE("only what is missing is written") {
   TemporaryFolder folder;
-  for (int i = 0; i < 40; ++i) write(folder / ("f" + std::to_string(i)), noise(200'000, static_cast<std::uint64_t>(i)));
+  for (int i = 0; i < 40; ++i)
+    write(folder / ("f" + std::to_string(i)), noise(200'000, static_cast<std::uint64_t>(i)));
   Saved first(folder.path);
   write(folder / "f7", noise(200'000, 7) + "more");
   write(folder / "new", noise(100'000, 99));
@@ -341,13 +355,16 @@ TEST_CASE("only what is missing is written") {
   CHECK(result.new_bytes < 400'000);
   REQUIRE(first.store->add_pack("ann", pack.fd.get(), pack.size));
   Entry entry = find(*first.store, *result.tree, "f7").value();
-  CHECK(read(*first.store, entry.node, entry.size, 0, 1 << 20).value() == noise(200'000, 7) + "more");
+  CHECK(read(*first.store, entry.node, entry.size, 0, 1 << 20).value() ==
+        noise(200'000, 7) + "more");
 
   PackInFile nothing;
   CHECK(save(folder.path, options, nothing.writer).value().new_bytes == 0);
   CHECK(nothing.writer.objects() == 0);
 
-  options.missing = [](std::span<const Name>) -> Result<std::vector<Name>> { return Error("gone", "no service"); };
+  options.missing = [](std::span<const Name>) -> Result<std::vector<Name>> {
+    return Error("gone", "no service");
+  };
   CHECK(save(folder.path, options, nothing.writer).error().code() == "gone");
 }
 

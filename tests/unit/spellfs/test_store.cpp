@@ -33,7 +33,9 @@ Entry folder_entry(const std::string& name, const Child& child) {
 }
 
 Child add_folder(PackInFile& pack, const std::vector<Entry>& entries) {
-  Emit emit = [&](Kind kind, const Name& name, std::string bytes) { return pack.writer.add(kind, name, bytes); };
+  Emit emit = [&](Kind kind, const Name& name, std::string bytes) {
+    return pack.writer.add(kind, name, bytes);
+  };
   TreeBuilder builder(Kind::folder, emit);
   for (auto& entry : entries) builder.add(entry).value();
   return builder.finish().value();
@@ -44,7 +46,8 @@ Result<> send(ChunkStore& store, const std::string& owner, PackInFile& pack) {
   return store.add_pack(owner, pack.fd.get(), pack.size);
 }
 
-std::vector<Name> missing(const ChunkStore& store, const std::string& owner, std::vector<Name> names) {
+std::vector<Name> missing(const ChunkStore& store, const std::string& owner,
+                          std::vector<Name> names) {
   return store.missing(owner, names).value();
 }
 
@@ -194,7 +197,8 @@ TEST_CASE("several threads may send and read at once") {
       std::string owner = "owner" + std::to_string(t);
       for (int i = 0; i < 5; ++i) {
         PackInFile pack;
-        std::string own = noise(2000, static_cast<std::uint64_t>(100 * t + i)), shared = noise(2000, 7);
+        std::string own = noise(2000, static_cast<std::uint64_t>(100 * t + i)),
+                    shared = noise(2000, 7);
         Name a = pack.add(Kind::chunk, own), b = pack.add(Kind::chunk, shared);
         if (!send(*s.store, owner, pack)) continue;
         auto x = s.store->get(Kind::chunk, a), y = s.store->get(Kind::chunk, b);
