@@ -138,7 +138,7 @@ TEST_CASE("malformed messages are refused") {
         "GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"s,
         "GET / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n"s,
         "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"s,
-        "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"s,
+        "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n"s,
         "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n"s,
         "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n11111111111111111\r\n"s}) {
     CAPTURE(text);
