@@ -11,14 +11,14 @@
 
 namespace spell::supervisor {
 
-void Run::add_client(int file) {
+void Run::add_client(int file, bool tell_at_once) {
   if (file < 0) return;
   for (auto& client : clients_) {
     if (client.file >= 0) continue;
     // The smallest send buffer there is: a client that does not read holds up a few packets, not thousands.
     int smallest = 1;
     setsockopt(file, SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest);
-    client = {file, true};
+    client = {file, tell_at_once};
     ++client_count_;
     alone_since_ = 0;
     return;

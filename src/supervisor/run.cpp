@@ -102,7 +102,7 @@ void Run::live(int first_client) {
   read_boot_id(boot_, sizeof boot_);
   write_lock_file();
   alone_since_ = monotonic_ms();
-  add_client(first_client);
+  add_client(first_client, false);  // it knows that nothing has happened yet
   for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= best_effort; ++level) {
     if (start(level)) break;
     for (auto& source : sources_) close(source.file), source.file = -1;
@@ -341,7 +341,7 @@ void Run::wait_for_events() {
       if (files[first_client + i].revents & (POLLIN | POLLHUP | POLLERR)) take_request(clients_[i]);
     }
     if (files[timer].revents) request_stop("timeout"), close(timer_), timer_ = -1;
-    if (files[listener].revents) add_client(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (files[listener].revents) add_client(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK), true);
   }
   keep_deadlines(now);
   if (full_since_ && !spool_.pending() && spool_.output_bytes() < log_limit()) note_full(false, now);

@@ -46,7 +46,7 @@ class Run {
   void keep_deadlines(long long now);
   long long log_limit() const;
   void note_full(bool full, long long now);
-  void add_client(int file);
+  void add_client(int file, bool tell_at_once);
   void drop_client(Client&);
   void take_request(Client&);
   void tell_clients();

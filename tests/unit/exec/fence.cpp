@@ -251,6 +251,29 @@ TEST_CASE("probe says what this machine can do, and leaves nothing") {
   CHECK(!probe("/nowhere/spell-supervisor", scratch.path()).ok());
 }
 
+// In a user namespace that may have no mount namespaces; by the next case.
+TEST_CASE("where namespaces are refused", "[.refused]") {
+  Scratch scratch;
+  auto found = probe(supervisor_program(), scratch.path());
+  REQUIRE(found.ok());
+  CHECK(found->containment == Containment::best_effort);
+  CHECK(found->remedy.find("namespaces") != std::string::npos);
+  auto what = launch(scratch.run_folder(), "echo $SPELL_ROOT; exit 3", Containment::namespaces);
+  auto state = run(what);
+  CHECK(state.exit->code == 3);
+  CHECK(state.containment.substr(0, 13) == "best_effort: ");
+  CHECK(output_of(what.folder).all == what.folder + "/spell\n");
+}
+
+TEST_CASE("a machine without namespaces runs it all the same, and says so") {
+  const std::string refuse = "echo 0 > /proc/sys/user/max_mnt_namespaces";
+  if (run_program({"/usr/bin/unshare", "-Ur", "/bin/sh", "-c", refuse}) != 0) {
+    WARN("skipped: no user namespace to refuse them in");
+    return;
+  }
+  CHECK(run_program({"/usr/bin/unshare", "-Ur", "/bin/sh", "-c", refuse + "; exec \"$0\" '[.refused]'", self()}) == 0);
+}
+
 TEST_CASE("the supervisor is found by option, or said to be missing") {
   CHECK(find_supervisor(supervisor_program()).value() == supervisor_program());
   CHECK(find_supervisor("/nowhere/it").error().code() == "supervisor_not_found");
