@@ -21,14 +21,19 @@ class Writer {
   CheckoutManifest manifest;
 
   Result<> write_tree(const Oid& id, int folder, const std::string& prefix) {
-    if (prefix.size() > 4096) return base::error("bad_tree", "the path " + base::to_utf8(prefix.substr(0, 80)) + "… is too long");
+    if (prefix.size() > 4096)
+      return base::error("bad_tree",
+                         "the path " + base::to_utf8(prefix.substr(0, 80)) + "… is too long");
     Object object;
     auto entries = read_tree(odb_, id, object);
     if (!entries) return entries.error();
     for (auto& entry : *entries) {
       std::string name(entry.name), path = prefix + name;
-      if (!safe_name(entry.name)) return base::error("bad_tree", "the commit names '" + base::to_utf8(path) + "'");
-      if (++files_ > most_files) return base::error("bad_tree", "the commit has more than " + std::to_string(most_files) + " files");
+      if (!safe_name(entry.name))
+        return base::error("bad_tree", "the commit names '" + base::to_utf8(path) + "'");
+      if (++files_ > most_files)
+        return base::error("bad_tree",
+                           "the commit has more than " + std::to_string(most_files) + " files");
       switch (entry.mode) {
         case mode_tree: {
           auto below = make_folder(folder, name, path);
@@ -39,19 +44,25 @@ class Writer {
         case mode_module: {
           auto below = make_folder(folder, name, path);
           if (!below) return below.error();
-          notices_.push_back("submodule " + base::to_utf8(path) + " is an empty folder: its files were not sent");
+          notices_.push_back("submodule " + base::to_utf8(path) +
+                             " is an empty folder: its files were not sent");
           break;
         }
-        case mode_link: SPELL_TRY(write_link(entry, folder, name, path)); break;
-        default: SPELL_TRY(write_file(entry, folder, name, path));
+        case mode_link:
+          SPELL_TRY(write_link(entry, folder, name, path));
+          break;
+        default:
+          SPELL_TRY(write_file(entry, folder, name, path));
       }
     }
     return ok();
   }
 
  private:
-  static Result<base::Fd> make_folder(int parent, const std::string& name, const std::string& path) {
-    if (::mkdirat(parent, name.c_str(), 0755) != 0) return base::errno_error("make the folder " + path);
+  static Result<base::Fd> make_folder(int parent, const std::string& name,
+                                      const std::string& path) {
+    if (::mkdirat(parent, name.c_str(), 0755) != 0)
+      return base::errno_error("make the folder " + path);
     int fd = ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return base::errno_error("open the folder " + path);
     base::Fd folder(fd);
@@ -59,11 +70,13 @@ class Writer {
     return folder;
   }
 
-  Result<> write_file(const TreeEntry& entry, int folder, const std::string& name, const std::string& path) {
+  Result<> write_file(const TreeEntry& entry, int folder, const std::string& name,
+                      const std::string& path) {
     auto blob = read_object(odb_, entry.id, GIT_OBJECT_BLOB);
     if (!blob) return blob.error();
     mode_t mode = entry.mode == mode_program ? 0755 : 0644;
-    int fd = ::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    int fd =
+        ::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0) return base::errno_error("write " + path);
     base::Fd file(fd);
     struct stat st;
@@ -75,11 +88,14 @@ class Writer {
     return ok();
   }
 
-  Result<> write_link(const TreeEntry& entry, int folder, const std::string& name, const std::string& path) {
+  Result<> write_link(const TreeEntry& entry, int folder, const std::string& name,
+                      const std::string& path) {
     auto blob = read_object(odb_, entry.id, GIT_OBJECT_BLOB, 1 << 20);
     if (!blob) return blob.error();
     std::string target(blob->bytes);
-    if (target.find('\0') != std::string::npos) return base::error("bad_tree", "the link " + base::to_utf8(path) + " has a NUL in its target");
+    if (target.find('\0') != std::string::npos)
+      return base::error("bad_tree",
+                         "the link " + base::to_utf8(path) + " has a NUL in its target");
     struct stat st;
     if (::symlinkat(target.c_str(), folder, name.c_str()) != 0 ||
         ::fstatat(folder, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
@@ -100,10 +116,11 @@ class Writer {
 
 }  // namespace
 
-Result<CheckoutManifest> checkout(const std::string& repository, const std::string& commit, const std::string& folder,
-                                  std::vector<std::string>& notices) {
+Result<CheckoutManifest> checkout(const std::string& repository, const std::string& commit,
+                                  const std::string& folder, std::vector<std::string>& notices) {
   auto id = parse_oid(commit);
-  if (!id) return base::error("commit_not_found", "'" + base::to_utf8(commit) + "' is no commit id");
+  if (!id)
+    return base::error("commit_not_found", "'" + base::to_utf8(commit) + "' is no commit id");
   auto odb = open_objects(repository + "/objects");
   if (!odb) return odb.error();
   auto data = read_commit(odb->get(), *id);

@@ -1,4 +1,5 @@
-// Repositories by URL: local ones are read where they are, others are fetched into a bare repository of our own.
+// Repositories by URL: local ones are read where they are, others are fetched into a bare
+// repository of our own.
 #include <fcntl.h>
 #include <sys/file.h>
 
@@ -34,8 +35,8 @@ Error cannot_fetch(const std::string& url, const std::string& why) {
   return base::error("cannot_fetch", "cannot fetch " + without_credentials(url) + ": " + why);
 }
 
-Result<std::shared_ptr<Snapshot::Impl>> load(git_repository* repository, const std::string& url, const Oid& commit,
-                                             const std::string& root) {
+Result<std::shared_ptr<Snapshot::Impl>> load(git_repository* repository, const std::string& url,
+                                             const Oid& commit, const std::string& root) {
   auto impl = std::make_shared<Snapshot::Impl>();
   impl->info.root = root;
   impl->info.name = last_part(without_credentials(url));
@@ -45,12 +46,16 @@ Result<std::shared_ptr<Snapshot::Impl>> load(git_repository* repository, const s
   return impl;
 }
 
-Result<Snapshot> open_local(const std::string& url, const std::string& path, const std::string& ref) {
+Result<Snapshot> open_local(const std::string& url, const std::string& path,
+                            const std::string& ref) {
   RepositoryPtr repository;
-  int rc = make(repository, git_repository_open_ext, path.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr);
+  int rc = make(repository, git_repository_open_ext, path.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH,
+                nullptr);
   if (rc == GIT_ENOTFOUND) return cannot_fetch(url, "there is no Git repository");
   if (rc == GIT_EOWNER)
-    return cannot_fetch(url, "it belongs to somebody else (git config --global --add safe.directory FOLDER allows it)");
+    return cannot_fetch(
+        url,
+        "it belongs to somebody else (git config --global --add safe.directory FOLDER allows it)");
   if (rc != 0) return library_error("cannot_fetch", "cannot fetch " + without_credentials(url));
   auto commit = resolve(repository.get(), ref, without_credentials(url));
   if (!commit) return commit.error();
@@ -62,7 +67,8 @@ Result<Snapshot> open_local(const std::string& url, const std::string& path, con
   return Snapshot(std::move(*impl));
 }
 
-Result<Oid> resolve_fetched(git_repository* repository, const std::string& url, const std::string& ref) {
+Result<Oid> resolve_fetched(git_repository* repository, const std::string& url,
+                            const std::string& ref) {
   std::string shown = without_credentials(url);
   if (ref == "HEAD") {
     git_oid id;
@@ -72,7 +78,8 @@ Result<Oid> resolve_fetched(git_repository* repository, const std::string& url, 
   auto commit = resolve(repository, ref, shown);
   // The cache's own HEAD is never born; that says nothing about the remote repository.
   if (!commit && commit.error().code() == "no_commit")
-    return base::error("bad_ref", "'" + base::to_utf8(ref) + "' names no commit in repository " + shown);
+    return base::error("bad_ref",
+                       "'" + base::to_utf8(ref) + "' names no commit in repository " + shown);
   return commit;
 }
 
@@ -83,10 +90,12 @@ std::string without_credentials(const std::string& url) {
   if (scheme == std::string::npos) return base::to_utf8(url);
   auto host = scheme + 3;
   auto at = url.substr(0, url.find('/', host)).rfind('@');
-  return base::to_utf8(at == std::string::npos || at < host ? url : url.substr(0, host) + url.substr(at + 1));
+  return base::to_utf8(
+      at == std::string::npos || at < host ? url : url.substr(0, host) + url.substr(at + 1));
 }
 
-Result<Snapshot> fetch_remote(const std::string& url, const std::string& ref, const std::string& cache) {
+Result<Snapshot> fetch_remote(const std::string& url, const std::string& ref,
+                              const std::string& cache) {
   start_library();
   SPELL_TRY(base::make_folders(cache));
   std::string path = cache + "/" + base::hex(base::sha256(url)).substr(0, 32) + ".git";
@@ -119,7 +128,8 @@ Result<Snapshot> fetch_remote(const std::string& url, const std::string& ref, co
     const git_error* last = git_error_last();
     std::string why = last ? last->message : "unknown error";
     // The library may quote the address it was given.
-    for (std::size_t at; (at = why.find(url)) != std::string::npos && url != without_credentials(url);)
+    for (std::size_t at;
+         (at = why.find(url)) != std::string::npos && url != without_credentials(url);)
       why.replace(at, url.size(), without_credentials(url));
     return cannot_fetch(url, base::to_utf8(why));
   }
@@ -130,7 +140,8 @@ Result<Snapshot> fetch_remote(const std::string& url, const std::string& ref, co
   return Snapshot(std::move(*impl));
 }
 
-Result<Snapshot> fetch_url(const std::string& url, const std::string& ref, const std::string& cache) {
+Result<Snapshot> fetch_url(const std::string& url, const std::string& ref,
+                           const std::string& cache) {
   start_library();
   if (url.starts_with("file://")) {
     auto path = url.find('/', 7);

@@ -7,7 +7,8 @@
 namespace spell::git {
 
 /// Fetches from any URL that the library understands into the cache.
-Result<Snapshot> fetch_remote(const std::string& url, const std::string& ref, const std::string& cache);
+Result<Snapshot> fetch_remote(const std::string& url, const std::string& ref,
+                              const std::string& cache);
 /// For messages: a URL without "user:password@".
 std::string without_credentials(const std::string& url);
 

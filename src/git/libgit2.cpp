@@ -7,7 +7,8 @@
 namespace spell::git {
 
 void start_library() {
-  // Never shut down: the count belongs to the process, and handles may live in its other static objects.
+  // Never shut down: the count belongs to the process, and handles may live in its other static
+  // objects.
   static const int count = git_libgit2_init();
   (void)count;
 }
@@ -15,7 +16,8 @@ void start_library() {
 Error library_error(std::string_view code, std::string_view what) {
   const git_error* last = git_error_last();
   std::string detail = last && last->message ? last->message : "unknown error";
-  std::replace_if(detail.begin(), detail.end(), [](unsigned char c) { return c < 0x20; }, ' ');
+  std::replace_if(
+      detail.begin(), detail.end(), [](unsigned char c) { return c < 0x20; }, ' ');
   return base::error(code, std::string(what) + ": " + base::to_utf8(detail));
 }
 
@@ -36,7 +38,8 @@ Result<Object> read_object(git_odb* odb, const Oid& id, git_object_t type, std::
   if (found != type)
     return base::error("bad_object", shown + " is a " + git_object_type2string(found) + ", not a " +
                                          git_object_type2string(type));
-  if (size > limit) return base::error("bad_object", shown + " is too large (" + std::to_string(size) + " bytes)");
+  if (size > limit)
+    return base::error("bad_object", shown + " is too large (" + std::to_string(size) + " bytes)");
   Object object;
   rc = make(object.owner, git_odb_read, odb, &name);
   if (rc == GIT_ENOTFOUND) return base::error("missing_object", shown + " is missing");
@@ -76,7 +79,8 @@ std::optional<CommitData> parse_commit(std::string_view text) {
   auto committer = take_line(text, "committer ");
   if (!committer) return std::nullopt;
   auto mail_end = committer->rfind("> ");
-  commit.when = mail_end == std::string_view::npos ? "" : std::string(committer->substr(mail_end + 2));
+  commit.when =
+      mail_end == std::string_view::npos ? "" : std::string(committer->substr(mail_end + 2));
   if (commit.when.find_first_not_of("0123456789+- ") != std::string::npos || commit.when.size() < 7)
     commit.when = "0 +0000";
   std::string_view message = text.starts_with("\n") ? text.substr(1) : std::string_view{};
@@ -90,10 +94,14 @@ std::optional<CommitData> parse_commit(std::string_view text) {
 /// The canonical mode; 0 for one that Git does not know.
 std::uint32_t canonical_mode(std::uint32_t mode) {
   switch (mode & 0170000) {
-    case 0040000: return mode_tree;
-    case 0100000: return mode & 0100 ? mode_program : mode_file;
-    case 0120000: return mode_link;
-    case 0160000: return mode_module;
+    case 0040000:
+      return mode_tree;
+    case 0100000:
+      return mode & 0100 ? mode_program : mode_file;
+    case 0120000:
+      return mode_link;
+    case 0160000:
+      return mode_module;
   }
   return 0;
 }
@@ -110,7 +118,8 @@ std::optional<std::vector<TreeEntry>> parse_tree(std::string_view text) {
     if (at == 0 || at >= text.size() || text[at] != ' ' || entry.mode == 0) return std::nullopt;
     text.remove_prefix(at + 1);
     auto end = text.find('\0');
-    if (end == std::string_view::npos || text.size() - end - 1 < entry.id.size()) return std::nullopt;
+    if (end == std::string_view::npos || text.size() - end - 1 < entry.id.size())
+      return std::nullopt;
     entry.name = text.substr(0, end);
     std::memcpy(entry.id.data(), text.data() + end + 1, entry.id.size());
     text.remove_prefix(end + 1 + entry.id.size());
@@ -139,11 +148,13 @@ Result<std::vector<TreeEntry>> read_tree(git_odb* odb, const Oid& id, Object& ob
 }
 
 bool safe_name(std::string_view name) {
-  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos) return false;
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos)
+    return false;
   if (name.size() != 4) return true;
   std::string lower(name);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c); });
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c);
+  });
   return lower != ".git";
 }
 

@@ -1,5 +1,6 @@
-// libgit2 behind owners and values: the only header that includes it, and the one place that turns its errors into ours.
-// Objects are read as raw bytes and parsed here, so that hostile ones meet one parser with explicit limits.
+// libgit2 behind owners and values: the only header that includes it, and the one place that turns
+// its errors into ours. Objects are read as raw bytes and parsed here, so that hostile ones meet
+// one parser with explicit limits.
 #pragma once
 #include <git2.h>
 #include <git2/sys/odb_backend.h>
@@ -27,7 +28,9 @@ void start_library();
 template <auto Free>
 struct Freer {
   template <class T>
-  void operator()(T* pointer) const { Free(pointer); }
+  void operator()(T* pointer) const {
+    Free(pointer);
+  }
 };
 using RepositoryPtr = std::unique_ptr<git_repository, Freer<git_repository_free>>;
 using IndexPtr = std::unique_ptr<git_index, Freer<git_index_free>>;
@@ -40,7 +43,8 @@ using FiltersPtr = std::unique_ptr<git_filter_list, Freer<git_filter_list_free>>
 using IndexerPtr = std::unique_ptr<git_indexer, Freer<git_indexer_free>>;
 using PackBuilderPtr = std::unique_ptr<git_packbuilder, Freer<git_packbuilder_free>>;
 
-/// Calls a C function that makes something: `make(odb, git_odb_open, path)`. Its return code; the owner is set at once.
+/// Calls a C function that makes something: `make(odb, git_odb_open, path)`. Its return code; the
+/// owner is set at once.
 template <class Owner, class Function, class... Arguments>
 int make(Owner& owner, Function function, Arguments... arguments) {
   typename Owner::pointer pointer = nullptr;
@@ -75,8 +79,8 @@ inline git_oid to_git(const Oid& id) {
 /// 40 lower-case hex digits, nothing else.
 std::optional<Oid> parse_oid(std::string_view text);
 
-constexpr std::uint32_t mode_file = 0100644, mode_program = 0100755, mode_link = 0120000, mode_tree = 0040000,
-                        mode_module = 0160000;
+constexpr std::uint32_t mode_file = 0100644, mode_program = 0100755, mode_link = 0120000,
+                        mode_tree = 0040000, mode_module = 0160000;
 
 struct TreeEntry {
   std::uint32_t mode = 0;  ///< one of the five above, whatever old variant of it was stored
@@ -101,12 +105,14 @@ struct Object {
 constexpr std::size_t tree_limit = 64 << 20, commit_limit = 16 << 20;
 
 /// Errors: `missing_object` (not here), `bad_object` (another type, too large, damaged).
-Result<Object> read_object(git_odb* odb, const Oid& id, git_object_t type, std::size_t limit = SIZE_MAX);
+Result<Object> read_object(git_odb* odb, const Oid& id, git_object_t type,
+                           std::size_t limit = SIZE_MAX);
 Result<CommitData> read_commit(git_odb* odb, const Oid& id);
 /// Entries point into `object`.
 Result<std::vector<TreeEntry>> read_tree(git_odb* odb, const Oid& id, Object& object);
 
-/// False for names that could leave a folder or reach into a repository's own: "", ".", "..", ".git", or with '/'.
+/// False for names that could leave a folder or reach into a repository's own: "", ".", "..",
+/// ".git", or with '/'.
 bool safe_name(std::string_view name);
 
 /// The objects of a repository's folder, alternates included. Never written through.

@@ -14,7 +14,9 @@ namespace {
 class Sha1 {
  public:
   Sha1() : context_(EVP_MD_CTX_new()) { EVP_DigestInit_ex2(context_.get(), EVP_sha1(), nullptr); }
-  void update(std::string_view bytes) { EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()); }
+  void update(std::string_view bytes) {
+    EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size());
+  }
   Oid finish() {
     Oid id;
     unsigned size = 0;
@@ -47,10 +49,12 @@ Result<Oid> hash_file(int fd, std::int64_t size, const std::string& shown) {
   hash.update(header(GIT_OBJECT_BLOB, static_cast<std::size_t>(size)));
   std::string buffer(static_cast<std::size_t>(std::clamp<std::int64_t>(size, 1, 1 << 20)), '\0');
   for (std::int64_t at = 0; at < size;) {
-    auto want = static_cast<std::size_t>(std::min<std::int64_t>(size - at, static_cast<std::int64_t>(buffer.size())));
+    auto want = static_cast<std::size_t>(
+        std::min<std::int64_t>(size - at, static_cast<std::int64_t>(buffer.size())));
     auto got = base::pread_full(fd, buffer.data(), want, at);
     if (!got) return base::error(got.error().code(), shown + ": " + got.error().message());
-    if (*got < want) return base::error("file_changed", shown + " became shorter while it was read: try again");
+    if (*got < want)
+      return base::error("file_changed", shown + " became shorter while it was read: try again");
     hash.update({buffer.data(), want});
     at += static_cast<std::int64_t>(want);
   }
@@ -92,18 +96,21 @@ struct NewObjects::Backend : git_odb_backend {
     return at == items.end() ? nullptr : &at->second;
   }
   static int has_item(git_odb_backend* self, const git_oid* id) { return find(self, id) ? 1 : 0; }
-  static int read_item_header(std::size_t* size, git_object_t* type, git_odb_backend* self, const git_oid* id) {
+  static int read_item_header(std::size_t* size, git_object_t* type, git_odb_backend* self,
+                              const git_oid* id) {
     const Item* item = find(self, id);
     if (!item) return GIT_ENOTFOUND;
     *size = static_cast<std::size_t>(item->size);
     *type = item->type;
     return 0;
   }
-  static int read_item(void** data, std::size_t* size, git_object_t* type, git_odb_backend* self, const git_oid* id) {
+  static int read_item(void** data, std::size_t* size, git_object_t* type, git_odb_backend* self,
+                       const git_oid* id) {
     const Item* item = find(self, id);
     if (!item) return GIT_ENOTFOUND;
     read_item_header(size, type, self, id);
-    *data = git_odb_backend_data_alloc(self, *size + 1);  // the library expects a NUL behind the bytes
+    *data =
+        git_odb_backend_data_alloc(self, *size + 1);  // the library expects a NUL behind the bytes
     if (!*data) return GIT_ERROR;
     static_cast<char*>(*data)[*size] = '\0';
     if (item->path.empty()) {
@@ -111,13 +118,15 @@ struct NewObjects::Backend : git_odb_backend {
       return 0;
     }
     auto file = base::open(item->path, O_RDONLY | O_NOFOLLOW);
-    auto got = file ? base::pread_full(file->get(), *data, *size, 0) : Result<std::size_t>(file.error());
+    auto got =
+        file ? base::pread_full(file->get(), *data, *size, 0) : Result<std::size_t>(file.error());
     if (got && *got == *size &&
         hash_object({static_cast<const char*>(*data), *size}, GIT_OBJECT_BLOB) == from_git(*id))
       return 0;
     git_odb_backend_data_free(self, *data);
     *data = nullptr;
-    git_error_set_str(GIT_ERROR_ODB, (item->path + " was changed while it was being sent: try again").c_str());
+    git_error_set_str(GIT_ERROR_ODB,
+                      (item->path + " was changed while it was being sent: try again").c_str());
     return GIT_ERROR;
   }
 
@@ -127,7 +136,8 @@ struct NewObjects::Backend : git_odb_backend {
 Result<OdbPtr> NewObjects::open_over(const std::string& objects_folder) {
   start_library();
   OdbPtr odb;
-  if (make(odb, git_odb_new) != 0) return library_error("io_error", "cannot make an object database");
+  if (make(odb, git_odb_new) != 0)
+    return library_error("io_error", "cannot make an object database");
   auto backend = std::make_unique<Backend>(*this);
   if (git_odb_add_backend(odb.get(), backend.get(), 1000) != 0)
     return library_error("io_error", "cannot make an object database");

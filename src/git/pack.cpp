@@ -9,18 +9,22 @@ namespace spell::git {
 
 namespace {
 
-/// Settings for the pack builder: every object is too large for a delta. Nobody's own settings are read.
-/// libgit2 (1.5 to 1.8) looks for core.bigFileThreshold under the name pack.deltaCacheSize, so both are answered.
+/// Settings for the pack builder: every object is too large for a delta. Nobody's own settings are
+/// read. libgit2 (1.5 to 1.8) looks for core.bigFileThreshold under the name pack.deltaCacheSize,
+/// so both are answered.
 struct PackSettings : git_config_backend {
   PackSettings() : git_config_backend{} {
     git_config_init_backend(this, GIT_CONFIG_BACKEND_VERSION);
     readonly = 1;
-    git_config_backend::open = [](git_config_backend*, git_config_level_t, const git_repository*) { return 0; };
+    git_config_backend::open = [](git_config_backend*, git_config_level_t, const git_repository*) {
+      return 0;
+    };
     git_config_backend::get = [](git_config_backend*, const char* key, git_config_entry** entry) {
       for (const char* name : {"core.bigfilethreshold", "pack.deltacachesize"}) {
         if (std::string_view(key) != name) continue;
-        *entry = new git_config_entry{name, "1", 0, GIT_CONFIG_LEVEL_APP,
-                                      [](git_config_entry* self) { delete self; }, nullptr};
+        *entry = new git_config_entry{
+            name,   "1", 0, GIT_CONFIG_LEVEL_APP, [](git_config_entry* self) { delete self; },
+            nullptr};
         return 0;
       }
       return static_cast<int>(GIT_ENOTFOUND);
@@ -29,7 +33,9 @@ struct PackSettings : git_config_backend {
       *copy = new PackSettings;
       return 0;
     };
-    git_config_backend::free = [](git_config_backend* self) { delete static_cast<PackSettings*>(self); };
+    git_config_backend::free = [](git_config_backend* self) {
+      delete static_cast<PackSettings*>(self);
+    };
   }
 };
 
@@ -67,7 +73,8 @@ int take(void* buffer, std::size_t size, void* payload) {
 Result<std::int64_t> write_pack(git_odb* odb, const std::vector<Oid>& ids, int fd,
                                 const std::function<void(std::int64_t, std::int64_t)>& progress) {
   RepositoryPtr repository;
-  if (make(repository, git_repository_wrap_odb, odb) != 0) return library_error("io_error", "cannot make a pack");
+  if (make(repository, git_repository_wrap_odb, odb) != 0)
+    return library_error("io_error", "cannot make a pack");
   auto settings = pack_settings();
   if (!settings) return settings.error();
   PackBuilderPtr builder;
@@ -78,7 +85,8 @@ Result<std::int64_t> write_pack(git_odb* odb, const std::vector<Oid>& ids, int f
   for (auto& id : ids) {
     git_oid name = to_git(id);
     int rc = git_packbuilder_insert(builder.get(), &name, nullptr);
-    if (rc == GIT_ENOTFOUND) return base::error("missing_object", "object " + base::hex(id) + " is missing");
+    if (rc == GIT_ENOTFOUND)
+      return base::error("missing_object", "object " + base::hex(id) + " is missing");
     if (rc != 0) return library_error("io_error", "cannot make a pack");
   }
   Sink sink{fd, builder.get(), progress};

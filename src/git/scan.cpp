@@ -20,7 +20,8 @@ namespace {
 constexpr std::int64_t memory_limit = 4 << 20;
 
 std::string listed(const std::vector<std::string>& paths) {
-  std::vector<std::string> few(paths.begin(), paths.begin() + static_cast<long>(std::min<std::size_t>(3, paths.size())));
+  std::vector<std::string> few(
+      paths.begin(), paths.begin() + static_cast<long>(std::min<std::size_t>(3, paths.size())));
   return base::join(few, ", ") + (paths.size() > few.size() ? ", …" : "");
 }
 
@@ -46,39 +47,51 @@ Result<Folder> open_folder(int parent, const char* name, const std::string& show
 
 class Scanner {
  public:
-  Scanner(git_repository* repository, StatCache& cache, NewObjects& objects, bool with_untracked, std::int64_t now_ns)
-      : repository_(repository), cache_(cache), objects_(objects), with_untracked_(with_untracked),
-        root_(git_repository_workdir(repository)), now_ns_(now_ns) {}
+  Scanner(git_repository* repository, StatCache& cache, NewObjects& objects, bool with_untracked,
+          std::int64_t now_ns)
+      : repository_(repository),
+        cache_(cache),
+        objects_(objects),
+        with_untracked_(with_untracked),
+        root_(git_repository_workdir(repository)),
+        now_ns_(now_ns) {}
 
   Result<Scan> run() {
     if (make(index_, git_repository_index, repository_) != 0) return index_error();
-    if (make(odb_, git_repository_odb, repository_) != 0) return library_error("io_error", "cannot open " + root_);
+    if (make(odb_, git_repository_odb, repository_) != 0)
+      return library_error("io_error", "cannot open " + root_);
     read_settings();
     auto folder = open_folder(AT_FDCWD, root_.c_str(), root_);
     if (!folder) return folder.error();
     SPELL_TRY(walk(*folder, "", 0, git_index_entrycount(index_.get())));
     if (!changed_modules_.empty())
-      return unsupported("submodules with changes of their own cannot be sent: " + listed(changed_modules_) +
-                         " -- commit there and here first");
+      return unsupported("submodules with changes of their own cannot be sent: " +
+                         listed(changed_modules_) + " -- commit there and here first");
     if (!missing_lfs_.empty())
-      return unsupported("git LFS files whose content is not here: " + listed(missing_lfs_) + " -- run git lfs pull first");
+      return unsupported("git LFS files whose content is not here: " + listed(missing_lfs_) +
+                         " -- run git lfs pull first");
     auto by_path = [](const Leaf& a, const Leaf& b) { return a.path < b.path; };
     std::sort(result_.tracked.begin(), result_.tracked.end(), by_path);
     std::sort(result_.untracked_files.begin(), result_.untracked_files.end(), by_path);
     std::sort(result_.untracked.begin(), result_.untracked.end());
     result_.content = result_.tracked;
     for (auto& leaf : result_.content)
-      if (auto real = lfs_content_.find(leaf.path); real != lfs_content_.end()) leaf.id = real->second;
+      if (auto real = lfs_content_.find(leaf.path); real != lfs_content_.end())
+        leaf.id = real->second;
     result_.lfs_files = static_cast<int>(lfs_content_.size());
     return std::move(result_);
   }
 
  private:
-  Error unsupported(std::string message) const { return base::error("unsupported_repository", std::move(message)); }
+  Error unsupported(std::string message) const {
+    return base::error("unsupported_repository", std::move(message));
+  }
 
   Error index_error() const {
     Error e = library_error("unsupported_repository", "cannot read the index of " + root_);
-    return {e.code(), e.message() + " -- git update-index --no-split-index and git sparse-checkout disable make it readable"};
+    return {e.code(), e.message() +
+                          " -- git update-index --no-split-index and git sparse-checkout disable "
+                          "make it readable"};
   }
 
   void read_settings() {
@@ -95,10 +108,12 @@ class Scanner {
       auto text = base::read_file(file);
       return text && text->find("filter=lfs") != std::string::npos;
     };
-    uses_lfs_ = mentions_lfs(std::string(git_repository_commondir(repository_)) + "info/attributes");
+    uses_lfs_ =
+        mentions_lfs(std::string(git_repository_commondir(repository_)) + "info/attributes");
     for (std::size_t i = 0; !uses_lfs_ && i < git_index_entrycount(index_.get()); ++i) {
       std::string_view path = git_index_get_byindex(index_.get(), i)->path;
-      if (path == ".gitattributes" || path.ends_with("/.gitattributes")) uses_lfs_ = mentions_lfs(root_ + std::string(path));
+      if (path == ".gitattributes" || path.ends_with("/.gitattributes"))
+        uses_lfs_ = mentions_lfs(root_ + std::string(path));
     }
   }
 
@@ -122,7 +137,9 @@ class Scanner {
       }
       std::string below = prefix + std::string(rest.substr(0, slash + 1));
       at.from = i;
-      while (i < to && std::string_view(git_index_get_byindex(index_.get(), i)->path).starts_with(below)) ++i;
+      while (i < to &&
+             std::string_view(git_index_get_byindex(index_.get(), i)->path).starts_with(below))
+        ++i;
       at.to = i--;
     }
     for (auto& name : folder.names) {
@@ -156,39 +173,48 @@ class Scanner {
     // What is left is not in the folder: deleted, unless it was never checked out.
     for (auto& [name, gone] : tracked) {
       if (gone.file) keep_if_hidden(*gone.file);
-      for (std::size_t i = gone.from; i < gone.to; ++i) keep_if_hidden(*git_index_get_byindex(index_.get(), i));
+      for (std::size_t i = gone.from; i < gone.to; ++i)
+        keep_if_hidden(*git_index_get_byindex(index_.get(), i));
     }
     return ok();
   }
 
-  /// Files that the user told Git not to look at (sparse checkout, assume-unchanged) are what the index says.
+  /// Files that the user told Git not to look at (sparse checkout, assume-unchanged) are what the
+  /// index says.
   static bool hidden(const git_index_entry& entry) {
-    return (entry.flags & GIT_INDEX_ENTRY_VALID) || (entry.flags_extended & GIT_INDEX_ENTRY_SKIP_WORKTREE);
+    return (entry.flags & GIT_INDEX_ENTRY_VALID) ||
+           (entry.flags_extended & GIT_INDEX_ENTRY_SKIP_WORKTREE);
   }
   void keep_if_hidden(const git_index_entry& entry) {
     bool module = entry.mode == GIT_FILEMODE_COMMIT;
     if (module) result_.modules.emplace_back(entry.path);
-    if (module || hidden(entry)) result_.tracked.push_back({entry.path, entry.mode, from_git(entry.id)});
+    if (module || hidden(entry))
+      result_.tracked.push_back({entry.path, entry.mode, from_git(entry.id)});
   }
 
   bool index_is_fresh(const git_index_entry& entry, const FileState& state) const {
     constexpr std::int64_t second = 1'000'000'000;
     auto same_time = [&](const git_index_time& t, std::int64_t ns) {
-      return t.seconds == static_cast<std::int32_t>(ns / second) && t.nanoseconds == static_cast<std::uint32_t>(ns % second);
+      return t.seconds == static_cast<std::int32_t>(ns / second) &&
+             t.nanoseconds == static_cast<std::uint32_t>(ns % second);
     };
-    return git_index_entry_stage(&entry) == 0 && !(entry.flags_extended & GIT_INDEX_ENTRY_INTENT_TO_ADD) &&
-           entry.file_size == static_cast<std::uint32_t>(state.size) && entry.ino == static_cast<std::uint32_t>(state.inode) &&
+    return git_index_entry_stage(&entry) == 0 &&
+           !(entry.flags_extended & GIT_INDEX_ENTRY_INTENT_TO_ADD) &&
+           entry.file_size == static_cast<std::uint32_t>(state.size) &&
+           entry.ino == static_cast<std::uint32_t>(state.inode) &&
            same_time(entry.mtime, state.mtime_ns) && same_time(entry.ctime, state.ctime_ns) &&
-           state.mtime_ns < index_mtime_ns_ && (entry.mode == mode_link) == static_cast<bool>(S_ISLNK(state.mode));
+           state.mtime_ns < index_mtime_ns_ &&
+           (entry.mode == mode_link) == static_cast<bool>(S_ISLNK(state.mode));
   }
 
-  Result<> visit_tracked(int folder, const std::string& name, const std::string& path, const git_index_entry& entry,
-                         bool conflict, const struct stat& st) {
+  Result<> visit_tracked(int folder, const std::string& name, const std::string& path,
+                         const git_index_entry& entry, bool conflict, const struct stat& st) {
     FileState state = file_state(st);
     Leaf leaf{path, mode_link, from_git(entry.id)};
     if (S_ISREG(st.st_mode)) {
       leaf.mode = st.st_mode & S_IXUSR ? mode_program : mode_file;
-      if (!file_modes_ && (entry.mode == mode_file || entry.mode == mode_program)) leaf.mode = entry.mode;
+      if (!file_modes_ && (entry.mode == mode_file || entry.mode == mode_program))
+        leaf.mode = entry.mode;
       if (!links_ && entry.mode == mode_link) leaf.mode = mode_link;
     }
     auto pointer = conflict || !S_ISREG(st.st_mode) ? std::nullopt : lfs_pointer(entry);
@@ -209,8 +235,9 @@ class Scanner {
   }
 
   /// The blob ids of a file, from the cache or by reading it.
-  Result<StatCache::Ids> identify(int folder, const std::string& name, const std::string& path, const FileState& state,
-                                  const git_index_entry* entry, const std::optional<LfsPointer>& pointer) {
+  Result<StatCache::Ids> identify(int folder, const std::string& name, const std::string& path,
+                                  const FileState& state, const git_index_entry* entry,
+                                  const std::optional<LfsPointer>& pointer) {
     auto known = cache_.find(path, state);
     StatCache::Ids ids;
     if (known) {
@@ -220,8 +247,10 @@ class Scanner {
       if (!raw) return raw.error();
       ids = {*raw, *raw};
     }
-    // Without a cached answer for this very blob of the index, ask whether the file is what Git would write for it.
-    if (entry && S_ISREG(state.mode) && ids.raw != from_git(entry->id) && ids.clean != from_git(entry->id)) {
+    // Without a cached answer for this very blob of the index, ask whether the file is what Git
+    // would write for it.
+    if (entry && S_ISREG(state.mode) && ids.raw != from_git(entry->id) &&
+        ids.clean != from_git(entry->id)) {
       auto clean = clean_id(path, *entry, pointer, state);
       if (!clean) return clean.error();
       ids.clean = clean->value_or(ids.clean);
@@ -230,7 +259,8 @@ class Scanner {
     return ids;
   }
 
-  Result<Oid> hash(int folder, const std::string& name, const std::string& path, const FileState& state) {
+  Result<Oid> hash(int folder, const std::string& name, const std::string& path,
+                   const FileState& state) {
     if (S_ISLNK(state.mode)) {
       auto target = read_link(folder, name, path);
       if (!target) return target.error();
@@ -241,9 +271,11 @@ class Scanner {
     return hash_file(file->get(), state.size, path);
   }
 
-  /// The blob that Git has for this file where that is another than its bytes. Nothing if it would be no other.
+  /// The blob that Git has for this file where that is another than its bytes. Nothing if it would
+  /// be no other.
   Result<std::optional<Oid>> clean_id(const std::string& path, const git_index_entry& entry,
-                                      const std::optional<LfsPointer>& pointer, const FileState& state) {
+                                      const std::optional<LfsPointer>& pointer,
+                                      const FileState& state) {
     std::optional<Oid> none;
     if (pointer) {
       if (pointer->size != state.size) return none;
@@ -261,11 +293,13 @@ class Scanner {
       return base::hex(hash.finish()) == pointer->sha256 ? std::optional(from_git(entry.id)) : none;
     }
     FiltersPtr filters;
-    if (make(filters, git_filter_list_load, repository_, nullptr, path.c_str(), GIT_FILTER_TO_ODB, GIT_FILTER_ALLOW_UNSAFE) != 0 ||
+    if (make(filters, git_filter_list_load, repository_, nullptr, path.c_str(), GIT_FILTER_TO_ODB,
+             GIT_FILTER_ALLOW_UNSAFE) != 0 ||
         !filters)
       return none;
     git_oid id;
-    if (git_repository_hashfile(&id, repository_, path.c_str(), GIT_OBJECT_BLOB, nullptr) != 0) return none;
+    if (git_repository_hashfile(&id, repository_, path.c_str(), GIT_OBJECT_BLOB, nullptr) != 0)
+      return none;
     return std::optional(from_git(id));
   }
 
@@ -273,18 +307,22 @@ class Scanner {
     if (!uses_lfs_) return std::nullopt;
     std::size_t size = 0;
     git_object_t type;
-    if (git_odb_read_header(&size, &type, odb_.get(), &entry.id) != 0 || size > lfs_pointer_limit) return std::nullopt;
+    if (git_odb_read_header(&size, &type, odb_.get(), &entry.id) != 0 || size > lfs_pointer_limit)
+      return std::nullopt;
     auto blob = read_object(odb_.get(), from_git(entry.id), GIT_OBJECT_BLOB);
     auto pointer = blob ? parse_lfs_pointer(blob->bytes) : std::nullopt;
     const char* filter = nullptr;
-    if (pointer && git_attr_get(&filter, repository_, GIT_ATTR_CHECK_FILE_THEN_INDEX, entry.path, "filter") == 0 &&
+    if (pointer &&
+        git_attr_get(&filter, repository_, GIT_ATTR_CHECK_FILE_THEN_INDEX, entry.path, "filter") ==
+            0 &&
         filter && std::string_view(filter) == "lfs")
       return pointer;
     return std::nullopt;
   }
 
   /// Makes a file's bytes readable as the blob `id`.
-  Result<> keep(int folder, const std::string& name, const std::string& path, const FileState& state, const Oid& id) {
+  Result<> keep(int folder, const std::string& name, const std::string& path,
+                const FileState& state, const Oid& id) {
     if (state.size > memory_limit && !S_ISLNK(state.mode)) {
       objects_.add_file(id, root_ + path, state.size);
       return ok();
@@ -314,7 +352,8 @@ class Scanner {
     return base::Fd(fd);
   }
 
-  static Result<std::string> read_link(int folder, const std::string& name, const std::string& path) {
+  static Result<std::string> read_link(int folder, const std::string& name,
+                                       const std::string& path) {
     std::string target(4096, '\0');
     ssize_t n = ::readlinkat(folder, name.c_str(), target.data(), target.size());
     if (n < 0) return base::errno_error("read the link " + path);
@@ -325,14 +364,17 @@ class Scanner {
   void visit_module(const git_index_entry& entry, const std::string& path) {
     result_.tracked.push_back({path, mode_module, from_git(entry.id)});
     result_.modules.push_back(path);
-    if (base::exists(root_ + path + "/.git") && !module_is_clean(entry, root_ + path)) changed_modules_.push_back(path);
+    if (base::exists(root_ + path + "/.git") && !module_is_clean(entry, root_ + path))
+      changed_modules_.push_back(path);
   }
 
   bool module_is_clean(const git_index_entry& entry, const std::string& path) const {
     RepositoryPtr module;
     git_oid head;
-    if (make(module, git_repository_open_ext, path.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr) != 0 ||
-        git_reference_name_to_id(&head, module.get(), "HEAD") != 0 || from_git(head) != from_git(entry.id))
+    if (make(module, git_repository_open_ext, path.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH,
+             nullptr) != 0 ||
+        git_reference_name_to_id(&head, module.get(), "HEAD") != 0 ||
+        from_git(head) != from_git(entry.id))
       return false;
     StatCache no_cache("", path);
     NewObjects objects;
@@ -350,7 +392,8 @@ class Scanner {
 
   Result<> visit_untracked(int folder, const std::string& name, const std::string& path) {
     struct stat st;
-    if (name == ".git" || ::fstatat(folder, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return ok();
+    if (name == ".git" || ::fstatat(folder, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+      return ok();
     if (S_ISDIR(st.st_mode)) {
       if (is_ignored(path + '/')) {
         if (path == name) result_.ignored.push_back(path + '/');
@@ -366,7 +409,8 @@ class Scanner {
     return with_untracked_ ? take_untracked(folder, name, path, st) : ok();
   }
 
-  /// Whether there is any file in an untracked folder that is not ignored; with `with_untracked` all are taken.
+  /// Whether there is any file in an untracked folder that is not ignored; with `with_untracked`
+  /// all are taken.
   Result<bool> look_below(int parent, const std::string& name, const std::string& path) {
     auto folder = open_folder(parent, name.c_str(), path);
     if (!folder) return with_untracked_ ? Result<bool>(folder.error()) : Result<bool>(true);
@@ -393,12 +437,15 @@ class Scanner {
     return found;
   }
 
-  Result<> take_untracked(int folder, const std::string& name, const std::string& path, const struct stat& st) {
+  Result<> take_untracked(int folder, const std::string& name, const std::string& path,
+                          const struct stat& st) {
     FileState state = file_state(st);
     auto ids = identify(folder, name, path, state, nullptr, std::nullopt);
     if (!ids) return ids.error();
     SPELL_TRY(keep(folder, name, path, state, ids->raw));
-    std::uint32_t mode = S_ISLNK(st.st_mode) ? mode_link : st.st_mode & S_IXUSR ? mode_program : mode_file;
+    std::uint32_t mode = S_ISLNK(st.st_mode)    ? mode_link
+                         : st.st_mode & S_IXUSR ? mode_program
+                                                : mode_file;
     result_.untracked_files.push_back({path, mode, ids->raw});
     return ok();
   }
@@ -419,8 +466,8 @@ class Scanner {
 
 }  // namespace
 
-Result<Scan> scan(git_repository* repository, StatCache& cache, NewObjects& objects, bool with_untracked,
-                  std::int64_t now_ns) {
+Result<Scan> scan(git_repository* repository, StatCache& cache, NewObjects& objects,
+                  bool with_untracked, std::int64_t now_ns) {
   return Scanner(repository, cache, objects, with_untracked, now_ns).run();
 }
 

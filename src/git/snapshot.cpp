@@ -11,14 +11,17 @@ namespace spell::git {
 
 namespace {
 
-/// A repository that lacks what its commit needs is a partial or damaged clone; nothing here can bring it.
+/// A repository that lacks what its commit needs is a partial or damaged clone; nothing here can
+/// bring it.
 Error as_unsupported(const Error& e, const std::string& shown) {
   if (e.code() != "missing_object") return e;
   return base::error("unsupported_repository",
-                     "repository " + shown + ": " + e.message() + " (a partial clone?) -- run git fetch --refetch first");
+                     "repository " + shown + ": " + e.message() +
+                         " (a partial clone?) -- run git fetch --refetch first");
 }
 
-/// First-parent walk to the first commit that has no parent here: the root, or a shallow clone's boundary.
+/// First-parent walk to the first commit that has no parent here: the root, or a shallow clone's
+/// boundary.
 Result<Oid> find_root(git_odb* odb, const Oid& start, StatCache& cache) {
   Oid at = start;
   for (;;) {
@@ -42,7 +45,8 @@ Result<Oid> find_root(git_odb* odb, const Oid& start, StatCache& cache) {
 std::string short_list(const std::vector<std::string>& names) {
   constexpr std::size_t shown = 3;
   std::vector<std::string> few;
-  for (std::size_t i = 0; i < std::min(shown, names.size()); ++i) few.push_back(base::to_utf8(names[i]));
+  for (std::size_t i = 0; i < std::min(shown, names.size()); ++i)
+    few.push_back(base::to_utf8(names[i]));
   return base::join(few, ", ") + (names.size() > shown ? ", …" : "");
 }
 
@@ -63,13 +67,16 @@ Result<Oid> resolve(git_repository* repository, const std::string& ref, const st
     return from_git(*git_object_id(commit.get()));
   if (git_repository_head_unborn(repository) == 1)
     return base::error("no_commit", "repository " + shown + " has no commit yet: git commit first");
-  return base::error("bad_ref", "'" + base::to_utf8(ref) + "' names no commit in repository " + shown);
+  return base::error("bad_ref",
+                     "'" + base::to_utf8(ref) + "' names no commit in repository " + shown);
 }
 
-Result<> load_commit(Snapshot::Impl& snapshot, git_repository* repository, const Oid& id, StatCache& cache) {
+Result<> load_commit(Snapshot::Impl& snapshot, git_repository* repository, const Oid& id,
+                     StatCache& cache) {
   git_buf folder = GIT_BUF_INIT;
   if (git_repository_item_path(&folder, repository, GIT_REPOSITORY_ITEM_OBJECTS) != 0)
-    return library_error("unsupported_repository", "cannot find the objects of " + snapshot.info.root);
+    return library_error("unsupported_repository",
+                         "cannot find the objects of " + snapshot.info.root);
   std::string objects_folder = folder.ptr;
   git_buf_dispose(&folder);
   auto odb = snapshot.objects.open_over(objects_folder);
@@ -93,9 +100,11 @@ Result<> check_committed_tree(Snapshot::Impl& snapshot, const std::string& shown
   if (!found->lfs_pointers.empty())
     return base::error("unsupported_repository",
                        "git LFS files cannot be sent from a commit that is not checked out: " +
-                           short_list(found->lfs_pointers) + " -- git checkout and git lfs pull, then run HEAD");
+                           short_list(found->lfs_pointers) +
+                           " -- git checkout and git lfs pull, then run HEAD");
   if (!found->modules.empty())
-    snapshot.notices.push_back("not sent: submodules " + short_list(found->modules) + " (their folders arrive empty)");
+    snapshot.notices.push_back("not sent: submodules " + short_list(found->modules) +
+                               " (their folders arrive empty)");
   return ok();
 }
 
@@ -110,7 +119,8 @@ std::vector<std::string> Snapshot::recent_trees(int count) const {
   std::vector<std::string> trees;
   auto add = [&](const Oid& tree) {
     auto text = base::hex(tree);
-    if (static_cast<int>(trees.size()) < count && std::find(trees.begin(), trees.end(), text) == trees.end())
+    if (static_cast<int>(trees.size()) < count &&
+        std::find(trees.begin(), trees.end(), text) == trees.end())
       trees.push_back(std::move(text));
   };
   add(impl_->tree);
@@ -129,14 +139,17 @@ std::vector<std::string> Snapshot::recent_trees(int count) const {
     for (auto& parent : commit->parents) {
       if (!seen.insert(parent).second) continue;
       auto data = read_commit(impl_->odb.get(), parent);
-      if (data) queue.push({base::parse_int(data->when.substr(0, data->when.find(' '))).value_or(0), parent});
+      if (data)
+        queue.push(
+            {base::parse_int(data->when.substr(0, data->when.find(' '))).value_or(0), parent});
     }
   }
   return trees;
 }
 
-Result<std::int64_t> Snapshot::write_pack(int fd, const std::vector<std::string>& known_trees,
-                                          const std::function<void(std::int64_t, std::int64_t)>& progress) const {
+Result<std::int64_t> Snapshot::write_pack(
+    int fd, const std::vector<std::string>& known_trees,
+    const std::function<void(std::int64_t, std::int64_t)>& progress) const {
   std::lock_guard lock(impl_->mutex);
   git_odb* odb = impl_->odb.get();
   StatCache cache(impl_->stat_cache, impl_->info.root);
@@ -147,7 +160,8 @@ Result<std::int64_t> Snapshot::write_pack(int fd, const std::vector<std::string>
     if (!tree) return base::error("bad_argument", "'" + base::to_utf8(text) + "' is no tree id");
     git_oid name = to_git(*tree);
     if (git_odb_exists(odb, &name)) known.push_back(*tree);
-    if (auto at = cache.sent().find(*tree); at != cache.sent().end()) sent.insert(at->second.begin(), at->second.end());
+    if (auto at = cache.sent().find(*tree); at != cache.sent().end())
+      sent.insert(at->second.begin(), at->second.end());
   }
   auto needed = missing_objects(odb, impl_->tree, known);
   if (!needed) return as_unsupported(needed.error(), impl_->info.root);

@@ -1,4 +1,5 @@
-// What stands behind a Snapshot: an opened repository, the commit to send and the objects that are only in memory.
+// What stands behind a Snapshot: an opened repository, the commit to send and the objects that are
+// only in memory.
 #pragma once
 #include <mutex>
 
@@ -20,9 +21,12 @@ struct Snapshot::Impl {
   std::mutex mutex{};  ///< the database serves one thread at a time
 };
 
-/// Opens the objects of a repository and fills what its commit says: commit, tree, base, message, workspace.
-Result<> load_commit(Snapshot::Impl& snapshot, git_repository* repository, const Oid& commit, StatCache& cache);
-/// Refuses a tree that cannot arrive as it is without its work tree; adds notices for what will be empty.
+/// Opens the objects of a repository and fills what its commit says: commit, tree, base, message,
+/// workspace.
+Result<> load_commit(Snapshot::Impl& snapshot, git_repository* repository, const Oid& commit,
+                     StatCache& cache);
+/// Refuses a tree that cannot arrive as it is without its work tree; adds notices for what will be
+/// empty.
 Result<> check_committed_tree(Snapshot::Impl& snapshot, const std::string& shown);
 /// The commit that `ref` names. Errors: `bad_ref`, `no_commit`.
 Result<Oid> resolve(git_repository* repository, const std::string& ref, const std::string& shown);

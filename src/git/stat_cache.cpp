@@ -12,7 +12,8 @@ namespace spell::git {
 
 namespace {
 
-// The file: magic, SHA-256 of the rest, the rest. Numbers in the machine's own order: the file never leaves it.
+// The file: magic, SHA-256 of the rest, the rest. Numbers in the machine's own order: the file
+// never leaves it.
 constexpr std::string_view magic = "spell stat cache 1\n";
 constexpr std::int64_t racy_ns = 2'000'000'000;
 constexpr std::size_t most_roots = 32, most_sent = 8, most_sent_blobs = 100'000;
@@ -75,7 +76,8 @@ FileState file_state(const struct stat& st) {
   return state;
 }
 
-StatCache::StatCache(const std::string& folder, const std::string& work_tree) : work_tree_(work_tree) {
+StatCache::StatCache(const std::string& folder, const std::string& work_tree)
+    : work_tree_(work_tree) {
   if (folder.empty()) return;
   file_ = folder + "/" + base::hex(base::sha256(work_tree)).substr(0, 32);
   load();
@@ -107,19 +109,22 @@ void StatCache::load() {
   while (in.more()) {
     auto tree = in.value<Oid>();
     std::vector<Oid> blobs;
-    for (auto n = in.value<std::uint32_t>(); n > 0 && in.good; --n) blobs.push_back(in.value<Oid>());
+    for (auto n = in.value<std::uint32_t>(); n > 0 && in.good; --n)
+      blobs.push_back(in.value<Oid>());
     sent_order_.push_back(tree);
     sent_[tree] = std::move(blobs);
   }
 }
 
-std::optional<StatCache::Ids> StatCache::find(const std::string& path, const FileState& state) const {
+std::optional<StatCache::Ids> StatCache::find(const std::string& path,
+                                              const FileState& state) const {
   auto at = entries_.find(path);
   if (at == entries_.end() || at->second.state != state) return std::nullopt;
   return at->second.ids;
 }
 
-void StatCache::put(const std::string& path, const FileState& state, const Ids& ids, std::int64_t now_ns) {
+void StatCache::put(const std::string& path, const FileState& state, const Ids& ids,
+                    std::int64_t now_ns) {
   if (file_.empty() || std::max(state.mtime_ns, state.ctime_ns) > now_ns - racy_ns) return;
   entries_[path] = {state, ids};
   changed_ = true;
@@ -151,7 +156,8 @@ void StatCache::put_sent(const Oid& tree, std::vector<Oid> blobs) {
 
 void StatCache::save() {
   if (file_.empty() || !changed_) return;
-  std::erase_if(entries_, [&](auto& entry) { return !base::exists(work_tree_ + "/" + entry.first); });
+  std::erase_if(entries_,
+                [&](auto& entry) { return !base::exists(work_tree_ + "/" + entry.first); });
   Writer out;
   out.value(static_cast<std::uint32_t>(entries_.size()));
   for (auto& [path, entry] : entries_) {

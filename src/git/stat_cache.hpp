@@ -1,5 +1,6 @@
-// What the client remembers of a work tree, in a file of its own: a stale Git index costs seconds and must not be written.
-// Everything in it can be lost or damaged without harm: what cannot be read back is computed again.
+// What the client remembers of a work tree, in a file of its own: a stale Git index costs seconds
+// and must not be written. Everything in it can be lost or damaged without harm: what cannot be
+// read back is computed again.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -25,7 +26,8 @@ class StatCache {
  public:
   struct Ids {
     Oid raw{};    ///< blob with the file's bytes
-    Oid clean{};  ///< blob that Git holds for these bytes where it is another one (line ends, LFS pointer), else `raw`
+    Oid clean{};  ///< blob that Git holds for these bytes where it is another one (line ends, LFS
+                  ///< pointer), else `raw`
     bool operator==(const Ids&) const = default;
   };
 
@@ -33,7 +35,8 @@ class StatCache {
   StatCache(const std::string& folder, const std::string& work_tree);
 
   std::optional<Ids> find(const std::string& path, const FileState& state) const;
-  /// Ignored for a file that changed within 2 s of `now_ns`: it may change again without another time stamp.
+  /// Ignored for a file that changed within 2 s of `now_ns`: it may change again without another
+  /// time stamp.
   void put(const std::string& path, const FileState& state, const Ids& ids, std::int64_t now_ns);
 
   /// The root commit of a commit's history.

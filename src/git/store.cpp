@@ -74,7 +74,8 @@ struct Store::Impl {
     git_oid name = to_git(id);
     std::size_t size = 0;
     git_object_t found = GIT_OBJECT_INVALID;
-    return git_odb_exists(odb.get(), &name) && git_odb_read_header(&size, &found, odb.get(), &name) == 0 && found == type;
+    return git_odb_exists(odb.get(), &name) &&
+           git_odb_read_header(&size, &found, odb.get(), &name) == 0 && found == type;
   }
   /// Looks again with fresh eyes where another process may have joined the packs that were known.
   bool find(const Oid& id, git_object_t type) {
@@ -85,9 +86,11 @@ struct Store::Impl {
   /// Moves an indexed pack from a work folder to where readers find it. Durable on return.
   Result<> publish(const IndexedPack& pack) {
     std::string to = path + "/objects/pack/pack-" + pack.name;
-    if (::rename(pack.pack_file().c_str(), (to + ".pack").c_str()) != 0) return base::errno_error("keep a pack in " + path);
+    if (::rename(pack.pack_file().c_str(), (to + ".pack").c_str()) != 0)
+      return base::errno_error("keep a pack in " + path);
     Result<> result = ok();
-    if (::rename(pack.index_file().c_str(), (to + ".idx").c_str()) != 0) result = base::errno_error("keep a pack in " + path);
+    if (::rename(pack.index_file().c_str(), (to + ".idx").c_str()) != 0)
+      result = base::errno_error("keep a pack in " + path);
     if (result) result = base::sync_folder(path + "/objects/pack");
     if (!result) {
       ::unlink((to + ".idx").c_str());
@@ -106,7 +109,8 @@ Result<Store> Store::open(const std::string& path) {
     SPELL_TRY(base::make_folders(path));
     if (make(repository, git_repository_init_ext, path.c_str(), &init) != 0)
       return library_error("io_error", "cannot make the code store " + path);
-    for (auto folder : {"/objects/pack", "/objects", "/refs", "", "/.."}) SPELL_TRY(base::sync_folder(path + folder));
+    for (auto folder : {"/objects/pack", "/objects", "/refs", "", "/.."})
+      SPELL_TRY(base::sync_folder(path + folder));
   }
   remove_left_over(path, writer_lock, incoming_prefix);
   remove_left_over(path, joiner_lock, joining_prefix);
@@ -148,17 +152,21 @@ Result<> Store::add_pack(int fd, std::int64_t size, const std::string& commit) {
 }
 
 Result<> Store::protect(const std::string& run, const std::string& commit) {
-  if (!base::valid_name(run)) return base::error("bad_argument", "'" + base::to_utf8(run) + "' is no run id");
+  if (!base::valid_name(run))
+    return base::error("bad_argument", "'" + base::to_utf8(run) + "' is no run id");
   auto here = has_commit(commit);
   if (!here) return here.error();
-  if (!*here) return base::error("commit_not_found", "commit " + base::to_utf8(commit) + " is not in " + impl_->path);
+  if (!*here)
+    return base::error("commit_not_found",
+                       "commit " + base::to_utf8(commit) + " is not in " + impl_->path);
   std::string folder = impl_->path + "/refs/spell";
   SPELL_TRY(base::make_folders(folder));
   return base::write_file(folder + "/" + run, commit + "\n", 0600, false);
 }
 
 Result<> Store::unprotect(const std::string& run) {
-  if (!base::valid_name(run)) return base::error("bad_argument", "'" + base::to_utf8(run) + "' is no run id");
+  if (!base::valid_name(run))
+    return base::error("bad_argument", "'" + base::to_utf8(run) + "' is no run id");
   std::string path = impl_->path + "/refs/spell/" + run;
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return base::errno_error("remove " + path);
   return ok();
@@ -168,7 +176,9 @@ std::int64_t Store::size() const {
   namespace fs = std::filesystem;
   std::int64_t total = 0;
   std::error_code error;
-  fs::recursive_directory_iterator at(impl_->path, fs::directory_options::skip_permission_denied, error), end;
+  fs::recursive_directory_iterator at(impl_->path, fs::directory_options::skip_permission_denied,
+                                      error),
+      end;
   for (; !error && at != end; at.increment(error)) {
     struct stat st;
     if (::lstat(at->path().c_str(), &st) == 0 && S_ISREG(st.st_mode)) total += st.st_size;

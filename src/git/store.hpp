@@ -1,7 +1,8 @@
-// The service's side of Git: one bare repository per owner and workspace; and the worker's: files of a commit in a folder.
-// A Store serialises its writers itself, across processes too; reads are safe from any thread.
-// Invariant: every object in a store is complete, that is, all it needs is in the store as well (a commit's parents are not
-// needed). A pack is taken only as a whole, when that holds for all of its objects, so "is it here" answers "is it complete".
+// The service's side of Git: one bare repository per owner and workspace; and the worker's: files
+// of a commit in a folder. A Store serialises its writers itself, across processes too; reads are
+// safe from any thread. Invariant: every object in a store is complete, that is, all it needs is in
+// the store as well (a commit's parents are not needed). A pack is taken only as a whole, when that
+// holds for all of its objects, so "is it here" answers "is it complete".
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -23,17 +24,20 @@ class Store {
   Result<bool> has_commit(const std::string& commit) const;
   /// Those of `trees` that are complete here.
   Result<std::vector<std::string>> known_trees(const std::vector<std::string>& trees) const;
-  /// Takes a pack from `fd` (`size` bytes from its start): indexes it, checks every object's hash, and that `commit` with
-  /// all its tree names is complete afterwards. Durable on return; on an error nothing of it stays.
-  /// Errors: `bad_pack` (damaged, with deltas, with objects that the commit does not need, with names that a checkout
-  /// refuses), `incomplete_pack` (names what is missing), `disk_full`.
+  /// Takes a pack from `fd` (`size` bytes from its start): indexes it, checks every object's hash,
+  /// and that `commit` with all its tree names is complete afterwards. Durable on return; on an
+  /// error nothing of it stays. Errors: `bad_pack` (damaged, with deltas, with objects that the
+  /// commit does not need, with names that a checkout refuses), `incomplete_pack` (names what is
+  /// missing), `disk_full`.
   Result<> add_pack(int fd, std::int64_t size, const std::string& commit);
-  /// Protects a commit from collection: refs/spell/<run>. Not synced: the run's record is the durable truth.
+  /// Protects a commit from collection: refs/spell/<run>. Not synced: the run's record is the
+  /// durable truth.
   Result<> protect(const std::string& run, const std::string& commit);
   Result<> unprotect(const std::string& run);
   /// Bytes on disk.
   std::int64_t size() const;
-  /// Joins many small packs into one when there are more than `limit`; safe while readers and writers go on.
+  /// Joins many small packs into one when there are more than `limit`; safe while readers and
+  /// writers go on.
   Result<> repack(int limit = 200);
 
  private:
@@ -49,10 +53,12 @@ struct CheckedOutFile {
 };
 using CheckoutManifest = std::map<std::string, CheckedOutFile>;
 
-/// Writes the files of a commit below `folder` (which exists and is empty). Executable bits and links arrive as they are;
-/// no filter, no end-of-line conversion, no user's Git settings. A path that would leave the folder or name ".git" is an error.
-/// Submodules become empty folders, named in `notices`.
-Result<CheckoutManifest> checkout(const std::string& repository, const std::string& commit, const std::string& folder,
-                                  std::vector<std::string>& notices);
+/// Writes the files of a commit below `folder` (which exists and is empty). Executable bits and
+/// links arrive as they are; no filter, no end-of-line conversion, no user's Git settings. A path
+/// that would leave the folder or name ".git" is an error. Submodules become empty folders, named
+/// in `notices`. Errors: `commit_not_found`, `bad_tree`, `disk_full`, `io_error`; what was written
+/// until then stays.
+Result<CheckoutManifest> checkout(const std::string& repository, const std::string& commit,
+                                  const std::string& folder, std::vector<std::string>& notices);
 
 }  // namespace spell::git

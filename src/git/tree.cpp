@@ -16,10 +16,10 @@ std::string octal(std::uint32_t value) {
   return {text, end};
 }
 
-/// Builds the tree of leaves [from, to), which all begin with the same `prefix` characters. Paths sorted as bytes are in
-/// Git's own order, because a folder sorts as its name with '/'.
-Oid build_range(const std::vector<Leaf>& leaves, std::size_t from, std::size_t to, std::size_t prefix,
-                NewObjects& objects) {
+/// Builds the tree of leaves [from, to), which all begin with the same `prefix` characters. Paths
+/// sorted as bytes are in Git's own order, because a folder sorts as its name with '/'.
+Oid build_range(const std::vector<Leaf>& leaves, std::size_t from, std::size_t to,
+                std::size_t prefix, NewObjects& objects) {
   std::string bytes;
   auto append = [&](std::uint32_t mode, std::string_view name, const Oid& id) {
     bytes += octal(mode);
@@ -39,7 +39,8 @@ Oid build_range(const std::vector<Leaf>& leaves, std::size_t from, std::size_t t
     std::string_view folder = rest.substr(0, slash + 1);
     std::size_t end = from;
     while (end < to && std::string_view(leaves[end].path).substr(prefix).starts_with(folder)) ++end;
-    append(mode_tree, folder.substr(0, slash), build_range(leaves, from, end, prefix + slash + 1, objects));
+    append(mode_tree, folder.substr(0, slash),
+           build_range(leaves, from, end, prefix + slash + 1, objects));
     from = end;
   }
   return objects.add(std::move(bytes), GIT_OBJECT_TREE);
@@ -88,7 +89,8 @@ class Difference {
   std::vector<Oid> missing;
 
   Result<> walk(const Oid& tree, const std::vector<Oid>& known) {
-    if (std::find(known.begin(), known.end(), tree) != known.end() || !seen_.insert(tree).second) return ok();
+    if (std::find(known.begin(), known.end(), tree) != known.end() || !seen_.insert(tree).second)
+      return ok();
     missing.push_back(tree);
     OidSet there;
     std::map<std::string, std::vector<Oid>, std::less<>> known_folders;
@@ -100,7 +102,8 @@ class Difference {
         there.insert(entry.id);
         if (entry.mode != mode_tree) continue;
         auto& folders = known_folders[std::string(entry.name)];
-        if (std::find(folders.begin(), folders.end(), entry.id) == folders.end()) folders.push_back(entry.id);
+        if (std::find(folders.begin(), folders.end(), entry.id) == folders.end())
+          folders.push_back(entry.id);
       }
     }
     Object object;
@@ -138,7 +141,8 @@ class Surveyor {
       std::string path = prefix + std::string(entry.name);
       if (entry.mode == mode_module) result.modules.push_back(path);
       if (entry.mode == mode_tree) SPELL_TRY(walk(entry.id, path + '/'));
-      if (entry.mode == mode_file || entry.mode == mode_program) files_.emplace_back(path, entry.id);
+      if (entry.mode == mode_file || entry.mode == mode_program)
+        files_.emplace_back(path, entry.id);
       if (entry.name == ".gitattributes" && entry.mode == mode_file) {
         auto attributes = read_object(odb_, entry.id, GIT_OBJECT_BLOB);
         if (!attributes) return attributes.error();
@@ -179,7 +183,8 @@ Result<std::vector<std::string>> changed_paths(git_odb* odb, const Oid& before, 
   return std::move(comparison.paths);
 }
 
-Result<std::vector<Oid>> missing_objects(git_odb* odb, const Oid& tree, const std::vector<Oid>& known) {
+Result<std::vector<Oid>> missing_objects(git_odb* odb, const Oid& tree,
+                                         const std::vector<Oid>& known) {
   Difference difference(odb);
   SPELL_TRY(difference.walk(tree, known));
   return std::move(difference.missing);
@@ -193,12 +198,14 @@ Result<TreeSurvey> survey(git_odb* odb, const Oid& tree) {
 }
 
 std::optional<LfsPointer> parse_lfs_pointer(std::string_view bytes) {
-  if (bytes.size() > lfs_pointer_limit || !bytes.starts_with("version https://git-lfs.github.com/spec/"))
+  if (bytes.size() > lfs_pointer_limit ||
+      !bytes.starts_with("version https://git-lfs.github.com/spec/"))
     return std::nullopt;
   LfsPointer pointer;
   for (auto& line : base::split(bytes, '\n')) {
     if (line.starts_with("oid sha256:")) pointer.sha256 = base::trim(line.substr(11));
-    if (line.starts_with("size ")) pointer.size = base::parse_int(base::trim(line.substr(5))).value_or(-1);
+    if (line.starts_with("size "))
+      pointer.size = base::parse_int(base::trim(line.substr(5))).value_or(-1);
   }
   if (pointer.sha256.size() != 64 || pointer.size < 0) return std::nullopt;
   return pointer;

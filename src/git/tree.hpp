@@ -1,4 +1,5 @@
-// Work on trees: building one from a list of files, comparing two, and what one tree needs beyond others.
+// Work on trees: building one from a list of files, comparing two, and what one tree needs beyond
+// others.
 #pragma once
 #include <string>
 #include <vector>
@@ -14,15 +15,19 @@ struct Leaf {
   Oid id{};
 };
 
-/// Adds the trees for `leaves`, which are sorted by path and have no path twice, to `objects`. The root's id.
+/// Adds the trees for `leaves`, which are sorted by path and have no path twice, to `objects`. The
+/// root's id.
 Oid build_tree(const std::vector<Leaf>& leaves, NewObjects& objects);
 
-/// Paths of the files that differ between two trees (added, removed, another content or mode), sorted.
+/// Paths of the files that differ between two trees (added, removed, another content or mode),
+/// sorted.
 Result<std::vector<std::string>> changed_paths(git_odb* odb, const Oid& before, const Oid& after);
 
-/// Ids of the trees and blobs below `tree` (itself included) that none of `known` has at the same place or in the
-/// same folder. Equal folders are not descended into, so the cost follows the difference.
-Result<std::vector<Oid>> missing_objects(git_odb* odb, const Oid& tree, const std::vector<Oid>& known);
+/// Ids of the trees and blobs below `tree` (itself included) that none of `known` has at the same
+/// place or in the same folder. Equal folders are not descended into, so the cost follows the
+/// difference.
+Result<std::vector<Oid>> missing_objects(git_odb* odb, const Oid& tree,
+                                         const std::vector<Oid>& known);
 
 struct TreeSurvey {
   std::vector<std::string> modules{};       ///< paths of submodules

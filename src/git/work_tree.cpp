@@ -26,10 +26,12 @@ Result<RepositoryPtr> open_around(const std::string& path) {
   if (rc == 0) return repository;
   std::string shown = base::to_utf8(path);
   if (rc == GIT_ENOTFOUND)
-    return base::error("not_a_repository", shown + " is not in a Git repository (git init makes one)");
+    return base::error("not_a_repository",
+                       shown + " is not in a Git repository (git init makes one)");
   if (rc == GIT_EOWNER)
-    return base::error("unsupported_repository", "the repository around " + shown + " belongs to somebody else: " +
-                                                     "git config --global --add safe.directory FOLDER allows it");
+    return base::error("unsupported_repository",
+                       "the repository around " + shown + " belongs to somebody else: " +
+                           "git config --global --add safe.directory FOLDER allows it");
   return library_error("unsupported_repository", "cannot open the repository around " + shown);
 }
 
@@ -80,10 +82,12 @@ Result<Look> look(const SnapshotOptions& options) {
   SPELL_TRY(load_commit(impl, repository, *commit, cache));
   result.scanned = work_tree && options.ref == "HEAD";
   if (result.scanned) {
-    auto state = scan(repository, cache, impl.objects, options.include_untracked, base::unix_us() * 1000);
+    auto state =
+        scan(repository, cache, impl.objects, options.include_untracked, base::unix_us() * 1000);
     if (!state) return state.error();
     result.state = std::move(*state);
-    auto changed = changed_paths(impl.odb.get(), impl.tree, build_tree(result.state.tracked, impl.objects));
+    auto changed =
+        changed_paths(impl.odb.get(), impl.tree, build_tree(result.state.tracked, impl.objects));
     if (!changed) return changed.error();
     impl.info.changed = std::move(*changed);
     impl.info.untracked = result.state.untracked;
@@ -93,7 +97,8 @@ Result<Look> look(const SnapshotOptions& options) {
   return result;
 }
 
-/// The commit that takes the work tree's content on top of the base: a function of both and nothing else.
+/// The commit that takes the work tree's content on top of the base: a function of both and nothing
+/// else.
 Result<> add_snapshot_commit(Snapshot::Impl& impl, const std::vector<Leaf>& leaves) {
   Oid tree = build_tree(leaves, impl.objects);
   if (tree == impl.tree) return ok();
@@ -101,9 +106,10 @@ Result<> add_snapshot_commit(Snapshot::Impl& impl, const std::vector<Leaf>& leav
   if (!base_data) return base_data.error();
   std::string who = "Spell <snapshot@spell> " + base_data->when;
   impl.tree = tree;
-  impl.id = impl.objects.add("tree " + base::hex(tree) + "\nparent " + base::hex(impl.base) + "\nauthor " + who +
-                                 "\ncommitter " + who + "\n\nUncommitted changes\n",
-                             GIT_OBJECT_COMMIT);
+  impl.id =
+      impl.objects.add("tree " + base::hex(tree) + "\nparent " + base::hex(impl.base) +
+                           "\nauthor " + who + "\ncommitter " + who + "\n\nUncommitted changes\n",
+                       GIT_OBJECT_COMMIT);
   impl.base_commit = base::hex(impl.base);
   impl.commit = base::hex(impl.id);
   return ok();
@@ -111,12 +117,18 @@ Result<> add_snapshot_commit(Snapshot::Impl& impl, const std::vector<Leaf>& leav
 
 void add_notices(Snapshot::Impl& impl, const Scan& state, bool untracked_sent) {
   std::vector<std::string> included;
-  if (!impl.info.changed.empty()) included.push_back("uncommitted changes of " + counted(impl.info.changed.size(), "file"));
-  if (!state.untracked_files.empty()) included.push_back(counted(state.untracked_files.size(), "untracked file"));
+  if (!impl.info.changed.empty())
+    included.push_back("uncommitted changes of " + counted(impl.info.changed.size(), "file"));
+  if (!state.untracked_files.empty())
+    included.push_back(counted(state.untracked_files.size(), "untracked file"));
   if (state.lfs_files > 0)
-    included.push_back("the content of " + counted(static_cast<std::size_t>(state.lfs_files), "Git LFS file"));
+    included.push_back("the content of " +
+                       counted(static_cast<std::size_t>(state.lfs_files), "Git LFS file"));
+  bool one = included.size() == 1 && impl.info.changed.empty() &&
+             (state.lfs_files > 0 || state.untracked_files.size() == 1);
   if (!included.empty() && !impl.base_commit.empty())
-    impl.notices.push_back(base::join(included, " and ") + " are included as snapshot commit " + impl.commit.substr(0, 8) +
+    impl.notices.push_back(base::join(included, " and ") + (one ? " is" : " are") +
+                           " included as snapshot commit " + impl.commit.substr(0, 8) +
                            (impl.info.changed.empty() ? "" : " (--require-clean refuses them)"));
   if (!impl.info.untracked.empty() && !untracked_sent)
     impl.notices.push_back("not sent: " + counted(impl.info.untracked.size(), "untracked file") +
@@ -126,12 +138,14 @@ void add_notices(Snapshot::Impl& impl, const Scan& state, bool untracked_sent) {
   if (!state.nested.empty())
     impl.notices.push_back("not sent: " + short_list(state.nested) + " (a repository of its own)");
   if (!state.modules.empty())
-    impl.notices.push_back("not sent: submodules " + short_list(state.modules) + " (their folders arrive empty)");
+    impl.notices.push_back("not sent: submodules " + short_list(state.modules) +
+                           " (their folders arrive empty)");
 }
 
 }  // namespace
 
-Result<CodeInfo> inspect(const std::string& path, const std::string& ref, const std::string& stat_cache) {
+Result<CodeInfo> inspect(const std::string& path, const std::string& ref,
+                         const std::string& stat_cache) {
   SnapshotOptions options;
   options.path = path;
   options.ref = ref;
@@ -150,12 +164,14 @@ Result<Snapshot> snapshot(const SnapshotOptions& options) {
     return Snapshot(seen->impl);
   }
   if (options.require_clean && !impl.info.changed.empty())
-    return base::error("uncommitted_changes", "Uncommitted changes to tracked files detected in repo " + impl.info.root +
-                                                  " -- please commit first");
+    return base::error("uncommitted_changes",
+                       "Uncommitted changes to tracked files detected in repo " + impl.info.root +
+                           " -- please commit first");
   auto leaves = seen->state.content;
   auto& untracked = seen->state.untracked_files;
   leaves.insert(leaves.end(), untracked.begin(), untracked.end());
-  std::sort(leaves.begin(), leaves.end(), [](const Leaf& a, const Leaf& b) { return a.path < b.path; });
+  std::sort(leaves.begin(), leaves.end(),
+            [](const Leaf& a, const Leaf& b) { return a.path < b.path; });
   SPELL_TRY(add_snapshot_commit(impl, leaves));
   add_notices(impl, seen->state, options.include_untracked);
   return Snapshot(seen->impl);

@@ -16,14 +16,17 @@ TEST_CASE("a local repository by path or file URL, without its uncommitted chang
   r.put("readme.txt", "uncommitted");
   sh(r.path, "git clone -q --bare project 'with space.git'");
   auto before = fingerprint(r.root);
-  for (auto& url : {r.root, "file://" + r.root, "file://localhost" + r.root, r.root + "/", r.path + "/with space.git",
-                    "file://" + r.path + "/with%20space.git"}) {
+  for (auto& url : {r.root, "file://" + r.root, "file://localhost" + r.root, r.root + "/",
+                    r.path + "/with space.git", "file://" + r.path + "/with%20space.git"}) {
     INFO(url);
     auto s = fetch_url(url, "HEAD", r.cache).value();
     CHECK(s.commit() == second);
     CHECK(s.base_commit() == "");
     CHECK(s.info().workspace == first);
-    CHECK(s.info().name == (url.ends_with(".git") ? (url.find('%') != std::string::npos ? "with%20space" : "with space") : "project"));
+    CHECK(s.info().name ==
+          (url.ends_with(".git")
+               ? (url.find('%') != std::string::npos ? "with%20space" : "with space")
+               : "project"));
     CHECK(arrived(s, r.path)["readme.txt"] == "644 second");
   }
   CHECK(fetch_url(r.root, "v1", r.cache).value().commit() == first);
@@ -40,7 +43,9 @@ TEST_CASE("a fetched repository: branch, tag, commit, default branch, and what i
   r.git("checkout -q -b trunk");
   r.put("readme.txt", "second");
   auto second = r.commit("second");
-  auto get = [&](const std::string& ref) { return spell::git::fetch_remote("file://" + r.root, ref, r.cache); };
+  auto get = [&](const std::string& ref) {
+    return spell::git::fetch_remote("file://" + r.root, ref, r.cache);
+  };
   CHECK(get("HEAD").value().commit() == second);
   CHECK(get("trunk").value().commit() == second);
   CHECK(get("main").value().commit() == first);
@@ -60,9 +65,11 @@ TEST_CASE("a fetched repository: branch, tag, commit, default branch, and what i
 TEST_CASE("what cannot be fetched is one clear line without passwords") {
   TempFolder t;
   fs::create_directories(t.path + "/plain");
-  for (auto& url : {std::string("https://user:secret@127.0.0.1:1/team/x.git"), t.path + "/plain", t.path + "/nowhere",
-                    "file://" + t.path + "/nowhere", std::string("file://host/x"), std::string("file://"), std::string(""),
-                    std::string("ssh://git@host/x"), std::string("http://user:secret@host/x"), std::string("git@host:x/y")}) {
+  for (auto& url :
+       {std::string("https://user:secret@127.0.0.1:1/team/x.git"), t.path + "/plain",
+        t.path + "/nowhere", "file://" + t.path + "/nowhere", std::string("file://host/x"),
+        std::string("file://"), std::string(""), std::string("ssh://git@host/x"),
+        std::string("http://user:secret@host/x"), std::string("git@host:x/y")}) {
     INFO(url);
     auto result = fetch_url(url, "HEAD", t.path + "/cache");
     REQUIRE(!result);
@@ -75,13 +82,16 @@ TEST_CASE("what cannot be fetched is one clear line without passwords") {
   CHECK(spell::git::without_credentials("git@h:a/b") == "git@h:a/b");
   sh(t.path, "git init -q empty");
   CHECK(fetch_url(t.path + "/empty", "HEAD", t.path + "/cache").error().code() == "no_commit");
-  CHECK(spell::git::fetch_remote("file://" + t.path + "/empty", "HEAD", t.path + "/cache").error().code() == "no_commit");
+  CHECK(spell::git::fetch_remote("file://" + t.path + "/empty", "HEAD", t.path + "/cache")
+            .error()
+            .code() == "no_commit");
 }
 
 TEST_CASE("LFS pointers in a fetched repository are refused") {
   TestRepository r;
   r.put(".gitattributes", "*.bin filter=lfs -text\n");
-  r.put("w.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:" + std::string(64, 'a') + "\nsize 5\n");
+  r.put("w.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:" + std::string(64, 'a') +
+                     "\nsize 5\n");
   r.commit();
   auto result = fetch_url(r.root, "HEAD", r.cache);
   REQUIRE(!result);

@@ -1,4 +1,5 @@
-// Repositories for the tests, made by the `git` program in temporary folders with nobody's settings.
+// Repositories for the tests, made by the `git` program in temporary folders with nobody's
+// settings.
 #pragma once
 #include <dirent.h>
 #include <fcntl.h>
@@ -42,12 +43,18 @@ inline void write(const std::string& path, std::string_view bytes) {
 }
 inline std::string read(const std::string& path) { return spell::base::read_file(path).value(); }
 
-/// Runs a shell command in a folder; its output. Nobody's Git settings but those in `home` are seen.
-inline std::string sh(const std::string& folder, const std::string& command, const std::string& home = "/nonexistent") {
-  std::string line = "cd " + spell::base::shell_quote(folder) + " && env HOME=" + home + " XDG_CONFIG_HOME=" + home +
-                     "/.config GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A "
-                     "GIT_COMMITTER_EMAIL=a@b GIT_AUTHOR_DATE='1700000000 +0130' GIT_COMMITTER_DATE='1700000000 +0130' "
-                     "sh -ec " + spell::base::shell_quote(command) + " 2>&1";
+/// Runs a shell command in a folder; its output. Nobody's Git settings but those in `home` are
+/// seen.
+inline std::string sh(const std::string& folder, const std::string& command,
+                      const std::string& home = "/nonexistent") {
+  std::string line =
+      "cd " + spell::base::shell_quote(folder) + " && env HOME=" + home +
+      " XDG_CONFIG_HOME=" + home +
+      "/.config GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A "
+      "GIT_COMMITTER_EMAIL=a@b GIT_AUTHOR_DATE='1700000000 +0130' GIT_COMMITTER_DATE='1700000000 "
+      "+0130' "
+      "sh -ec " +
+      spell::base::shell_quote(command) + " 2>&1";
   std::string output;
   FILE* pipe = ::popen(line.c_str(), "r");
   char buffer[4096];
@@ -75,7 +82,9 @@ class TestRepository : public TempFolder {
     ::symlink("src/main.py", (root + "/link").c_str());
     commit("first commit\n\nbody");
   }
-  void put(const std::string& name, std::string_view bytes) const { write(root + "/" + name, bytes); }
+  void put(const std::string& name, std::string_view bytes) const {
+    write(root + "/" + name, bytes);
+  }
   std::string git(const std::string& arguments) const { return sh(root, "git " + arguments); }
   std::string commit(const std::string& message = "more") const {
     git("add -A");
@@ -97,9 +106,11 @@ inline std::map<std::string, std::string> fingerprint(const std::string& folder)
   auto add = [&](const fs::path& path) {
     struct stat st;
     REQUIRE(::lstat(path.c_str(), &st) == 0);
-    std::string state = std::to_string(st.st_size) + " " + std::to_string(st.st_mode) + " " + std::to_string(st.st_ino) +
-                        " " + std::to_string(st.st_mtim.tv_sec) + "." + std::to_string(st.st_mtim.tv_nsec) + " " +
-                        std::to_string(st.st_ctim.tv_sec) + "." + std::to_string(st.st_ctim.tv_nsec);
+    std::string state = std::to_string(st.st_size) + " " + std::to_string(st.st_mode) + " " +
+                        std::to_string(st.st_ino) + " " + std::to_string(st.st_mtim.tv_sec) + "." +
+                        std::to_string(st.st_mtim.tv_nsec) + " " +
+                        std::to_string(st.st_ctim.tv_sec) + "." +
+                        std::to_string(st.st_ctim.tv_nsec);
     if (S_ISREG(st.st_mode)) state += " " + spell::base::hex(spell::base::sha256(read(path)));
     all[path] = state;
   };
@@ -130,13 +141,18 @@ inline std::map<std::string, std::string> files_of(const std::string& folder) {
   std::map<std::string, std::string> files;
   for (auto& entry : fs::recursive_directory_iterator(folder)) {
     auto name = fs::relative(entry.path(), folder).string();
-    if (entry.is_symlink()) files[name] = "link " + fs::read_symlink(entry.path()).string();
-    else if (entry.is_directory()) files[name] = "folder";
-    else files[name] = (::access(entry.path().c_str(), X_OK) == 0 ? "755 " : "644 ") + read(entry.path());
+    if (entry.is_symlink())
+      files[name] = "link " + fs::read_symlink(entry.path()).string();
+    else if (entry.is_directory())
+      files[name] = "folder";
+    else
+      files[name] =
+          (::access(entry.path().c_str(), X_OK) == 0 ? "755 " : "644 ") + read(entry.path());
   }
   return files;
 }
-inline std::map<std::string, std::string> arrived(const spell::git::Snapshot& snapshot, const std::string& scratch) {
+inline std::map<std::string, std::string> arrived(const spell::git::Snapshot& snapshot,
+                                                  const std::string& scratch) {
   static int number = 0;
   std::string base = scratch + "/arrived" + std::to_string(++number);
   auto store = spell::git::Store::open(base + ".git").value();

@@ -29,28 +29,29 @@ TEST_CASE("every kind of uncommitted change arrives, and .git stays byte-identic
   r.put("was-file", "x");
   r.put("was-dir/x", "x");
   auto base = r.commit();
-  r.put("readme.txt", "changed\n");                     // modified
-  r.put("staged.txt", "staged\n");                      // staged, then changed again
+  r.put("readme.txt", "changed\n");  // modified
+  r.put("staged.txt", "staged\n");   // staged, then changed again
   r.git("add staged.txt");
   r.put("staged.txt", "staged and changed\n");
-  r.put("intent.txt", "intent\n");                      // git add -N
+  r.put("intent.txt", "intent\n");  // git add -N
   r.git("add -N intent.txt");
-  ::unlink((r.root + "/gone.txt").c_str());             // deleted in the work tree
-  r.git("rm -q dir/inside.txt");                        // deleted in the index
-  ::unlink((r.root + "/was-file").c_str());             // file -> link
+  ::unlink((r.root + "/gone.txt").c_str());  // deleted in the work tree
+  r.git("rm -q dir/inside.txt");             // deleted in the index
+  ::unlink((r.root + "/was-file").c_str());  // file -> link
   ::symlink("readme.txt", (r.root + "/was-file").c_str());
-  fs::remove_all(r.root + "/was-dir");                  // folder -> file, staged
+  fs::remove_all(r.root + "/was-dir");  // folder -> file, staged
   r.put("was-dir", "now a file\n");
   r.git("add -A was-dir");
-  ::chmod((r.root + "/src/main.py").c_str(), 0755);     // mode only
-  r.put("big", std::string(5 << 20, 'b'));              // larger than what is kept in memory
+  ::chmod((r.root + "/src/main.py").c_str(), 0755);  // mode only
+  r.put("big", std::string(5 << 20, 'b'));           // larger than what is kept in memory
   r.git("add big");
   r.put("big", std::string(6 << 20, 'c'));
   auto before = fingerprint(r.root + "/.git");
 
   auto info = inspect(r.root, "HEAD", r.cache).value();
-  CHECK(info.changed == std::vector<std::string>{"big", "dir/inside.txt", "gone.txt", "intent.txt", "readme.txt",
-                                                  "src/main.py", "staged.txt", "was-dir", "was-dir/x", "was-file"});
+  CHECK(info.changed == std::vector<std::string>{"big", "dir/inside.txt", "gone.txt", "intent.txt",
+                                                 "readme.txt", "src/main.py", "staged.txt",
+                                                 "was-dir", "was-dir/x", "was-file"});
   CHECK(info.untracked.empty());
   auto s = snapshot(r.options()).value();
   CHECK(s.base_commit() == base);
@@ -58,8 +59,8 @@ TEST_CASE("every kind of uncommitted change arrives, and .git stays byte-identic
   CHECK(arrived(s, r.path) == work_tree(r));
   CHECK(fingerprint(r.root + "/.git") == before);
   REQUIRE(s.notices().size() == 1);
-  CHECK(s.notices()[0] == "uncommitted changes of 10 files are included as snapshot commit " + s.commit().substr(0, 8) +
-                              " (--require-clean refuses them)");
+  CHECK(s.notices()[0] == "uncommitted changes of 10 files are included as snapshot commit " +
+                              s.commit().substr(0, 8) + " (--require-clean refuses them)");
   // git itself agrees on which files differ.
   CHECK(spell::base::split(r.git("diff --name-only --no-renames HEAD"), '\n') == info.changed);
 }
@@ -83,7 +84,8 @@ TEST_CASE("the same content on the same base has the same id") {
   send(snapshot(r.options()).value(), store);
   CHECK(sh(scratch.path, "git -C s.git cat-file commit " + first + " | grep -v ^tree") ==
         "parent " + r.git("rev-parse HEAD") +
-            "\nauthor Spell <snapshot@spell> 1700000000 +0130\ncommitter Spell <snapshot@spell> 1700000000 +0130\n\n"
+            "\nauthor Spell <snapshot@spell> 1700000000 +0130\ncommitter Spell <snapshot@spell> "
+            "1700000000 +0130\n\n"
             "Uncommitted changes");
   sh(scratch.path, "git -C s.git fsck --connectivity-only || true");
 }
@@ -99,7 +101,8 @@ TEST_CASE("strictness refuses uncommitted changes, not untracked files") {
   REQUIRE(!refused);
   CHECK(refused.error().code() == "uncommitted_changes");
   CHECK(refused.error().message() == "Uncommitted changes to tracked files detected in repo " +
-                                         fs::canonical(r.root).string() + " -- please commit first");
+                                         fs::canonical(r.root).string() +
+                                         " -- please commit first");
 }
 
 TEST_CASE("untracked files are named, and sent when asked for") {
@@ -122,7 +125,8 @@ TEST_CASE("untracked files are named, and sent when asked for") {
   CHECK(s.info().ignored == std::vector<std::string>{"data/"});
   CHECK(s.base_commit() == "");
   REQUIRE(s.notices().size() == 3);
-  CHECK(s.notices()[0] == "not sent: 3 untracked files (--include-untracked sends them): a.txt, new/, src/c.txt");
+  CHECK(s.notices()[0] ==
+        "not sent: 3 untracked files (--include-untracked sends them): a.txt, new/, src/c.txt");
   CHECK(s.notices()[1] == "not sent: data/ (ignored)");
   CHECK(s.notices()[2] == "not sent: other/ (a repository of its own)");
 
@@ -137,14 +141,16 @@ TEST_CASE("untracked files are named, and sent when asked for") {
     INFO(name);
     CHECK(!files.contains(name));
   }
-  CHECK(all.notices()[0] == "3 untracked files are included as snapshot commit " + all.commit().substr(0, 8));
+  CHECK(all.notices()[0] ==
+        "3 untracked files are included as snapshot commit " + all.commit().substr(0, 8));
 }
 
 TEST_CASE("many untracked files are cut after a few") {
   TestRepository r;
   for (auto name : {"1", "2", "3", "4", "5"}) r.put(name, "x");
   auto s = snapshot(r.options()).value();
-  CHECK(s.notices().at(0) == "not sent: 5 untracked files (--include-untracked sends them): 1, 2, 3, …");
+  CHECK(s.notices().at(0) ==
+        "not sent: 5 untracked files (--include-untracked sends them): 1, 2, 3, …");
 }
 
 TEST_CASE("other refs are commits as they are") {
@@ -165,7 +171,8 @@ TEST_CASE("other refs are commits as they are") {
   CHECK(at("main").value().commit() == second);
   CHECK(at("main").value().info().changed.empty());
   CHECK(at("main").value().info().workspace == first);
-  for (auto ref : {"nope", "", "-x", "HEAD~9", "a..b", "HEAD:readme.txt", "HEAD^{tree}", "0000000000000000000000000000000000000000"}) {
+  for (auto ref : {"nope", "", "-x", "HEAD~9", "a..b", "HEAD:readme.txt", "HEAD^{tree}",
+                   "0000000000000000000000000000000000000000"}) {
     INFO(ref);
     auto bad = at(ref);
     REQUIRE(!bad);
@@ -282,7 +289,8 @@ TEST_CASE("submodules arrive as empty folders or are refused") {
   r.commit("with module");
   auto s = snapshot(r.options()).value();
   CHECK(s.base_commit() == "");
-  CHECK(s.notices() == std::vector<std::string>{"not sent: submodules lib (their folders arrive empty)"});
+  CHECK(s.notices() ==
+        std::vector<std::string>{"not sent: submodules lib (their folders arrive empty)"});
   CHECK(arrived(s, r.path)["lib"] == "folder");
   auto o = r.options();
   o.ref = "main";
@@ -353,7 +361,12 @@ TEST_CASE("a large file that changes while it is sent is an error, not another f
   TestRepository r;
   r.put("big", std::string(5 << 20, 'b'));
   r.git("add big");
-  auto s = snapshot([&] { auto o = r.options(); r.put("big", std::string(5 << 20, 'c')); return o; }()).value();
+  auto s = snapshot([&] {
+             auto o = r.options();
+             r.put("big", std::string(5 << 20, 'c'));
+             return o;
+           }())
+               .value();
   r.put("big", std::string(5 << 20, 'd'));
   auto pack = temp_file();
   auto written = s.write_pack(pack.get(), {});

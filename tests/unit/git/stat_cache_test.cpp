@@ -11,7 +11,9 @@ using spell::git::snapshot;
 using spell::git::StatCache;
 
 namespace {
-FileState state(std::int64_t time_ns, std::int64_t size = 5) { return {size, time_ns, time_ns, 7, 0100644}; }
+FileState state(std::int64_t time_ns, std::int64_t size = 5) {
+  return {size, time_ns, time_ns, 7, 0100644};
+}
 constexpr std::int64_t now = 1'700'000'000'000'000'000, old = now - 10'000'000'000;
 }  // namespace
 
@@ -92,7 +94,8 @@ TEST_CASE("a file that the index does not know is read once, then remembered") {
   StatCache::Ids wrong{Oid{1}, Oid{1}};
   cache.put("big.bin", seen, wrong, seen.ctime_ns + 3'000'000'000);
   cache.save();
-  CHECK(spell::git::inspect(r.root, "HEAD", r.cache).value().changed == std::vector<std::string>{"big.bin"});
+  CHECK(spell::git::inspect(r.root, "HEAD", r.cache).value().changed ==
+        std::vector<std::string>{"big.bin"});
   CHECK(spell::git::inspect(r.root, "HEAD", "").value().changed.empty());
   sh(r.root, "touch -d 2021-01-01 big.bin");
   CHECK(spell::git::inspect(r.root, "HEAD", r.cache).value().changed.empty());

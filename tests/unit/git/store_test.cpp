@@ -18,12 +18,14 @@ Pack pack_of(const spell::git::Snapshot& s, const std::vector<std::string>& know
   auto file = temp_file();
   auto size = s.write_pack(file.get(), known).value();
   std::string bytes(static_cast<std::size_t>(size), '\0');
-  REQUIRE(spell::base::pread_full(file.get(), bytes.data(), bytes.size(), 0).value() == bytes.size());
+  REQUIRE(spell::base::pread_full(file.get(), bytes.data(), bytes.size(), 0).value() ==
+          bytes.size());
   return {bytes, s.commit()};
 }
 
 /// A pack that the git program makes of a list of object ids.
-std::string git_pack(const std::string& root, const std::string& ids, const std::string& options = "--window=0") {
+std::string git_pack(const std::string& root, const std::string& ids,
+                     const std::string& options = "--window=0") {
   write(root + "/../ids", ids);
   sh(root, "git pack-objects -q --stdout " + options + " <../ids >../made.pack");
   return read(root + "/../made.pack");
@@ -48,7 +50,8 @@ std::vector<std::string> all_files(const std::string& folder) {
 TEST_CASE("a second run of an unchanged repository sends nothing, a small change little") {
   TestRepository r;
   for (int i = 0; i < 50; ++i)
-    r.put("data/" + std::to_string(i % 7) + "/" + std::to_string(i), spell::base::random_bytes(20'000));
+    r.put("data/" + std::to_string(i % 7) + "/" + std::to_string(i),
+          spell::base::random_bytes(20'000));
   r.commit();
   auto store = Store::open(r.path + "/store.git").value();
   CHECK(send(snapshot(r.options()).value(), store) > 1'000'000);
@@ -56,14 +59,18 @@ TEST_CASE("a second run of an unchanged repository sends nothing, a small change
   r.put("readme.txt", "changed");
   CHECK(send(snapshot(r.options()).value(), store) < 2'000);  // uncommitted
   r.commit();
-  CHECK(send(snapshot(r.options()).value(), store) < 2'000);  // committed: another commit, the same tree
+  CHECK(send(snapshot(r.options()).value(), store) <
+        2'000);  // committed: another commit, the same tree
   r.git("mv data/1 data/8");
   CHECK(send(snapshot(r.options()).value(), store) < 4'000);  // a folder's new name
   fs::remove_all(r.root + "/data");
   auto s = snapshot(r.options()).value();
   CHECK(send(s, store) < 2'000);
   CHECK(store.has_commit(s.commit()).value());
-  CHECK(Store::open(r.path + "/store.git").value().has_commit(s.commit()).value());  // as another process sees it
+  CHECK(Store::open(r.path + "/store.git")
+            .value()
+            .has_commit(s.commit())
+            .value());  // as another process sees it
 }
 
 TEST_CASE("content that was sent with one snapshot is not sent with the next") {
@@ -91,7 +98,8 @@ TEST_CASE("known trees are those that are complete here") {
   CHECK(store.known_trees({tree}).value().empty());
   CHECK(!store.has_commit(s.commit()).value());
   send(s, store);
-  CHECK(store.known_trees({"junk", tree, blob, std::string(40, '0'), ""}).value() == std::vector<std::string>{tree});
+  CHECK(store.known_trees({"junk", tree, blob, std::string(40, '0'), ""}).value() ==
+        std::vector<std::string>{tree});
   CHECK(!store.has_commit(tree).value());  // a tree is no commit
   CHECK(!store.has_commit("junk").value());
 }
@@ -124,7 +132,8 @@ TEST_CASE("a damaged pack is refused whole: cut anywhere, any byte flipped") {
     CHECK((result.error().code() == "bad_pack" || result.error().code() == "incomplete_pack"));
     CHECK(result.error().message().find('\n') == std::string::npos);
   };
-  for (std::size_t size = 0; size < pack.bytes.size(); size += 16) refused(std::string_view(pack.bytes).substr(0, size));
+  for (std::size_t size = 0; size < pack.bytes.size(); size += 16)
+    refused(std::string_view(pack.bytes).substr(0, size));
   refused(std::string_view(pack.bytes).substr(0, pack.bytes.size() - 1));
   for (std::size_t at = 0; at < pack.bytes.size(); at += 3) {
     auto flipped = pack.bytes;
@@ -133,14 +142,17 @@ TEST_CASE("a damaged pack is refused whole: cut anywhere, any byte flipped") {
   }
   refused(pack.bytes + "x");
   refused(pack.bytes + pack.bytes);
-  refused(std::string("PACK\0\0\0\2\xff\xff\xff\xff", 12) + pack.bytes.substr(12));  // four thousand million objects
+  refused(std::string("PACK\0\0\0\2\xff\xff\xff\xff", 12) +
+          pack.bytes.substr(12));  // four thousand million objects
   refused(std::string(100, '\0'));
   CHECK(all_files(r.path + "/store.git") == before);
   CHECK(!store.has_commit(pack.commit).value());
   // A file that is shorter than it was said to be.
   auto file = temp_file();
   spell::base::write_all(file.get(), pack.bytes).value();
-  CHECK(store.add_pack(file.get(), static_cast<std::int64_t>(pack.bytes.size()) + 50, pack.commit).error().code() == "bad_pack");
+  CHECK(store.add_pack(file.get(), static_cast<std::int64_t>(pack.bytes.size()) + 50, pack.commit)
+            .error()
+            .code() == "bad_pack");
   CHECK(add(store, pack.bytes, pack.commit).ok());
   CHECK(add(store, pack.bytes, pack.commit).ok());  // again: nothing to do
 }
@@ -166,9 +178,11 @@ TEST_CASE("a pack must have all that its commit needs") {
   auto named = add(store, git_pack(r.root, commit + "\n" + tree), commit);
   CHECK(named.error().message().find("is missing") != std::string::npos);
   std::string all = spell::base::join(objects, "\n") + "\n";
-  CHECK(add(store, git_pack(r.root, all), std::string(40, '1')).error().code() == "incomplete_pack");
+  CHECK(add(store, git_pack(r.root, all), std::string(40, '1')).error().code() ==
+        "incomplete_pack");
   CHECK(add(store, git_pack(r.root, all), "../../x").error().code() == "bad_pack");
-  CHECK(add(store, git_pack(r.root, all), readme).error().code() == "bad_pack");  // a blob is no commit
+  CHECK(add(store, git_pack(r.root, all), readme).error().code() ==
+        "bad_pack");  // a blob is no commit
   CHECK(add(store, git_pack(r.root, all), commit).ok());
 }
 
@@ -197,7 +211,8 @@ TEST_CASE("deltas are refused") {
   auto ids = r.git("rev-list --objects --no-object-names HEAD~1..HEAD") + "\n" +
              r.git("rev-list --objects --no-object-names HEAD~1") + "\n";
   auto store = Store::open(r.path + "/store.git").value();
-  CHECK(add(store, git_pack(r.root, ids, "--window=10 --depth=10"), commit).error().message() == "bad pack: it has deltas");
+  CHECK(add(store, git_pack(r.root, ids, "--window=10 --depth=10"), commit).error().message() ==
+        "bad pack: it has deltas");
   CHECK(send(snapshot(r.options()).value(), store) > 0);  // our own has none
 }
 
@@ -207,7 +222,9 @@ TEST_CASE("history that comes with a commit is complete too") {
   r.put("readme.txt", "second");
   auto second = r.commit();
   auto store = Store::open(r.path + "/store.git").value();
-  CHECK(add(store, git_pack(r.root, r.git("rev-list --objects --no-object-names HEAD") + "\n"), second).ok());
+  CHECK(add(store, git_pack(r.root, r.git("rev-list --objects --no-object-names HEAD") + "\n"),
+            second)
+            .ok());
   CHECK(store.has_commit(first).value());
 }
 
@@ -217,11 +234,14 @@ TEST_CASE("names that could leave the folder are refused, in a pack and in a che
   auto root = t.path + "/repo";
   auto blob = sh(root, "echo evil | git hash-object -w --stdin");
   auto sub = sh(root, "printf '100644 blob " + blob + "\\thooks\\n' | git mktree");
-  struct Case { std::string mode, id, name; };
+  struct Case {
+    std::string mode, id, name;
+  };
   int number = 0;
-  for (auto& c : {Case{"100644", blob, ".."}, Case{"100644", blob, "."}, Case{"40000", sub, ".git"},
-                  Case{"40000", sub, ".GiT"}, Case{"100644", blob, "a/b"}, Case{"100644", blob, "/etc"},
-                  Case{"100644", blob, ""}, Case{"40000", sub, ".."}}) {
+  for (auto& c :
+       {Case{"100644", blob, ".."}, Case{"100644", blob, "."}, Case{"40000", sub, ".git"},
+        Case{"40000", sub, ".GiT"}, Case{"100644", blob, "a/b"}, Case{"100644", blob, "/etc"},
+        Case{"100644", blob, ""}, Case{"40000", sub, ".."}}) {
     INFO(c.mode << " '" << c.name << "'");
     std::string raw(20, '\0');
     REQUIRE(spell::base::unhex(c.id, reinterpret_cast<std::uint8_t*>(raw.data()), 20));
@@ -304,9 +324,11 @@ TEST_CASE("a checkout is the commit, whatever the umask, and its manifest says w
   }
   CHECK(((*manifest)["bin/tool"].mode & 0777) == 0755);
   CHECK(((*manifest)["readme.txt"].mode & 0777) == 0644);
-  CHECK(spell::git::checkout(r.path + "/store.git", std::string(40, 'a'), r.path + "/out", notices).error().code() ==
-        "commit_not_found");
-  CHECK(!spell::git::checkout(r.path + "/store.git", s.commit(), r.path + "/out", notices));  // never over files
+  CHECK(spell::git::checkout(r.path + "/store.git", std::string(40, 'a'), r.path + "/out", notices)
+            .error()
+            .code() == "commit_not_found");
+  CHECK(!spell::git::checkout(r.path + "/store.git", s.commit(), r.path + "/out",
+                              notices));  // never over files
 }
 
 TEST_CASE("an empty commit is an empty folder") {
@@ -330,7 +352,8 @@ TEST_CASE("many small packs become one, under readers and writers") {
   }
   auto packs = [&] {
     int n = 0;
-    for (auto& e : fs::directory_iterator(r.path + "/store.git/objects/pack")) n += e.path().extension() == ".pack";
+    for (auto& e : fs::directory_iterator(r.path + "/store.git/objects/pack"))
+      n += e.path().extension() == ".pack";
     return n;
   };
   CHECK(packs() == 12);
@@ -379,7 +402,8 @@ TEST_CASE("what a killed writer left is removed, a living one's is not") {
   write(r.path + "/store.git/spell-incoming-0123/pack_git2_x", "half");
   auto store = Store::open(r.path + "/store.git").value();
   CHECK(!fs::exists(r.path + "/store.git/spell-incoming-0123"));
-  CHECK(sh(r.path, "git -C store.git fsck") == "notice: HEAD points to an unborn branch (master)\nnotice: No default references");
+  CHECK(sh(r.path, "git -C store.git fsck") ==
+        "notice: HEAD points to an unborn branch (master)\nnotice: No default references");
 }
 
 TEST_CASE("writers of one store wait for each other") {
