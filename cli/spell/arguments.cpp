@@ -8,7 +8,8 @@ Error usage_error(std::string message) { return Error("usage", std::move(message
 
 namespace {
 
-/// Whether the word after this option is its value: "-t", "-bt" and "--machine-type" are followed by one, "-tCPU" and
+/// Whether the word after this option is its value: "-t", "-bt" and "--machine-type" are followed
+/// by one, "-tCPU" and
 /// "--machine-type=CPU" hold it.
 bool value_follows(std::string_view option, const TakesValue& takes_value) {
   if (option.starts_with("--"))
@@ -56,16 +57,19 @@ Result<std::pair<std::string, std::string>> parse_env(
   constexpr std::string_view digits = "0123456789";
   if (name.empty() || letters.find(name[0]) == letters.npos ||
       name.find_first_not_of(std::string(letters) + std::string(digits)) != name.npos)
-    return usage_error("--env " + shell_quote(text) + ": \"" + name + "\" is not a variable's name");
+    return usage_error("--env " + shell_quote(text) + ": \"" + name +
+                       "\" is not a variable's name");
   if (name.size() < text.size()) return std::pair(name, text.substr(name.size() + 1));
   const char* value = caller_environment(name.c_str());
-  if (!value) return usage_error("--env " + name + ": it is not set here; give it as " + name + "=VALUE");
+  if (!value)
+    return usage_error("--env " + name + ": it is not set here; give it as " + name + "=VALUE");
   return std::pair(name, std::string(value));
 }
 
 Result<std::int64_t> parse_run_id(const std::string& text) {
   auto id = parse_int(text);
-  if (!id || *id < 1) return usage_error("\"" + text + "\" is not a run's number (spell ps lists them)");
+  if (!id || *id < 1)
+    return usage_error("\"" + text + "\" is not a run's number (spell ps lists them)");
   return *id;
 }
 

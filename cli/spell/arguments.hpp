@@ -1,9 +1,10 @@
-// Which of the words after `spell run` are options of spell, and which belong to the command. Pure functions.
+// Which of the words after `spell run` are options of spell, and which belong to the command. Pure
+// functions.
 //
-// Options come first. The first word that is none begins the command, and all that follows belongs to it, so that
-// `spell run python3 -c 'print(1)'` hands -c to python3. A first word with white space in it is a quoted command: options
-// of spell are still accepted after it (`spell run "python3 train.py" -t CPU -b`), until a further plain word. `--` ends
-// the options in any case.
+// Options come first. The first word that is none begins the command, and all that follows belongs
+// to it, so that `spell run python3 -c 'print(1)'` hands -c to python3. A first word with white
+// space in it is a quoted command: options of spell are still accepted after it (`spell run
+// "python3 train.py" -t CPU -b`), until a further plain word. `--` ends the options in any case.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -20,11 +21,12 @@ namespace spell::cli {
 using Words = std::vector<std::string>;
 
 struct SplitArguments {
-  Words own{};      ///< options and their values
-  Words words{};    ///< the command and its arguments
+  Words own{};    ///< options and their values
+  Words words{};  ///< the command and its arguments
 };
 
-/// Whether the option of that name ("-t", "--machine-type") takes a value; nothing for an unknown one.
+/// Whether the option of that name ("-t", "--machine-type") takes a value; nothing for an unknown
+/// one.
 using TakesValue = std::function<std::optional<bool>(std::string_view name)>;
 
 /// Unknown options are taken for flags: parsing `own` reports them.

@@ -19,8 +19,8 @@ class Context {
 
   Output& out;
 
-  /// Adds the options that every command has, and parses. Holds the result when the command has nothing more to do:
-  /// an error, or 0 when its help was shown.
+  /// Adds the options that every command has, and parses. Holds the result when the command has
+  /// nothing more to do: an error, or 0 when its help was shown.
   std::optional<Result<int>> parse(Options& options);
   /// The service that --service or the environment names.
   Result<Client> client(bool autostart = true) const;

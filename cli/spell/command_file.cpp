@@ -17,7 +17,8 @@ Error invalid(const std::string& file, const std::string& what) {
 
 /// Of one call only: how it shows what it does, and to whom it talks.
 bool is_about_the_call(std::string_view name) {
-  constexpr std::string_view names[] = {"from-file", "save-command", "json", "quiet", "help", "service"};
+  constexpr std::string_view names[] = {"from-file", "save-command", "json",
+                                        "quiet",     "help",         "service"};
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
@@ -48,7 +49,8 @@ Result<> read_command_file(const std::string& file, Options& options, Words& com
   for (const auto& entry : top) {
     std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "";
     auto values = scalars(entry.second);
-    if (name.empty() || !values) return invalid(file, "\"" + name + "\" is not an option with a value");
+    if (name.empty() || !values)
+      return invalid(file, "\"" + name + "\" is not an option with a value");
     if (is_about_the_call(name)) return invalid(file, name + " cannot stand in a file");
     if (name == "command") {
       if (command.empty()) command = *values;
@@ -61,7 +63,8 @@ Result<> read_command_file(const std::string& file, Options& options, Words& com
 } catch (const YAML::BadFile&) {
   return invalid(file, "the file cannot be read");
 } catch (const YAML::Exception& failure) {
-  return invalid(file, "line " + std::to_string(failure.mark.line + 1) + ": " + printable(failure.msg));
+  return invalid(file,
+                 "line " + std::to_string(failure.mark.line + 1) + ": " + printable(failure.msg));
 }
 
 Result<> write_command_file(const std::string& file, const Options& options, const Words& command) {
@@ -70,11 +73,15 @@ Result<> write_command_file(const std::string& file, const Options& options, con
   for (const auto& option : options.given()) {
     if (is_about_the_call(option.name)) continue;
     yaml << YAML::Key << option.name << YAML::Value;
-    if (option.is_list) yaml << YAML::Flow << option.values;
-    else if (option.is_flag) yaml << (option.values.back() == "true");
-    else yaml << option.values.back();
+    if (option.is_list)
+      yaml << YAML::Flow << option.values;
+    else if (option.is_flag)
+      yaml << (option.values.back() == "true");
+    else
+      yaml << option.values.back();
   }
-  yaml << YAML::Key << "command" << YAML::Value << YAML::DoubleQuoted << join_command(command) << YAML::EndMap;
+  yaml << YAML::Key << "command" << YAML::Value << YAML::DoubleQuoted << join_command(command)
+       << YAML::EndMap;
   std::ofstream out(file, std::ios::trunc);
   out << yaml.c_str() << "\n";
   if (!out.flush()) return Error("save_failed", file + " cannot be written");

@@ -21,8 +21,10 @@ std::optional<Result<int>> Context::parse(Options& options) {
   options.flag("-q,--quiet", quiet, "print ids or names only");
   options.flag(options.takes_value("-h") ? "--help" : "-h,--help", help, "show this help");
   auto parsed = options.parse(arguments_);
-  if (json || options.mentions("--json")) out.set_mode(Output::Mode::json);
-  else if (quiet) out.set_mode(Output::Mode::quiet);
+  if (json || options.mentions("--json"))
+    out.set_mode(Output::Mode::json);
+  else if (quiet)
+    out.set_mode(Output::Mode::quiet);
   if (!parsed) return parsed.error();
   if (help) {
     out.write(options.help(out.terminal().utf8));

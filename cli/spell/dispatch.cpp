@@ -31,7 +31,8 @@ constexpr CommandRow table[] = {
     {"service", "see to the personal service", service_command},
 };
 
-std::string overview(std::string_view name, std::string_view summary, std::span<const CommandRow> rows) {
+std::string overview(std::string_view name, std::string_view summary,
+                     std::span<const CommandRow> rows) {
   std::size_t width = 0;
   for (const auto& row : rows) width = std::max(width, row.name.size());
   std::string text = "Usage: spell" + std::string(name.empty() ? "" : " ") + std::string(name) +
@@ -50,9 +51,8 @@ struct LeadingOptions {
 };
 
 LeadingOptions split_leading(const Words& arguments) {
-  auto split = split_arguments(arguments, [](std::string_view name) -> std::optional<bool> {
-    return name == "--service";
-  });
+  auto split = split_arguments(
+      arguments, [](std::string_view name) -> std::optional<bool> { return name == "--service"; });
   LeadingOptions leading{std::move(split.own), {}, {}};
   if (split.words.empty()) return leading;
   leading.command = split.words.front();
@@ -61,13 +61,15 @@ LeadingOptions split_leading(const Words& arguments) {
   return leading;
 }
 
-Error unknown_command(const std::string& given, std::string_view parent, std::span<const CommandRow> rows) {
+Error unknown_command(const std::string& given, std::string_view parent,
+                      std::span<const CommandRow> rows) {
   std::vector<std::string> names;
   for (const auto& row : rows) names.emplace_back(row.name);
   std::string prefix = "spell " + std::string(parent) + (parent.empty() ? "" : " ");
   std::string meant = nearest(given, names);
   return usage_error("unknown command \"" + given + "\"" +
-                     (meant.empty() ? "" : "; did you mean " + prefix + meant + "?") + " (see " + prefix + "--help)");
+                     (meant.empty() ? "" : "; did you mean " + prefix + meant + "?") + " (see " +
+                     prefix + "--help)");
 }
 
 bool has(const Words& words, std::string_view word) {
@@ -87,8 +89,11 @@ Result<int> dispatch(const Words& arguments, Output& out) {
       if (!help && option != "--json" && option != "-q" && option != "--quiet")
         return usage_error("unknown option " + option + " (see spell --help)");
     if (!help) return usage_error("which command? (see spell --help)");
-    out.write(overview("", "Runs any command from a Git repository, reproducibly, and keeps what it made.", table) +
-              "\nspell COMMAND --help shows a command's options and examples.\n");
+    out.write(
+        overview("",
+                 "Runs any command from a Git repository, reproducibly, and keeps what it made.",
+                 table) +
+        "\nspell COMMAND --help shows a command's options and examples.\n");
     return 0;
   }
   if (is_unavailable(leading.command)) return not_available(leading.command);
@@ -139,7 +144,7 @@ int spell_main(const Words& arguments, const Streams& streams) {
   } catch (const OutputClosed&) {
     return output_closed_status;
   } catch (const Error&) {
-    return 1;   // stderr cannot be written either
+    return 1;  // stderr cannot be written either
   }
 }
 

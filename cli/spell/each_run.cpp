@@ -24,9 +24,12 @@ Result<int> each_run(Context& context, const Words& ids, const RunAction& action
 }
 
 void show_run(Output& out, const RunInfo& info, const std::string& text) {
-  if (out.json()) out.json_line(json_text("run", info));
-  else if (out.quiet()) out.line(std::to_string(info.id));
-  else out.line(text);
+  if (out.json())
+    out.json_line(json_text("run", info));
+  else if (out.quiet())
+    out.line(std::to_string(info.id));
+  else
+    out.line(text);
 }
 
 }  // namespace spell::cli

@@ -1,4 +1,5 @@
-// Commands on several runs: each is done, whatever becomes of the others; the exit status is the first that is not 0.
+// Commands on several runs: each is done, whatever becomes of the others; the exit status is the
+// first that is not 0.
 #pragma once
 #include <functional>
 

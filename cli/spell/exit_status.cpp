@@ -5,7 +5,10 @@
 namespace spell::cli {
 
 int exit_status(const Error& error) {
-  struct Row { std::string_view code; int status; };
+  struct Row {
+    std::string_view code;
+    int status;
+  };
   constexpr Row table[] = {
       {"usage", 2},
       {"not_available", 2},

@@ -12,20 +12,23 @@ namespace spell::cli {
 
 namespace {
 
-/// Tells a view why its run waits. The reason is no part of the log, so it comes by a second connection, which is opened only
-/// when the run has not begun after a moment.
+/// Tells a view why its run waits. The reason is no part of the log, so it comes by a second
+/// connection, which is opened only when the run has not begun after a moment.
 class WaitingReason {
  public:
   WaitingReason(const Run& run, FollowView& view, std::mutex& view_mutex)
-      : thread_([=, &view, &view_mutex](std::stop_token stop) { watch(run, view, view_mutex, stop); }) {}
+      : thread_([=, &view, &view_mutex](std::stop_token stop) {
+          watch(run, view, view_mutex, stop);
+        }) {}
 
   void end() { thread_.request_stop(); }
 
  private:
-  static void watch(const Run& run, FollowView& view, std::mutex& view_mutex, std::stop_token stop) {
+  static void watch(const Run& run, FollowView& view, std::mutex& view_mutex,
+                    std::stop_token stop) {
     try {
       tell(run, view, view_mutex, stop);
-    } catch (const OutputClosed&) {   // the thread that shows the log finds out by itself
+    } catch (const OutputClosed&) {  // the thread that shows the log finds out by itself
     } catch (const Error&) {
     }
   }
@@ -38,7 +41,8 @@ class WaitingReason {
     moment.wait_for(lock, stop, 200ms, [] { return false; });
     CallOptions options;
     options.stop = stop;
-    for (auto info = run.info(options); info && !stop.stop_requested(); info = run.wait_change(*info, options)) {
+    for (auto info = run.info(options); info && !stop.stop_requested();
+         info = run.wait_change(*info, options)) {
       if (!(info->status == RunStatus::machine_requested)) return;
       std::lock_guard hold(view_mutex);
       if (!stop.stop_requested()) view.waiting(info->reason);
@@ -69,7 +73,8 @@ Result<int> follow(Output& out, const Run& run, const FollowOptions& options) {
     }
     std::lock_guard hold(view_mutex);
     view.entry(*entry);
-    if (view.queued() && options.to_the_end && !reason && !out.json()) reason.emplace(run, view, view_mutex);
+    if (view.queued() && options.to_the_end && !reason && !out.json())
+      reason.emplace(run, view, view_mutex);
     if (!view.queued() && reason) reason->end();
   }
   reason.reset();

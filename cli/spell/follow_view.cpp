@@ -22,12 +22,14 @@ std::string status_text(const RunInfo& run) {
   std::string text = step_name(run.status);
   for (char& c : text)
     if (c == '_') c = ' ';
-  if (run.status == RunStatus::complete) text += " (" + std::to_string(run.user_exit_code.value_or(0)) + ")";
+  if (run.status == RunStatus::complete)
+    text += " (" + std::to_string(run.user_exit_code.value_or(0)) + ")";
   return text;
 }
 
 Colour status_colour(const RunInfo& run) {
-  if (!run.status.is_final()) return run.status == RunStatus::machine_requested ? Colour::yellow : Colour::bold;
+  if (!run.status.is_final())
+    return run.status == RunStatus::machine_requested ? Colour::yellow : Colour::bold;
   if (run.status == RunStatus::complete)
     return run.user_exit_code.value_or(0) == 0 ? Colour::green : Colour::red;
   bool wanted = run.status == RunStatus::stopped || run.status == RunStatus::killed;
@@ -40,8 +42,9 @@ Ending ending(const RunInfo& run) {
   if (run.status == RunStatus::complete) {
     int code = run.user_exit_code.value_or(0);
     if (code == 0) return {Mark::done, who + "complete"};
-    return {Mark::failed, who + "ended with exit code " + std::to_string(code) +
-                              (run.user_signal ? " (signal " + std::to_string(*run.user_signal) + ")" : "")};
+    return {Mark::failed,
+            who + "ended with exit code " + std::to_string(code) +
+                (run.user_signal ? " (signal " + std::to_string(*run.user_signal) + ")" : "")};
   }
   if (run.status == RunStatus::stopped) return {Mark::halted, who + "stopped" + why};
   if (run.status == RunStatus::killed) return {Mark::halted, who + "killed" + why};
@@ -64,8 +67,10 @@ void FollowView::entry(const LogEntry& entry) {
 void FollowView::output(const LogEntry& entry) {
   if (entry.text.empty()) return;
   if (!open_step_.empty()) close_step("done");
-  if (entry.is_stderr) out_.write_error(entry.text);
-  else out_.write(entry.text);
+  if (entry.is_stderr)
+    out_.write_error(entry.text);
+  else
+    out_.write(entry.text);
   at_line_start_ = entry.text.back() == '\n';
 }
 
@@ -87,15 +92,20 @@ void FollowView::status(const LogEntry& entry) {
 void FollowView::waiting(const std::string& reason) {
   if (!queued_ || reason.empty() || reason == reason_) return;
   reason_ = reason;
-  if (all_) say(Mark::step, reason_);
-  else if (out_.live()) draw_step();
-  else out_.status(Mark::step, open_step_ + "… " + reason_);
+  if (all_)
+    say(Mark::step, reason_);
+  else if (out_.live())
+    draw_step();
+  else
+    out_.status(Mark::step, open_step_ + "… " + reason_);
 }
 
 void FollowView::say(Mark mark, std::string_view text) {
   std::string step = open_step_;
-  if (!step.empty() && out_.live()) out_.status_bytes("\r\x1b[K");
-  else if (!at_line_start_ && out_.terminal().out) out_.status_bytes("\n");
+  if (!step.empty() && out_.live())
+    out_.status_bytes("\r\x1b[K");
+  else if (!at_line_start_ && out_.terminal().out)
+    out_.status_bytes("\n");
   at_line_start_ = true;
   out_.status(mark, text);
   if (!step.empty()) draw_step();
@@ -111,8 +121,10 @@ void FollowView::open_step(const std::string& name) {
 
 void FollowView::draw_step() {
   if (!out_.live()) return;
-  std::string text = out_.marked(Mark::step, open_step_ + "…" + (reason_.empty() ? "" : " " + reason_));
-  out_.status_bytes("\r\x1b[K" + truncate(text, static_cast<std::size_t>(out_.terminal().width - 1), out_.ellipsis()));
+  std::string text =
+      out_.marked(Mark::step, open_step_ + "…" + (reason_.empty() ? "" : " " + reason_));
+  out_.status_bytes("\r\x1b[K" + truncate(text, static_cast<std::size_t>(out_.terminal().width - 1),
+                                          out_.ellipsis()));
 }
 
 void FollowView::close_step(std::string_view how) {
@@ -136,8 +148,10 @@ void FollowView::finished(const RunInfo& run) {
 }
 
 void FollowView::leave() {
-  if (!open_step_.empty()) out_.status_bytes(out_.live() ? "\n" : "");
-  else if (!at_line_start_ && out_.live()) out_.status_bytes("\n");
+  if (!open_step_.empty())
+    out_.status_bytes(out_.live() ? "\n" : "");
+  else if (!at_line_start_ && out_.live())
+    out_.status_bytes("\n");
   at_line_start_ = true;
   open_step_.clear();
 }
@@ -149,8 +163,8 @@ void FollowView::interrupted(std::int64_t run) {
   for (auto [command, effect] : {std::pair("spell stop ", "ends it and saves its outputs"),
                                  std::pair("spell kill ", "ends it at once, its outputs are lost"),
                                  std::pair("spell logs -f ", "follows it again")})
-    out_.status_bytes("     " + std::string(command) + id + std::string(16 - std::string(command).size(), ' ') +
-                      effect + "\n");
+    out_.status_bytes("     " + std::string(command) + id +
+                      std::string(16 - std::string(command).size(), ' ') + effect + "\n");
 }
 
 }  // namespace spell::cli

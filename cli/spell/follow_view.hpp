@@ -1,4 +1,5 @@
-// What a person sees of a run while it is followed: log entries in, lines out. No connection, no threads, no clock.
+// What a person sees of a run while it is followed: log entries in, lines out. No connection, no
+// threads, no clock.
 //
 //   💫 Casting spell #7…
 //   ✨ Machine_Requested… done        a step's line stays open until the next status; "done" ends it
@@ -42,11 +43,12 @@ class FollowView {
   Output& out_;
   bool all_;
   std::string open_step_, reason_;
-  std::vector<std::string> last_words_;   ///< texts of the final status, said when it is known how the run ended
+  /// Texts of the final status, said when it is known how the run ended.
+  std::vector<std::string> last_words_;
   bool at_line_start_ = true, queued_ = false;
 };
 
-/// How a run ended, for its last line: "Run 7 complete", "Run 7 ended with exit code 1", "Run 7 killed".
+/// How a run ended, for its last line: "Run 7 complete", "Run 7 ended with exit code 1".
 struct Ending {
   Mark mark = Mark::done;
   std::string text{};

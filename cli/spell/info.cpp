@@ -16,7 +16,8 @@ std::string numbers(const std::vector<std::int64_t>& ids) {
 Table details(const RunInfo& run) {
   Table table;
   auto add = [&](std::string name, std::string text, Colour colour = Colour::none) {
-    if (!text.empty()) table.rows.push_back({{std::move(name), Colour::dim}, {std::move(text), colour}});
+    if (!text.empty())
+      table.rows.push_back({{std::move(name), Colour::dim}, {std::move(text), colour}});
   };
   auto time = [](const std::optional<Time>& at) { return at ? format_time(*at) : ""; };
   add("Run", std::to_string(run.id));
@@ -46,11 +47,12 @@ Table details(const RunInfo& run) {
   add("Started", time(run.started_at));
   add("Ended", time(run.ended_at));
   if (run.started_at && run.ended_at)
-    add("Duration", format_duration(std::chrono::duration_cast<std::chrono::microseconds>(*run.ended_at - *run.started_at)));
+    add("Duration", format_duration(std::chrono::duration_cast<std::chrono::microseconds>(
+                        *run.ended_at - *run.started_at)));
   add("Log", format_size(run.log_bytes));
   if (run.output_files > 0)
-    add("Outputs", count(run.output_files, "file") + ", " + format_size(run.output_bytes) + " in runs/" +
-                       std::to_string(run.id));
+    add("Outputs", count(run.output_files, "file") + ", " + format_size(run.output_bytes) +
+                       " in runs/" + std::to_string(run.id));
   if (run.resumed_from_run) add("Resumed from", std::to_string(*run.resumed_from_run));
   if (run.resumed_as_run) add("Resumed as", std::to_string(*run.resumed_as_run));
   if (run.archived) add("Archived", "yes");
@@ -72,9 +74,12 @@ Result<int> info_command(Context& context) {
   if (!run) return run.error();
   auto info = run->info();
   if (!info) return info.error();
-  if (context.out.json()) context.out.json_line(json_text("run", *info));
-  else if (context.out.quiet()) context.out.line(std::to_string(info->id));
-  else context.out.table(details(*info), false);
+  if (context.out.json())
+    context.out.json_line(json_text("run", *info));
+  else if (context.out.quiet())
+    context.out.line(std::to_string(info->id));
+  else
+    context.out.table(details(*info), false);
   return 0;
 }
 

@@ -10,7 +10,8 @@
 namespace spell::cli {
 
 namespace {
-// A signal handler can reach nothing else, and may not lock: it writes one byte, a thread does the rest.
+// A signal handler can reach nothing else, and may not lock: it writes one byte, a thread does the
+// rest.
 std::atomic<int> handler_pipe{-1};
 
 extern "C" void on_interrupt(int) {
@@ -35,7 +36,8 @@ Interrupt::Interrupt() {
   if (before.sa_handler != SIG_IGN) ::sigaction(SIGINT, &action, nullptr);
   listener_ = std::thread([this] {
     char byte = 0;
-    while (::read(pipe_[0], &byte, 1) < 0 && errno == EINTR) {}
+    while (::read(pipe_[0], &byte, 1) < 0 && errno == EINTR) {
+    }
     if (byte == 1) source_.request_stop();
   });
 }

@@ -1,5 +1,5 @@
-// ^C as a stop request: while one of these lives, SIGINT asks for a stop instead of ending the program; a second one ends it.
-// One at a time.
+// ^C as a stop request: while one of these lives, SIGINT asks for a stop instead of ending the
+// program; a second one ends it. One at a time.
 #pragma once
 #include <stop_token>
 #include <thread>

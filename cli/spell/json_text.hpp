@@ -1,4 +1,5 @@
-// The API's objects as JSON texts, {"run": {…}}; keeps the JSON library out of the commands' own files.
+// The API's objects as JSON texts, {"run": {…}}; keeps the JSON library out of the commands' own
+// files.
 #pragma once
 #include <string>
 #include <string_view>

@@ -4,7 +4,8 @@
 namespace spell::cli {
 
 Result<int> label_command(Context& context) {
-  Options options("label", "[OPTIONS] ID [LABEL]...", "Puts labels on a run, or takes them away. Without any, shows them.");
+  Options options("label", "[OPTIONS] ID [LABEL]...",
+                  "Puts labels on a run, or takes them away. Without any, shows them.");
   Words words, add, remove;
   options.words(words, "the number of a run", 1)
       .list("--add", add, "LABEL", "put this one on, may be repeated")
@@ -15,8 +16,9 @@ Result<int> label_command(Context& context) {
   return each_run(context, {words[0]}, [&](const Run& run) -> Result<int> {
     auto info = add.empty() && remove.empty() ? run.info() : run.label(add, remove);
     if (!info) return info.error();
-    show_run(context.out, *info, "Run " + std::to_string(run.id()) +
-                                     (info->labels.empty() ? " has no labels" : ": " + join(info->labels, ", ")));
+    show_run(context.out, *info,
+             "Run " + std::to_string(run.id()) +
+                 (info->labels.empty() ? " has no labels" : ": " + join(info->labels, ", ")));
     return 0;
   });
 }

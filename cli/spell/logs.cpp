@@ -6,7 +6,8 @@ namespace spell::cli {
 
 Result<int> logs_command(Context& context) {
   Options options("logs", "[OPTIONS] ID",
-                  "Shows the log of a run. The command's output goes to stdout; when that is no terminal, status lines go\n"
+                  "Shows the log of a run. The command's output goes to stdout; when that is no "
+                  "terminal, status lines go\n"
                   "to stderr.");
   Words id;
   bool follow_it = false, verbose = false;
@@ -22,7 +23,8 @@ Result<int> logs_command(Context& context) {
   FollowOptions follow_options{.to_the_end = follow_it, .tail = {}, .all = verbose};
   if (lines) {
     follow_options.tail = parse_int(*lines);
-    if (!follow_options.tail || *follow_options.tail < 0) return usage_error("-n " + shell_quote(*lines) + ": give a number of lines");
+    if (!follow_options.tail || *follow_options.tail < 0)
+      return usage_error("-n " + shell_quote(*lines) + ": give a number of lines");
   }
   auto client = context.client();
   if (!client) return client.error();

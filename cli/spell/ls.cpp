@@ -5,7 +5,8 @@
 namespace spell::cli {
 
 Result<int> ls_command(Context& context) {
-  Options options("ls", "[OPTIONS] [PATH]", "Lists what is kept: the outputs of a run are in runs/ID.");
+  Options options("ls", "[OPTIONS] [PATH]",
+                  "Lists what is kept: the outputs of a run are in runs/ID.");
   Words path;
   bool human = false;
   options.words(path, "a path", 0, 1)
@@ -28,7 +29,8 @@ Result<int> ls_command(Context& context) {
     std::string size = folder ? "-" : human ? format_size(entry.size) : std::to_string(entry.size);
     std::string name = entry.path + (folder ? "/" : "");
     if (entry.type == EntryType::link) name += " -> " + entry.link_target;
-    table.rows.push_back({{size}, {entry.modified_at ? format_time(*entry.modified_at) : ""}, {name}});
+    table.rows.push_back(
+        {{size}, {entry.modified_at ? format_time(*entry.modified_at) : ""}, {name}});
   }
   context.out.table(table);
   return 0;

@@ -17,16 +17,21 @@ Options& Options::flag(std::string names, bool& target, std::string help) {
   return *this;
 }
 
-Options& Options::value(std::string names, std::optional<std::string>& target, std::string placeholder,
-                        std::string help) {
-  entries_.push_back({.names = std::move(names), .placeholder = std::move(placeholder),
-                      .help = std::move(help), .value = &target});
+Options& Options::value(std::string names, std::optional<std::string>& target,
+                        std::string placeholder, std::string help) {
+  entries_.push_back({.names = std::move(names),
+                      .placeholder = std::move(placeholder),
+                      .help = std::move(help),
+                      .value = &target});
   return *this;
 }
 
-Options& Options::list(std::string names, Words& target, std::string placeholder, std::string help) {
-  entries_.push_back({.names = std::move(names), .placeholder = std::move(placeholder),
-                      .help = std::move(help), .list = &target});
+Options& Options::list(std::string names, Words& target, std::string placeholder,
+                       std::string help) {
+  entries_.push_back({.names = std::move(names),
+                      .placeholder = std::move(placeholder),
+                      .help = std::move(help),
+                      .list = &target});
   return *this;
 }
 
@@ -76,8 +81,8 @@ Error Options::unknown_option(const std::string& option) const {
   for (const auto& entry : entries_) known.push_back("--" + entry.long_name());
   std::string meant = name.starts_with("--") ? nearest(name, known) : "";
   return usage_error("unknown option " + name +
-                     (meant.empty() ? "" : "; did you mean " + meant + "?") +
-                     " (see spell " + command_ + " --help)");
+                     (meant.empty() ? "" : "; did you mean " + meant + "?") + " (see spell " +
+                     command_ + " --help)");
 }
 
 Result<> Options::parse(const Words& arguments) {
@@ -93,11 +98,13 @@ Result<> Options::parse(const Words& arguments) {
   std::vector<CLI::Option*> parsed;
   for (const auto& entry : entries_) {
     CLI::Option* option = entry.flag ? app.add_flag(entry.names) : app.add_option(entry.names);
-    if (entry.flag) option->disable_flag_override();
-    else option->expected(1)->allow_extra_args(false);
+    if (entry.flag)
+      option->disable_flag_override();
+    else
+      option->expected(1)->allow_extra_args(false);
     parsed.push_back(option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll));
   }
-  std::reverse(split.own.begin(), split.own.end());   // the order CLI11 wants
+  std::reverse(split.own.begin(), split.own.end());  // the order CLI11 wants
   try {
     app.parse(std::move(split.own));
   } catch (const CLI::ArgumentMismatch& failure) {
@@ -105,16 +112,20 @@ Result<> Options::parse(const Words& arguments) {
     std::string what = failure.what();
     std::string name = what.substr(0, what.find_first_of(": "));
     if (name[0] != '-') name = (name.size() == 1 ? "-" : "--") + name;
-    return usage_error(name + (what.find("override") == what.npos ? " needs a value" : " takes no value"));
+    return usage_error(name +
+                       (what.find("override") == what.npos ? " needs a value" : " takes no value"));
   } catch (const CLI::ParseError& failure) {
     return usage_error(printable(failure.what()));
   }
 
-  bool only_words = false;   // after "--"
+  bool only_words = false;  // after "--"
   for (const auto& extra : app.remaining()) {
-    if (extra == "--" && !only_words) only_words = true;
-    else if (!only_words && extra.size() > 1 && extra[0] == '-') return unknown_option(extra);
-    else split.words.push_back(extra);
+    if (extra == "--" && !only_words)
+      only_words = true;
+    else if (!only_words && extra.size() > 1 && extra[0] == '-')
+      return unknown_option(extra);
+    else
+      split.words.push_back(extra);
   }
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     if (!parsed[i]->count()) continue;
@@ -172,7 +183,8 @@ std::string Options::help(bool utf8) const {
   };
   std::size_t width = 0;
   for (const auto& entry : entries_) width = std::max(width, left_column(entry).size());
-  std::string text = "Usage: spell " + command_ + " " + usage_ + "\n\n" + summary_ + "\n\nOptions:\n";
+  std::string text =
+      "Usage: spell " + command_ + " " + usage_ + "\n\n" + summary_ + "\n\nOptions:\n";
   for (const auto& entry : entries_) {
     std::string left = left_column(entry);
     text += "  " + left + std::string(width - left.size() + 2, ' ') + entry.help + "\n";

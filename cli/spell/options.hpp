@@ -1,5 +1,6 @@
-// The options and arguments of one command: what they are, their help, their parsing (by CLI11, seen only in options.cpp).
-// Names are written as "-t,--machine-type". Results go to the variables that were named, which must outlive this.
+// The options and arguments of one command: what they are, their help, their parsing (by CLI11,
+// seen only in options.cpp). Names are written as "-t,--machine-type". Results go to the variables
+// that were named, which must outlive this.
 #pragma once
 #include <optional>
 #include <string>
@@ -20,7 +21,8 @@ class Options {
 
   Options& flag(std::string names, bool& target, std::string help);
   /// Given twice, the last one counts.
-  Options& value(std::string names, std::optional<std::string>& target, std::string placeholder, std::string help);
+  Options& value(std::string names, std::optional<std::string>& target, std::string placeholder,
+                 std::string help);
   /// May be repeated.
   Options& list(std::string names, Words& target, std::string placeholder, std::string help);
   /// Words that are no options. Error `usage` for fewer than `least` or more than `most`.
@@ -34,11 +36,12 @@ class Options {
   Result<> parse(const Words& arguments);
   /// Whether that word stands among the options, also when they could not be parsed.
   bool mentions(std::string_view name) const;
-  /// Sets an option that was not given, by its long name without the dashes. Error `usage` if there is no such option.
+  /// Sets an option that was not given, by its long name without the dashes. Error `usage` if there
+  /// is no such option.
   Result<> set_default(const std::string& name, const Words& values);
 
   struct Given {
-    std::string name{};   ///< long, without the dashes
+    std::string name{};  ///< long, without the dashes
     bool is_flag = false;
     bool is_list = false;
     Words values{};

@@ -21,30 +21,42 @@ void write_all(int fd, std::string_view bytes) {
     } else if (errno == EPIPE) {
       throw OutputClosed{};
     } else if (errno != EINTR) {
-      throw Error("output_failed", std::string("the output cannot be written: ") + std::strerror(errno));
+      throw Error("output_failed",
+                  std::string("the output cannot be written: ") + std::strerror(errno));
     }
   }
 }
 
 std::string_view symbol(Mark mark, bool utf8) {
   switch (mark) {
-    case Mark::cast: return utf8 ? "💫" : "*";
-    case Mark::step: return utf8 ? "✨" : "*";
-    case Mark::done: return utf8 ? "🎉" : "*";
-    case Mark::failed: return utf8 ? "💥" : "!";
-    case Mark::halted: return utf8 ? "✋" : "!";
+    case Mark::cast:
+      return utf8 ? "💫" : "*";
+    case Mark::step:
+      return utf8 ? "✨" : "*";
+    case Mark::done:
+      return utf8 ? "🎉" : "*";
+    case Mark::failed:
+      return utf8 ? "💥" : "!";
+    case Mark::halted:
+      return utf8 ? "✋" : "!";
   }
   return "";
 }
 
 std::string_view code(Colour colour) {
   switch (colour) {
-    case Colour::none: return "";
-    case Colour::bold: return "\x1b[1m";
-    case Colour::dim: return "\x1b[2m";
-    case Colour::red: return "\x1b[31m";
-    case Colour::green: return "\x1b[32m";
-    case Colour::yellow: return "\x1b[33m";
+    case Colour::none:
+      return "";
+    case Colour::bold:
+      return "\x1b[1m";
+    case Colour::dim:
+      return "\x1b[2m";
+    case Colour::red:
+      return "\x1b[31m";
+    case Colour::green:
+      return "\x1b[32m";
+    case Colour::yellow:
+      return "\x1b[33m";
   }
   return "";
 }
@@ -91,7 +103,8 @@ void Output::table(const Table& table, bool truncate_cells) {
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i].text));
+    for (std::size_t i = 0; i < row.size(); ++i)
+      widths[i] = std::max(widths[i], display_width(row[i].text));
   }
   constexpr std::size_t gap = 2, least = 10;
   if (truncate_cells && terminal_.out && table.flexible < widths.size()) {

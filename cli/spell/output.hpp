@@ -1,8 +1,9 @@
-// The one way out: results go to stdout as a table, as JSON or quietly; what is said beside them goes where a person sees it.
+// The one way out: results go to stdout as a table, as JSON or quietly; what is said beside them
+// goes where a person sees it.
 //
-// People's status lines share stdout with the results on a terminal, and move to stderr when stdout is a file or a pipe,
-// which then holds nothing but the result. In JSON mode stdout holds JSON only and errors are the API's error body.
-// Used by one thread at a time.
+// People's status lines share stdout with the results on a terminal, and move to stderr when stdout
+// is a file or a pipe, which then holds nothing but the result. In JSON mode stdout holds JSON only
+// and errors are the API's error body. Used by one thread at a time.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -26,11 +27,11 @@ struct Cell {
 };
 
 struct Table {
-  std::vector<std::string> header{};        ///< empty: none is shown
+  std::vector<std::string> header{};  ///< empty: none is shown
   std::vector<std::vector<Cell>> rows{};
-  std::vector<std::size_t> right{};         ///< columns that are set flush right
-  std::size_t flexible = SIZE_MAX;          ///< the column that gives way when a terminal is narrow
-  std::size_t key = 0;                      ///< the one column that quiet mode shows
+  std::vector<std::size_t> right{};  ///< columns that are set flush right
+  std::size_t flexible = SIZE_MAX;   ///< the column that gives way when a terminal is narrow
+  std::size_t key = 0;               ///< the one column that quiet mode shows
 };
 
 class Output {

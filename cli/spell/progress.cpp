@@ -19,7 +19,8 @@ std::string progress_line(const std::string& what, std::int64_t done, std::int64
                         format_size(static_cast<std::int64_t>(rate)) + "/s";
   if (rate >= 1) {
     double left = static_cast<double>(total - done) / rate;
-    numbers += ", " + format_duration(std::chrono::seconds(static_cast<std::int64_t>(left))) + " left";
+    numbers +=
+        ", " + format_duration(std::chrono::seconds(static_cast<std::int64_t>(left))) + " left";
   }
   std::string line = what + percent;
   int room = width - 1 - static_cast<int>(line.size() + numbers.size()) - 2;

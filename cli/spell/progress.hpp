@@ -9,7 +9,8 @@
 
 namespace spell::cli {
 
-/// "Sending   45 % [=========>          ] 120.0 MiB of 260 MiB, 35.2 MiB/s, 4s left", at most `width` columns.
+/// "Sending   45 % [=========>          ] 120.0 MiB of 260 MiB, 35.2 MiB/s, 4s left", at most
+/// `width` columns.
 std::string progress_line(const std::string& what, std::int64_t done, std::int64_t total,
                           std::chrono::milliseconds elapsed, int width);
 

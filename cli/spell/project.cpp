@@ -13,7 +13,8 @@ void show(Output& out, const ProjectInfo& project) {
   table.rows = {{{"Project", Colour::dim}, {project.name}},
                 {{"Description", Colour::dim}, {project.description}},
                 {{"Runs", Colour::dim}, {std::to_string(project.runs)}}};
-  if (project.created_at) table.rows.push_back({{"Created", Colour::dim}, {format_time(*project.created_at)}});
+  if (project.created_at)
+    table.rows.push_back({{"Created", Colour::dim}, {format_time(*project.created_at)}});
   if (project.archived) table.rows.push_back({{"Archived", Colour::dim}, {"yes"}});
   out.table(table);
 }
@@ -28,7 +29,8 @@ Result<int> create(Context& context) {
   Options options("project create", "[OPTIONS] NAME", "Makes a project.");
   Words name;
   std::optional<std::string> description;
-  options.words(name, "a NAME", 1, 1).value("-d,--description", description, "TEXT", "what it is about");
+  options.words(name, "a NAME", 1, 1)
+      .value("-d,--description", description, "TEXT", "what it is about");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
   if (!client) return client.error();
@@ -62,7 +64,8 @@ Result<int> list(Context& context) {
 }
 
 Result<int> get(Context& context) {
-  Options options("project get", "[OPTIONS] NAME", "Shows a project. spell ps -p NAME lists its runs.");
+  Options options("project get", "[OPTIONS] NAME",
+                  "Shows a project. spell ps -p NAME lists its runs.");
   Words name;
   options.words(name, "a NAME", 1, 1);
   if (auto done = context.parse(options)) return *done;
@@ -79,14 +82,16 @@ Result<int> edit(Context& context) {
       .value("--name", change.name, "NEW", "its new name")
       .value("-d,--description", change.description, "TEXT", "what it is about");
   if (auto done = context.parse(options)) return *done;
-  if (!change.name && !change.description) return usage_error("nothing to change: give --name or --description");
+  if (!change.name && !change.description)
+    return usage_error("nothing to change: give --name or --description");
   auto client = context.client();
   if (!client) return client.error();
   return show(context, client->projects().edit(name[0], change));
 }
 
 Result<int> archive(Context& context) {
-  Options options("project archive", "[OPTIONS] NAME", "Hides a project from lists; nothing is deleted.");
+  Options options("project archive", "[OPTIONS] NAME",
+                  "Hides a project from lists; nothing is deleted.");
   Words name;
   bool undo = false;
   options.words(name, "a NAME", 1, 1).flag("--undo", undo, "show it again");
@@ -98,7 +103,9 @@ Result<int> archive(Context& context) {
   return show(context, client->projects().edit(name[0], change));
 }
 
-using ChangeRuns = Result<ProjectInfo> (Projects::*)(const std::string&, const std::vector<std::int64_t>&, CallOptions) const;
+using ChangeRuns = Result<ProjectInfo> (Projects::*)(const std::string&,
+                                                     const std::vector<std::int64_t>&,
+                                                     CallOptions) const;
 
 Result<int> change_runs(Context& context, Options& options, ChangeRuns change) {
   Words words;

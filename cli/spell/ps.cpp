@@ -10,21 +10,24 @@ namespace {
 std::string duration_of(const RunInfo& run) {
   if (!run.started_at) return "";
   Time end = run.ended_at.value_or(std::chrono::system_clock::now());
-  return format_duration(std::chrono::duration_cast<std::chrono::microseconds>(end - *run.started_at));
+  return format_duration(
+      std::chrono::duration_cast<std::chrono::microseconds>(end - *run.started_at));
 }
 
 Table run_table(const std::vector<RunInfo>& runs, bool verbose) {
   Table table;
   table.header = {"ID", "REPOSITORY", "COMMAND", "STATUS", "CREATOR"};
   table.flexible = 2;
-  if (verbose) table.header.insert(table.header.end(), {"MACHINE", "CREATED", "DURATION", "REASON"});
+  if (verbose)
+    table.header.insert(table.header.end(), {"MACHINE", "CREATED", "DURATION", "REASON"});
   for (const auto& run : runs) {
     std::string mark = run.status.is_final() ? "" : "*";
-    std::vector<Cell> row{{std::to_string(run.id) + mark, mark.empty() ? Colour::none : Colour::bold},
-                          {run.repository},
-                          {run.command},
-                          {status_text(run), status_colour(run)},
-                          {run.creator}};
+    std::vector<Cell> row{
+        {std::to_string(run.id) + mark, mark.empty() ? Colour::none : Colour::bold},
+        {run.repository},
+        {run.command},
+        {status_text(run), status_colour(run)},
+        {run.creator}};
     if (verbose)
       row.insert(row.end(), {{run.machine.empty() ? run.machine_type : run.machine},
                              {run.created_at ? format_time(*run.created_at) : ""},
@@ -38,12 +41,12 @@ Table run_table(const std::vector<RunInfo>& runs, bool verbose) {
 }  // namespace
 
 Result<int> ps_command(Context& context) {
-  Options options("ps", "[OPTIONS]",
-                  "Lists runs, oldest first. Those that have not ended have a * after their number.");
+  Options options(
+      "ps", "[OPTIONS]",
+      "Lists runs, oldest first. Those that have not ended have a * after their number.");
   std::optional<std::string> limit, label, project, repository;
   bool no_truncation = false, verbose = false, archived = false;
-  options
-      .value("-n,--number", limit, "N", "the newest N (default 50)")
+  options.value("-n,--number", limit, "N", "the newest N (default 50)")
       .value("-l,--label", label, "LABEL", "only those with this label")
       .value("-p,--project", project, "NAME", "only those of this project")
       .value("-r,--repo", repository, "NAME", "only those of this repository")
@@ -54,7 +57,8 @@ Result<int> ps_command(Context& context) {
   RunFilter filter;
   if (limit) {
     auto number = parse_int(*limit);
-    if (!number || *number < 1 || *number > 1'000'000) return usage_error("-n " + shell_quote(*limit) + ": give a number of runs");
+    if (!number || *number < 1 || *number > 1'000'000)
+      return usage_error("-n " + shell_quote(*limit) + ": give a number of runs");
     filter.limit = static_cast<int>(*number);
   }
   filter.label = label.value_or("");

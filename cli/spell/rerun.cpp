@@ -3,7 +3,8 @@
 namespace spell::cli {
 
 Result<int> rerun_command(Context& context) {
-  Options options("rerun", "[OPTIONS] ID", "Submits a run again, with the same code and options, as a new run.");
+  Options options("rerun", "[OPTIONS] ID",
+                  "Submits a run again, with the same code and options, as a new run.");
   Words id;
   bool background = false, verbose = false;
   options.words(id, "the number of a run", 1, 1)

@@ -12,7 +12,8 @@ namespace spell::cli {
 namespace {
 
 Code code_of(const RunOptions& options) {
-  if (options.github_url) return Code::url(*options.github_url, options.github_ref.value_or("HEAD"));
+  if (options.github_url)
+    return Code::url(*options.github_url, options.github_ref.value_or("HEAD"));
   Code code = Code::here(options.commit_ref.value_or("HEAD"));
   return code.include_untracked(options.include_untracked).require_clean(options.require_clean);
 }
@@ -22,7 +23,8 @@ bool may_go_without_files(const Error& error, const RunOptions& options) {
   return error.code() == "not_a_repository" && !options.github_url && !options.commit_ref;
 }
 
-/// The user's consent to what does not travel. False: declined. Sets code to none where there is no repository.
+/// The user's consent to what does not travel. False: declined. Sets code to none where there is no
+/// repository.
 Result<bool> ask_about_code(Context& context, const RunOptions& options, Code& code) {
   auto repository = inspect(code);
   if (!repository) {
@@ -31,7 +33,8 @@ Result<bool> ask_about_code(Context& context, const RunOptions& options, Code& c
     return context.ask("There is no Git repository here. Run without any files?");
   }
   if (repository->untracked.empty() || options.include_untracked) return true;
-  return context.ask("Untracked files are not sent: " + join_some(repository->untracked) + ". Run without them?");
+  return context.ask("Untracked files are not sent: " + join_some(repository->untracked) +
+                     ". Run without them?");
 }
 
 Result<RunInfo> submit(Context& context, const Client& client, const RunSpec& spec) {
@@ -52,17 +55,20 @@ Result<RunInfo> submit(Context& context, const Client& client, const RunSpec& sp
 
 Result<int> run_command(Context& context) {
   Options options("run", "[OPTIONS] COMMAND [ARGS]...",
-                  "Runs a command with the code of this Git repository, follows its log and ends with its exit code.\n"
+                  "Runs a command with the code of this Git repository, follows its log and ends "
+                  "with its exit code.\n"
                   "^C ends the viewing, not the run.");
   RunOptions given;
   given.define(options);
   if (auto done = context.parse(options)) return *done;
   if (given.from_file)
-    if (auto read = read_command_file(*given.from_file, options, given.command); !read) return read.error();
+    if (auto read = read_command_file(*given.from_file, options, given.command); !read)
+      return read.error();
   auto spec = given.spec([](const char* name) -> const char* { return std::getenv(name); });
   if (!spec) return spec.error();
   if (given.save_command)
-    if (auto saved = write_command_file(*given.save_command, options, given.command); !saved) return saved.error();
+    if (auto saved = write_command_file(*given.save_command, options, given.command); !saved)
+      return saved.error();
 
   spec->code = code_of(given);
   if (context.out.terminal().can_ask && !given.force && !given.github_url && !context.out.json()) {
@@ -74,7 +80,8 @@ Result<int> run_command(Context& context) {
   if (!client) return client.error();
   auto info = submit(context, *client, *spec);
   if (!info && may_go_without_files(info.error(), given)) {
-    if (!given.force) return Error(info.error().code(), info.error().message() + "; -f runs without any files");
+    if (!given.force)
+      return Error(info.error().code(), info.error().message() + "; -f runs without any files");
     context.out.warn("no Git repository here: the run gets no files");
     spec->code = Code::none();
     info = submit(context, *client, *spec);
@@ -83,7 +90,8 @@ Result<int> run_command(Context& context) {
   return show_new_run(context, *client, *info, given.background, given.verbose);
 }
 
-Result<int> show_new_run(Context& context, const Client& client, const RunInfo& info, bool background, bool verbose) {
+Result<int> show_new_run(Context& context, const Client& client, const RunInfo& info,
+                         bool background, bool verbose) {
   Output& out = context.out;
   std::string id = std::to_string(info.id);
   std::string service = context.service_address();
@@ -93,7 +101,8 @@ Result<int> show_new_run(Context& context, const Client& client, const RunInfo& 
   } else if (info.already_existed) {
     out.status(Mark::cast, "Run " + id + " is the same and is used again");
   } else {
-    out.status(Mark::cast, "Casting spell #" + id + (service.empty() ? "" : " at " + service) + "…");
+    out.status(Mark::cast,
+               "Casting spell #" + id + (service.empty() ? "" : " at " + service) + "…");
   }
   if (background) {
     // A script that starts runs reads their numbers.

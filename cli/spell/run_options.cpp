@@ -14,27 +14,35 @@ void RunOptions::define(Options& options) {
       .flag("-b,--background", background, "do not follow the log")
       .flag("-f,--force", force, "ask nothing")
       .flag("-v,--verbose", verbose, "show every entry of the log")
-      .list("-e,--env", env, "NAME[=VALUE]", "a variable for the command; NAME alone takes its value here")
+      .list("-e,--env", env, "NAME[=VALUE]",
+            "a variable for the command; NAME alone takes its value here")
       .value("-d,--description", description, "TEXT", "default: the commit's message")
       .list("--label", labels, "NAME", "a label, may be repeated")
       .value("-p,--project", project, "NAME", "put the run in a project")
       .value("-c,--commit-ref", commit_ref, "REF", "branch, tag or commit (default HEAD)")
-      .flag("--require-clean", require_clean, "refuse uncommitted changes instead of including them")
-      .flag("--include-untracked", include_untracked, "send untracked files too (never ignored ones)")
-      .value("--github-url", github_url, "URL", "run that repository's code; nothing is sent from here")
+      .flag("--require-clean", require_clean,
+            "refuse uncommitted changes instead of including them")
+      .flag("--include-untracked", include_untracked,
+            "send untracked files too (never ignored ones)")
+      .value("--github-url", github_url, "URL",
+             "run that repository's code; nothing is sent from here")
       .value("--github-ref", github_ref, "REF", "of --github-url (default HEAD)")
       .list("--after", after, "ID[,ID...]", "start when these runs are complete with exit code 0")
       .flag("--idempotent", idempotent, "reuse an identical run if there is one")
       .value("--timeout", timeout, "MINUTES", "then stop the run and save its outputs")
-      .value("--stop-grace", stop_grace, "SECONDS", "from SIGTERM to SIGKILL when it is stopped (default 30)")
-      .value("--log-limit", log_limit, "SIZE", "output kept before the command has to wait (default 10G)")
+      .value("--stop-grace", stop_grace, "SECONDS",
+             "from SIGTERM to SIGKILL when it is stopped (default 30)")
+      .value("--log-limit", log_limit, "SIZE",
+             "output kept before the command has to wait (default 10G)")
       .flag("--split-output", split_output, "keep stderr apart; order between the two is lost")
       .flag("--save-all", save_all, "save __pycache__, .git, .venv, node_modules too")
       .flag("--no-venv", no_venv, "do not use the active Python virtual environment")
       .value("--from-file", from_file, "F.yaml", "read options from a file; the command line wins")
-      .value("--save-command", save_command, "F.yaml", "write this call's options to a file, then run");
+      .value("--save-command", save_command, "F.yaml",
+             "write this call's options to a file, then run");
   options.notes(
-      "A single COMMAND goes to the shell as it is; with ARGS, each is quoted. Options stand before the\n"
+      "A single COMMAND goes to the shell as it is; with ARGS, each is quoted. Options stand "
+      "before the\n"
       "command, or after a quoted one; -- ends them.\n\n"
       "Examples:\n"
       "  spell run \"python3 train.py --epochs 10\"\n"
@@ -46,9 +54,12 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   RunSpec spec;
   spec.command = join_command(command);
   if (spec.command.find_first_not_of(" \t\n") == spec.command.npos)
-    return usage_error("what shall run? spell run [OPTIONS] COMMAND [ARGS]... (see spell run --help)");
-  if (machine && machine->find('/') != machine->npos) return not_available("-m " + *machine + " (--mount)");
-  if (machine && machine_type) return usage_error("-m and --machine-type both name a machine; give one of them");
+    return usage_error(
+        "what shall run? spell run [OPTIONS] COMMAND [ARGS]... (see spell run --help)");
+  if (machine && machine->find('/') != machine->npos)
+    return not_available("-m " + *machine + " (--mount)");
+  if (machine && machine_type)
+    return usage_error("-m and --machine-type both name a machine; give one of them");
   spec.machine_type = machine_type ? *machine_type : machine.value_or("");
   for (const auto& text : env) {
     auto variable = parse_env(text, environment);
@@ -57,17 +68,21 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   }
   if (timeout) {
     spec.timeout = parse_minutes(*timeout);
-    if (!spec.timeout) return usage_error("--timeout " + shell_quote(*timeout) + ": give minutes, such as 90 or 0.5");
+    if (!spec.timeout)
+      return usage_error("--timeout " + shell_quote(*timeout) +
+                         ": give minutes, such as 90 or 0.5");
   }
   if (stop_grace) {
     auto seconds = parse_int(*stop_grace);
-    if (!seconds || *seconds < 0) return usage_error("--stop-grace " + shell_quote(*stop_grace) + ": give seconds");
+    if (!seconds || *seconds < 0)
+      return usage_error("--stop-grace " + shell_quote(*stop_grace) + ": give seconds");
     spec.stop_grace = std::chrono::seconds(*seconds);
   }
   if (log_limit) {
     auto bytes = parse_size(*log_limit);
     if (!bytes || *bytes < 1)
-      return usage_error("--log-limit " + shell_quote(*log_limit) + ": give a size, such as 500M or 10G");
+      return usage_error("--log-limit " + shell_quote(*log_limit) +
+                         ": give a size, such as 500M or 10G");
     spec.log_limit = *bytes;
   }
   auto ids = parse_run_ids(after);
@@ -75,8 +90,9 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   spec.after = *ids;
   if (github_ref && !github_url) return usage_error("--github-ref needs --github-url");
   if (github_url && (commit_ref || require_clean || include_untracked))
-    return usage_error("--github-url takes the code from there; --commit-ref, --require-clean and "
-                       "--include-untracked are about the repository here");
+    return usage_error(
+        "--github-url takes the code from there; --commit-ref, --require-clean and "
+        "--include-untracked are about the repository here");
   spec.description = description.value_or("");
   spec.project = project.value_or("");
   spec.labels = labels;

@@ -10,19 +10,20 @@
 namespace spell::cli {
 
 struct RunOptions {
-  std::optional<std::string> machine_type{}, machine{}, description{}, commit_ref{}, timeout{}, github_url{},
-      github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{};
+  std::optional<std::string> machine_type{}, machine{}, description{}, commit_ref{}, timeout{},
+      github_url{}, github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{};
   Words env{}, labels{}, after{}, command{};
-  bool background = false, force = false, verbose = false, require_clean = false, include_untracked = false,
-       idempotent = false, split_output = false, save_all = false, no_venv = false;
+  bool background = false, force = false, verbose = false, require_clean = false,
+       include_untracked = false, idempotent = false, split_output = false, save_all = false,
+       no_venv = false;
 
   void define(Options& options);
   /// All but the code. `environment`: std::getenv, or a test's. Errors `usage`, `not_available`.
   Result<RunSpec> spec(const std::function<const char*(const char*)>& environment) const;
 };
 
-/// Sets what `file` (YAML; the keys are the long option names and `command`) says and the command line does not.
-/// Errors `invalid_configuration`, `usage`, `not_available`.
+/// Sets what `file` (YAML; the keys are the long option names and `command`) says and the command
+/// line does not. Errors `invalid_configuration`, `usage`, `not_available`.
 Result<> read_command_file(const std::string& file, Options& options, Words& command);
 /// Writes what was given, so that read_command_file() of it gives the same run.
 Result<> write_command_file(const std::string& file, const Options& options, const Words& command);

@@ -20,7 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 
 Result<int> service_status(Context& context) {
-  Options options("service status", "[OPTIONS]", "Shows whether the personal service runs. Does not start it.");
+  Options options("service status", "[OPTIONS]",
+                  "Shows whether the personal service runs. Does not start it.");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client(/*autostart=*/false);
   if (!client) return client.error();
@@ -31,15 +32,18 @@ Result<int> service_status(Context& context) {
 }
 
 Result<int> service_stop(Context& context) {
-  Options options("service stop", "[OPTIONS]",
-                  "Ends the personal service. Running commands go on; the next call of spell starts it again.");
+  Options options(
+      "service stop", "[OPTIONS]",
+      "Ends the personal service. Running commands go on; the next call of spell starts it again.");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client(/*autostart=*/false);
   if (!client) return client.error();
   auto stopped = client->stop_service();
   if (!stopped) return stopped.error();
-  if (context.out.json()) context.out.json_line(json_fields("service", {{"state", "stopped"}}));
-  else context.out.status(Mark::step, "The service has ended");
+  if (context.out.json())
+    context.out.json_line(json_fields("service", {{"state", "stopped"}}));
+  else
+    context.out.status(Mark::step, "The service has ended");
   return 0;
 }
 
@@ -47,7 +51,7 @@ Result<int> service_stop(Context& context) {
 off_t tail_offset(int fd, std::int64_t lines) {
   char buffer[16384];
   off_t at = ::lseek(fd, 0, SEEK_END);
-  bool at_end = true;   // the newline at the very end closes the last line
+  bool at_end = true;  // the newline at the very end closes the last line
   while (at > 0) {
     auto size = static_cast<std::size_t>(std::min<off_t>(at, sizeof buffer));
     at -= static_cast<off_t>(size);
@@ -62,14 +66,17 @@ Result<int> service_logs(Context& context) {
   Options options("service logs", "[OPTIONS]", "Shows the personal service's own log.");
   bool follow = false;
   std::optional<std::string> lines;
-  options.flag("-f,--follow", follow, "go on until ^C").value("-n,--number", lines, "N", "only the last N lines");
+  options.flag("-f,--follow", follow, "go on until ^C")
+      .value("-n,--number", lines, "N", "only the last N lines");
   if (auto done = context.parse(options)) return *done;
   auto number = lines ? parse_int(*lines) : std::nullopt;
-  if (lines && (!number || *number < 0)) return usage_error("-n " + shell_quote(*lines) + ": give a number of lines");
+  if (lines && (!number || *number < 0))
+    return usage_error("-n " + shell_quote(*lines) + ": give a number of lines");
   auto client = context.client(/*autostart=*/false);
   if (!client) return client.error();
   std::string path = client->service_log();
-  if (path.empty()) return Error("no_service_log", "only the personal service has a log on this computer");
+  if (path.empty())
+    return Error("no_service_log", "only the personal service has a log on this computer");
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     if (errno == ENOENT) return Error("no_service_log", "there is no log yet: " + path);
@@ -96,8 +103,9 @@ Result<int> service_logs(Context& context) {
 Result<> require_systemd() {
   // The test of sd_booted(3).
   if (fs::is_directory("/run/systemd/system")) return ok();
-  return Error("no_systemd", "this computer was not started by systemd, so there is no user unit to enable; "
-                             "the service starts with the first call of spell in any case");
+  return Error("no_systemd",
+               "this computer was not started by systemd, so there is no user unit to enable; "
+               "the service starts with the first call of spell in any case");
 }
 
 /// Runs a fixed command line; nothing of the user's gets into it.
@@ -114,9 +122,10 @@ std::string personal_folder(const Context& context) {
 }
 
 Result<int> service_enable(Context& context) {
-  Options options("service enable", "[OPTIONS]",
-                  "Lets systemd start the personal service when the computer starts: writes the user unit\n"
-                  "spell.service and lets your units run while you are not logged in (lingering).");
+  Options options(
+      "service enable", "[OPTIONS]",
+      "Lets systemd start the personal service when the computer starts: writes the user unit\n"
+      "spell.service and lets your units run while you are not logged in (lingering).");
   if (auto done = context.parse(options)) return *done;
   if (auto there = require_systemd(); !there) return there.error();
   auto spelld = find_spelld();
@@ -130,30 +139,35 @@ Result<int> service_enable(Context& context) {
   unit.close();
   if (!unit) return Error("output_failed", *path + " cannot be written");
   context.out.status(Mark::step, "Wrote " + *path);
-  for (const char* command : {"systemctl --user daemon-reload", "systemctl --user --quiet enable spell.service",
-                              "loginctl enable-linger"}) {
+  for (const char* command :
+       {"systemctl --user daemon-reload", "systemctl --user --quiet enable spell.service",
+        "loginctl enable-linger"}) {
     if (auto called = call(command); !called) return called.error();
     context.out.status(Mark::step, std::string("Called ") + command);
   }
-  if (context.out.json()) context.out.json_line(json_fields("service", {{"state", "enabled"}, {"unit", *path}}));
+  if (context.out.json())
+    context.out.json_line(json_fields("service", {{"state", "enabled"}, {"unit", *path}}));
   return 0;
 }
 
 Result<int> service_disable(Context& context) {
-  Options options("service disable", "[OPTIONS]",
-                  "Takes the user unit away again. Lingering stays as it is: loginctl disable-linger ends it.");
+  Options options(
+      "service disable", "[OPTIONS]",
+      "Takes the user unit away again. Lingering stays as it is: loginctl disable-linger ends it.");
   if (auto done = context.parse(options)) return *done;
   if (auto there = require_systemd(); !there) return there.error();
   auto path = user_unit_path();
   if (!path) return path.error();
   if (!fs::exists(*path)) return Error("not_enabled", "there is no " + *path);
-  if (auto called = call("systemctl --user --quiet disable spell.service"); !called) return called.error();
+  if (auto called = call("systemctl --user --quiet disable spell.service"); !called)
+    return called.error();
   std::error_code failure;
   fs::remove(*path, failure);
   if (failure) return Error("output_failed", *path + " cannot be removed: " + failure.message());
   if (auto called = call("systemctl --user daemon-reload"); !called) return called.error();
   context.out.status(Mark::step, "Removed " + *path);
-  if (context.out.json()) context.out.json_line(json_fields("service", {{"state", "disabled"}, {"unit", *path}}));
+  if (context.out.json())
+    context.out.json_line(json_fields("service", {{"state", "disabled"}, {"unit", *path}}));
   return 0;
 }
 
@@ -168,7 +182,9 @@ constexpr CommandRow table[] = {
 }  // namespace
 
 Result<int> service_command(Context& context) {
-  return run_subcommand(context, "service", "Sees to the personal service, which starts by itself when it is needed.", table);
+  return run_subcommand(context, "service",
+                        "Sees to the personal service, which starts by itself when it is needed.",
+                        table);
 }
 
 }  // namespace spell::cli

@@ -10,15 +10,17 @@ namespace {
 std::string runs_text(const std::map<std::string, std::int64_t>& by_status) {
   std::vector<std::string> parts;
   for (const auto& [status, number] : by_status)
-    if (number > 0) parts.push_back(std::to_string(number) + " " + (status == RunStatus::machine_requested ? "queued" : status));
+    if (number > 0)
+      parts.push_back(std::to_string(number) + " " +
+                      (status == RunStatus::machine_requested ? "queued" : status));
   return parts.empty() ? "none" : join(parts, ", ");
 }
 
 std::string machine_text(const MachineInfo& machine) {
   if (!machine.connected) return "not connected";
-  std::string text = std::to_string(machine.busy) + " of " + count(machine.places, "place") + " busy, " +
-                     count(machine.cores, "core") + ", " + format_size(machine.memory) + " memory, " +
-                     format_size(machine.disk_free) + " disk free";
+  std::string text = std::to_string(machine.busy) + " of " + count(machine.places, "place") +
+                     " busy, " + count(machine.cores, "core") + ", " + format_size(machine.memory) +
+                     " memory, " + format_size(machine.disk_free) + " disk free";
   if (!machine.serves.empty()) text += "; serves " + join(machine.serves, ", ");
   return text;
 }
@@ -36,15 +38,17 @@ void show_service(Output& out, const ServiceInfo& info) {
   if (info.pid > 0) add("Process", std::to_string(info.pid));
   if (info.started_at) add("Since", format_time(*info.started_at));
   add("Folder", info.spell_dir);
-  add("User", info.user + (info.owner.empty() || info.owner == info.user ? "" : ", for " + info.owner));
+  add("User",
+      info.user + (info.owner.empty() || info.owner == info.user ? "" : ", for " + info.owner));
   add("Runs", runs_text(info.runs_by_status));
   for (const auto& machine : info.machines) {
     add("Machine " + machine.name, machine_text(machine));
-    if (auto containment = machine.capabilities.find("containment"); containment != machine.capabilities.end())
+    if (auto containment = machine.capabilities.find("containment");
+        containment != machine.capabilities.end())
       add("", "containment: " + containment->second);
   }
-  add("Storage", format_size(info.storage_bytes) + " outputs, " + format_size(info.log_bytes) + " logs, " +
-                     format_size(info.disk_free) + " disk free");
+  add("Storage", format_size(info.storage_bytes) + " outputs, " + format_size(info.log_bytes) +
+                     " logs, " + format_size(info.disk_free) + " disk free");
   for (const auto& note : info.notes) add("Note", note);
   out.table(table);
 }

@@ -6,15 +6,17 @@ namespace spell::cli {
 
 namespace {
 
-Result<int> end_runs(Context& context, Options& options, Result<RunInfo> (Run::*end)(CallOptions) const,
-                     const std::string& doing) {
+Result<int> end_runs(Context& context, Options& options,
+                     Result<RunInfo> (Run::*end)(CallOptions) const, const std::string& doing) {
   Words ids;
   options.words(ids, "the numbers of runs", 1);
   if (auto done = context.parse(options)) return *done;
   return each_run(context, ids, [&](const Run& run) -> Result<int> {
     auto info = (run.*end)({});
     if (!info) return info.error();
-    show_run(context.out, *info, info->status.is_final() ? ending(*info).text : doing + " run " + std::to_string(run.id()));
+    show_run(
+        context.out, *info,
+        info->status.is_final() ? ending(*info).text : doing + " run " + std::to_string(run.id()));
     return 0;
   });
 }

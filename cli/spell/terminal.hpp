@@ -10,13 +10,13 @@ struct Streams {
 
 /// What is known of the streams and the environment. A plain value, so that tests can make one.
 struct Terminal {
-  bool out = false;         ///< stdout is a terminal
-  bool err = false;         ///< stderr is a terminal
-  bool can_ask = false;     ///< somebody can be asked: stdin and stderr are terminals
-  bool colour = false;      ///< of stdout
+  bool out = false;      ///< stdout is a terminal
+  bool err = false;      ///< stderr is a terminal
+  bool can_ask = false;  ///< somebody can be asked: stdin and stderr are terminals
+  bool colour = false;   ///< of stdout
   bool err_colour = false;
   bool utf8 = false;
-  int width = 80;           ///< columns; meant for a terminal only
+  int width = 80;  ///< columns; meant for a terminal only
 };
 
 Terminal detect_terminal(const Streams& streams);

@@ -59,7 +59,8 @@ std::string format_duration(std::chrono::microseconds duration) {
   auto seconds = std::max<std::int64_t>(0, duration.count()) / 1'000'000;
   char text[48];
   if (seconds < 60)
-    std::snprintf(text, sizeof text, "%.1fs", static_cast<double>(std::max<std::int64_t>(0, duration.count())) / 1e6);
+    std::snprintf(text, sizeof text, "%.1fs",
+                  static_cast<double>(std::max<std::int64_t>(0, duration.count())) / 1e6);
   else if (seconds < 3600)
     std::snprintf(text, sizeof text, "%lldm %02llds", static_cast<long long>(seconds / 60),
                   static_cast<long long>(seconds % 60));
@@ -107,8 +108,10 @@ std::string shell_quote(std::string_view word) {
   if (!word.empty() && word.find_first_not_of(safe) == word.npos) return std::string(word);
   std::string quoted = "'";
   for (char c : word) {
-    if (c == '\'') quoted += "'\\''";
-    else quoted += c;
+    if (c == '\'')
+      quoted += "'\\''";
+    else
+      quoted += c;
   }
   return quoted + "'";
 }
@@ -137,7 +140,9 @@ Character decode(std::string_view text) {
   return {code, size, true};
 }
 
-struct Range { char32_t first, last; };
+struct Range {
+  char32_t first, last;
+};
 
 bool in(char32_t code, std::initializer_list<Range> ranges) {
   return std::any_of(ranges.begin(), ranges.end(),
@@ -146,10 +151,19 @@ bool in(char32_t code, std::initializer_list<Range> ranges) {
 
 std::size_t columns(char32_t code) {
   if (in(code, {{0x300, 0x36F}, {0x200B, 0x200F}, {0x20D0, 0x20FF}, {0xFE00, 0xFE0F}})) return 0;
-  bool wide = in(code, {{0x1100, 0x115F}, {0x2728, 0x2728}, {0x270A, 0x270B}, {0x2E80, 0xA4CF},
-                        {0xAC00, 0xD7A3}, {0xF900, 0xFAFF}, {0xFE30, 0xFE6F}, {0xFF00, 0xFF60},
-                        {0xFFE0, 0xFFE6}, {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF},
-                        {0x1F900, 0x1F9FF}, {0x20000, 0x3FFFD}});
+  bool wide = in(code, {{0x1100, 0x115F},
+                        {0x2728, 0x2728},
+                        {0x270A, 0x270B},
+                        {0x2E80, 0xA4CF},
+                        {0xAC00, 0xD7A3},
+                        {0xF900, 0xFAFF},
+                        {0xFE30, 0xFE6F},
+                        {0xFF00, 0xFF60},
+                        {0xFFE0, 0xFFE6},
+                        {0x1F300, 0x1F64F},
+                        {0x1F680, 0x1F6FF},
+                        {0x1F900, 0x1F9FF},
+                        {0x20000, 0x3FFFD}});
   return wide ? 2 : 1;
 }
 
@@ -167,9 +181,12 @@ void each_character(std::string_view text, Visit visit) {
 std::string printable(std::string_view text) {
   std::string line;
   each_character(text, [&](const Character& c, std::string_view bytes) {
-    if (!c.valid) line += '?';
-    else if (c.code < 0x20 || (c.code >= 0x7F && c.code < 0xA0)) line += ' ';
-    else line += bytes;
+    if (!c.valid)
+      line += '?';
+    else if (c.code < 0x20 || (c.code >= 0x7F && c.code < 0xA0))
+      line += ' ';
+    else
+      line += bytes;
     return true;
   });
   return line;
@@ -178,9 +195,12 @@ std::string printable(std::string_view text) {
 std::string to_ascii(std::string_view text) {
   std::string ascii;
   each_character(text, [&](const Character& c, std::string_view bytes) {
-    if (c.valid && c.code < 0x80) ascii += bytes;
-    else if (c.code == 0x2026) ascii += "...";
-    else ascii += '?';
+    if (c.valid && c.code < 0x80)
+      ascii += bytes;
+    else if (c.code == 0x2026)
+      ascii += "...";
+    else
+      ascii += '?';
     return true;
   });
   return ascii;

@@ -1,4 +1,5 @@
-// Commands and options of the product that this version does not have yet: refused by name, never accepted and ignored.
+// Commands and options of the product that this version does not have yet: refused by name, never
+// accepted and ignored.
 #pragma once
 #include <span>
 #include <string_view>
@@ -9,7 +10,7 @@ namespace spell::cli {
 
 struct Unavailable {
   std::string_view command;
-  std::string_view option;   ///< "": the command as a whole
+  std::string_view option;  ///< "": the command as a whole
 };
 std::span<const Unavailable> unavailable();
 bool is_unavailable(std::string_view command, std::string_view option = {});

@@ -29,7 +29,9 @@ std::string user_unit(const std::string& spelld, const std::string& spell_dir) {
          "Description=Spell's personal service\n"
          "\n"
          "[Service]\n"
-         "ExecStart=" + unit_word(spelld) + " serve --personal --spell-dir " + unit_word(spell_dir) + "\n"
+         "ExecStart=" +
+         unit_word(spelld) + " serve --personal --spell-dir " + unit_word(spell_dir) +
+         "\n"
          "Restart=on-failure\n"
          "# Running commands outlive the service.\n"
          "KillMode=process\n"

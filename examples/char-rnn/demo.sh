@@ -6,7 +6,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${BIN:-${SPELL_BUILD:+$SPELL_BUILD/bin}}
 spell=${bin:+$bin/}spell
-say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); else bold='' plain=''; fi
+say() { printf '\n%s$ %s%s\n' "$bold" "$*" "$plain"; }
 
 python=python3
 if ! "$python" -c 'import torch' 2>/dev/null; then

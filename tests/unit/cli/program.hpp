@@ -15,7 +15,8 @@ struct Program {
     FILE* in_file = std::tmpfile();
     FILE* out_file = std::tmpfile();
     FILE* err_file = std::tmpfile();
-    status = spell::cli::spell_main(arguments, {::fileno(in_file), ::fileno(out_file), ::fileno(err_file)});
+    status = spell::cli::spell_main(arguments,
+                                    {::fileno(in_file), ::fileno(out_file), ::fileno(err_file)});
     out = text(out_file);
     err = text(err_file);
     std::fclose(in_file);

@@ -62,7 +62,8 @@ TEST_CASE("one word goes to the shell as it is") {
 
 TEST_CASE("several words reach the program as they were") {
   std::string command = command_of({"printf '%s\\n'", "*", "a b", "$HOME", "it's", "", "plain"});
-  CHECK(words_of(command.substr(command.find(' ', command.find("n'")))) == "*\na b\n$HOME\nit's\n\nplain\n");
+  CHECK(words_of(command.substr(command.find(' ', command.find("n'")))) ==
+        "*\na b\n$HOME\nit's\n\nplain\n");
   CHECK(command_of({"python", "-c", "print(1)"}) == "python -c 'print(1)'");
 }
 
@@ -84,7 +85,8 @@ TEST_CASE("options are accepted after a quoted command") {
   CHECK(parsed.spec->command == "python train.py");
 
   CHECK(command_of({"my program", "-b", "arg", "-f"}) == "'my program' arg -f");
-  CHECK(refusal_of({"python train.py", "--epochs", "3"}).starts_with("usage: unknown option --epochs"));
+  CHECK(refusal_of({"python train.py", "--epochs", "3"})
+            .starts_with("usage: unknown option --epochs"));
 }
 
 TEST_CASE("-- ends the options") {
@@ -112,22 +114,25 @@ TEST_CASE("a run without a command is refused") {
 TEST_CASE("variables") {
   auto parsed = parse({"-e", "A=1=2", "--env", "B=", "-e", "HERE", "true"}, {{"HERE", "x y"}});
   REQUIRE(parsed.spec);
-  CHECK(parsed.spec->env == std::map<std::string, std::string>{{"A", "1=2"}, {"B", ""}, {"HERE", "x y"}});
+  CHECK(parsed.spec->env ==
+        std::map<std::string, std::string>{{"A", "1=2"}, {"B", ""}, {"HERE", "x y"}});
   CHECK(refusal_of({"-e", "GONE", "true"}).find("not set") != std::string::npos);
   for (const char* bad : {"=1", "1A=2", "A-B=1", "A B=1", ""})
     CHECK(refusal_of({"-e", bad, "true"}).starts_with("usage: --env"));
 }
 
 TEST_CASE("numbers, sizes and runs") {
-  auto parsed = parse({"--timeout", "0.5", "--stop-grace", "5", "--log-limit", "10M", "--after", "3,4", "--after", "9", "true"});
+  auto parsed = parse({"--timeout", "0.5", "--stop-grace", "5", "--log-limit", "10M", "--after",
+                       "3,4", "--after", "9", "true"});
   REQUIRE(parsed.spec);
   CHECK(parsed.spec->timeout == std::chrono::seconds(30));
   CHECK(parsed.spec->stop_grace == std::chrono::seconds(5));
   CHECK(parsed.spec->log_limit == 10 << 20);
   CHECK(parsed.spec->after == std::vector<std::int64_t>{3, 4, 9});
-  for (const Words& bad : {Words{"--timeout", "0"}, Words{"--timeout", "soon"}, Words{"--timeout", "nan"},
-                           Words{"--stop-grace", "-1"}, Words{"--log-limit", "10 M"}, Words{"--log-limit", "0"},
-                           Words{"--log-limit", "99999999999999T"}, Words{"--after", "3,"}, Words{"--after", "x"}}) {
+  for (const Words& bad :
+       {Words{"--timeout", "0"}, Words{"--timeout", "soon"}, Words{"--timeout", "nan"},
+        Words{"--stop-grace", "-1"}, Words{"--log-limit", "10 M"}, Words{"--log-limit", "0"},
+        Words{"--log-limit", "99999999999999T"}, Words{"--after", "3,"}, Words{"--after", "x"}}) {
     CAPTURE(bad);
     CHECK(refusal_of({bad[0], bad[1], "true"}).starts_with("usage: " + bad[0]));
   }
@@ -142,7 +147,8 @@ TEST_CASE("-m names a machine, and a mount is refused by name") {
 
 TEST_CASE("options that contradict each other are refused") {
   CHECK(refusal_of({"--github-ref", "main", "true"}).starts_with("usage: --github-ref"));
-  for (const Words& other : {Words{"-c", "main"}, Words{"--require-clean"}, Words{"--include-untracked"}}) {
+  for (const Words& other :
+       {Words{"-c", "main"}, Words{"--require-clean"}, Words{"--include-untracked"}}) {
     Words arguments{"--github-url", "https://example.com/x"};
     arguments.insert(arguments.end(), other.begin(), other.end());
     arguments.push_back("true");
@@ -159,6 +165,7 @@ TEST_CASE("an active virtual environment comes along") {
 
 TEST_CASE("a misspelt option names the one that was meant") {
   CHECK(refusal_of({"--lable", "x", "true"}).find("did you mean --label?") != std::string::npos);
-  CHECK(refusal_of({"--backgruond", "true"}).find("did you mean --background?") != std::string::npos);
+  CHECK(refusal_of({"--backgruond", "true"}).find("did you mean --background?") !=
+        std::string::npos);
   CHECK(refusal_of({"--qqqqqqqq", "true"}).find("did you mean") == std::string::npos);
 }

@@ -67,8 +67,10 @@ TEST_CASE("a file gives options, and the command line wins") {
 
 TEST_CASE("what was written is read again as the same call") {
   File file;
-  Words arguments{"-t", "CPU", "-b", "-e", "A=\"x: y\" # z", "-e", "B=", "--label", "true", "--timeout", "0.5",
-                  "-d", "- a\n\"b\": c", "--stop-grace", "007", "printf", "%s\n", "it's"};
+  Words arguments{
+      "-t",   "CPU",       "-b",  "-e", "A=\"x: y\" # z", "-e",           "B=",  "--label",
+      "true", "--timeout", "0.5", "-d", "- a\n\"b\": c",  "--stop-grace", "007", "printf",
+      "%s\n", "it's"};
   Call first(arguments);
   REQUIRE(write_command_file(file.path, first.options, first.given.command));
   Call second({});
@@ -88,8 +90,8 @@ TEST_CASE("what was written is read again as the same call") {
 }
 
 TEST_CASE("a file that is no such map is an invalid configuration") {
-  for (const char* text : {"just text", "- a\n- b\n", "a: [1, 2\n", "env: [[1]]\n", "? [a]\n: b\n", "json: true\n",
-                           "from-file: x\n", "description:\n"}) {
+  for (const char* text : {"just text", "- a\n- b\n", "a: [1, 2\n", "env: [[1]]\n", "? [a]\n: b\n",
+                           "json: true\n", "from-file: x\n", "description:\n"}) {
     CAPTURE(text);
     auto done = read(text);
     REQUIRE_FALSE(done);

@@ -16,8 +16,10 @@ namespace {
 class Screen {
  public:
   explicit Screen(Terminal terminal, bool all = false, Output::Mode mode = Output::Mode::people)
-      : out_file_(std::tmpfile()), err_file_(std::tmpfile()),
-        out_({0, ::fileno(out_file_), ::fileno(err_file_)}, terminal), view(out_, all) {
+      : out_file_(std::tmpfile()),
+        err_file_(std::tmpfile()),
+        out_({0, ::fileno(out_file_), ::fileno(err_file_)}, terminal),
+        view(out_, all) {
     out_.set_mode(mode);
   }
   ~Screen() {
@@ -26,7 +28,8 @@ class Screen {
   }
   std::string out() const { return text(out_file_); }
   std::string err() const { return text(err_file_); }
-  /// What stays on a terminal's screen: a line is overwritten where the cursor went back to its beginning.
+  /// What stays on a terminal's screen: a line is overwritten where the cursor went back to its
+  /// beginning.
   std::string seen() const {
     std::string screen, bytes = out();
     std::size_t line = 0;
@@ -176,17 +179,22 @@ TEST_CASE("important entries interrupt an open step") {
 }
 
 TEST_CASE("how a run ended is its last line") {
-  struct Row { RunInfo info; const char* line; };
+  struct Row {
+    RunInfo info;
+    const char* line;
+  };
   RunInfo signalled = run("complete", 137);
   signalled.user_signal = 9;
   for (const Row& row : std::vector<Row>{
            {run("complete", 1), "💥 Run 7 ended with exit code 1\n"},
            {signalled, "💥 Run 7 ended with exit code 137 (signal 9)\n"},
-           {run("failed", 0, "the supervisor was lost"), "💥 Run 7 failed: the supervisor was lost\n"},
+           {run("failed", 0, "the supervisor was lost"),
+            "💥 Run 7 failed: the supervisor was lost\n"},
            {run("build_failed", 0, "no such commit"), "💥 Run 7 build failed: no such commit\n"},
            {run("stopped"), "✋ Run 7 stopped\n"},
            {run("killed"), "✋ Run 7 killed\n"},
-           {run("interrupted", 0, "the computer was restarted"), "✋ Run 7 interrupted: the computer was restarted\n"},
+           {run("interrupted", 0, "the computer was restarted"),
+            "✋ Run 7 interrupted: the computer was restarted\n"},
        }) {
     Screen screen(terminal());
     screen.view.entry(status(row.info.status.name().c_str(), "Total run time: 1.0s"));

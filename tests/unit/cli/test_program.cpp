@@ -14,12 +14,15 @@ TEST_CASE("every command and option of a later version is refused by name") {
   for (const auto& row : unavailable()) {
     std::string command(row.command), option(row.option);
     CAPTURE(command, option);
-    bool known = std::any_of(commands().begin(), commands().end(), [&](const auto& c) { return c.name == command; });
+    bool known = std::any_of(commands().begin(), commands().end(),
+                             [&](const auto& c) { return c.name == command; });
     CHECK(known == !option.empty());
     std::string name = option.empty() ? command : option;
     std::vector<Words> calls{{command, "2", "true"}};
     if (!option.empty())
-      calls = {{command, option, "2", "true"}, {command, option + "=2", "true"}, {command, option, "true"},
+      calls = {{command, option, "2", "true"},
+               {command, option + "=2", "true"},
+               {command, option, "true"},
                {command, "python train.py", option, "2"}};
     for (const auto& call : calls) {
       Program program(call);
@@ -55,7 +58,10 @@ TEST_CASE("version") {
 }
 
 TEST_CASE("mistakes are one line and exit status 2") {
-  struct Row { Words call; const char* says; };
+  struct Row {
+    Words call;
+    const char* says;
+  };
   for (const Row& row : std::vector<Row>{
            {{}, "which command?"},
            {{"pss"}, "did you mean spell ps?"},
@@ -79,7 +85,8 @@ TEST_CASE("mistakes are one line and exit status 2") {
            {{"project", "crate", "x"}, "did you mean spell project create?"},
            {{"project", "edit", "x"}, "nothing to change"},
            {{"ps", "--service", "somewhere"}, "--service is local or unix:PATH"},
-           {{"ps", "--service", "https://host"}, "--service https://host is not available in this version"},
+           {{"ps", "--service", "https://host"},
+            "--service https://host is not available in this version"},
        }) {
     CAPTURE(row.call, row.says);
     Program program(row.call);
@@ -92,21 +99,30 @@ TEST_CASE("mistakes are one line and exit status 2") {
 }
 
 TEST_CASE("with --json an error is the API's error body") {
-  for (const Words& call : {Words{"--json", "pss"}, Words{"ps", "--json", "--nope"}, Words{"--json", "ps", "--nope"},
-                            Words{"run", "--json", "--nope", "true"}, Words{"project", "--json", "get"}}) {
+  for (const Words& call :
+       {Words{"--json", "pss"}, Words{"ps", "--json", "--nope"}, Words{"--json", "ps", "--nope"},
+        Words{"run", "--json", "--nope", "true"}, Words{"project", "--json", "get"}}) {
     CAPTURE(call);
     Program program(call);
     CHECK(program.status == 2);
     CHECK(program.err.starts_with("{\"error\":{\"code\":\"usage\",\"message\":\""));
   }
   // Here it belongs to the command.
-  CHECK(Program({"run", "--nope", "prog", "--json"}).err.starts_with("spell: unknown option --nope"));
+  CHECK(
+      Program({"run", "--nope", "prog", "--json"}).err.starts_with("spell: unknown option --nope"));
 }
 
 TEST_CASE("exit statuses") {
-  for (auto [code, status] : {std::pair("usage", 2), {"not_available", 2}, {"invalid_configuration", 3},
-                              {"not_a_repository", 4}, {"unsupported_repository", 4}, {"bad_ref", 5},
-                              {"no_commit", 5}, {"uncommitted_changes", 6}, {"run_not_found", 1}, {"another", 1}})
+  for (auto [code, status] : {std::pair("usage", 2),
+                              {"not_available", 2},
+                              {"invalid_configuration", 3},
+                              {"not_a_repository", 4},
+                              {"unsupported_repository", 4},
+                              {"bad_ref", 5},
+                              {"no_commit", 5},
+                              {"uncommitted_changes", 6},
+                              {"run_not_found", 1},
+                              {"another", 1}})
     CHECK(exit_status(Error(code, "")) == status);
 
   RunInfo run;
@@ -118,7 +134,8 @@ TEST_CASE("exit statuses") {
   run.user_exit_code = 137;
   run.user_signal = 9;
   CHECK(exit_status(run) == 137);
-  for (const char* status : {"failed", "build_failed", "mount_failed", "interrupted", "killed", "stopped"}) {
+  for (const char* status :
+       {"failed", "build_failed", "mount_failed", "interrupted", "killed", "stopped"}) {
     run.status = status;
     CHECK(exit_status(run) == 125);
   }

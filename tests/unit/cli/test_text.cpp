@@ -18,7 +18,8 @@ TEST_CASE("sizes") {
   CHECK(parse_size("1gib") == std::nullopt);
   CHECK(parse_size("1GiB") == 1 << 30);
   CHECK(parse_size("2g") == 2LL << 30);
-  for (const char* bad : {"", "K", "-1", "1.5G", "1Q", "1KX", "9999999999999999999"}) CHECK_FALSE(parse_size(bad));
+  for (const char* bad : {"", "K", "-1", "1.5G", "1Q", "1KX", "9999999999999999999"})
+    CHECK_FALSE(parse_size(bad));
 }
 
 TEST_CASE("durations") {
@@ -27,7 +28,8 @@ TEST_CASE("durations") {
   CHECK(format_duration(7500s) == "2h 05m");
   CHECK(parse_minutes("1.5") == 90s);
   CHECK(parse_minutes("0.001") == 1s);
-  for (const char* bad : {"", "0", "-1", "x", "1m", "inf", "nan", "1e300"}) CHECK_FALSE(parse_minutes(bad));
+  for (const char* bad : {"", "0", "-1", "x", "1m", "inf", "nan", "1e300"})
+    CHECK_FALSE(parse_minutes(bad));
 }
 
 TEST_CASE("what others wrote cannot steer the terminal") {
@@ -47,9 +49,7 @@ TEST_CASE("width and truncation count columns, not bytes") {
   CHECK(truncate("日本語", 4, "…") == "日…");
 }
 
-TEST_CASE("ASCII fallbacks") {
-  CHECK(to_ascii("a… ä") == "a... ?");
-}
+TEST_CASE("ASCII fallbacks") { CHECK(to_ascii("a… ä") == "a... ?"); }
 
 TEST_CASE("the locale decides about UTF-8, the strongest variable first") {
   CHECK(locale_is_utf8(nullptr, nullptr, "C.UTF-8"));
@@ -86,7 +86,9 @@ TEST_CASE("a progress line fits its terminal") {
 
 TEST_CASE("a unit quotes what systemd would interpret") {
   std::string unit = user_unit("/opt/a b/spelld", "/home/50%/$x\"");
-  CHECK(unit.find("ExecStart=\"/opt/a b/spelld\" serve --personal --spell-dir \"/home/50%%/$$x\\\"\"\n") !=
-        std::string::npos);
+  CHECK(
+      unit.find(
+          "ExecStart=\"/opt/a b/spelld\" serve --personal --spell-dir \"/home/50%%/$$x\\\"\"\n") !=
+      std::string::npos);
   CHECK(unit.find("KillMode=process\n") != std::string::npos);
 }
