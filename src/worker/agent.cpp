@@ -109,15 +109,19 @@ std::optional<model::SyncRequest> Agent::next_report(std::int64_t now) {
   request.incarnation = incarnation_;
   // Only the long poll acknowledges commands: a report may reach a service that has begun a new numbering.
   request.seen = 0;
-  for (auto& [id, run] : runs_) {
-    if (!run.report_due()) continue;
-    if (request.reports.size() == report_limit) break;
-    request.reports.push_back(run.report(now));
-    sent_.push_back({id, run.start().epoch, run.events(), request.reports.back().result.has_value()});
-  }
+  auto next = runs_.upper_bound(reported_last_);
+  for (auto at = next; at != runs_.end(); ++at) add_report(at->first, at->second, now, request);
+  for (auto at = runs_.begin(); at != next; ++at) add_report(at->first, at->second, now, request);
+  reported_last_ = sent_.back().run;
   reporting_ = true;
   sent_session_ = session_;
   return request;
+}
+
+void Agent::add_report(const std::string& id, const RunTracker& run, std::int64_t now, model::SyncRequest& request) {
+  if (sent_.size() == report_width_ || !run.report_due()) return;
+  request.reports.push_back(run.report(now));
+  sent_.push_back({id, run.start().epoch, run.events(), request.reports.back().result.has_value()});
 }
 
 void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_t now, Actions& out) {
@@ -126,6 +130,7 @@ void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_
   bool current = sent_session_ == session_;
   if (!answer) {
     report_backoff_.failed(now);
+    if (int status = answer.error().http_status(); status >= 400 && status < 500) report_width_ = 1;
     if (answer.error().code() == "incarnation_changed" && current) {
       incarnation_.clear();
       end_session(now, out);
@@ -133,6 +138,7 @@ void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_
     return;
   }
   report_backoff_.reset();
+  report_width_ = report_limit;
   for (auto& item : sent)
     if (auto* run = tracker(item.run); run && run->start().epoch == item.epoch)
       run->acknowledged(item.events, item.result);

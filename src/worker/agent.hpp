@@ -62,6 +62,9 @@ class Agent {
   std::size_t runs() const { return runs_.size(); }
 
  private:
+  /// Takes along what one run has to say, if it has.
+  void add_report(const std::string& id, const RunTracker&, std::int64_t now, model::SyncRequest&);
+
   struct Sent { std::string run; std::int64_t epoch; std::size_t events; bool result; };
 
   RunTracker* tracker(const std::string& run);
@@ -80,6 +83,9 @@ class Agent {
   bool online_ = false;
   Backoff poll_backoff_{50'000, 2'000'000}, report_backoff_{50'000, 2'000'000};
   std::vector<Sent> sent_;
+  /// One run that the service cannot take must not hold up the others: after a refusal they are told one by one, in turn.
+  std::size_t report_width_ = report_limit;
+  std::string reported_last_;
   std::int64_t sent_session_ = 0;
   bool reporting_ = false;
 };

@@ -364,3 +364,16 @@ TEST_CASE("an idle worker only waits for its poll") {
   CHECK(world.agent->wake_at() == std::nullopt);
   CHECK(world.agent->next_poll(0).request.wait_ms == 10'000);
 }
+
+TEST_CASE("one run that the service cannot take does not hold up the others") {
+  World world;
+  std::string bad = start_command().run, good = bad.substr(0, 31) + "b";
+  world.service.chokes_on = bad;
+  world.service.assign(start_command(bad));
+  world.service.assign(start_command(good));
+  CHECK(world.run_until([&] { return world.service.runs[good].result.has_value(); }));
+  CHECK(world.service.runs[bad].events.empty());
+  world.service.chokes_on.clear();
+  world.run();
+  CHECK(world.service.runs[bad].result->status == "complete");
+}

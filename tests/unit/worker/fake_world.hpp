@@ -42,6 +42,7 @@ class FakeService {
   std::string incarnation = "first";
   std::map<std::string, ServedRun> runs;
   std::vector<std::string> refuses;  ///< runs whose reports it refuses
+  std::string chokes_on;             ///< a run whose report makes it refuse the whole request
   std::vector<model::SyncRequest> heard;
 
   void assign(const model::StartCommand& start) {
@@ -59,6 +60,8 @@ class FakeService {
     heard.push_back(request);
     if (!request.incarnation.empty() && request.incarnation != incarnation)
       return base::error("incarnation_changed", "restored").with_http_status(409);
+    for (auto& report : request.reports)
+      if (report.run == chokes_on) return base::error("invalid_request", "no").with_http_status(400);
     if (request.hello) hello(request);
     while (!commands_.empty() && commands_.front().number <= request.seen) commands_.pop_front();
     model::SyncAnswer answer;
