@@ -17,7 +17,6 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/spell_dir.hpp"
-#include "exec/supervised.hpp"
 #include "lock.hpp"
 #include "machine.hpp"
 #include "net/client.hpp"
@@ -149,6 +148,7 @@ int serve_personal(const Options& options) {
     return e.code() == "invalid_configuration" ? 3 : 1;
   };
   ::umask(077);
+  if (options.ready_fd >= 0) ::fcntl(options.ready_fd, F_SETFD, FD_CLOEXEC);
   mallopt(M_ARENA_MAX, 2);
   auto dirs = base::resolve_spell_dirs(options.spell_dir, base::Environment::current());
   if (!dirs) return fail(dirs.error());

@@ -44,7 +44,7 @@ void answer(const Call& call, const json& body, int status) {
 net::Response error_response(const Error& error, const std::string& request_id) {
   net::Response response = new_response();
   response.status = model::http_status(error.code());
-  response.body = json{{"error", {{"code", error.code()}, {"message", error.message()}, {"request_id", request_id}}}}.dump(
+  response.body = json{{"error", {{"code", error.code()}, {"message", model::one_line(error.message())}, {"request_id", request_id}}}}.dump(
       -1, ' ', false, json::error_handler_t::replace);
   return response;
 }

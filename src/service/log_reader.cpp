@@ -68,6 +68,8 @@ Result<std::string> LogReader::read() {
   if (!events) return events.error();
   auto size = context_.logs.size(query_.run);
   if (!size) return size.error();
+  // Output may be here before its worker has said "running"; it is shown after that.
+  if ((*run)->started_us == 0 && !model::is_final((*run)->status)) size = 0;
 
   std::string out;
   std::size_t next = 0;

@@ -50,6 +50,8 @@ void machine_sync(Context& context, Call call) {
     out.incarnation = context.machines.incarnation();
     Result<> failed = ok();
     if (!state.machines().contains(machine)) failed = base::error("machine_not_found", "there is no machine '" + machine + "'");
+    else if (!request->hello && !state.machines().at(machine).view.connected)
+      failed = base::error("incarnation_changed", "this service has not met machine '" + machine + "' yet: it must say hello first");
     if (failed && request->hello) failed = state.hello(machine, *request->hello, request->holds, now);
     if (failed) state.acknowledge(machine, request->seen);
     for (auto& report : request->reports) {

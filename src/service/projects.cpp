@@ -126,7 +126,7 @@ void change_project_runs(Context& context, Call call) {
     if (field != "add" && field != "remove") return refuse(call, base::error("invalid_request", "'" + field + "' is not a known field"));
     if (!value.is_array()) return refuse(call, base::error("invalid_request", "'" + field + "' must be a list of run numbers"));
     for (auto& number : value) {
-      if (!number.is_number_integer() || number.get<std::int64_t>() < 1)
+      if (!number.is_number_integer() || number.get<std::int64_t>() < 1 || number.get<std::int64_t>() >= std::int64_t{1} << 53)
         return refuse(call, base::error("invalid_request", "'" + field + "' must be a list of run numbers"));
       (field == "add" ? add : remove).push_back(number);
     }

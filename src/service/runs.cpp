@@ -43,6 +43,8 @@ Result<std::string> key_of(const Call& call) {
 /// Checks that the commit is here, then goes on.
 void with_code(Context& context, Call call, Submission submission) {
   if (!submission.request.code) return submit(context, std::move(call), std::move(submission));
+  if (submission.request.code->workspace.empty())
+    return refuse(call, base::error("invalid_request", "'code.workspace' is missing: the id of the repository's root commit"));
   context.jobs.post([&context, call = std::move(call), submission = std::move(submission)]() mutable {
     auto& code = *submission.request.code;
     auto store = git::Store::open(context.code_path(submission.owner, code.workspace));
