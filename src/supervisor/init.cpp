@@ -106,11 +106,15 @@ void enter_working_folder(const Spec& spec, const char* root) {
   _exit(1);
 }
 
-void set_limit(int what, rlim_t soft) {
-  rlimit limit;
-  if (getrlimit(static_cast<__rlimit_resource>(what), &limit) != 0) return;
-  limit.rlim_cur = soft < limit.rlim_max ? soft : limit.rlim_max;
-  setrlimit(static_cast<__rlimit_resource>(what), &limit);
+/// The system's, whatever the shell had set that happened to start the service; a hard limit stays.
+void set_default_limits() {
+  for (int what = 0; what < RLIM_NLIMITS; ++what) {
+    rlimit limit;
+    if (getrlimit(static_cast<__rlimit_resource>(what), &limit) != 0) continue;
+    rlim_t usual = what == RLIMIT_NOFILE ? 1024 : what == RLIMIT_STACK ? 8 << 20 : what == RLIMIT_CORE ? 0 : limit.rlim_max;
+    limit.rlim_cur = usual < limit.rlim_max ? usual : limit.rlim_max;
+    setrlimit(static_cast<__rlimit_resource>(what), &limit);
+  }
 }
 
 [[noreturn]] void execute(const Spec& spec) {
@@ -200,8 +204,7 @@ void set_limit(int what, rlim_t soft) {
   add_default(spec, used, "TMPDIR", tmp);
   enter_working_folder(spec, root);
   umask(022);
-  set_limit(RLIMIT_NOFILE, 1024);
-  set_limit(RLIMIT_CORE, 0);
+  set_default_limits();
 
   Report started;  // first: whoever sees output knows that it runs
   started.kind = Report::started;
