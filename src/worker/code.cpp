@@ -1,10 +1,33 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <string_view>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "git/store.hpp"
 #include "worker/hooks.hpp"
 
 namespace spell::worker {
+
+namespace {
+
+/// The user may have stood where no file of the commit is: Git keeps no empty folders, and no ignored ones. What is in
+/// the way is left for the start to complain of; no link is followed, it may lead out of the run's folder.
+Result<> make_working_folder(const std::string& top, const std::string& path) {
+  auto at = base::open(top, O_PATH | O_DIRECTORY);
+  for (auto& name : base::split(path, '/')) {
+    if (!at) return at.error();
+    if (name.empty()) continue;
+    if (::mkdirat(at->get(), name.c_str(), 0755) != 0 && errno != EEXIST) return base::errno_error("make the folder " + path);
+    base::Fd next(::openat(at->get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!next) return ok();
+    at = std::move(next);
+  }
+  return ok();
+}
+
+}  // namespace
 
 Result<std::vector<std::string>> build(const Folders& folders, const model::StartCommand& start) {
   constexpr std::string_view scheme = "file://";
@@ -16,6 +39,7 @@ Result<std::vector<std::string>> build(const Folders& folders, const model::Star
   auto manifest = git::checkout(start.code_url.substr(scheme.size()), start.request.code->commit, folder + "/spell", notices);
   if (!manifest) return manifest.error();
   SPELL_TRY(write_manifest(folder, *manifest));
+  SPELL_TRY(make_working_folder(folder + "/spell", start.request.folder));
   return notices;
 }
 
