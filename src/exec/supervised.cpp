@@ -87,6 +87,10 @@ Result<std::string> spec_of(const Launch& launch) {
     spec.put("bind_from", from);
     spec.put("bind_to", to);
   }
+  for (auto& [target, at] : launch.links) {
+    spec.put("link_to", target);
+    spec.put("link_at", at);
+  }
   return std::move(spec).finish();
 }
 

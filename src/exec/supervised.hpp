@@ -43,6 +43,8 @@ struct Launch {
   std::string working_folder{};              ///< relative to /spell; a folder that does not exist: the run fails to start, code `no_such_folder`
   std::vector<std::string> hidden{};         ///< folders that the run must not see ($SPELL_DIR, where the sockets are); an empty read-only one is over them
   std::vector<std::pair<std::string, std::string>> binds{};  ///< (host folder, absolute path in the run): mounted read-write; for later mounts
+  /// (target, absolute path in the run): symbolic links in the run root's own top, which is read-only; for fences with a run root.
+  std::vector<std::pair<std::string, std::string>> links{};
   std::int64_t log_limit = 10LL << 30;       ///< output bytes; then the supervisor stops reading, the command waits
   std::int64_t log_wait_s = 600;             ///< …and is stopped after so long
   std::int64_t stop_grace_s = 30;            ///< the time of a sleeping computer does not count, as for log_wait_s

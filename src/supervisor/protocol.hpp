@@ -4,8 +4,8 @@
 //
 // spec      stdin of the program, never on disk (it may hold secrets); the last field is "end=". One field each:
 //           run, containment (0 namespaces, 1 user namespaces, 2 best effort), command, working_folder, log_limit, log_wait_s,
-//           stop_grace_s, timeout_s, split_output (0, 1), service_lock. Repeated: env, hidden, revive, and bind_from
-//           followed by bind_to.
+//           stop_grace_s, timeout_s, split_output (0, 1), service_lock. Repeated: env, hidden, revive, bind_from followed by
+//           bind_to, and link_to followed by link_at.
 // lock      of the run's folder, held by an open-file-description write lock while the supervisor lives:
 //           boot, run, and once they exist pid, init, init_start (field 22 of /proc/INIT/stat).
 // request   a packet on the socket (SOCK_SEQPACKET): do=stop or do=kill, and reason.

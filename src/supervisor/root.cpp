@@ -177,6 +177,11 @@ bool build_root(const Spec& spec, const char* folder, Failure& failure) {
     return fail(failure, "mount on ", spec.binds.items[i].to);
   }
   free(binds);
+  for (auto& link : spec.links) {
+    // The place is made as a folder's would be, so that its parents are there; the link takes its name.
+    if (make_place(link.to, true, own.st_dev) && rmdir(link.to) == 0 && symlink(link.from, link.to) == 0) continue;
+    return fail(failure, "make the link ", link.to);
+  }
 
   if (mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) != 0)
     return fail(failure, "make / read-only");

@@ -33,13 +33,14 @@ bool read_spec(int descriptor, Spec& out) {
   size_t size;
   if (!read_all(descriptor, bytes, size)) return false;
 
-  size_t env = 0, hidden = 0, binds = 0, revive = 0;
+  size_t env = 0, hidden = 0, binds = 0, links = 0, revive = 0;
   Field field;
   bool whole = false;
   for (FieldReader reader(bytes, size); reader.next(field);) {
     env += field.key == "env";
     hidden += field.key == "hidden";
     binds += field.key == "bind_from";
+    links += field.key == "link_to";
     revive += field.key == "revive";
     whole = field.key == "end";
   }
@@ -47,8 +48,9 @@ bool read_spec(int descriptor, Spec& out) {
   out.env = static_cast<char**>(calloc(env + 5, sizeof(char*)));
   out.hidden.items = static_cast<const char**>(calloc(hidden + 1, sizeof(char*)));
   out.binds.items = static_cast<Bind*>(calloc(binds + 1, sizeof(Bind)));
+  out.links.items = static_cast<Bind*>(calloc(links + 1, sizeof(Bind)));
   out.revive = revive ? static_cast<char**>(calloc(revive + 1, sizeof(char*))) : nullptr;
-  if (!out.env || !out.hidden.items || !out.binds.items || (revive && !out.revive)) return false;
+  if (!out.env || !out.hidden.items || !out.binds.items || !out.links.items || (revive && !out.revive)) return false;
 
   FieldReader reader(bytes, size);
   if (!reader.next(field) || field.key != "spell-supervisor" || number_of(field.value, 0) != protocol_version) return false;
@@ -73,6 +75,11 @@ bool read_spec(int descriptor, Spec& out) {
       if (!reader.next(field) || field.key != "bind_to") return false;
       bind.to = text_of(field);
       out.binds.items[out.binds.size++] = bind;
+    } else if (key == "link_to") {
+      Bind link{text_of(field), nullptr};
+      if (!reader.next(field) || field.key != "link_at") return false;
+      link.to = text_of(field);
+      out.links.items[out.links.size++] = link;
     } else if (key != "end") return false;
   }
   return out.level >= namespaces && out.level <= best_effort;

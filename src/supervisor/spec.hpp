@@ -31,6 +31,7 @@ struct Spec {
   size_t env_size = 0;
   List<const char*> hidden{};
   List<Bind> binds{};
+  List<Bind> links{};               ///< from: what it points to; to: where it is
   char** revive = nullptr;          ///< ends with a null pointer; null: none
   long long log_limit = 0, log_wait_s = 0, stop_grace_s = 0, timeout_s = 0;
   int level = best_effort;

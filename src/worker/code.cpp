@@ -38,8 +38,11 @@ Result<std::vector<std::string>> build(const Folders& folders, const model::Star
   std::vector<std::string> notices;
   auto manifest = git::checkout(start.code_url.substr(scheme.size()), start.request.code->commit, folder + "/spell", notices);
   if (!manifest) return manifest.error();
+  if (auto& stood = start.request.folder; !stood.empty()) {
+    SPELL_TRY(make_working_folder(folder + "/spell", stood));
+    (*manifest)[stood + '/'];  // was there: empty, it is no output
+  }
   SPELL_TRY(write_manifest(folder, *manifest));
-  SPELL_TRY(make_working_folder(folder + "/spell", start.request.folder));
   return notices;
 }
 

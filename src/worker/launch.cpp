@@ -29,9 +29,8 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   auto paths = run_paths(host.capabilities.containment, what.folder);
   auto environment = environment_of(start, host.base_environment, paths, host.machine);
   if (!environment.python.empty()) {
-    std::string programs = what.folder + "/bin";
-    SPELL_TRY(link_python(programs, environment.python));
-    if (paths.programs != programs) what.binds.emplace_back(programs, paths.programs);
+    if (host.capabilities.containment == exec::Containment::best_effort) SPELL_TRY(link_python(paths.programs, environment.python));
+    else what.links.emplace_back(environment.python, paths.programs + "/python");
   }
   if (host.capabilities.containment == exec::Containment::best_effort)
     environment.notices.insert(environment.notices.begin(), "containment: best effort (" + host.capabilities.remedy + ")");

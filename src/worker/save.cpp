@@ -1,3 +1,7 @@
+#include <dirent.h>
+
+#include <memory>
+
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "spellfs/tree.hpp"
@@ -6,6 +10,15 @@
 namespace spell::worker {
 
 namespace {
+/// The common case of a run that leaves nothing: no file for a pack is made.
+bool is_empty(const std::string& path) {
+  std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
+  if (!folder) return false;
+  while (dirent* entry = ::readdir(folder.get()))
+    if (std::string_view name = entry->d_name; name != "." && name != "..") return false;
+  return true;
+}
+
 constexpr const char* usually_left_out[] = {"__pycache__", ".git", ".venv", "node_modules", ".ipynb_checkpoints"};
 }
 
@@ -20,13 +33,14 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
   if (!start.request.save_all) options.skip_folders.assign(std::begin(usually_left_out), std::end(usually_left_out));
   options.missing = [&](std::span<const spellfs::Name> names) { return link.missing(start.run, start.epoch, names, call); };
 
+  SaveOutcome out;
+  if (manifest->empty() && is_empty(folder + "/spell")) return out;
   auto file = folders.temporary();
   if (!file) return file.error();
   spellfs::PackWriter writer(file->get());
   auto result = spellfs::save(folder + "/spell", options, writer);
   if (!result) return result.error();
 
-  SaveOutcome out;
   if (result->tree) out.saved.tree = result->tree->text();
   out.saved.files = result->files;
   out.saved.bytes = result->bytes;

@@ -169,6 +169,7 @@ TEST_CASE("version 1 of a spec is written as ever") {
   what.working_folder = "sub";
   what.hidden = {"/h"};
   what.binds = {{"/from", "/to"}};
+  what.links = {{"/usr/bin/python3", "/spell-bin/python"}};
   what.timeout_s = 5;
   what.split_output = true;
   what.revive = {"spelld", "--now"};
@@ -177,7 +178,7 @@ TEST_CASE("version 1 of a spec is written as ever") {
   CHECK(*base::read_file(what.folder + "/spec") ==
         "spell-supervisor=1\0run=r\0containment=1\0command=echo hi\0working_folder=sub\0log_limit=10737418240\0log_wait_s=600\0"
         "stop_grace_s=30\0timeout_s=5\0split_output=1\0service_lock=/l\0env=A=1\0env=B=2\0hidden=/h\0revive=spelld\0revive=--now\0"
-        "bind_from=/from\0bind_to=/to\0end=\0"s);
+        "bind_from=/from\0bind_to=/to\0link_to=/usr/bin/python3\0link_at=/spell-bin/python\0end=\0"s);
 }
 
 TEST_CASE("output that looks like an end frame is output") {

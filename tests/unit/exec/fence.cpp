@@ -121,6 +121,20 @@ TEST_CASE("the run root cannot be written, the host's folders are where they wer
   }
 }
 
+TEST_CASE("links of a run are in its own top folder, and cannot be changed by it") {
+  for (auto level : fences()) {
+    CAPTURE(name_of(level));
+    Scratch scratch;
+    auto what = launch(scratch.run_folder(), "readlink /spell-bin/python; rm -f /spell-bin/python; /spell-bin/python -c 'exit 3'", level);
+    what.links = {{"/bin/bash", "/spell-bin/python"}};
+    auto state = run(what);
+    CHECK(state.exit->error == "");
+    CHECK(state.exit->code == 3);
+    CHECK(output_of(what.folder).all.substr(0, 10) == "/bin/bash\n");
+    CHECK_FALSE(base::exists("/spell-bin"));
+  }
+}
+
 TEST_CASE("mounts of a run appear where asked, also from a hidden folder") {
   for (auto level : fences()) {
     CAPTURE(name_of(level));
