@@ -132,8 +132,10 @@ def test_which_folder(place, spell, rich):
     assert spell("rerun", 1, cwd=place.work, check=0).stdout == "/spell/dir\n/spell\ndeep\n"
     ignored = rich / "not in/the commit"
     ignored.mkdir(parents=True)
-    assert spell("run", "pwd; touch made", cwd=ignored, check=0).stdout == "/spell/not in/the commit\n"
-    assert "made" in spell("ls", "runs/3/not in/the commit", check=0).stdout
+    assert spell("run", "pwd", cwd=ignored, check=0).stdout == "/spell/not in/the commit\n"
+    assert spell("ls", "--json", "runs/3", check=0).json["entries"] == []
+    spell("run", "touch made", cwd=ignored, check=0)
+    assert "made" in spell("ls", "runs/4/not in/the commit", check=0).stdout
 
 
 def test_what_stays_behind_is_named_once(place, spell, rich):
