@@ -68,6 +68,16 @@ class Runs {
   Result<Run> get(std::int64_t id, CallOptions = {}) const;
   Result<std::vector<RunInfo>> list(const RunFilter& = {}, CallOptions = {}) const;
 
+  // For those who have a number and not a handle: as Run's members of these names.
+  Result<RunInfo> stop(std::int64_t id, CallOptions options = {}) const { return Run(connection_, id).stop(options); }
+  Result<RunInfo> kill(std::int64_t id, CallOptions options = {}) const { return Run(connection_, id).kill(options); }
+  Result<RunInfo> wait(std::int64_t id, CallOptions options = {}) const { return Run(connection_, id).wait(options); }
+  Stream<LogEntry> logs(std::int64_t id, LogOptions options = {}) const { return Run(connection_, id).logs(std::move(options)); }
+  /// What the run saved, at the top or at `path`.
+  Result<std::vector<ResourceInfo>> resources(std::int64_t id, std::string_view path = "", CallOptions options = {}) const {
+    return Resources(connection_).list(Run(connection_, id).output(path), options);
+  }
+
   explicit Runs(std::shared_ptr<detail::Connection> connection) : connection_(std::move(connection)) {}
 
  private:

@@ -42,9 +42,12 @@ void Reactor::loop() {
       // No transaction: the commands still have to be told. Whatever they change in memory is dropped below.
       for (auto& command : commands) answers.push_back(command(state_, now));
     }
-    if (!done) {
+    if (done) {
+      state_.committed();
+    } else {
       state_.writer().rollback();
-      (void)state_.load();
+      observer_.failed(done.error());
+      if (auto loaded = state_.load(); !loaded) observer_.failed(loaded.error());
     }
     observer_.committed(state_.take_changed(), state_);
     for (auto& answer : answers)

@@ -23,6 +23,8 @@ class Reactor {
     virtual ~Observer() = default;
     /// After each commit, before its answers: runs that changed.
     virtual void committed(const std::vector<std::string>& changed, State&) = 0;
+    /// A transaction changed nothing because of this.
+    virtual void failed(const Error&) = 0;
   };
 
   Reactor(State& state, Observer& observer, std::function<std::int64_t()> clock_us);

@@ -45,6 +45,10 @@ struct Service::Impl : Reactor::Observer {
     for (auto& id : changed) hub.notify(id);
   }
 
+  void failed(const Error& error) override {
+    if (options.log) options.log("a change could not be stored: " + error.message());
+  }
+
   void request_stop(const std::string& reason) {
     std::lock_guard lock(mutex);
     if (ending) return;

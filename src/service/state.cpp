@@ -61,6 +61,8 @@ Result<> State::load() {
   for (auto& [name, machine] : machines_) {
     machine.assigned.clear();
     machine.view.busy = 0;
+    // A worker must neither start what was refused nor forget a run whose end is not in the store.
+    while (!machine.commands.empty() && machine.commands.back().number > machine.durable_command) machine.commands.pop_back();
   }
   auto active = writer_.active_runs();
   if (!active) return active.error();
@@ -473,7 +475,7 @@ Result<> State::report(const std::string& name, const model::RunReport& report, 
   for (auto& event : report.events) {
     if (event.number <= run->taken) continue;
     run->taken = event.number;
-    std::int64_t time = now_us - std::max<std::int64_t>(0, event.age_us);
+    std::int64_t time = std::max(run->created_us, now_us - std::max<std::int64_t>(0, event.age_us));
     bool step = !event.status.empty() && model::may_follow(run->status, event.status);
     if (step) run->status = event.status;
     if (event.status == "running" && run->started_us == 0) run->started_us = time;
@@ -490,7 +492,8 @@ Result<> State::report(const std::string& name, const model::RunReport& report, 
     run->outputs = result.outputs;
     run->output_files = result.output_files;
     run->output_bytes = result.output_bytes;
-    run->ended_us = now_us - std::max<std::int64_t>(0, result.ended_age_us);
+    // Ages are as old as the way here was long, which differs from report to report.
+    run->ended_us = std::max({run->created_us, run->started_us, now_us - std::max<std::int64_t>(0, result.ended_age_us)});
     finish(run, result.status, now_us, result.log_bytes);
   }
   touch(run);
@@ -556,6 +559,10 @@ Result<> State::flush() {
   inserted_.clear();
   events_.clear();
   return ok();
+}
+
+void State::committed() {
+  for (auto& [name, machine] : machines_) machine.durable_command = machine.last_command;
 }
 
 void State::announce_all() {

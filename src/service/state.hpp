@@ -43,6 +43,7 @@ struct MachineState {
   std::set<std::string> assigned;          ///< ids of runs placed here
   std::deque<model::Command> commands;     ///< not yet acknowledged
   std::int64_t last_command = 0;
+  std::int64_t durable_command = 0;        ///< those up to here follow from what is in the store
 };
 
 struct StateOptions {
@@ -85,6 +86,8 @@ class State {
   Result<> schedule(std::int64_t now_us);
   /// Writes what has changed into the transaction.
   Result<> flush();
+  /// The transaction is in the store, so what follows from it may be done. Without this call load() drops it.
+  void committed();
   /// Every run that has not ended is named by the next take_changed(): what others derive from the state is made anew.
   void announce_all();
   /// Ids of runs that changed since the last call.

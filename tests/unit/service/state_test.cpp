@@ -45,8 +45,21 @@ struct House {
     REQUIRE(state->schedule(now));
     REQUIRE(state->flush());
     REQUIRE(writer->commit());
+    state->committed();
     (void)state->take_changed();
     return result;
+  }
+  /// The same where the store cannot take it: the disk is full.
+  template <class Change>
+  void lost_change(Change&& what) {
+    now += 1000;
+    REQUIRE(writer->begin());
+    (void)what();
+    REQUIRE(state->schedule(now));
+    REQUIRE(state->flush());
+    writer->rollback();
+    REQUIRE(state->load());
+    (void)state->take_changed();
   }
   Result<Submitted> submit(const std::string& command, const std::string& key = "", std::vector<std::int64_t> after = {}) {
     Submission s{"ada", "ada", key, base::hex(base::sha256(command)), {}};
@@ -119,6 +132,48 @@ TEST_CASE("runs wait in their order for a place") {
   CHECK(house.commands() == Words{"start 1", "start 2"});
   REQUIRE(house.report(2, {"building", "running", "saving", "pushing"}, 0));
   CHECK(house.commands() == Words{"start 1", "forget 2", "start 3"});
+}
+
+TEST_CASE("what could not be stored is not done") {
+  House house(1);
+  house.connect();
+  SECTION("a run that was refused is not started") {
+    Submission s{"ada", "ada", "", "", {}};
+    s.request.command = "true";
+    house.lost_change([&] { return house.state->submit(s, house.now); });
+    CHECK(house.commands().empty());
+    REQUIRE(house.submit("true"));
+    CHECK(house.commands() == Words{"start 1"});
+  }
+  SECTION("a run whose end was lost keeps its folder, and its place, until it is told again") {
+    REQUIRE(house.submit("true"));
+    REQUIRE(house.submit("false"));
+    REQUIRE(house.report(1, {"building", "running", "saving", "pushing"}));
+    model::RunReport end{.run = house.run(1).id, .epoch = house.run(1).epoch, .events = {}, .result = model::RunResult{}};
+    end.result->status = "complete";
+    end.result->exit_code = 0;
+    house.lost_change([&] { return house.state->report("here", end, house.now); });
+    CHECK(house.commands() == Words{"start 1"});
+    CHECK(house.run(1).status == "pushing");
+    REQUIRE(house.change([&] { return house.state->report("here", end, house.now); }));
+    CHECK(house.commands() == Words{"forget 1", "start 2"});
+  }
+}
+
+TEST_CASE("a run's times follow each other, however long the reports were on their way") {
+  House house;
+  house.connect();
+  REQUIRE(house.submit("true"));
+  model::RunReport report{.run = house.run(1).id, .epoch = house.run(1).epoch, .events = {{.number = 1, .status = "running"}}, .result = {}};
+  REQUIRE(house.change([&] { return house.state->report("here", report, house.now); }));
+  report.events.clear();
+  report.result.emplace();
+  report.result->status = "complete";
+  report.result->ended_age_us = 500'000'000;
+  REQUIRE(house.change([&] { return house.state->report("here", report, house.now); }));
+  auto run = house.run(1);
+  CHECK(run.created_us <= run.started_us);
+  CHECK(run.started_us <= run.ended_us);
 }
 
 TEST_CASE("nothing starts while the machine is away") {
