@@ -112,15 +112,15 @@ void State::note(const RunPointer& run, std::int64_t time_us, const std::string&
   touch(run);
 }
 
-Result<std::string> State::check_machine_type(const std::string& type) const {
+Result<> State::check_machine_type(const std::string& type, const std::string& as_asked) const {
   for (auto& [name, machine] : machines_)
-    if (sched::serves(machine.view, type)) return type;
+    if (sched::serves(machine.view, type)) return ok();
   std::set<std::string> known;
   for (auto& [name, machine] : machines_) {
     known.insert(machine.view.name);
     for (auto& served : machine.view.serves) known.insert(shown_type(served));
   }
-  return base::error("unknown_machine_type", "no machine serves '" + type + "'; there are: " +
+  return base::error("unknown_machine_type", "no machine serves '" + as_asked + "'; there are: " +
                                                  base::join({known.begin(), known.end()}, ", "));
 }
 
@@ -159,7 +159,7 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
     if (*same) return Submitted{**same, true};
   }
   std::string type = s.request.machine_type.empty() ? "cpu" : lower(s.request.machine_type);
-  if (auto known = check_machine_type(type); !known) return known.error();
+  if (auto known = check_machine_type(type, s.request.machine_type); !known) return known.error();
   if (!s.request.project.empty()) {
     auto project = writer_.find_project(s.owner, s.request.project);
     if (!project) return project.error();

@@ -119,7 +119,7 @@ class State {
   void order(MachineState&, model::Command);
   model::Command start_command(const RunRecord&) const;
   Result<bool> dependencies_met(const RunPointer&, std::int64_t now_us);
-  Result<std::string> check_machine_type(const std::string& type) const;
+  Result<> check_machine_type(const std::string& type, const std::string& as_asked) const;
   std::int64_t log_size(const RunRecord&) const;
   std::string key_difference(const RunRecord& existing, const model::RunRequest& request) const;
 
