@@ -123,9 +123,11 @@ class Running:
 
 
 class Place:
-    """A user's world: home, SPELL_DIR and work in one short temporary folder, and the programs of this build."""
+    """A user's world: home, SPELL_DIR and work in one short temporary folder, and the programs of this build.
+    `prefix`: what starts them, such as setpriv with its options."""
 
-    def __init__(self):
+    def __init__(self, prefix=()):
+        self.prefix = list(prefix)
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="spe2e-", dir="/tmp"))
         self.spell_dir, self.home, self.work = self.root / "d", self.root / "home", self.root / "work"
         for folder in (self.spell_dir, self.home, self.work):
@@ -138,14 +140,14 @@ class Place:
 
     def start(self, *arguments, env=None, cwd=None, program="spell"):
         """The program in the background: a Running."""
-        command = [str(BUILD / "bin" / program), *map(str, arguments)]
+        command = [*self.prefix, str(BUILD / "bin" / program), *map(str, arguments)]
         running = Running(command, env={**self.environment, **(env or {})}, cwd=cwd or self.work)
         self._running.append(running)
         return running
 
     def spell(self, *arguments, input=None, env=None, cwd=None, check=None, timeout=PATIENCE):
         """The command line to its end. `check`: the exit status that it must have."""
-        command = [str(BUILD / "bin/spell"), *map(str, arguments)]
+        command = [*self.prefix, str(BUILD / "bin/spell"), *map(str, arguments)]
         process = subprocess.Popen(command, env={**self.environment, **(env or {})}, cwd=cwd or self.work, start_new_session=True,
                                    stdin=subprocess.DEVNULL if input is None else subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
