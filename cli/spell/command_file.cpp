@@ -62,6 +62,8 @@ Result<> read_command_file(const std::string& file, Options& options, Words& com
   return ok();
 } catch (const YAML::BadFile&) {
   return invalid(file, "the file cannot be read");
+} catch (const std::ios_base::failure&) {  // a folder
+  return invalid(file, "the file cannot be read");
 } catch (const YAML::Exception& failure) {
   return invalid(file,
                  "line " + std::to_string(failure.mark.line + 1) + ": " + printable(failure.msg));
