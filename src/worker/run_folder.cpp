@@ -34,15 +34,18 @@ Result<> make_empty_folder(const std::string& path) {
 
 Result<> Folders::make() const {
   SPELL_TRY(base::make_folders(folder_ + "/runs"));
-  // What a worker that was killed had on its way is of no use to anybody.
-  SPELL_TRY(base::remove_tree(folder_ + "/incoming"));
+  // What a worker that was killed had on its way is of no use to anybody. What cannot be removed is in nobody's way.
+  (void)base::remove_tree(folder_ + "/incoming");
   return base::make_folders(folder_ + "/incoming");
 }
 
 Result<> Folders::create(const std::string& id, const std::string& lines) const {
-  std::string folder = run(id);
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return base::errno_error("make the folder " + folder);
-  return base::write_file(folder + "/journal", lines, 0600, false);
+  std::string coming = folder_ + "/incoming/" + id + ".new", folder = run(id);
+  if (::mkdir(coming.c_str(), 0700) != 0 && errno != EEXIST) return base::errno_error("make the folder " + coming);
+  SPELL_TRY(base::write_file(coming + "/journal", lines, 0600, false));
+  if (base::exists(folder)) SPELL_TRY(park(id, 0));
+  if (::rename(coming.c_str(), folder.c_str()) != 0) return base::errno_error("make the folder " + folder);
+  return ok();
 }
 
 Result<> Folders::append(const std::string& id, const std::string& lines) const {
@@ -84,7 +87,11 @@ Result<> Folders::clear(const std::string& id) const {
   return make_empty_folder(folder + "/tmp");
 }
 
-Result<> Folders::remove(const std::string& id) const { return base::remove_tree(run(id)); }
+Result<> Folders::remove(const std::string& id) const {
+  std::string going = folder_ + "/incoming/" + id + ".gone";
+  if (::rename(run(id).c_str(), going.c_str()) != 0 && errno != ENOENT) return base::errno_error("remove " + run(id));
+  return base::remove_tree(going);
+}
 
 Result<> Folders::park(const std::string& id, std::int64_t epoch) const {
   std::string parked = folder_ + "/runs/.parked";

@@ -4,7 +4,8 @@
 //                             manifest   the files that the checkout made; there when it is complete
 //                             bin/       `python`, where the machine has none
 //                   runs/.parked/<id>-<epoch>   runs that the service does not want, for people to look at
-//                   incoming/            packs on their way
+//                   incoming/            packs on their way, and run folders that are coming or going: in runs/ they are
+//                                        whole, whenever the worker is killed
 #pragma once
 #include <optional>
 #include <string>

@@ -73,6 +73,31 @@ TEST_CASE("runs are found again; what is no run is left alone, what is damaged i
   CHECK(again->front().events.size() == 1);
 }
 
+TEST_CASE("a folder that could not be removed to its end is no run any more") {
+  TemporaryFolder folder;
+  Folders folders(folder.path);
+  REQUIRE(folders.make());
+  std::string id = start_command().run;
+  REQUIRE(folders.create(id, "x\n"));
+  REQUIRE(base::make_folders(folders.run(id) + "/spell/deep"));
+  // Stands in for what stops a removal half-way: the place where it is done is no folder.
+  REQUIRE(base::remove_tree(folder.path + "/incoming"));
+  REQUIRE(base::write_file(folder.path + "/incoming", "", 0600, false));
+  REQUIRE(!folders.remove(id));
+  CHECK(base::exists(folders.run(id) + "/journal"));
+  REQUIRE(folders.make());
+  REQUIRE(folders.remove(id));
+  CHECK(!base::exists(folders.run(id)));
+  CHECK(!base::exists(folder.path + "/incoming/" + id + ".gone"));
+  // What a worker left that was killed within either.
+  REQUIRE(base::make_folders(folder.path + "/incoming/" + id + ".gone/spell/deep"));
+  REQUIRE(base::make_folders(folder.path + "/incoming/" + id + ".new"));
+  REQUIRE(folders.make());
+  std::vector<std::string> notes;
+  CHECK(folders.read(notes)->empty());
+  CHECK(notes.empty());
+}
+
 TEST_CASE("clearing leaves empty folders, whatever was there") {
   TemporaryFolder folder;
   Folders folders(folder.path);
