@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <mutex>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
@@ -20,6 +21,7 @@ namespace spell::detail {
 namespace {
 
 constexpr auto start_limit = 15s;
+constexpr int start_attempts = 3;
 
 bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
 
@@ -119,8 +121,13 @@ class PersonalService : public ServiceControl {
   Result<> start(const Limit& limit) override {
     std::unique_lock lock(mutex_);
     reap();
-    auto said = start_and_listen(limit);
-    if (!said) return said.error();
+    Result<std::string> said;
+    // Who ends without a word was killed while it started, which need not happen again.
+    for (int attempt = 0; attempt < start_attempts; ++attempt) {
+      said = start_and_listen(limit);
+      if (!said) return said.error();
+      if (!said->empty()) break;
+    }
     auto words = base::split(base::trim(*said), ' ');
     if (words[0] == "ready" || words[0] == "running") return ok();
     if (words[0] == "error" && words.size() > 2)
@@ -156,7 +163,7 @@ class PersonalService : public ServiceControl {
     options.new_session = true;
     auto pid = proc::spawn(options);
     if (!pid) return pid.error();
-    started_ = *pid;
+    started_.push_back(*pid);
     ready->write.reset();
 
     auto waiter = make_waiter();
@@ -177,13 +184,13 @@ class PersonalService : public ServiceControl {
 
   /// A service that this process started and that has ended leaves no zombie.
   void reap() {
-    if (started_ > 0 && ::waitpid(started_, nullptr, WNOHANG) != 0) started_ = 0;
+    std::erase_if(started_, [](pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG) != 0; });
   }
 
   base::SpellDirs dirs_;
   std::string spelld_;
   std::mutex mutex_;
-  pid_t started_ = 0;
+  std::vector<pid_t> started_;
 };
 
 }  // namespace

@@ -84,6 +84,11 @@ TEST_CASE("a service that ends without a word is explained by its log") {
              Catch::Contains(place.dirs.log) && Catch::EndsWith("last words"));
 }
 
+TEST_CASE("a service that is killed while it starts is started again") {
+  Place place("[ -e $0.again ] && exec echo ready >&3; touch $0.again; kill -9 $$");
+  CHECK(place.start().ok());
+}
+
 TEST_CASE("a program that is not there is named") {
   test::TemporaryFolder folder;
   auto dirs = base::resolve_spell_dirs(folder.path, {}).value();
