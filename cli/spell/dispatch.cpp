@@ -96,12 +96,13 @@ Result<int> dispatch(const Words& arguments, Output& out) {
         "\nspell COMMAND --help shows a command's options and examples.\n");
     return 0;
   }
-  if (is_unavailable(leading.command)) return not_available(leading.command);
   for (const auto& row : table) {
     if (row.name != leading.command) continue;
     Context context(out, std::move(leading.rest));
     return row.run(context);
   }
+  if (has(leading.rest, "--json")) out.set_mode(Output::Mode::json);
+  if (is_unavailable(leading.command)) return not_available(leading.command);
   return unknown_command(leading.command, "", table);
 }
 
