@@ -41,7 +41,7 @@ def measure(row, rounds):
             samples.append(sample)
             repeated += repeats
     result = {"name": row.name, "what": row.what, "unit": row.unit, "asked": row.asked, "repeated": repeated,
-              "samples": samples, "notes": measures.notes}
+              "samples": samples, "notes": measures.notes}  # some come when the row ends: after the with
     for part in ("figure", "floor", "peer"):
         if values := [sample[part] for sample in samples if part in sample]:
             result[part] = statistics.median(values)
