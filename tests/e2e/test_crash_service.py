@@ -3,12 +3,13 @@ import json
 import os
 import signal
 import stat
+import subprocess
 
 import pytest
 
 from faults import (Gate, await_service, ended, info, kill_service, lines, lock_holder, output_of, printing,
                     run_folders, same_bytes, service, start_run, the_supervisor)
-from harness import BUILD, wait_for, wait_gone
+from harness import BUILD, PATIENCE, wait_for, wait_gone
 
 
 @pytest.fixture
@@ -173,8 +174,7 @@ def test_a_stopped_service_comes_back_for_the_end_of_a_run(place, gate):
 
 def test_a_computer_that_sleeps(place, gate):
     """SIGSTOP of all our processes stands for a computer that is suspended: on waking, each finds that it has not heard of the
-    others for long. None may be declared lost by another, no run ends, no byte is missing. (The length of the sleep is the one
-    thing that is not shown here: clocks that jump by hours are in the unit tests, where time is a parameter.)"""
+    others for long. None may be declared lost by another, no run ends, no byte is missing."""
     number = start_run(place, f"echo before; {gate.waiting}; {printing(1000)}")
     following = place.start("logs", "-f", number)
     following.wait_output("before\n")
@@ -192,3 +192,24 @@ def test_a_computer_that_sleeps(place, gate):
     run = ended(place, number)
     assert (run["status"], run["reason_code"]) == ("complete", ""), run
     assert service(place) == before
+
+
+def test_a_clock_that_has_gone_on_for_two_hours(place, gate):
+    """The other half of a long sleep: a service that wakes into a CLOCK_BOOTTIME two hours later than its journal, its supervisor
+    and its runs, and finds them all the same. A time namespace has such a clock, for processes that are started in it."""
+    late = ["unshare", "-T", "--boottime", "7200", "--monotonic", "7200"]
+    tried = subprocess.run([*late, "true"], capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"needs root for another clock: {tried.stderr.strip()}")
+    number = start_run(place, "--timeout", "60", f"echo before; {gate.waiting}; {printing(1000)}")
+    place.start("logs", "-f", number).wait_output("before\n")
+    queued = start_run(place, "--after", number, "echo queued")
+    supervisor = the_supervisor(place)
+    os.kill(service(place), signal.SIGTERM)
+    wait_for(lambda: not lock_holder(place), what="the end of the service")
+    later = subprocess.run([*late, BUILD / "bin/spell", "ps", "--json"], env=place.environment, capture_output=True, timeout=PATIENCE)
+    assert [run["status"] for run in json.loads(later.stdout)["runs"]] == ["running", "machine_requested"], later
+    assert the_supervisor(place) == supervisor
+    gate.open()
+    assert [(ended(place, n)["status"], info(place, n)["reason_code"]) for n in (number, queued)] == [("complete", "")] * 2
+    assert same_bytes(output_of(place, number), b"before\n" + lines(1000))
