@@ -169,6 +169,7 @@ Result<> Connection::stop_service(bool handover, const Limit& limit) {
   constexpr auto patience = 30s;
   Moment begin = waiter().now();
   bool asked = false;
+  std::int64_t pid = 0;  // of the service that was asked: another may be there as soon as it is gone
   auto pause = 2ms;
   for (;;) {
     bool gone = false;
@@ -181,6 +182,8 @@ Result<> Connection::stop_service(bool handover, const Limit& limit) {
           *left);
       asked = answer && (is_success(answer->status) || answer->status == 503);
       if (answer && !asked) return error_of(answer->status, answer->body);
+      if (auto body = model::parse_json(asked ? answer->body : ""))
+        pid = member<std::int64_t>(*body, "pid").value_or(0);
       gone = !answer && answer.error().code() == "service_unreachable";
       if (!answer && !gone && answer.error().code() != "connection_lost") return answer.error();
     } else if (!parts_.service) {
@@ -188,7 +191,8 @@ Result<> Connection::stop_service(bool handover, const Limit& limit) {
           parts_.transport->send(make_request({.route = model::Route::health}, owner()), {});
       gone = !answer && answer.error().code() == "service_unreachable";
     }
-    if (parts_.service ? !parts_.service->running() : gone) break;
+    auto holder = parts_.service ? parts_.service->holder() : 0;
+    if (parts_.service ? holder == 0 || (pid && holder != pid) : gone) break;
     if (waiter().now() - begin > patience)
       return base::error("timeout", "the service has not ended within 30 s" +
                                         (log().empty() ? "" : "; see " + log()));

@@ -10,8 +10,11 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "base/file.hpp"
 #include "base/text.hpp"
+#include "client/connection.hpp"
 #include "client/service_control.hpp"
+#include "model/run.hpp"
 #include "proc/spawn.hpp"
 
 extern char** environ;
@@ -135,12 +138,14 @@ class PersonalService : public ServiceControl {
     return failure("the personal service did not start");
   }
 
-  bool running() override {
+  std::int64_t holder() override {
     auto file = base::open(dirs_.lock, O_RDONLY);
-    if (!file) return false;
+    if (!file) return 0;
     // A shared lock, and only for this moment: a service that starts just now tries again.
-    if (::flock(file->get(), LOCK_SH | LOCK_NB) != 0) return errno == EWOULDBLOCK;
-    return false;
+    if (::flock(file->get(), LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) return 0;
+    auto text = base::read_file(dirs_.lock, 4096);
+    auto said = model::parse_json(text.value_or(""));
+    return said ? member<std::int64_t>(*said, "pid").value_or(-1) : -1;
   }
 
   std::string log() const override { return dirs_.log; }

@@ -1,6 +1,7 @@
 // The personal service as a process: whether it lives, and its start. An interface, so that tests
 // need no process.
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -16,8 +17,8 @@ struct ServiceControl {
   /// 15 s. Errors: what the service says of its start; else `service_unreachable`, naming its log
   /// and the log's last line.
   virtual Result<> start(const Limit&) = 0;
-  /// Whether a process holds the service's lock.
-  virtual bool running() = 0;
+  /// The process that holds the service's lock; 0: none does; -1: it has not said yet which.
+  virtual std::int64_t holder() = 0;
   virtual std::string log() const = 0;
 };
 

@@ -126,13 +126,15 @@ TEST_CASE("waiting for a start that never comes ends with the call") {
 
 TEST_CASE("a service runs while its lock is held, whatever else lies there") {
   Place place("true");
-  CHECK_FALSE(place.control->running());
-  REQUIRE(base::write_file(place.dirs.lock, R"({"pid": 1})"));
-  CHECK_FALSE(place.control->running());
+  CHECK(place.control->holder() == 0);
+  REQUIRE(base::write_file(place.dirs.lock, R"({"pid": 7})"));
+  CHECK(place.control->holder() == 0);
   {
     auto lock = base::open(place.dirs.lock, O_RDWR);
     REQUIRE(::flock(lock->get(), LOCK_EX | LOCK_NB) == 0);
-    CHECK(place.control->running());
+    CHECK(place.control->holder() == 7);
+    REQUIRE(::ftruncate(lock->get(), 1) == 0);
+    CHECK(place.control->holder() == -1);
   }
-  CHECK_FALSE(place.control->running());
+  CHECK(place.control->holder() == 0);
 }

@@ -38,7 +38,7 @@ struct FakeControl : detail::ServiceControl {
     if (result) alive = true;
     return result;
   }
-  bool running() override { return alive; }
+  std::int64_t holder() override { return alive ? 1 : 0; }
   std::string log() const override { return "/log"; }
 };
 

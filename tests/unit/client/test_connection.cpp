@@ -282,10 +282,13 @@ TEST_CASE("stopping the service waits for its end") {
     world.transport->serve = [&](const net::ClientRequest&) { return Answer{202, R"({"pid":1})"}; };
     struct Slow : FakeControl {
       int* polls = nullptr;
-      bool running() override { return ++*polls < 10; }
+      std::int64_t holder() override { return ++*polls < 10 ? 1 : end; }
+      std::int64_t end = 0;
     };
     auto slow = std::make_shared<Slow>();
     slow->polls = &polls;
+    SECTION("and another is there at once") { slow->end = 2; }
+    SECTION("and none is there") {}
     Connection::Parts parts;
     auto* transport = new FakeTransport;
     transport->serve = world.transport->serve;
