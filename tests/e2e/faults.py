@@ -37,8 +37,9 @@ class Gate:
     def open(self):
         """Lets one command through, which may not have come yet."""
         def write():
-            with open(self.path, "w") as pipe:
-                pipe.write("go\n")
+            with contextlib.suppress(FileNotFoundError, BrokenPipeError):  # the test is over
+                with open(self.path, "w") as pipe:
+                    pipe.write("go\n")
         threading.Thread(target=write, daemon=True).start()
 
 

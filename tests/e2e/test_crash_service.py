@@ -48,30 +48,32 @@ def test_killed_while_runs_are_queued(place, gate):
 @pytest.mark.parametrize("released", ["before the new service looks", "after it has started another"])
 def test_killed_while_a_supervisor_is_being_started(place, released):
     """The start of a supervisor takes as long as a test wants: the service dies within it, and the command runs once."""
-    gate, slow = Gate(place.work / "start"), place.work / "libexec"
+    first, second, end = (Gate(place.work / name) for name in ("start-1", "start-2", "end"))
+    slow = place.work / "libexec"
     slow.mkdir()
     count, log_of_starts = place.work / "count", place.work / "starts"
     log_of_starts.touch()
     starts = lambda: len(log_of_starts.read_text())
     program = slow / "spell-supervisor"
     program.write_text(f"""#!/bin/bash
-case $1 in */runs/*) echo >> {log_of_starts}; read -r _ < {gate.path};; esac
+case $1 in */runs/*) echo >> {log_of_starts}; read -r _ < {place.work}/start-$(wc -l < {log_of_starts});; esac
 exec {BUILD}/bin/spell-supervisor "$@"
 """)
     program.chmod(stat.S_IRWXU)
     env = {"SPELL_LIBEXEC": str(slow)}
-    number = place.spell("run", "-f", "-b", "--json", f"echo >> {count}; {printing(10)}", env=env, check=0).json["run"]["id"]
+    number = place.spell("run", "-f", "-b", "--json", f"echo >> {count}; {printing(10)}; {end.waiting}", env=env, check=0).json["run"]["id"]
     wait_for(lambda: starts() == 1, what="the supervisor's start")
     kill_service(place)
     if released.startswith("before"):
-        gate.open()
+        first.open()
         wait_for(lambda: any((folder / "spool").exists() for folder in run_folders(place)), what="the spool")
         place.spell("ps", env=env, check=0)
     else:
         place.spell("ps", env=env, check=0)
         wait_for(lambda: starts() == 2, what="another start")
-        gate.open()
-        gate.open()
+        first.open()
+        second.open()
+    end.open()
     run = ended(place, number)
     assert (run["status"], run["user_exit_code"]) == ("complete", 0), run
     assert count.read_text() == "\n", "the command has run more than once"
