@@ -11,10 +11,21 @@ import tempfile
 import threading
 import time
 
+import pytest
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SPELL_BUILD", SOURCE / "build")).resolve()
 PATIENCE = 60  # seconds; nothing here takes nearly as long: who waits so long has failed
 FINAL = {"complete", "failed", "build_failed", "mount_failed", "interrupted", "killed", "stopped"}
+
+
+def need_terminals():
+    """Skips the test where the host has no pseudo-terminals (a chroot without /dev/pts)."""
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError as error:
+        pytest.skip(f"no pseudo-terminal can be made here: {error.strerror}")
 
 
 def wait_for(predicate, timeout=PATIENCE, what=None):

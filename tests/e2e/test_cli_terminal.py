@@ -10,13 +10,14 @@ import time
 
 import pytest
 
-from harness import BUILD, PATIENCE
+from harness import BUILD, PATIENCE, need_terminals
 
 
 class Terminal:
     """A program on a terminal of its own."""
 
     def __init__(self, place, *arguments, cwd, columns=80, env=None):
+        need_terminals()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(cwd)

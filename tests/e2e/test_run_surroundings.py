@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import BUILD, PATIENCE, wait_for
+from harness import BUILD, PATIENCE, need_terminals, wait_for
 
 PROBE = """env -0 | sort -z | tr '\\0' '\\n'
 echo "== session"; ps -o pid=,sid=,pgid= -p $$ | awk '{print ($1 == $2 && $1 == $3) ? "own" : "foreign"}'
@@ -50,6 +50,7 @@ def run_from_wild_shell(place, repo, *arguments):
                    "PYTHONUNBUFFERED": "", "BASH_ENV": "/nowhere/rc", "ENV": "/nowhere/rc", "SPELL_RUN": "77", "SPELL_ROOT": "/wild",
                    "SPELL_METRICS": "wild:1", "GIT_DIR": str(repo / ".git"), "FROM_THE_SHELL": "1", "BASH_FUNC_ls%%": "() { echo wild; }"}
     leaked, other = os.pipe()
+    need_terminals()
     leader, terminal = os.openpty()
     try:
         return subprocess.run([BUILD / "bin/spell", *arguments], cwd=repo, env=environment, stdin=terminal, capture_output=True,

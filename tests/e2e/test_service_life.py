@@ -14,7 +14,7 @@ import pytest
 
 from faults import Gate, ended, kill_service, lock_holder, output_of, run_folders, service, start_run, \
     the_supervisor
-from harness import BUILD, wait_for, wait_gone
+from harness import BUILD, need_terminals, wait_for, wait_gone
 
 
 def starts(place):
@@ -59,6 +59,7 @@ def test_what_a_killed_service_leaves_needs_no_hand(place, left):
 def test_survives_the_terminal(place):
     """Started from a terminal that is closed: the kernel sends SIGHUP to all of its session."""
     gate = Gate(place.work / "gate")
+    need_terminals()
     shell, terminal = pty.fork()
     if shell == 0:
         os.chdir(place.work)

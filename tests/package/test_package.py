@@ -97,7 +97,7 @@ def test_the_library_exports_its_own_names_only(library_folder):
 @pytest.mark.parametrize("library", ["spell::spell", "spell::static"])
 def test_find_package(prefix, environment, tmp_path, library):
     build = tmp_path / "build"
-    run("cmake", "-S", EXAMPLE, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", f"-DSPELL_LIBRARY={library}", env=environment)
+    run("cmake", "-G", "Ninja", "-S", EXAMPLE, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", f"-DSPELL_LIBRARY={library}", env=environment)
     run("cmake", "--build", build, env=environment)
     needed = run("readelf", "-d", build / "hello-run").stdout
     assert ("libspell.so" in needed) == (library == "spell::spell")

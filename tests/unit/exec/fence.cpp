@@ -239,8 +239,9 @@ TEST_CASE("as root: in a chroot", "[.chroot]") {
 }
 
 TEST_CASE("a chroot is fenced as well as a host") {
-  if (levels().front() != Containment::namespaces || run_program({"/usr/bin/test", "-L", "/bin"}) != 0) {
-    WARN("skipped: needs root, and a host with /bin in /usr");
+  if (levels().front() != Containment::namespaces || run_program({"/usr/bin/test", "-L", "/bin"}) != 0 ||
+      run_program({"/usr/bin/unshare", "-m", "true"}) != 0) {
+    WARN("skipped: needs root, a host with /bin in /usr, and a root that is a mount");
     return;
   }
   CHECK(run_program({self(), "[.chroot]"}) == 0);
