@@ -9,7 +9,7 @@ import pytest
 
 from faults import (Gate, await_service, ended, info, kill_service, lines, lock_holder, output_of, printing,
                     run_folders, same_bytes, service, start_run, the_supervisor)
-from harness import BUILD, PATIENCE, wait_for, wait_gone
+from harness import BUILD, PATIENCE, processes_of, wait_for, wait_gone
 
 
 @pytest.fixture
@@ -160,6 +160,20 @@ def test_a_run_ends_while_nobody_is_there(place, gate):
     assert service(place) == revived
     assert (run["status"], run["user_exit_code"], run["output_files"]) == ("complete", 4, 1), run
     assert output_of(place, number) == b"before\nafter\n"
+
+
+def test_a_supervisor_that_is_alone_starts_the_service_again(place, gate):
+    """In the middle of a run too, after some seconds: nobody has to call for its log to be kept safe."""
+    number = start_run(place, f"{gate.waiting}; echo done")
+    supervisor = the_supervisor(place)
+    dead = kill_service(place)
+    revived = await_service(place, dead)
+    assert the_supervisor(place) == supervisor and processes_of(gate.path)
+    assert info(place, number)["status"] == "running"
+    gate.open()
+    assert ended(place, number)["status"] == "complete"
+    assert output_of(place, number) == b"done\n"
+    assert service(place) == revived
 
 
 def test_a_stopped_service_comes_back_for_the_end_of_a_run(place, gate):
