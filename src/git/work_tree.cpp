@@ -74,6 +74,10 @@ Result<Look> look(const SnapshotOptions& options) {
   while (impl.info.root.size() > 1 && impl.info.root.back() == '/') impl.info.root.pop_back();
   impl.info.name = repository_name(repository, impl.info.root);
   if (work_tree) impl.info.folder = folder_below(impl.info.root, options.path);
+  if (!base::valid_text(impl.info.folder))  // it could not be told to anybody in JSON
+    return base::error("unsupported_repository",
+                       "the name of the folder " + base::to_utf8(impl.info.folder) +
+                           " is not valid UTF-8; run from another folder of the repository");
   impl.stat_cache = options.stat_cache;
 
   auto commit = resolve(repository, options.ref, impl.info.root);

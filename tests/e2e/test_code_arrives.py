@@ -138,6 +138,14 @@ def test_which_folder(place, spell, rich):
     assert "made" in spell("ls", "runs/4/not in/the commit", check=0).stdout
 
 
+def test_a_folder_that_cannot_be_named(place, spell, rich):
+    folder = os.fsencode(rich) + b"/bad\xff"
+    os.mkdir(folder)
+    refused = spell("run", "pwd", cwd=folder, check=4)
+    assert "UTF-8" in refused.stderr and len(refused.stderr.splitlines()) == 1
+    assert spell("ps", "--json").json["runs"] == []
+
+
 def test_what_stays_behind_is_named_once(place, spell, rich):
     (rich / ".gitignore").write_text("/data/\n*.log\n")
     place.git("add", ".gitignore", cwd=rich)
