@@ -45,6 +45,26 @@ Result<Place> locate(Context& context, const Call& call, const std::string& path
   return place;
 }
 
+/// The entry at a path as lists show it: of a name that is no UTF-8 each bad byte is shown, and found, as U+FFFD.
+Result<spellfs::Entry> find_shown(const spellfs::ChunkStore& objects, const spellfs::Name& tree, const std::string& path) {
+  constexpr std::string_view replaced = "\xEF\xBF\xBD";
+  auto entry = spellfs::find(objects, tree, path);
+  if (entry || entry.error().code() != "resource_not_found" || path.find(replaced) == std::string::npos) return entry;
+  entry = spellfs::find(objects, tree, "");
+  for (auto& part : base::split(path, '/')) {
+    if (!entry) return entry;
+    if (entry->type != spellfs::EntryType::folder) return not_found(path);
+    auto folder = entry->node;
+    entry = spellfs::find(objects, folder, part);
+    if (entry || part.find(replaced) == std::string::npos) continue;
+    auto names = spellfs::list(objects, folder);
+    if (!names) return names.error();
+    for (auto& child : *names)
+      if (base::to_utf8(child.name) == part) entry = child;
+  }
+  return entry;
+}
+
 ResourceInfo info_of(const spellfs::Entry& entry, const std::string& path) {
   ResourceInfo info;
   info.path = path;
@@ -158,7 +178,7 @@ void list_resource(Context& context, Call call) {
       if (!place.below.empty()) return refuse(call, not_found(path));
       return answer_list(call, folder_info(path, place.time_us), {}, limit);
     }
-    auto entry = spellfs::find(context.objects, *place.tree, place.below);
+    auto entry = find_shown(context.objects, *place.tree, place.below);
     if (!entry) return refuse(call, entry.error().code() == "resource_not_found" ? not_found(path) : entry.error());
     ResourceInfo resource = place.below.empty() ? folder_info(path, place.time_us) : info_of(*entry, path);
     if (entry->type != spellfs::EntryType::folder)
@@ -177,7 +197,7 @@ void read_file(Context& context, Call call) {
   if (!place) return refuse(call, place.error());
   if (place->kind != Place::Kind::tree || !place->tree) return refuse(call, not_found(path));
   context.jobs.post([&context, call, path, place = *place] {
-    auto entry = spellfs::find(context.objects, *place.tree, place.below);
+    auto entry = find_shown(context.objects, *place.tree, place.below);
     if (!entry) return refuse(call, entry.error().code() == "resource_not_found" ? not_found(path) : entry.error());
     if (entry->type != spellfs::EntryType::file) return refuse(call, base::error("invalid_path", "'" + path + "' is no file"));
     std::string tag = "\"" + entry->node.text() + "\"";

@@ -61,6 +61,19 @@ def test_the_round_trip(place, spell, repo):
     assert len(spell("ls", "runs/1/out", check=0).stdout.splitlines()) == 7  # no name makes a line of its own
 
 
+def test_names_that_are_no_text(place, spell, repo):
+    spell("run", r"mkdir $'d\377'; echo deep > $'d\377/f\376'; echo other > $'g\377'; echo third > d", cwd=repo, check=0)
+    shown = "d\ufffd"
+    assert set(entries(spell, "runs/1")) == {shown, "g\ufffd", "d"}
+    spell("cp", "runs/1", place.work / "all", check=0)
+    assert (place.work / f"all/{shown}/f\ufffd").read_text() == "deep\n"
+    assert {(place.work / "all" / name).read_text() for name in ("g\ufffd", "d")} == {"other\n", "third\n"}
+    spell("cp", f"runs/1/{shown}/f\ufffd", place.work / "one", check=0)
+    assert (place.work / "one").read_text() == "deep\n"
+    for path in (f"runs/1/{shown}/nothing", "runs/1/x\ufffd", "runs/1/g\ufffd/below", "runs/1/d/\ufffd"):
+        assert "there is no" in spell("ls", path, check=1).stderr
+
+
 def test_what_is_left_out_is_said(place, spell, repo):
     command = "mkdir -p __pycache__ node_modules/x kept; echo a > __pycache__/a; echo b > node_modules/x/b; echo c > kept/c"
     spell("run", command, cwd=repo, check=0)
