@@ -5,6 +5,7 @@ soak.py --minutes N [--seed S]. The seed decides what is done, not when: a seed 
 A run's program is this file too (`soak.py program SEED`), so that what it prints and writes is known beforehand.
 """
 import argparse
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -75,7 +76,8 @@ class Soak:
         self.runs = {}       # seed of the program -> its number; None where the submission was not acknowledged
         self.meant = {}      # number -> what was done to it on purpose
         self.followers = []
-        self.counts = dict.fromkeys(("kills of the service", "kills of supervisors", "stops", "kills", "suspensions", "bytes compared"), 0)
+        self.counts = dict.fromkeys(("kills of the service", "ends of the service", "suspensions", "kills of supervisors", "stops", "kills",
+                                     "bytes compared"), 0)
         self.memory = 0
         (place.root / "witness").mkdir()
 
@@ -159,6 +161,9 @@ class Soak:
             self.look_at_memory(holder["pid"])
             try:
                 if rng.random() < 0.15:
+                    os.kill(holder["pid"], signal.SIGTERM)
+                    self.count("ends of the service")
+                elif rng.random() < 0.15:
                     os.kill(holder["pid"], signal.SIGSTOP)
                     time.sleep(rng.uniform(0, 2))
                     os.kill(holder["pid"], signal.SIGCONT)
@@ -178,15 +183,11 @@ class Soak:
                 continue
             folder, pid = rng.choice(found)
             # The id could be another's by now.
-            if str(folder).encode() not in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() if os.path.exists(f"/proc/{pid}") else True:
+            if folder.name not in harness.processes_of(folder).get(pid, ""):
                 continue
-            with self.lock:
-                self.meant.setdefault(folder.name, set()).add("supervisor")
-            try:
+            self.count("kills of supervisors")
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-                self.count("kills of supervisors")
-            except ProcessLookupError:
-                pass
 
     def look_at_memory(self, pid):
         try:
@@ -229,6 +230,9 @@ class Soak:
                 self.check_run(seed, run)
         if by_label:
             self.fail(f"runs that nobody submitted: {by_label}")
+        lost = sum(run["reason_code"] == "supervisor_lost" for run in listed)
+        if lost > self.counts["kills of supervisors"]:
+            self.fail(f"{lost} supervisors are said to be lost; {self.counts['kills of supervisors']} were killed")
         self.check_followers({run["id"]: run for run in listed})
         self.check_leftovers()
         return len(listed), {status: sum(run["status"] == status for run in listed) for status in sorted({run["status"] for run in listed})}
@@ -250,7 +254,7 @@ class Soak:
         plan, number = Plan(seed), run["id"]
         what = f"run {number} (program {seed}, {run['status']}, {run['reason_code']})"
         meant = self.meant.get(number, set())
-        supervisor_lost = run["status"] == "failed" and run["reason_code"] == "supervisor_lost" and self.counts["kills of supervisors"] > 0
+        supervisor_lost = run["status"] == "failed" and run["reason_code"] == "supervisor_lost"
         allowed = (run["status"] == "complete" and not plan.endless or run["status"] == "stopped" and "stop" in meant or
                    run["status"] == "killed" and meant & {"stop", "kill"} or supervisor_lost or
                    run["status"] == "failed" and run["reason_code"] == "dependency_failed")
@@ -274,13 +278,15 @@ class Soak:
         events = [entry for entry in self.place.spell("logs", "-v", "--json", number, check=0).stdout.splitlines() if '"status_event":true' in entry]
         if len(events) != len(set(events)):
             self.fail(f"{what}: an entry comes twice: {events}")
-        self.check_outputs(what, plan, run)
+        self.check_outputs(what, plan, run, printed=bool(log.removesuffix(TRAPPED)))
 
-    def check_outputs(self, what, plan, run):
+    def check_outputs(self, what, plan, run, printed):
         number = run["id"]
         if run["status"] == "killed" and run["output_files"]:
             self.fail(f"{what} has saved outputs")
-        if run["status"] != "complete" or not plan.outputs:
+        # A program prints when it has written its outputs, unless it is stopped.
+        kept = run["status"] in ("complete", "stopped") or run["reason_code"] == "supervisor_lost"
+        if not kept or not plan.outputs or run["status"] != "complete" and not printed:
             return
         target = pathlib.Path(tempfile.mkdtemp(dir=self.place.root))
         copied = self.place.spell("cp", f"runs/{number}/out", target / "out")
