@@ -135,30 +135,37 @@ class Running:
 
 class Place:
     """A user's world: home, SPELL_DIR and work in one short temporary folder, and the programs of this build.
-    `prefix`: what starts them, such as setpriv with its options."""
+    `prefix`: what starts them, such as setpriv with its options. `own_programs`: they are copied into the folder, for a user who
+    may not come where this build is."""
 
-    def __init__(self, prefix=()):
+    def __init__(self, prefix=(), own_programs=False):
         self.prefix = list(prefix)
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="spe2e-", dir="/tmp"))
         self.spell_dir, self.home, self.work = self.root / "d", self.root / "home", self.root / "work"
         for folder in (self.spell_dir, self.home, self.work):
             folder.mkdir(mode=0o700)
+        self.programs = BUILD / "bin"
+        if own_programs:
+            self.programs = self.root / "bin"
+            self.programs.mkdir(mode=0o755)
+            for program in ("spell", "spelld", "spell-supervisor"):
+                shutil.copy(BUILD / "bin" / program, self.programs / program)
         self.environment = {name: value for name, value in os.environ.items()
                             if not name.startswith(("SPELL_", "GIT_", "VIRTUAL_ENV", "XDG_", "PYENV_"))}
         self.environment.update(SPELL_DIR=str(self.spell_dir), HOME=str(self.home), LANG="C.UTF-8", GIT_CONFIG_NOSYSTEM="1",
-                                PATH=f"{BUILD}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+                                PATH=f"{self.programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         self._running = []
 
     def start(self, *arguments, env=None, cwd=None, program="spell"):
         """The program in the background: a Running."""
-        command = [*self.prefix, str(BUILD / "bin" / program), *map(str, arguments)]
+        command = [*self.prefix, str(self.programs / program), *map(str, arguments)]
         running = Running(command, env={**self.environment, **(env or {})}, cwd=cwd or self.work)
         self._running.append(running)
         return running
 
     def spell(self, *arguments, input=None, env=None, cwd=None, check=None, timeout=PATIENCE):
         """The command line to its end. `check`: the exit status that it must have."""
-        command = [*self.prefix, str(BUILD / "bin/spell"), *map(str, arguments)]
+        command = [*self.prefix, str(self.programs / "spell"), *map(str, arguments)]
         process = subprocess.Popen(command, env={**self.environment, **(env or {})}, cwd=cwd or self.work, start_new_session=True,
                                    stdin=subprocess.DEVNULL if input is None else subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, PATIENCE, SOURCE, Place, processes_of, wait_for
+from harness import PATIENCE, SOURCE, Place, processes_of, wait_for
 
 ATTACK = SOURCE / "tests/e2e/attack.py"
 NOBODY = 65534
@@ -22,7 +22,7 @@ class NobodysPlace(Place):
     """The world of a user without any rights."""
 
     def __init__(self):
-        super().__init__(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"])
+        super().__init__(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"], own_programs=True)
         give(self.root, NOBODY)
 
     def make_repository(self, name="repo", files=None):
@@ -37,10 +37,6 @@ def place(request):
     if request.param == "nobody":
         if os.geteuid() != 0:
             pytest.skip("only root can be somebody else")
-        reached = subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", BUILD / "bin/spell", "--version"],
-                                 capture_output=True, timeout=PATIENCE)
-        if reached.returncode != 0:
-            pytest.skip(f"nobody cannot run {BUILD}/bin/spell")
     place = NobodysPlace() if request.param == "nobody" else Place()
     yield place
     complaints = place.close()
@@ -74,12 +70,12 @@ def target_of(place):
     """What an attacker would like to know, as arguments."""
     sleeper = next(pid for pid, name in processes_of("of-the-other-run").items() if name.split()[0] == "sleep")
     return json.dumps({"folder": str(place.spell_dir), "inode": place.spell_dir.stat().st_ino, "service": place.service_pid(),
-                       "other": sleeper, "secret": "of-the-other-run", "spell": str(BUILD / "bin/spell")})
+                       "other": sleeper, "secret": "of-the-other-run", "spell": str(place.programs / "spell")})
 
 
 def test_the_attack_would_be_noticed(attacked):
     """From outside, as the same user, it finds all that it looks for: without this the next test says nothing."""
-    result = subprocess.run([*attacked.prefix, "/usr/bin/python3", ATTACK, target_of(attacked)], env=attacked.environment, cwd=attacked.work,
+    result = subprocess.run([*attacked.prefix, "/usr/bin/python3", attacked.repo / "attack.py", target_of(attacked)], env=attacked.environment, cwd=attacked.work,
                             capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 0, result.stderr
     assert {"folder by path", "folder by /proc", "socket", "environment", "signal", "secret file", "spell"} <= set(result.stdout.splitlines())
