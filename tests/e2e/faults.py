@@ -49,6 +49,13 @@ def kill_and_wait(pid, timeout=10):
     assert not wait_gone([pid], timeout), f"process {pid} survives SIGKILL"
 
 
+def suspend(pid):
+    """SIGSTOP, until every thread stands still: the signal alone returns before that."""
+    os.kill(pid, signal.SIGSTOP)
+    states = lambda: {stat.read_text().rpartition(")")[2].split()[0] for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")}
+    wait_for(lambda: states() == {"T"}, what=f"a stand-still of {pid}")
+
+
 def lock_holder(place):
     """What the lock of a living service says; None where nobody holds it. Asks and starts nobody."""
     try:

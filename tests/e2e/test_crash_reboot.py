@@ -3,16 +3,14 @@
 All processes are killed, and what comes next lives in a mount namespace whose kernel tells another boot id, and in a time
 namespace whose CLOCK_BOOTTIME has begun again: the two things by which a process can know.
 """
-import os
 import pathlib
-import signal
 import subprocess
 import uuid
 
 import pytest
 
 from faults import Gate, await_gone, ended, info, kill_and_wait, lines, output_of, printing, run_folders, same_bytes, service, \
-    start_run, supervisors, the_supervisor
+    start_run, supervisors, suspend, the_supervisor
 from harness import BUILD, Running, wait_for
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -81,7 +79,7 @@ def test_an_end_that_nobody_had_heard_of_before_the_reboot(place, reboot):
     gate = Gate(place.work / "gate")
     number = start_run(place, "-e", f"MARK={place.root}/mark", f"{gate.waiting}; echo done; echo kept > file; exit 3")
     the_supervisor(place)
-    os.kill(service(place), signal.SIGSTOP)
+    suspend(service(place))
     gate.open()
     spool = run_folders(place)[0] / "spool"
     wait_for(lambda: b"ended_us=" in spool.read_bytes(), what="the end frame")

@@ -1,6 +1,7 @@
 """kill -9 of the service, at every state of a run: nobody notices but the service."""
 import json
 import os
+import pathlib
 import signal
 import stat
 import subprocess
@@ -8,7 +9,7 @@ import subprocess
 import pytest
 
 from faults import (Gate, await_service, ended, info, kill_service, lines, lock_holder, output_of, printing,
-                    run_folders, same_bytes, service, start_run, the_supervisor)
+                    run_folders, same_bytes, service, start_run, suspend, the_supervisor)
 from harness import BUILD, PATIENCE, processes_of, wait_for, wait_gone
 
 
@@ -43,6 +44,32 @@ def test_killed_while_runs_are_queued(place, gate):
     assert [info(place, n)["status"] for n in (first, second, third)] == ["complete"] * 3
     assert output_of(place, second) == b"second\n"
     assert [run["id"] for run in place.spell("ps", "--json", check=0).json["runs"]] == [1, 2, 3]
+
+
+def test_killed_while_runs_are_being_submitted(place):
+    """Eight requests wait in the socket of a service that stands still and then dies: each is sent again, and makes one run."""
+    place.spell("status", check=0)
+    suspend(service(place))
+    callers = [place.start("run", "-f", "--json", "-b", f"echo {i} >> {place.work}/done") for i in range(8)]
+    try:
+        wait_for(lambda: all(is_connected(caller) for caller in callers), what="all callers")
+    finally:
+        kill_service(place)
+    results = [caller.finish() for caller in callers]
+    assert [result.returncode for result in results] == [0] * 8, results
+    numbers = sorted(result.json["run"]["id"] for result in results)
+    assert numbers == list(range(1, 9))
+    place.spell("wait", *numbers, check=0)
+    assert sorted((place.work / "done").read_text().split()) == list("01234567")
+    assert len(place.spell("ps", "--json", check=0).json["runs"]) == 8
+
+
+def is_connected(running):
+    assert running.process.poll() is None, running.finish()
+    try:
+        return any(os.readlink(entry).startswith("socket:") for entry in pathlib.Path(f"/proc/{running.process.pid}/fd").iterdir())
+    except OSError:
+        return False  # a descriptor was closed just now
 
 
 @pytest.mark.parametrize("released", ["before the new service looks", "after it has started another"])
@@ -198,7 +225,7 @@ def test_a_computer_that_sleeps(place, gate):
     everybody = [service(place), supervisor, following.process.pid]
     before = service(place)
     for pid in everybody:
-        os.kill(pid, signal.SIGSTOP)
+        suspend(pid)
     assert wait_gone(everybody, 1) == everybody
     gate.open()
     for pid in everybody:

@@ -119,8 +119,8 @@ class Soak:
                 may_fail = False
             with self.lock:
                 self.runs[seed] = None
-            done = self.place.spell("run", "-f", "-b", "--json", *options,
-                                    f"exec /usr/bin/python3 {pathlib.Path(__file__).resolve()} program {seed} {self.place.root}/witness/{seed}")
+            command = f"exec /usr/bin/python3 {pathlib.Path(__file__).resolve()} program {seed} {self.place.root}/witness/{seed}"
+            done = self.place.spell("run", "-f", "-b", "--json", *options, command)
             if done.returncode == 0:
                 with self.lock:
                     self.runs[seed] = done.json["run"]["id"]
@@ -275,7 +275,8 @@ class Soak:
             self.fail(f"{what}: {self.difference(log, plan.output)}")
         if run["log_bytes"] != len(log):
             self.fail(f"{what}: log_bytes {run['log_bytes']}, its log has {len(log)}")
-        events = [entry for entry in self.place.spell("logs", "-v", "--json", number, check=0).stdout.splitlines() if '"status_event":true' in entry]
+        entries = self.place.spell("logs", "-v", "--json", number, check=0).stdout.splitlines()
+        events = [entry for entry in entries if '"status_event":true' in entry]
         if len(events) != len(set(events)):
             self.fail(f"{what}: an entry comes twice: {events}")
         self.check_outputs(what, plan, run, printed=bool(log.removesuffix(TRAPPED)))
@@ -292,7 +293,7 @@ class Soak:
         copied = self.place.spell("cp", f"runs/{number}/out", target / "out")
         found = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
         if copied.returncode or found != plan.outputs:
-            self.fail(f"{what}: its outputs are {sorted(found)} instead of {sorted(plan.outputs)}, or their content differs; {copied.stderr}")
+            self.fail(f"{what}: its outputs are {sorted(found)} instead of {sorted(plan.outputs)}, or differ; {copied.stderr}")
         shutil.rmtree(target)
 
     @staticmethod
@@ -347,8 +348,8 @@ def main():
         log = place.service_log()
         for complaint in place.close():
             soak.fail(complaint)
-    figures = {"runs": runs, **statuses, **soak.counts, "followers": len(soak.followers), "peak memory of the service": f"{soak.memory >> 20} MiB",
-               "failures": len(soak.failures)}
+    figures = {"runs": runs, **statuses, **soak.counts, "followers": len(soak.followers),
+               "peak memory of the service": f"{soak.memory >> 20} MiB", "failures": len(soak.failures)}
     print("soak: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
     if soak.failures:
         print("soak: the end of the service's log:\n" + "\n".join(log.splitlines()[-20:]))
