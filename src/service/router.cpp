@@ -10,12 +10,11 @@ namespace spell::service {
 
 namespace {
 
-/// The parameters of `pattern` if the segments fit it.
-std::optional<std::map<std::string, std::string>> match(std::string_view pattern, const std::vector<std::string>& segments) {
+/// The parameters of a pattern, given by its parts, if the segments fit it.
+std::optional<std::map<std::string, std::string>> match(const std::vector<std::string>& pattern, const std::vector<std::string>& segments) {
   std::map<std::string, std::string> out;
   std::size_t at = 0;
-  pattern.remove_prefix(1);
-  for (auto& part : base::split(pattern, '/')) {
+  for (auto& part : pattern) {
     if (part == "{path...}") {
       out["path"] = base::join({segments.begin() + static_cast<std::ptrdiff_t>(std::min(at, segments.size())), segments.end()}, "/");
       return out;
@@ -35,10 +34,20 @@ struct Match {
   bool other_method = false;  ///< the path is known, the method is not
 };
 
+/// The table's patterns, cut once.
+const std::vector<std::vector<std::string>>& patterns() {
+  static const auto cut = [] {
+    std::vector<std::vector<std::string>> all;
+    for (auto& row : model::routes()) all.push_back(base::split(row.path.substr(1), '/'));
+    return all;
+  }();
+  return cut;
+}
+
 Match find_route(const std::string& method, const std::vector<std::string>& segments) {
   Match result;
   for (auto& row : model::routes()) {
-    auto path = match(row.path, segments);
+    auto path = match(patterns()[static_cast<std::size_t>(&row - model::routes().data())], segments);
     if (!path) continue;
     if (row.method != method) {
       result.other_method = true;

@@ -118,6 +118,8 @@ void Engine::loop() {
         std::lock_guard lock(mutex_);
         messages.swap(messages_);
       } else if (auto run = watched_.find(events[i].data.fd); run != watched_.end()) {
+        // Taken out while it is open: a child between clone and exec may hold the socket for a while longer, and this loop would spin.
+        if (events[i].events & EPOLLHUP) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, events[i].data.fd, nullptr);
         observe(std::string(run->second));
       }
     }
