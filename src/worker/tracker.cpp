@@ -183,7 +183,7 @@ void RunTracker::observed(const exec::State& state, std::int64_t now, Actions& o
   // "best_effort: why": less than was asked for, which launched() has not said then.
   if (constexpr std::string_view less = "best_effort: "; state.containment.compare(0, less.size(), less) == 0 && !fence_told())
     say("", "containment: best effort (" + state.containment.substr(less.size()) + ")", now, true);
-  if (started_us_ != 0) say("running", "Run is running", std::min(started_us_, now), false);
+  if (started_us_ != 0) say("running", "Run is running", std::min(started_us_, now), true);
   if (state.log_full && !log_full_)
     say("", "log is full (" + base::format_size(start_.request.log_limit) + "): the command waits", now, false, true);
   log_full_ = state.log_full;

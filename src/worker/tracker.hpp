@@ -25,7 +25,8 @@ namespace spell::worker {
 
 class RunTracker {
  public:
-  /// An event that a step of our own follows at once may wait so long for that step's.
+  /// Steps of the life-cycle may wait so long for the next, so that a short run is told in one report. A run's first output is
+  /// shown after "running": this is the most that it waits for.
   static constexpr std::int64_t patience_us = 20'000;
 
   /// A run that was just assigned.

@@ -43,7 +43,7 @@ TEST_CASE("event numbers are dense and grow") {
   for (auto& event : world.service.runs[id].events) CHECK(event.number == ++number);
 }
 
-TEST_CASE("a short run is told in two reports") {
+TEST_CASE("a short run is told in one report") {
   World world;
   world.next_command.writes.clear();
   world.service.assign(start_command());
@@ -51,7 +51,7 @@ TEST_CASE("a short run is told in two reports") {
   std::vector<std::size_t> reported;
   for (auto& request : world.service.heard)
     if (!request.reports.empty()) reported.push_back(request.reports[0].events.size());
-  CHECK(reported.size() == 2);
+  CHECK(reported.size() == 1);
 }
 
 TEST_CASE("building is told when its step takes long") {
