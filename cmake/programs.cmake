@@ -14,8 +14,29 @@ if(SPELL_SUPERVISOR_SOURCES)
   target_compile_options(spell-supervisor PRIVATE -Os -fno-exceptions -fno-rtti -fno-asynchronous-unwind-tables -Wall -Wextra -fno-pie
     -ffunction-sections -fdata-sections -fno-threadsafe-statics)
   set_target_properties(spell-supervisor PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-  target_link_options(spell-supervisor PRIVATE -static -no-pie -nodefaultlibs -Wl,--gc-sections -s)
-  target_link_libraries(spell-supervisor PRIVATE -Wl,--start-group c gcc gcc_eh -Wl,--end-group)  # no C++ library
+  # Static, without a C++ library; against musl where it is installed: a tenth of the size, and it starts at once (glibc first
+  # looks the processor over, which a virtual machine traps: 0.3 ms a run).
+  string(REPLACE "-linux-gnu" "-linux-musl" musl "${CMAKE_LIBRARY_ARCHITECTURE}")
+  if(musl AND EXISTS /usr/lib/${musl}/libc.a AND EXISTS /usr/include/${musl}/stdlib.h)
+    set(own_includes)
+    set(kernel_includes)
+    foreach(folder ${CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES})
+      if(folder MATCHES "/c\\+\\+/|/gcc/")
+        list(APPEND own_includes "SHELL:-isystem ${folder}")
+      else()
+        list(APPEND kernel_includes "SHELL:-idirafter ${folder}")
+      endif()
+    endforeach()
+    # libstdc++'s headers ask for glibc's version with a macro that musl does not have.
+    target_compile_options(spell-supervisor PRIVATE "-D__GLIBC_PREREQ(a,b)=0" -fno-stack-protector -nostdinc
+      ${own_includes} "SHELL:-isystem /usr/include/${musl}" ${kernel_includes})
+    target_link_options(spell-supervisor PRIVATE -static -no-pie -nostdlib -Wl,--gc-sections -s
+      /usr/lib/${musl}/crt1.o /usr/lib/${musl}/crti.o /usr/lib/${musl}/crtn.o)
+    target_link_libraries(spell-supervisor PRIVATE -Wl,--start-group /usr/lib/${musl}/libc.a gcc -Wl,--end-group)
+  else()
+    target_link_options(spell-supervisor PRIVATE -static -no-pie -nodefaultlibs -Wl,--gc-sections -s)
+    target_link_libraries(spell-supervisor PRIVATE -Wl,--start-group c gcc gcc_eh -Wl,--end-group)
+  endif()
 endif()
 
 # libspell: the SDK's modules in one library, shared and static.

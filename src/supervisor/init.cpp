@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "supervisor/clock.hpp"
+#include "supervisor/error_text.hpp"
 
 namespace spell::supervisor {
 
@@ -41,7 +42,7 @@ void append(Report& report, const char* text) {
   append(report, what);
   if (error) {
     append(report, ": ");
-    append(report, strerrordesc_np(error) ? strerrordesc_np(error) : "unknown error");
+    append(report, text_of_error(error));
   }
   send(report);
   _exit(1);
@@ -74,7 +75,7 @@ void arrange_descriptors(InitFiles files) {
   dup2(output, 1);
   dup2(errors, 2);
   dup3(report, report_descriptor, O_CLOEXEC);
-  if (close_range(report_descriptor + 1, ~0U, 0) == 0) return;
+  if (syscall(SYS_close_range, report_descriptor + 1, ~0U, 0) == 0) return;
   for (int descriptor = report_descriptor + 1; descriptor < 1024; ++descriptor) close(descriptor);
 }
 
@@ -101,7 +102,7 @@ void enter_working_folder(const Spec& spec, const char* root) {
   append(report, "cannot start in the folder ");
   append(report, spec.working_folder);
   append(report, ": ");
-  append(report, strerrordesc_np(errno));
+  append(report, text_of_error(errno));
   send(report);
   _exit(1);
 }
@@ -110,10 +111,10 @@ void enter_working_folder(const Spec& spec, const char* root) {
 void set_default_limits() {
   for (int what = 0; what < RLIM_NLIMITS; ++what) {
     rlimit limit;
-    if (getrlimit(static_cast<__rlimit_resource>(what), &limit) != 0) continue;
+    if (getrlimit(static_cast<decltype(RLIMIT_CPU)>(what), &limit) != 0) continue;
     rlim_t usual = what == RLIMIT_NOFILE ? 1024 : what == RLIMIT_STACK ? 8 << 20 : what == RLIMIT_CORE ? 0 : limit.rlim_max;
     limit.rlim_cur = usual < limit.rlim_max ? usual : limit.rlim_max;
-    setrlimit(static_cast<__rlimit_resource>(what), &limit);
+    setrlimit(static_cast<decltype(RLIMIT_CPU)>(what), &limit);
   }
 }
 
@@ -133,7 +134,7 @@ void set_default_limits() {
       break;
     }
   }
-  for (const char* text : {"spell: cannot run the command: ", strerrordesc_np(error), "\n"})
+  for (const char* text : {"spell: cannot run the command: ", text_of_error(error), "\n"})
     (void)!write(2, text, strlen(text));
   _exit(error == ENOENT ? 127 : 126);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "supervisor/clock.hpp"
+#include "supervisor/error_text.hpp"
 
 namespace spell::supervisor {
 
@@ -81,7 +82,7 @@ bool Run::start(int level) {
   reports_ = report[0];
   if (init_ >= 0) return true;
   copy(error_, sizeof error_, "cannot make namespaces: ");
-  strncat(error_, strerrordesc_np(error), sizeof error_ - strlen(error_) - 1);
+  strncat(error_, text_of_error(error), sizeof error_ - strlen(error_) - 1);
   copy(error_code_, sizeof error_code_, "start_failed");
   return false;
 }
