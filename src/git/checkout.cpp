@@ -44,6 +44,7 @@ class Writer {
         case mode_module: {
           auto below = make_folder(folder, name, path);
           if (!below) return below.error();
+          manifest[path + '/'];
           notices_.push_back("submodule " + base::to_utf8(path) +
                              " is an empty folder: its files were not sent");
           break;

@@ -46,6 +46,7 @@ class Store {
 };
 
 /// What checkout made: enough to tell later which files are new or changed. Relative path -> state.
+/// A path that ends in '/' is an empty folder, without a state.
 struct CheckedOutFile {
   std::int64_t size = 0, mtime_ns = 0, ctime_ns = 0;
   std::uint64_t inode = 0;

@@ -126,6 +126,14 @@ def test_a_worktree_and_a_shallow_clone(place, spell, rich):
     assert seen_by_run(spell, place.work / "shallow") == RICH
 
 
+def test_a_submodule_is_an_empty_folder_and_no_output(place, spell, rich, repo):
+    place.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", f"file://{repo}", "lib", cwd=rich)
+    place.git("commit", "-q", "-m", "lib", cwd=rich)
+    result = spell("run", "ls -A lib | wc -l; ls -d lib", cwd=rich, check=0)
+    assert result.stdout == "0\nlib\n" and "submodules lib" in result.stderr
+    assert spell("ls", "--json", "runs/1", check=0).json["entries"] == []
+
+
 def test_which_folder(place, spell, rich):
     command = 'pwd; echo "$SPELL_ROOT"; ls'
     assert spell("run", command, cwd=rich / "dir", check=0).stdout == "/spell/dir\n/spell\ndeep\n"
