@@ -104,7 +104,7 @@ def test_nothing_is_read_from_the_callers_stdin(spell, repo):
 def test_a_temporary_folder_of_its_own(place, spell, repo):
     command = 'test -z "$(ls -A "$TMPDIR")" && touch "$(mktemp -p "$TMPDIR" XXXXXXmine)" && stat -c %a "$TMPDIR"'
     assert spell("run", command, cwd=repo, check=0).stdout == "700\n"
-    assert not _left_behind(place.root, "mine")
+    wait_for(lambda: not _left_behind(place.root, "mine"), 10, "the end of the folder")
     assert spell("ls", "--json", "runs/1", check=0).json["entries"] == []
 
 
