@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,11 +23,39 @@ namespace {
 /// Long logs and large trees never come in here; a journal is some dozen lines.
 constexpr std::int64_t journal_limit = 64 << 20, manifest_limit = 4LL << 30;
 
+constexpr int spare_limit = 4;
+
+/// A folder as mkdir makes it: empty, ours, of the usual mode, without attributes, and not grown by what was in it once.
+bool is_fresh(const std::string& path, mode_t mode) {
+  struct stat st;
+  if (::lstat(path.c_str(), &st) != 0 || st.st_mode != (S_IFDIR | mode) || st.st_uid != ::geteuid() || st.st_gid != ::getegid() ||
+      st.st_size > 4096 || ::llistxattr(path.c_str(), nullptr, 0) > 0)
+    return false;
+  std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
+  if (!folder) return false;
+  while (dirent* entry = ::readdir(folder.get()))
+    if (std::string_view name = entry->d_name; name != "." && name != "..") return false;
+  return true;
+}
+
+/// Leaves only the empty spell/ and tmp/ in a run's folder; false if that takes more than deleting a few files.
+bool make_spare(const std::string& path) {
+  if (!is_fresh(path + "/spell", 0755) || !is_fresh(path + "/tmp", 0755)) return false;
+  std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
+  if (!folder) return false;
+  while (dirent* entry = ::readdir(folder.get())) {
+    std::string_view name = entry->d_name;
+    if (name == "." || name == ".." || name == "spell" || name == "tmp") continue;
+    if (::unlinkat(::dirfd(folder.get()), entry->d_name, 0) != 0) return false;
+  }
+  return true;
+}
+
 Result<> make_empty_folder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0755) == 0) return ok();
-  if (errno != EEXIST) return base::errno_error("make the folder " + path);
+  if (is_fresh(path, 0755)) return ok();
   SPELL_TRY(base::remove_tree(path));
-  if (::mkdir(path.c_str(), 0755) != 0) return base::errno_error("make the folder " + path);
+  // The mode is what is said here, whatever this process's umask.
+  if (::mkdir(path.c_str(), 0755) != 0 || ::chmod(path.c_str(), 0755) != 0) return base::errno_error("make the folder " + path);
   return ok();
 }
 
@@ -41,11 +70,27 @@ Result<> Folders::make() const {
 
 Result<> Folders::create(const std::string& id, const std::string& lines) const {
   std::string coming = folder_ + "/incoming/" + id + ".new", folder = run(id);
-  if (::mkdir(coming.c_str(), 0700) != 0 && errno != EEXIST) return base::errno_error("make the folder " + coming);
+  if (!take_spare(coming) && ::mkdir(coming.c_str(), 0700) != 0 && errno != EEXIST)
+    return base::errno_error("make the folder " + coming);
   SPELL_TRY(base::write_file(coming + "/journal", lines, 0600, false));
   if (base::exists(folder)) SPELL_TRY(park(id, 0));
   if (::rename(coming.c_str(), folder.c_str()) != 0) return base::errno_error("make the folder " + folder);
   return ok();
+}
+
+// Making and removing folders is the dearest part of a short run on ext4, which looks long for an inode that was not freed just
+// now. So a few folders of runs that left nothing are kept for the next; each place holds one, and a rename finds out.
+bool Folders::take_spare(const std::string& path) const {
+  for (int place = 0; place < spare_limit; ++place)
+    if (::rename((folder_ + "/incoming/spare-" + std::to_string(place)).c_str(), path.c_str()) == 0) return true;
+  return false;
+}
+
+bool Folders::keep_spare(const std::string& path) const {
+  if (!make_spare(path)) return false;
+  for (int place = 0; place < spare_limit; ++place)
+    if (::rename(path.c_str(), (folder_ + "/incoming/spare-" + std::to_string(place)).c_str()) == 0) return true;
+  return false;
 }
 
 Result<> Folders::append(const std::string& id, const std::string& lines) const {
@@ -90,6 +135,7 @@ Result<> Folders::clear(const std::string& id) const {
 Result<> Folders::remove(const std::string& id) const {
   std::string going = folder_ + "/incoming/" + id + ".gone";
   if (::rename(run(id).c_str(), going.c_str()) != 0 && errno != ENOENT) return base::errno_error("remove " + run(id));
+  if (keep_spare(going)) return ok();
   return base::remove_tree(going);
 }
 

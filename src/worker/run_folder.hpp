@@ -5,7 +5,7 @@
 //                             bin/       `python`, where the machine has none
 //                   runs/.parked/<id>-<epoch>   runs that the service does not want, for people to look at
 //                   incoming/            packs on their way, and run folders that are coming or going: in runs/ they are
-//                                        whole, whenever the worker is killed
+//                                        whole, whenever the worker is killed; and spare-N, empty folders for the next runs
 #pragma once
 #include <optional>
 #include <string>
@@ -39,6 +39,8 @@ class Folders {
   Result<base::Fd> temporary() const;
 
  private:
+  bool take_spare(const std::string& path) const;
+  bool keep_spare(const std::string& path) const;
   std::string folder_;
 };
 

@@ -1,5 +1,8 @@
 #include "worker/run_folder.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include "fake_world.hpp"
 #include "temporary_folder.hpp"
 
@@ -113,4 +116,36 @@ TEST_CASE("clearing leaves empty folders, whatever was there") {
   REQUIRE(folders.clear(id));
   CHECK(!base::exists(run + "/manifest"));
   CHECK(base::exists(run + "/journal"));
+}
+
+TEST_CASE("a run that leaves nothing gives its folder to the next, any other does not") {
+  TemporaryFolder folder;
+  Folders folders(folder.path);
+  REQUIRE(folders.make());
+  std::string id = start_command().run, run = folders.run(id);
+  auto inode = [&](const std::string& path) {
+    struct stat st;
+    REQUIRE(::stat(path.c_str(), &st) == 0);
+    return st.st_ino;
+  };
+  REQUIRE(folders.create(id, "first\n"));
+  REQUIRE(folders.clear(id));
+  auto first = inode(run + "/spell");
+  // Kept open, so that a folder that is made anew cannot get its number.
+  auto held = base::open(run + "/spell", O_RDONLY | O_DIRECTORY);
+  REQUIRE(held);
+  REQUIRE(base::write_file(run + "/spool", "output of the first"));
+  bool spoiled = GENERATE(false, true);
+  auto how = spoiled ? GENERATE(0, 1, 2, 3) : 9;
+  if (how == 0) REQUIRE(base::write_file(run + "/spell/left", "x"));
+  if (how == 1) REQUIRE(base::make_folders(run + "/tmp/left"));
+  if (how == 2) REQUIRE(::chmod((run + "/spell").c_str(), 0500) == 0);
+  if (how == 3) REQUIRE(base::make_folders(run + "/bin"));
+  REQUIRE(folders.remove(id));
+  CHECK(!base::exists(run));
+  REQUIRE(folders.create(id, "second\n"));
+  REQUIRE(folders.clear(id));
+  CHECK((inode(run + "/spell") == first) == !spoiled);
+  CHECK(*base::read_file(run + "/journal") == "second\n");
+  for (auto* name : {"/spool", "/spell/left", "/tmp/left", "/bin"}) CHECK(!base::exists(run + name));
 }
