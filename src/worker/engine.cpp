@@ -288,6 +288,13 @@ void Engine::ship_log(const std::string& run) {
 }
 
 void Engine::save_run(const std::string& run) {
+  // The common short run: no thread has to be woken to find that out.
+  if (leaves_nothing(folders_, run))
+    return post([this, run] {
+      Actions actions;
+      agent_.saved(run, Saved{}, now_us(), actions);
+      perform(std::move(actions));
+    });
   work<SaveOutcome>(
       steps_, [this, start = agent_.find(run)->start()] { return save(folders_, start, link_, call({})); },
       [this, run](Result<SaveOutcome>& saved, std::int64_t now, Actions& out) {

@@ -36,6 +36,8 @@ struct SaveOutcome {
   Saved saved;
   Pack pack;
 };
+/// save.cpp: whether there is nothing to save, by a look that does not block; false: save() finds out.
+bool leaves_nothing(const Folders&, const std::string& run);
 /// save.cpp: what is new or changed in spell/, as a pack of what the service lacks.
 Result<SaveOutcome> save(const Folders&, const model::StartCommand&, Link&, const CallOptions&);
 

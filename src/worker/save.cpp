@@ -4,13 +4,13 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "spellfs/tree.hpp"
 #include "worker/hooks.hpp"
 
 namespace spell::worker {
 
 namespace {
-/// The common case of a run that leaves nothing: no file for a pack is made.
 bool is_empty(const std::string& path) {
   std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
   if (!folder) return false;
@@ -20,6 +20,10 @@ bool is_empty(const std::string& path) {
 }
 
 constexpr const char* usually_left_out[] = {"__pycache__", ".git", ".venv", "node_modules", ".ipynb_checkpoints"};
+}
+
+bool leaves_nothing(const Folders& folders, const std::string& run) {
+  return !base::exists(folders.run(run) + "/manifest") && is_empty(folders.run(run) + "/spell");
 }
 
 Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& start, Link& link, const CallOptions& call) {
@@ -34,7 +38,6 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
   options.missing = [&](std::span<const spellfs::Name> names) { return link.missing(start.run, start.epoch, names, call); };
 
   SaveOutcome out;
-  if (manifest->empty() && is_empty(folder + "/spell")) return out;
   auto file = folders.temporary();
   if (!file) return file.error();
   spellfs::PackWriter writer(file->get());
