@@ -237,6 +237,12 @@ void Engine::perform(const Action& action) {
         carried_.erase(carried);
       }
       bool parks = action.type == Action::Type::park;
+      if (!parks && folders_.reuse(run))
+        return post([this, run] {
+          Actions actions;
+          agent_.gone(run, ok(), now_us(), actions);
+          perform(std::move(actions));
+        });
       return work<void>(
           steps_,
           [this, run, parks, epoch = agent_.find(run)->start().epoch] {

@@ -132,10 +132,14 @@ Result<> Folders::clear(const std::string& id) const {
   return make_empty_folder(folder + "/tmp");
 }
 
+bool Folders::reuse(const std::string& id) const {
+  std::string going = folder_ + "/incoming/" + id + ".gone";
+  return ::rename(run(id).c_str(), going.c_str()) == 0 && keep_spare(going);
+}
+
 Result<> Folders::remove(const std::string& id) const {
   std::string going = folder_ + "/incoming/" + id + ".gone";
   if (::rename(run(id).c_str(), going.c_str()) != 0 && errno != ENOENT) return base::errno_error("remove " + run(id));
-  if (keep_spare(going)) return ok();
   return base::remove_tree(going);
 }
 

@@ -33,6 +33,8 @@ class Folders {
   Result<std::vector<Journal>> read(std::vector<std::string>& notes) const;
   /// Empty spell/ and tmp/ in the run's folder, whatever was there.
   Result<> clear(const std::string& id) const;
+  /// Keeps the folder of a run that left nothing for the next, by a few quick steps; false: remove() has to be called.
+  bool reuse(const std::string& id) const;
   Result<> remove(const std::string& id) const;
   Result<> park(const std::string& id, std::int64_t epoch) const;
   /// A file without a name in incoming/.
