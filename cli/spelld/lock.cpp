@@ -31,18 +31,21 @@ Result<Held> take_lock(const std::string& path) {
     held.other = true;
     auto text = base::read_file(path, 4096);
     auto holder = model::parse_json(text ? *text : "");
-    if (holder && holder->is_object() && holder->contains("host") && (*holder)["host"].is_string() &&
-        (*holder)["host"] != host_name())
-      return base::error("in_use_elsewhere", path + " is held by a service on the host " + (*holder)["host"].get<std::string>() +
-                                                 ": set SPELL_DIR to a folder of this computer's own");
+    if (holder && holder->is_object() && holder->contains("host") &&
+        (*holder)["host"].is_string() && (*holder)["host"] != host_name())
+      return base::error("in_use_elsewhere",
+                         path + " is held by a service on the host " +
+                             (*holder)["host"].get<std::string>() +
+                             ": set SPELL_DIR to a folder of this computer's own");
     return held;
   }
-  std::string content = nlohmann::json{{"host", host_name()},
-                                       {"boot_id", base::boot_id()},
-                                       {"pid", ::getpid()},
-                                       {"version", version()},
-                                       {"protocol", api_protocol()}}
-                            .dump();
+  std::string content = nlohmann::json{
+      {"host", host_name()},
+      {"boot_id", base::boot_id()},
+      {"pid", ::getpid()},
+      {"version", version()},
+      {"protocol",
+       api_protocol()}}.dump();
   if (::ftruncate(file->get(), 0) != 0) return base::errno_error("write " + path);
   SPELL_TRY(base::pwrite_all(file->get(), content + "\n", 0));
   held.lock = std::move(*file);

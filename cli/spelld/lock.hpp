@@ -8,11 +8,12 @@
 namespace spell::daemon {
 
 struct Held {
-  base::Fd lock;      ///< closing it gives the folder up
-  bool other = false; ///< somebody else holds it
+  base::Fd lock;       ///< closing it gives the folder up
+  bool other = false;  ///< somebody else holds it
 };
 
-/// Takes the lock if it is free. Error `in_use_elsewhere`: held on another host (a folder that two computers share).
+/// Takes the lock if it is free. Error `in_use_elsewhere`: held on another host (a folder that two
+/// computers share).
 Result<Held> take_lock(const std::string& path);
 
 }  // namespace spell::daemon

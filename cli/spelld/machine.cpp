@@ -15,7 +15,8 @@ std::string machine_name() {
   char host[256] = {};
   ::gethostname(host, sizeof host - 1);
   std::string name(std::string_view(host).substr(0, std::string_view(host).find('.')));
-  std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
   return base::valid_name(name) && name != "cpu" ? name : "this-machine";
 }
 
@@ -39,14 +40,16 @@ std::vector<std::string> base_environment() {
       std::string_view text = base::trim(line);
       if (!text.starts_with("LANG=")) continue;
       text.remove_prefix(5);
-      if (text.size() > 1 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
+      if (text.size() > 1 && text.front() == '"' && text.back() == '"')
+        text = text.substr(1, text.size() - 2);
       if (!text.empty()) language = text;
     }
   }
-  std::string path = ::getuid() == 0 ? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-                                     : home + "/.local/bin:/usr/local/bin:/usr/bin:/bin";
-  std::vector<std::string> environment{"PATH=" + path, "HOME=" + home, "USER=" + user, "LOGNAME=" + user,
-                                       "SHELL=" + shell, "LANG=" + language};
+  std::string path = ::getuid() == 0
+                         ? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+                         : home + "/.local/bin:/usr/local/bin:/usr/bin:/bin";
+  std::vector<std::string> environment{"PATH=" + path,    "HOME=" + home,   "USER=" + user,
+                                       "LOGNAME=" + user, "SHELL=" + shell, "LANG=" + language};
   if (auto zone = base::read_file("/etc/timezone", 256); zone && !base::trim(*zone).empty())
     environment.push_back("TZ=" + std::string(base::trim(*zone)));
   return environment;

@@ -1,5 +1,6 @@
-// spelld: the service as a program. `spelld serve --personal` is started by the command line when it is needed: one per
-// SPELL_DIR, on a Unix socket, with a worker for this computer; it ends by itself when there is nothing left to do.
+// spelld: the service as a program. `spelld serve --personal` is started by the command line when
+// it is needed: one per SPELL_DIR, on a Unix socket, with a worker for this computer; it ends by
+// itself when there is nothing left to do.
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
@@ -38,13 +39,16 @@ class Log {
  public:
   explicit Log(const std::string& path) {
     struct stat st;
-    if (::stat(path.c_str(), &st) == 0 && st.st_size > 10 << 20) ::rename(path.c_str(), (path + ".1").c_str());
+    if (::stat(path.c_str(), &st) == 0 && st.st_size > 10 << 20)
+      ::rename(path.c_str(), (path + ".1").c_str());
     if (auto file = base::open(path, O_WRONLY | O_CREAT | O_APPEND, 0600)) file_ = std::move(*file);
   }
   void write(const std::string& message) {
-    nlohmann::json line{{"time", base::rfc3339(base::unix_us())}, {"pid", ::getpid()}, {"message", message}};
+    nlohmann::json line{
+        {"time", base::rfc3339(base::unix_us())}, {"pid", ::getpid()}, {"message", message}};
     std::lock_guard lock(mutex_);
-    (void)base::write_all(file_.get(), line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    (void)base::write_all(
+        file_.get(), line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   }
   int fd() const { return file_.get(); }
 
@@ -78,9 +82,11 @@ Result<bool> wait_for_other(const base::SpellDirs& dirs) {
     auto held = take_lock(dirs.lock);
     if (!held) return held.error();
     if (!held->other) return false;
-    ::usleep(50'000);  // the other is starting; there is nothing to wait on until its socket is there
+    ::usleep(
+        50'000);  // the other is starting; there is nothing to wait on until its socket is there
   }
-  return base::error("service_unreachable", "a service holds " + dirs.lock + " but does not answer; its log is " + dirs.log);
+  return base::error("service_unreachable", "a service holds " + dirs.lock +
+                                                " but does not answer; its log is " + dirs.log);
 }
 
 Result<std::string> serve(const Options& options, const base::SpellDirs& dirs, Log& log) {
@@ -113,7 +119,8 @@ Result<std::string> serve(const Options& options, const base::SpellDirs& dirs, L
   worker_options.folder = dirs.state + "/worker";
   worker_options.hidden = {dirs.config};
   if (dirs.state != dirs.config) worker_options.hidden.push_back(dirs.state);
-  if (std::string folder = dirs.socket.substr(0, dirs.socket.rfind('/')); folder != dirs.state && folder != dirs.config)
+  if (std::string folder = dirs.socket.substr(0, dirs.socket.rfind('/'));
+      folder != dirs.state && folder != dirs.config)
     worker_options.hidden.push_back(folder);
   worker_options.revive = {own_path(), "serve", "--personal", "--spell-dir", dirs.config};
   worker_options.service_lock = dirs.lock;
@@ -184,10 +191,17 @@ int main(int argc, char** argv) {
   spell::daemon::Options options;
   auto* serve = app.add_subcommand("serve", "Serve until there is nothing left to do");
   bool personal = false;
-  serve->add_flag("--personal", personal, "The personal service of this user, with a worker for this computer")->required();
+  serve
+      ->add_flag("--personal", personal,
+                 "The personal service of this user, with a worker for this computer")
+      ->required();
   serve->add_option("--spell-dir", options.spell_dir, "Its folder; default ~/.spell");
-  serve->add_option("--ready-fd", options.ready_fd, "Descriptor that gets a line when the service answers");
-  serve->add_option("--idle-seconds", options.idle_seconds, "Ends after so long without anything to do; 0: never")->capture_default_str();
+  serve->add_option("--ready-fd", options.ready_fd,
+                    "Descriptor that gets a line when the service answers");
+  serve
+      ->add_option("--idle-seconds", options.idle_seconds,
+                   "Ends after so long without anything to do; 0: never")
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -18,7 +18,7 @@ namespace spell {
 
 /// Which runs a list holds.
 struct RunFilter {
-  int limit = 50;               ///< the newest so many; they are listed oldest first
+  int limit = 50;  ///< the newest so many; they are listed oldest first
   std::string label{}, project{}, repository{};
   bool active_only = false;
   bool with_archived = false;
@@ -34,9 +34,10 @@ struct MachineInfo {
   std::string name{};
   bool connected = false;
   int cores = 0, places = 0, busy = 0;
-  std::int64_t memory = 0, disk_free = 0;           ///< bytes
-  std::vector<std::string> serves{};                ///< machine types
-  std::map<std::string, std::string> capabilities{};///< "containment": "namespaces"|"user_namespaces"|"best_effort", …
+  std::int64_t memory = 0, disk_free = 0;  ///< bytes
+  std::vector<std::string> serves{};       ///< machine types
+  std::map<std::string, std::string>
+      capabilities{};  ///< "containment": "namespaces"|"user_namespaces"|"best_effort", …
 };
 
 /// What `spell status` shows.
@@ -47,53 +48,70 @@ struct ServiceInfo {
   std::map<std::string, std::int64_t> runs_by_status{};
   std::vector<MachineInfo> machines{};
   std::int64_t storage_bytes = 0, log_bytes = 0, disk_free = 0;
-  std::vector<std::string> notes{};   ///< what is degraded, and the remedy
+  std::vector<std::string> notes{};  ///< what is degraded, and the remedy
 };
 
 /// Told while a run is submitted: "packing", "sending" with bytes done and in all.
-using SubmitProgress = std::function<void(const std::string& step, std::int64_t done, std::int64_t total)>;
-/// Told, line by line, what of a repository travels and what does not, with the option that changes it.
+using SubmitProgress =
+    std::function<void(const std::string& step, std::int64_t done, std::int64_t total)>;
+/// Told, line by line, what of a repository travels and what does not, with the option that changes
+/// it.
 using SubmitNotice = std::function<void(const std::string& line)>;
 
 /// Runs as a collection. Thread-safe.
 class Runs {
  public:
-  /// Submits a run. `key`: the same key and spec give the same run (kept 30 days); same key, other spec: `key_conflict`.
+  /// Submits a run. `key`: the same key and spec give the same run (kept 30 days); same key, other
+  /// spec: `key_conflict`.
   /// "": the library makes one for its own retries. Returns when the run is durable.
   Result<Run> create(const RunSpec&, const std::string& key = {}, CallOptions = {}) const;
-  /// The same, with what the service reports, and progress while code is sent. Callbacks come on the calling thread.
-  Result<RunInfo> submit(const RunSpec&, const std::string& key = {}, const SubmitProgress& = {}, CallOptions = {},
-                         const SubmitNotice& = {}) const;
+  /// The same, with what the service reports, and progress while code is sent. Callbacks come on
+  /// the calling thread.
+  Result<RunInfo> submit(const RunSpec&, const std::string& key = {}, const SubmitProgress& = {},
+                         CallOptions = {}, const SubmitNotice& = {}) const;
   /// Error `run_not_found`.
   Result<Run> get(std::int64_t id, CallOptions = {}) const;
   Result<std::vector<RunInfo>> list(const RunFilter& = {}, CallOptions = {}) const;
 
   // For those who have a number and not a handle: as Run's members of these names.
-  Result<RunInfo> stop(std::int64_t id, CallOptions options = {}) const { return Run(connection_, id).stop(options); }
-  Result<RunInfo> kill(std::int64_t id, CallOptions options = {}) const { return Run(connection_, id).kill(options); }
-  Result<RunInfo> wait(std::int64_t id, CallOptions options = {}) const { return Run(connection_, id).wait(options); }
-  Stream<LogEntry> logs(std::int64_t id, LogOptions options = {}) const { return Run(connection_, id).logs(std::move(options)); }
+  Result<RunInfo> stop(std::int64_t id, CallOptions options = {}) const {
+    return Run(connection_, id).stop(options);
+  }
+  Result<RunInfo> kill(std::int64_t id, CallOptions options = {}) const {
+    return Run(connection_, id).kill(options);
+  }
+  Result<RunInfo> wait(std::int64_t id, CallOptions options = {}) const {
+    return Run(connection_, id).wait(options);
+  }
+  Stream<LogEntry> logs(std::int64_t id, LogOptions options = {}) const {
+    return Run(connection_, id).logs(std::move(options));
+  }
   /// What the run saved, at the top or at `path`.
-  Result<std::vector<ResourceInfo>> resources(std::int64_t id, std::string_view path = "", CallOptions options = {}) const {
+  Result<std::vector<ResourceInfo>> resources(std::int64_t id, std::string_view path = "",
+                                              CallOptions options = {}) const {
     return Resources(connection_).list(Run(connection_, id).output(path), options);
   }
 
-  explicit Runs(std::shared_ptr<detail::Connection> connection) : connection_(std::move(connection)) {}
+  explicit Runs(std::shared_ptr<detail::Connection> connection)
+      : connection_(std::move(connection)) {}
 
  private:
   std::shared_ptr<detail::Connection> connection_;
 };
 
-/// Thread-safe and cheap to copy; one pool of connections. No globals, no signal handlers, prints nothing.
+/// Thread-safe and cheap to copy; one pool of connections. No globals, no signal handlers, prints
+/// nothing.
 class Client {
  public:
-  /// $SPELL_BASE_URL ("unix:PATH" in this version), else the personal service under $SPELL_DIR (default ~/.spell).
-  /// Does not connect yet, but makes that folder. Error `invalid_configuration`.
+  /// $SPELL_BASE_URL ("unix:PATH" in this version), else the personal service under $SPELL_DIR
+  /// (default ~/.spell). Does not connect yet, but makes that folder. Error
+  /// `invalid_configuration`.
   static Result<Client> from_environment();
   /// Of the environment only HOME and XDG_* count here: they say where this user's folders are.
   static Result<Client> make(const ClientOptions&);
 
-  Result<Run> run(const RunSpec& spec, const std::string& key = {}, CallOptions options = {}) const {
+  Result<Run> run(const RunSpec& spec, const std::string& key = {},
+                  CallOptions options = {}) const {
     return runs().create(spec, key, options);
   }
   Runs runs() const { return Runs(connection_); }
@@ -102,17 +120,21 @@ class Client {
   /// spell::inspect, with a memory: much quicker the second time where Git's own index is stale.
   Result<CodeInfo> inspect(const Code&) const;
   Result<std::vector<RepositoryInfo>> repositories(CallOptions = {}) const;
-  /// Starts the personal service if it does not run (unless autostart is off: error `service_unreachable`).
+  /// Starts the personal service if it does not run (unless autostart is off: error
+  /// `service_unreachable`).
   Result<ServiceInfo> status(CallOptions = {}) const;
-  /// Ends the service; running commands are not touched. Returns when its socket is free. Fine if it does not run.
+  /// Ends the service; running commands are not touched. Returns when its socket is free. Fine if
+  /// it does not run.
   Result<> stop_service(CallOptions = {}) const;
   /// Path of the personal service's own log file.
   std::string service_log() const;
-  /// One request as the API defines it, for what this library does not cover yet. `path` begins with '/'. Returns the answer's JSON.
-  Result<std::string> request(const std::string& method, const std::string& path, const std::string& body = {},
-                              CallOptions = {}) const;
+  /// One request as the API defines it, for what this library does not cover yet. `path` begins
+  /// with '/'. Returns the answer's JSON.
+  Result<std::string> request(const std::string& method, const std::string& path,
+                              const std::string& body = {}, CallOptions = {}) const;
 
-  explicit Client(std::shared_ptr<detail::Connection> connection) : connection_(std::move(connection)) {}
+  explicit Client(std::shared_ptr<detail::Connection> connection)
+      : connection_(std::move(connection)) {}
 
  private:
   std::shared_ptr<detail::Connection> connection_;

@@ -20,15 +20,23 @@ class Code {
   static Code repository(std::string path, std::string ref = "HEAD") {
     return {Kind::repository, std::move(path), std::move(ref)};
   }
-  /// A repository by URL (https, file, or a local path); nothing is pushed, uncommitted changes are not seen.
+  /// A repository by URL (https, file, or a local path); nothing is pushed, uncommitted changes are
+  /// not seen.
   static Code url(std::string address, std::string ref = "HEAD") {
     return {Kind::url, std::move(address), std::move(ref)};
   }
 
   /// Send untracked (not ignored) files too.
-  Code& include_untracked(bool on = true) { untracked_ = on; return *this; }
-  /// Refuse uncommitted changes to tracked files (error `uncommitted_changes`) instead of sending a snapshot commit.
-  Code& require_clean(bool on = true) { clean_ = on; return *this; }
+  Code& include_untracked(bool on = true) {
+    untracked_ = on;
+    return *this;
+  }
+  /// Refuse uncommitted changes to tracked files (error `uncommitted_changes`) instead of sending a
+  /// snapshot commit.
+  Code& require_clean(bool on = true) {
+    clean_ = on;
+    return *this;
+  }
 
   Kind kind() const noexcept { return kind_; }
   const std::string& location() const noexcept { return location_; }
@@ -48,13 +56,15 @@ class Code {
 
 /// What a repository looks like to a run that would be made of it now.
 struct CodeInfo {
-  std::string root{};          ///< absolute path of the work tree
-  std::string name{};          ///< the repository's name: last part of its remote "origin", else of its folder
-  std::string workspace{};     ///< id of the root commit: identifies the repository
-  std::string commit{};        ///< the commit that `ref` names, 40 hex digits
-  std::string message{};       ///< first line of that commit's message
-  std::string folder{};        ///< where the user stood, relative to root; "" at the top
-  std::vector<std::string> changed{};    ///< tracked files with uncommitted changes (only when ref is HEAD)
+  std::string root{};  ///< absolute path of the work tree
+  std::string
+      name{};  ///< the repository's name: last part of its remote "origin", else of its folder
+  std::string workspace{};  ///< id of the root commit: identifies the repository
+  std::string commit{};     ///< the commit that `ref` names, 40 hex digits
+  std::string message{};    ///< first line of that commit's message
+  std::string folder{};     ///< where the user stood, relative to root; "" at the top
+  std::vector<std::string>
+      changed{};  ///< tracked files with uncommitted changes (only when ref is HEAD)
   std::vector<std::string> untracked{};  ///< untracked, not ignored (a folder ends with '/')
   std::vector<std::string> ignored{};    ///< ignored folders at the top ("data/")
 };

@@ -1,4 +1,5 @@
-// Options of clients and of single calls. Precedence: call > client options > environment > default.
+// Options of clients and of single calls. Precedence: call > client options > environment >
+// default.
 #pragma once
 #include <chrono>
 #include <functional>
@@ -24,12 +25,14 @@ struct ClientOptions {
   std::string spell_dir{};
   /// The owner whose runs are meant; "": the service's default owner.
   std::string owner{};
-  /// Path of the `spelld` program; "": beside the running program, then beside the library, then in PATH.
+  /// Path of the `spelld` program; "": beside the running program, then beside the library, then in
+  /// PATH.
   std::string spelld{};
   /// Starts the personal service where it is not running.
   bool autostart = true;
 
-  /// service, spell_dir and owner from $SPELL_BASE_URL, $SPELL_DIR and $SPELL_OWNER. Nothing else reads those.
+  /// service, spell_dir and owner from $SPELL_BASE_URL, $SPELL_DIR and $SPELL_OWNER. Nothing else
+  /// reads those.
   static ClientOptions from_environment();
 };
 

@@ -27,14 +27,19 @@ struct ProjectChange {
 /// Thread-safe.
 class Projects {
  public:
-  Result<ProjectInfo> create(const std::string& name, const std::string& description = {}, CallOptions = {}) const;
+  Result<ProjectInfo> create(const std::string& name, const std::string& description = {},
+                             CallOptions = {}) const;
   Result<std::vector<ProjectInfo>> list(bool with_archived = false, CallOptions = {}) const;
   Result<ProjectInfo> get(const std::string& name, CallOptions = {}) const;
-  Result<ProjectInfo> edit(const std::string& name, const ProjectChange& change, CallOptions = {}) const;
-  Result<ProjectInfo> add_runs(const std::string& name, const std::vector<std::int64_t>& runs, CallOptions = {}) const;
-  Result<ProjectInfo> remove_runs(const std::string& name, const std::vector<std::int64_t>& runs, CallOptions = {}) const;
+  Result<ProjectInfo> edit(const std::string& name, const ProjectChange& change,
+                           CallOptions = {}) const;
+  Result<ProjectInfo> add_runs(const std::string& name, const std::vector<std::int64_t>& runs,
+                               CallOptions = {}) const;
+  Result<ProjectInfo> remove_runs(const std::string& name, const std::vector<std::int64_t>& runs,
+                                  CallOptions = {}) const;
 
-  explicit Projects(std::shared_ptr<detail::Connection> connection) : connection_(std::move(connection)) {}
+  explicit Projects(std::shared_ptr<detail::Connection> connection)
+      : connection_(std::move(connection)) {}
 
  private:
   std::shared_ptr<detail::Connection> connection_;

@@ -1,4 +1,5 @@
-// Result<T>: a value or an Error. Functions that may fail say so with it; value() throws for those who like that.
+// Result<T>: a value or an Error. Functions that may fail say so with it; value() throws for those
+// who like that.
 #pragma once
 #include <optional>
 #include <type_traits>
@@ -26,10 +27,19 @@ class [[nodiscard]] Result {
   explicit operator bool() const noexcept { return ok(); }
 
   /// The value. Throws the Error if there is none.
-  T& value() & { require(); return *std::get_if<1>(&state_); }
-  const T& value() const& { require(); return *std::get_if<1>(&state_); }
+  T& value() & {
+    require();
+    return *std::get_if<1>(&state_);
+  }
+  const T& value() const& {
+    require();
+    return *std::get_if<1>(&state_);
+  }
   /// By value, so that `for (auto& run : client.runs().list().value())` is safe.
-  T value() && { require(); return std::move(*std::get_if<1>(&state_)); }
+  T value() && {
+    require();
+    return std::move(*std::get_if<1>(&state_));
+  }
   T value_or(T other) const& { return ok() ? *std::get_if<1>(&state_) : std::move(other); }
 
   /// The value. Undefined if there is none: check ok() first.
@@ -44,7 +54,9 @@ class [[nodiscard]] Result {
   Error& error() noexcept { return *std::get_if<0>(&state_); }
 
  private:
-  void require() const { if (!ok()) throw *std::get_if<0>(&state_); }
+  void require() const {
+    if (!ok()) throw *std::get_if<0>(&state_);
+  }
   std::variant<Error, T> state_;
 };
 
@@ -55,11 +67,17 @@ class [[nodiscard]] Result<void> {
   Result() : error_(Error{}) {}
   Result(Error error) : error_(std::move(error)) {}
   /// Success.
-  static Result done() { Result r; r.error_.reset(); return r; }
+  static Result done() {
+    Result r;
+    r.error_.reset();
+    return r;
+  }
 
   bool ok() const noexcept { return !error_; }
   explicit operator bool() const noexcept { return ok(); }
-  void value() const { if (error_) throw *error_; }
+  void value() const {
+    if (error_) throw *error_;
+  }
   const Error& error() const noexcept { return *error_; }
   Error& error() noexcept { return *error_; }
 

@@ -1,4 +1,5 @@
-// A run: what is asked for (RunSpec), what the service reports (RunInfo), and the handle to act on it (Run).
+// A run: what is asked for (RunSpec), what the service reports (RunInfo), and the handle to act on
+// it (Run).
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -19,15 +20,17 @@ namespace spell {
 
 using Time = std::chrono::system_clock::time_point;
 
-/// A run's place in its life-cycle, by the name it has on the wire. Values that this version does not know survive.
+/// A run's place in its life-cycle, by the name it has on the wire. Values that this version does
+/// not know survive.
 class RunStatus {
  public:
   static constexpr std::string_view machine_requested = "machine_requested", building = "building",
                                     mounting = "mounting", running = "running", saving = "saving",
                                     pushing = "pushing", stopping = "stopping", killing = "killing",
-                                    complete = "complete", failed = "failed", build_failed = "build_failed",
-                                    mount_failed = "mount_failed", interrupted = "interrupted",
-                                    killed = "killed", stopped = "stopped";
+                                    complete = "complete", failed = "failed",
+                                    build_failed = "build_failed", mount_failed = "mount_failed",
+                                    interrupted = "interrupted", killed = "killed",
+                                    stopped = "stopped";
   RunStatus() = default;
   RunStatus(std::string_view name) : name_(name) {}
   RunStatus(const char* name) : name_(name) {}
@@ -44,46 +47,51 @@ std::ostream& operator<<(std::ostream&, const RunStatus&);
 
 /// What is asked for. Plain values; every member has a default.
 struct RunSpec {
-  std::string command{};                   ///< given to `bash -c`; required
+  std::string command{};  ///< given to `bash -c`; required
   Code code = Code::none();
-  std::string machine_type{};              ///< "": the owner's default (CPU)
+  std::string machine_type{};  ///< "": the owner's default (CPU)
   std::map<std::string, std::string> env{};
-  std::optional<std::chrono::seconds> timeout{};  ///< from "running" on; then the run is stopped, its outputs saved
-  std::chrono::seconds stop_grace{30};     ///< between SIGTERM and SIGKILL when the run is stopped
-  std::int64_t log_limit = 10LL << 30;     ///< bytes of output kept; then the command waits (promise: no byte is dropped)
-  std::string description{};               ///< "": the commit's message
+  std::optional<std::chrono::seconds>
+      timeout{};  ///< from "running" on; then the run is stopped, its outputs saved
+  std::chrono::seconds stop_grace{30};  ///< between SIGTERM and SIGKILL when the run is stopped
+  std::int64_t log_limit =
+      10LL << 30;  ///< bytes of output kept; then the command waits (promise: no byte is dropped)
+  std::string description{};  ///< "": the commit's message
   std::string project{};
   std::vector<std::string> labels{};
-  std::vector<std::int64_t> after{};       ///< starts when these runs are complete with exit code 0
-  std::string folder{};                    ///< working folder relative to /spell; "": where the user stood; ".": its top
-  std::string virtual_env{};               ///< a virtual environment whose programs come first in PATH (personal service)
-  bool split_output = false;               ///< keep stderr apart (order between the two is then not kept)
-  bool save_all = false;                   ///< save also __pycache__, .git, .venv, node_modules, .ipynb_checkpoints
-  bool idempotent = false;                 ///< reuse an identical run if there is one
+  std::vector<std::int64_t> after{};  ///< starts when these runs are complete with exit code 0
+  std::string
+      folder{};  ///< working folder relative to /spell; "": where the user stood; ".": its top
+  std::string virtual_env{};  ///< a virtual environment whose programs come first in PATH (personal
+                              ///< service)
+  bool split_output = false;  ///< keep stderr apart (order between the two is then not kept)
+  bool save_all = false;  ///< save also __pycache__, .git, .venv, node_modules, .ipynb_checkpoints
+  bool idempotent = false;  ///< reuse an identical run if there is one
 };
 
 /// What the service reports of a run.
 struct RunInfo {
   std::int64_t id = 0;
   RunStatus status{};
-  std::string reason_code{}, reason{};     ///< why it waits, failed, was interrupted
-  std::optional<int> user_exit_code{};     ///< of the command, as a shell reports it (128 + signal)
-  std::optional<int> user_signal{};        ///< the signal that ended the command
+  std::string reason_code{}, reason{};  ///< why it waits, failed, was interrupted
+  std::optional<int> user_exit_code{};  ///< of the command, as a shell reports it (128 + signal)
+  std::optional<int> user_signal{};     ///< the signal that ended the command
   std::string command{}, description{}, creator{}, project{}, machine_type{}, machine{};
   std::vector<std::string> labels{};
   std::map<std::string, std::string> env{};
-  std::string git_commit{}, git_base_commit{};  ///< base: what the snapshot commit was made from ("" if it is no snapshot)
+  std::string git_commit{}, git_base_commit{};  ///< base: what the snapshot commit was made from
+                                                ///< ("" if it is no snapshot)
   std::string workspace{}, repository{}, github_url{}, folder{};
   std::vector<std::int64_t> after{};
   std::optional<std::chrono::seconds> timeout{};
   std::optional<Time> created_at{}, started_at{}, ended_at{};  ///< started_at: the command's start
   std::optional<std::int64_t> resumed_as_run{}, resumed_from_run{};
-  std::int64_t log_bytes = 0;              ///< output stored so far
+  std::int64_t log_bytes = 0;  ///< output stored so far
   std::int64_t output_files = 0, output_bytes = 0;
-  std::string outputs{};                   ///< SpellFS name of the saved tree; "" if nothing was saved
+  std::string outputs{};  ///< SpellFS name of the saved tree; "" if nothing was saved
   bool archived = false;
-  bool already_existed = false;            ///< the submission found this run instead of making it
-  std::int64_t version = 0;                ///< grows with every change
+  bool already_existed = false;  ///< the submission found this run instead of making it
+  std::int64_t version = 0;      ///< grows with every change
 };
 
 enum class LogKind { output, status, system };
@@ -92,24 +100,26 @@ enum class LogKind { output, status, system };
 struct LogEntry {
   LogKind kind = LogKind::output;
   std::int64_t run = 0;
-  RunStatus status{};      ///< the run's status when this was written
+  RunStatus status{};  ///< the run's status when this was written
   Time time{};
   bool is_stderr = false;  ///< only with split_output
   bool important = false;
-  std::string text{};      ///< one line without its newline; with LogOptions::raw bytes as they came
+  std::string text{};  ///< one line without its newline; with LogOptions::raw bytes as they came
 };
 /// Writes the text.
 std::ostream& operator<<(std::ostream&, const LogEntry&);
 
 struct LogOptions {
-  bool follow = false;                  ///< goes on until the run has ended and all is read
-  std::optional<std::int64_t> tail{};   ///< only the last N lines
-  std::optional<LogKind> only{};        ///< only entries of this kind
-  bool raw = false;                     ///< output in pieces as it comes, not cut into lines
-  std::stop_token stop{};               ///< ends the stream with the error `canceled`
+  bool follow = false;                 ///< goes on until the run has ended and all is read
+  std::optional<std::int64_t> tail{};  ///< only the last N lines
+  std::optional<LogKind> only{};       ///< only entries of this kind
+  bool raw = false;                    ///< output in pieces as it comes, not cut into lines
+  std::stop_token stop{};              ///< ends the stream with the error `canceled`
 };
 
-namespace detail { class Connection; }
+namespace detail {
+class Connection;
+}
 
 /// A cheap, thread-safe handle on a run.
 class Run {
@@ -119,9 +129,11 @@ class Run {
   Result<RunInfo> info(CallOptions = {}) const;
   /// Waits for the end, whatever it is.
   Result<RunInfo> wait(CallOptions = {}) const;
-  /// Waits for `complete` with exit code 0; else the error `run_unsuccessful` with reason and last log lines.
+  /// Waits for `complete` with exit code 0; else the error `run_unsuccessful` with reason and last
+  /// log lines.
   Result<RunInfo> wait_success(CallOptions = {}) const;
-  /// Waits until something changed since `info.version`, or the run is final; returns the new state.
+  /// Waits until something changed since `info.version`, or the run is final; returns the new
+  /// state.
   Result<RunInfo> wait_change(const RunInfo& info, CallOptions = {}) const;
   /// Reconnects by itself, without a gap or a double, when the service goes away.
   Stream<LogEntry> logs(LogOptions = {}) const;
@@ -134,8 +146,8 @@ class Run {
   Result<RunInfo> archive(bool archived = true, CallOptions = {}) const;
   /// Deletes a final run for good, its log and outputs included.
   Result<> remove(CallOptions = {}) const;
-  Result<RunInfo> label(const std::vector<std::string>& add, const std::vector<std::string>& remove = {},
-                        CallOptions = {}) const;
+  Result<RunInfo> label(const std::vector<std::string>& add,
+                        const std::vector<std::string>& remove = {}, CallOptions = {}) const;
   /// Submits the same again, as a new run.
   Result<Run> rerun(CallOptions = {}) const;
 

@@ -1,4 +1,5 @@
-// Stream<T>: a range whose elements arrive over time. `for (auto& entry : stream) use(entry.value());`
+// Stream<T>: a range whose elements arrive over time. `for (auto& entry : stream)
+// use(entry.value());`
 #pragma once
 #include <iterator>
 #include <memory>
@@ -8,8 +9,8 @@
 
 namespace spell {
 
-/// Yields Result<T>; blocks in next() until there is an element; ends by itself. After an error it is at its end.
-/// Move-only; used by one thread at a time. Destroying it cancels what it waits for.
+/// Yields Result<T>; blocks in next() until there is an element; ends by itself. After an error it
+/// is at its end. Move-only; used by one thread at a time. Destroying it cancels what it waits for.
 template <class T>
 class Stream {
  public:

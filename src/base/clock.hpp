@@ -9,7 +9,8 @@ namespace spell::base {
 
 /// Microseconds since 1970, UTC.
 std::int64_t unix_us();
-/// Nanoseconds of CLOCK_BOOTTIME where there is one, else of the monotonic clock: goes on while the computer sleeps.
+/// Nanoseconds of CLOCK_BOOTTIME where there is one, else of the monotonic clock: goes on while the
+/// computer sleeps.
 std::int64_t boot_ns();
 /// The kernel's boot id; "" if there is none.
 std::string boot_id();

@@ -13,9 +13,12 @@ namespace base {
 
 Error errno_error(std::string_view what, int number) {
   const char* code = "io_error";
-  if (number == ENOSPC || number == EDQUOT) code = "disk_full";
-  else if (number == EACCES || number == EPERM || number == EROFS) code = "not_permitted";
-  else if (number == ENOENT || number == ENOTDIR) code = "not_found";
+  if (number == ENOSPC || number == EDQUOT)
+    code = "disk_full";
+  else if (number == EACCES || number == EPERM || number == EROFS)
+    code = "not_permitted";
+  else if (number == ENOENT || number == ENOTDIR)
+    code = "not_found";
   char buffer[128];
 #if defined(__GLIBC__) && defined(_GNU_SOURCE)
   const char* text = strerror_r(number, buffer, sizeof buffer);

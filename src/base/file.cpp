@@ -86,7 +86,8 @@ Result<> remove_below(int parent, const char* name, dev_t device, const std::str
     if (::unlinkat(parent, name, 0) != 0 && errno != ENOENT) return errno_error("remove " + shown);
     return ok();
   }
-  if (st.st_dev != device) return error("io_error", "cannot remove " + shown + ": another file system is mounted there");
+  if (st.st_dev != device)
+    return error("io_error", "cannot remove " + shown + ": another file system is mounted there");
   if ((st.st_mode & 0700) != 0700) ::fchmodat(parent, name, 0700, 0);
   int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return errno_error("remove " + shown);
@@ -99,11 +100,14 @@ Result<> remove_below(int parent, const char* name, dev_t device, const std::str
   while (dirent* entry = ::readdir(folder)) {
     std::string_view child = entry->d_name;
     if (child == "." || child == "..") continue;
-    if (auto removed = remove_below(::dirfd(folder), entry->d_name, device, shown + "/" + entry->d_name); !removed && result)
+    if (auto removed =
+            remove_below(::dirfd(folder), entry->d_name, device, shown + "/" + entry->d_name);
+        !removed && result)
       result = removed;
   }
   ::closedir(folder);
-  if (result && ::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT) return errno_error("remove " + shown);
+  if (result && ::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+    return errno_error("remove " + shown);
   return result;
 }
 
@@ -111,7 +115,8 @@ Result<> remove_below(int parent, const char* name, dev_t device, const std::str
 
 Result<> remove_tree(const std::string& path) {
   struct stat st;
-  if (::lstat(path.c_str(), &st) != 0) return errno == ENOENT ? ok() : Result<>(errno_error("remove " + path));
+  if (::lstat(path.c_str(), &st) != 0)
+    return errno == ENOENT ? ok() : Result<>(errno_error("remove " + path));
   return remove_below(AT_FDCWD, path.c_str(), st.st_dev, path);
 }
 

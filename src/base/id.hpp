@@ -1,4 +1,5 @@
-// 128-bit, time-ordered random ids (the layout of RFC 9562's version 7): 48 bits of milliseconds, then random bits.
+// 128-bit, time-ordered random ids (the layout of RFC 9562's version 7): 48 bits of milliseconds,
+// then random bits.
 #pragma once
 #include <array>
 #include <compare>

@@ -7,7 +7,8 @@ namespace spell::base {
 
 namespace {
 
-/// Length of the valid UTF-8 sequence at the start of `text`, 0 if there is none. Rejects overlong forms and surrogates.
+/// Length of the valid UTF-8 sequence at the start of `text`, 0 if there is none. Rejects overlong
+/// forms and surrogates.
 std::size_t utf8_sequence(std::string_view text) {
   auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   auto tail = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };
@@ -98,12 +99,27 @@ std::optional<std::int64_t> parse_size(std::string_view text) {
   std::string_view unit = text.substr(digits);
   int shift = 0;
   switch (unit[0]) {
-    case 'k': case 'K': shift = 10; break;
-    case 'm': case 'M': shift = 20; break;
-    case 'g': case 'G': shift = 30; break;
-    case 't': case 'T': shift = 40; break;
-    case 'b': case 'B': return unit.size() == 1 ? number : std::nullopt;
-    default: return std::nullopt;
+    case 'k':
+    case 'K':
+      shift = 10;
+      break;
+    case 'm':
+    case 'M':
+      shift = 20;
+      break;
+    case 'g':
+    case 'G':
+      shift = 30;
+      break;
+    case 't':
+    case 'T':
+      shift = 40;
+      break;
+    case 'b':
+    case 'B':
+      return unit.size() == 1 ? number : std::nullopt;
+    default:
+      return std::nullopt;
   }
   std::string_view rest = unit.substr(1);
   if (!(rest.empty() || rest == "B" || rest == "b" || rest == "iB")) return std::nullopt;
@@ -125,11 +141,14 @@ std::string format_size(std::int64_t bytes) {
 std::string shell_quote(std::string_view word) {
   constexpr std::string_view plain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+";
-  if (!word.empty() && word.find_first_not_of(plain) == std::string_view::npos) return std::string(word);
+  if (!word.empty() && word.find_first_not_of(plain) == std::string_view::npos)
+    return std::string(word);
   std::string out = "'";
   for (char c : word) {
-    if (c == '\'') out += "'\\''";
-    else out += c;
+    if (c == '\'')
+      out += "'\\''";
+    else
+      out += c;
   }
   return out + "'";
 }
@@ -137,7 +156,8 @@ std::string shell_quote(std::string_view word) {
 bool valid_name(std::string_view name) {
   if (name.empty() || name.size() > 64 || name[0] == '-' || name[0] == '.') return false;
   for (unsigned char c : name)
-    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-'))
+    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+          c == '_' || c == '-'))
       return false;
   return true;
 }

@@ -17,15 +17,18 @@ std::string_view trim(std::string_view text);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 /// A whole decimal number, nothing around it.
 std::optional<std::int64_t> parse_int(std::string_view text);
-/// "512", "10K", "64M", "2G", "1T", also "KiB", "KB" (powers of 1024 for K…; all mean the same here): bytes.
+/// "512", "10K", "64M", "2G", "1T", also "KiB", "KB" (powers of 1024 for K…; all mean the same
+/// here): bytes.
 std::optional<std::int64_t> parse_size(std::string_view text);
 /// "1.5 GiB"
 std::string format_size(std::int64_t bytes);
 /// For a shell, as one word.
 std::string shell_quote(std::string_view word);
-/// A name for labels, projects, machines: 1 to 64 of letters, digits, '.', '_', '-', not beginning with '-' or '.'.
+/// A name for labels, projects, machines: 1 to 64 of letters, digits, '.', '_', '-', not beginning
+/// with '-' or '.'.
 bool valid_name(std::string_view name);
-/// A relative path of plain components: no empty one, no "." or "..", no NUL, not absolute; "" is fine.
+/// A relative path of plain components: no empty one, no "." or "..", no NUL, not absolute; "" is
+/// fine.
 bool safe_relative_path(std::string_view path);
 
 }  // namespace spell::base

@@ -169,7 +169,8 @@ Result<> Connection::stop_service(bool handover, const Limit& limit) {
   constexpr auto patience = 30s;
   Moment begin = waiter().now();
   bool asked = false;
-  std::int64_t pid = 0;  // of the service that was asked: another may be there as soon as it is gone
+  std::int64_t pid =
+      0;  // of the service that was asked: another may be there as soon as it is gone
   auto pause = 2ms;
   for (;;) {
     bool gone = false;

@@ -25,17 +25,24 @@ bool setting_is(const char* path, std::string_view value) {
 std::string remedy_for(const std::string& why) {
   std::string out = why + "; ";
   if (setting_is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"))
-    return out + "AppArmor forbids user namespaces: install Spell's AppArmor profile, or set kernel.apparmor_restrict_unprivileged_userns=0";
+    return out +
+           "AppArmor forbids user namespaces: install Spell's AppArmor profile, or set "
+           "kernel.apparmor_restrict_unprivileged_userns=0";
   if (setting_is("/proc/sys/kernel/unprivileged_userns_clone", "0"))
     return out + "user namespaces are for root only here: set kernel.unprivileged_userns_clone=1";
   if (setting_is("/proc/sys/user/max_user_namespaces", "0"))
     return out + "user namespaces are switched off: set user.max_user_namespaces=10000";
   if (base::exists("/.dockerenv") || base::exists("/run/.containerenv"))
-    return out + "run the container with --privileged, or with --security-opt seccomp=unconfined "
-                 "--security-opt apparmor=unconfined --security-opt systempaths=unconfined";
+    return out +
+           "run the container with --privileged, or with --security-opt seccomp=unconfined "
+           "--security-opt apparmor=unconfined --security-opt systempaths=unconfined";
   if (why.find("/proc") != std::string::npos)
-    return out + "parts of /proc are covered here: allow a container to mount its own (Docker: --security-opt systempaths=unconfined)";
-  return out + "run as root, or allow user namespaces (a container: --privileged; a systemd unit: RestrictNamespaces=no)";
+    return out +
+           "parts of /proc are covered here: allow a container to mount its own (Docker: "
+           "--security-opt systempaths=unconfined)";
+  return out +
+         "run as root, or allow user namespaces (a container: --privileged; a systemd unit: "
+         "RestrictNamespaces=no)";
 }
 
 Result<Capabilities> try_in(const std::string& supervisor, const std::string& folder) {
@@ -52,16 +59,19 @@ Result<Capabilities> try_in(const std::string& supervisor, const std::string& fo
   for (;;) {
     auto state = run->state();
     if (!state) return state.error();
-    if (state->phase == State::Phase::supervisor_lost) return base::error("supervisor_failed", supervisor + " died in a trial run");
+    if (state->phase == State::Phase::supervisor_lost)
+      return base::error("supervisor_failed", supervisor + " died in a trial run");
     if (state->exit) {
-      if (!state->exit->error_code.empty()) return base::error(state->exit->error_code, state->exit->error);
+      if (!state->exit->error_code.empty())
+        return base::error(state->exit->error_code, state->exit->error);
       Capabilities out;
       auto colon = state->containment.find(": ");
       auto level = state->containment.substr(0, colon);
       for (auto c : {Containment::namespaces, Containment::user_namespaces})
         if (level == name_of(c)) out.containment = c;
       if (out.containment == Containment::best_effort)
-        out.remedy = remedy_for(colon == std::string::npos ? "no namespaces" : state->containment.substr(colon + 2));
+        out.remedy = remedy_for(colon == std::string::npos ? "no namespaces"
+                                                           : state->containment.substr(colon + 2));
       return out;
     }
     pollfd file{run->event_fd(), POLLIN, 0};
@@ -91,7 +101,8 @@ Result<std::string> find_supervisor(const std::string& option) {
   }
   if (const char* folder = std::getenv("SPELL_LIBEXEC"); folder && *folder) {
     if (usable(folder + name)) return folder + name;
-    return base::error("supervisor_not_found", std::string("there is no spell-supervisor in ") + folder + " (SPELL_LIBEXEC)");
+    return base::error("supervisor_not_found", std::string("there is no spell-supervisor in ") +
+                                                   folder + " (SPELL_LIBEXEC)");
   }
   char self[4096];
   ssize_t n = ::readlink("/proc/self/exe", self, sizeof self);
@@ -99,7 +110,8 @@ Result<std::string> find_supervisor(const std::string& option) {
   std::string folder = program.substr(0, program.rfind('/'));
   for (auto& path : {folder + name, folder + "/../libexec/spell" + name})
     if (usable(path)) return path;
-  return base::error("supervisor_not_found", "spell-supervisor is not beside " + program + "; set SPELL_LIBEXEC to its folder");
+  return base::error("supervisor_not_found", "spell-supervisor is not beside " + program +
+                                                 "; set SPELL_LIBEXEC to its folder");
 }
 
 }  // namespace spell::exec

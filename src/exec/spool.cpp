@@ -74,9 +74,11 @@ Result<SpoolView> read_spool(const std::string& folder, SpoolView known) {
       view.output_bytes += header->size;
     } else if (header->kind == model::FrameKind::end) {
       std::string payload(header->size, '\0');
-      auto read = base::pread_full(file->get(), payload.data(), payload.size(), view.end + static_cast<std::int64_t>(sizeof bytes));
+      auto read = base::pread_full(file->get(), payload.data(), payload.size(),
+                                   view.end + static_cast<std::int64_t>(sizeof bytes));
       if (!read) return read.error();
-      // A disk that lost power may give the size without the bytes: then the last field is not there.
+      // A disk that lost power may give the size without the bytes: then the last field is not
+      // there.
       if (*read < payload.size() || !payload.ends_with(std::string_view("\0end=\0", 6))) break;
       take_end(payload, header->time_us, view);
     } else {
@@ -93,7 +95,8 @@ Result<LockFile> read_lock(const std::string& folder) {
   LockFile out;
   struct flock whole {};
   whole.l_type = F_RDLCK;
-  if (::fcntl(file->get(), F_OFD_GETLK, &whole) != 0) return base::errno_error("test the lock " + folder + "/lock");
+  if (::fcntl(file->get(), F_OFD_GETLK, &whole) != 0)
+    return base::errno_error("test the lock " + folder + "/lock");
   out.held = whole.l_type != F_UNLCK;
   std::string content(lock_file_limit, '\0');
   auto n = base::pread_full(file->get(), content.data(), content.size(), 0);

@@ -26,9 +26,12 @@ using supervisor::number_of;
 
 const char* name_of(Containment c) {
   switch (c) {
-    case Containment::namespaces: return "namespaces";
-    case Containment::user_namespaces: return "user_namespaces";
-    case Containment::best_effort: break;
+    case Containment::namespaces:
+      return "namespaces";
+    case Containment::user_namespaces:
+      return "user_namespaces";
+    case Containment::best_effort:
+      break;
   }
   return "best_effort";
 }
@@ -110,14 +113,23 @@ std::vector<std::string> own_environment() {
 }
 
 Error start_error(const Launch& launch, int status) {
-  switch (WIFEXITED(status) ? static_cast<supervisor::Start>(WEXITSTATUS(status)) : supervisor::Start::system) {
+  switch (WIFEXITED(status) ? static_cast<supervisor::Start>(WEXITSTATUS(status))
+                            : supervisor::Start::system) {
     case supervisor::Start::bad_spec:
-      return base::error("supervisor_version", launch.supervisor + " does not know this version's run spec; install both from one build");
-    case supervisor::Start::bad_folder: return base::error("not_permitted", "cannot use the run folder " + launch.folder);
-    case supervisor::Start::locked: return base::error("in_use", "a supervisor already runs in " + launch.folder);
-    case supervisor::Start::used_folder: return base::error("in_use", launch.folder + " already has the spool of a run");
-    case supervisor::Start::no_space: return base::error("disk_full", "no space for the run folder " + launch.folder);
-    default: return base::error("supervisor_failed", launch.supervisor + " could not start in " + launch.folder);
+      return base::error("supervisor_version",
+                         launch.supervisor +
+                             " does not know this version's run spec; install both from one build");
+    case supervisor::Start::bad_folder:
+      return base::error("not_permitted", "cannot use the run folder " + launch.folder);
+    case supervisor::Start::locked:
+      return base::error("in_use", "a supervisor already runs in " + launch.folder);
+    case supervisor::Start::used_folder:
+      return base::error("in_use", launch.folder + " already has the spool of a run");
+    case supervisor::Start::no_space:
+      return base::error("disk_full", "no space for the run folder " + launch.folder);
+    default:
+      return base::error("supervisor_failed",
+                         launch.supervisor + " could not start in " + launch.folder);
   }
 }
 
@@ -191,7 +203,8 @@ Result<> Supervised::Impl::resolve() {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
         continue;
       }
-      return base::error("supervisor_unreachable", "the supervisor in " + folder + " does not answer");
+      return base::error("supervisor_unreachable",
+                         "the supervisor in " + folder + " does not answer");
     }
     now.log_full = false;
     over = true;
@@ -205,7 +218,8 @@ Result<> Supervised::Impl::send(std::string_view what, std::string_view reason) 
   packet.put("do", what);
   packet.put("reason", reason.substr(0, 48));
   if (::send(socket.get(), packet.data(), packet.size(), MSG_NOSIGNAL) >= 0) return ok();
-  if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN) {  // it has ended, as was wanted; or is to be found again
+  if (errno == EPIPE || errno == ECONNRESET ||
+      errno == ENOTCONN) {  // it has ended, as was wanted; or is to be found again
     SPELL_TRY(resolve());
     if (over || ::send(socket.get(), packet.data(), packet.size(), MSG_NOSIGNAL) >= 0) return ok();
   }
@@ -218,7 +232,8 @@ Result<Supervised> Supervised::start(const Launch& launch) {
   auto input = file_with(*spec);
   if (!input) return input.error();
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) return base::errno_error("make a socket");
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
+    return base::errno_error("make a socket");
   base::Fd ours(ends[0]), theirs(ends[1]);
 
   proc::SpawnOptions options;
@@ -233,7 +248,8 @@ Result<Supervised> Supervised::start(const Launch& launch) {
   pid_t gone;
   do gone = ::waitpid(*child, &status, 0);
   while (gone < 0 && errno == EINTR);
-  // Where the embedding program lets the kernel reap its children there is no status; the connection tells then.
+  // Where the embedding program lets the kernel reap its children there is no status; the
+  // connection tells then.
   if (gone == *child && status != 0) return start_error(launch, status);
 
   auto impl = std::make_unique<Impl>();
@@ -259,10 +275,14 @@ Result<State> Supervised::state() {
   char packet[supervisor::packet_limit];
   while (!impl_->over) {
     ssize_t n = ::recv(impl_->socket.get(), packet, sizeof packet, MSG_DONTWAIT);
-    if (n > 0) impl_->take_state({packet, static_cast<std::size_t>(n)});
-    else if (n < 0 && errno == EINTR) continue;
-    else if (n < 0 && errno == EAGAIN) break;
-    else SPELL_TRY(impl_->resolve());
+    if (n > 0)
+      impl_->take_state({packet, static_cast<std::size_t>(n)});
+    else if (n < 0 && errno == EINTR)
+      continue;
+    else if (n < 0 && errno == EAGAIN)
+      break;
+    else
+      SPELL_TRY(impl_->resolve());
   }
   return impl_->now;
 }

@@ -1,13 +1,14 @@
-// Running one command under spell-supervisor: start it, find it again after a crash, follow it, end it.
-// The folder of a run on its machine (Launch::folder) holds: `spool` (Log v1 frames), `lock` (held by the supervisor while it
-// lives), `sock` (its control socket, while it lives), `spell/` (seen by the run as /spell), `tmp/` (its TMPDIR). What to run goes
-// to the supervisor by an anonymous file, since it may hold secrets. A folder serves one run.
-// The supervisor adds SPELL_ROOT and TMPDIR to the environment, as they are under the fence that the run really got (/spell and
-// /spell-tmp, else the real paths), unless the caller names them.
-// A fence that cannot be had is replaced by the next weaker one, and State::containment says why. One of root's runs is root: it
-// lost the capabilities that undo a fence, but can write a disk's device. On `best_effort` nothing is hidden and processes are
-// hunted down one by one; those that changed their user may escape.
-// Blocking calls are short; one Supervised is used by one thread at a time.
+// Running one command under spell-supervisor: start it, find it again after a crash, follow it, end
+// it. The folder of a run on its machine (Launch::folder) holds: `spool` (Log v1 frames), `lock`
+// (held by the supervisor while it lives), `sock` (its control socket, while it lives), `spell/`
+// (seen by the run as /spell), `tmp/` (its TMPDIR). What to run goes to the supervisor by an
+// anonymous file, since it may hold secrets. A folder serves one run. The supervisor adds
+// SPELL_ROOT and TMPDIR to the environment, as they are under the fence that the run really got
+// (/spell and /spell-tmp, else the real paths), unless the caller names them. A fence that cannot
+// be had is replaced by the next weaker one, and State::containment says why. One of root's runs is
+// root: it lost the capabilities that undo a fence, but can write a disk's device. On `best_effort`
+// nothing is hidden and processes are hunted down one by one; those that changed their user may
+// escape. Blocking calls are short; one Supervised is used by one thread at a time.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -25,67 +26,90 @@ const char* name_of(Containment);
 
 struct Capabilities {
   Containment containment = Containment::best_effort;
-  std::string remedy{};   ///< why not more, and what would help; "" if nothing is missing
+  std::string remedy{};  ///< why not more, and what would help; "" if nothing is missing
 };
 /// Tries it by doing it (a tiny run in `scratch_folder`); about 10 ms.
 Result<Capabilities> probe(const std::string& supervisor, const std::string& scratch_folder);
 
-/// `spell-supervisor`: `option` if not empty, $SPELL_LIBEXEC, beside the running program, ../libexec/spell beside it.
+/// `spell-supervisor`: `option` if not empty, $SPELL_LIBEXEC, beside the running program,
+/// ../libexec/spell beside it.
 Result<std::string> find_supervisor(const std::string& option);
 
 struct Launch {
-  std::string run_id{};                      ///< 32 hex digits
-  std::string supervisor{};                  ///< program
-  std::string folder{};                      ///< of this run; exists, with spell/ and tmp/ in it
+  std::string run_id{};      ///< 32 hex digits
+  std::string supervisor{};  ///< program
+  std::string folder{};      ///< of this run; exists, with spell/ and tmp/ in it
   Containment containment = Containment::namespaces;
-  std::string command{};                     ///< run by bash -c, else sh -c
-  std::vector<std::string> env{};            ///< NAME=VALUE, complete
-  std::string working_folder{};              ///< relative to /spell; a folder that does not exist: the run fails to start, code `no_such_folder`
-  std::vector<std::string> hidden{};         ///< folders that the run must not see ($SPELL_DIR, where the sockets are); an empty read-only one is over them
-  std::vector<std::pair<std::string, std::string>> binds{};  ///< (host folder, absolute path in the run): mounted read-write; for later mounts
-  /// (target, absolute path in the run): symbolic links in the run root's own top, which is read-only; for fences with a run root.
+  std::string command{};              ///< run by bash -c, else sh -c
+  std::vector<std::string> env{};     ///< NAME=VALUE, complete
+  std::string working_folder{};       ///< relative to /spell; a folder that does not exist: the run
+                                      ///< fails to start, code `no_such_folder`
+  std::vector<std::string> hidden{};  ///< folders that the run must not see ($SPELL_DIR, where the
+                                      ///< sockets are); an empty read-only one is over them
+  std::vector<std::pair<std::string, std::string>>
+      binds{};  ///< (host folder, absolute path in the run): mounted read-write; for later mounts
+  /// (target, absolute path in the run): symbolic links in the run root's own top, which is
+  /// read-only; for fences with a run root.
   std::vector<std::pair<std::string, std::string>> links{};
-  std::int64_t log_limit = 10LL << 30;       ///< output bytes; then the supervisor stops reading, the command waits
-  std::int64_t log_wait_s = 600;             ///< …and is stopped after so long
-  std::int64_t stop_grace_s = 30;            ///< the time of a sleeping computer does not count, as for log_wait_s
-  std::int64_t timeout_s = 0;                ///< from the command's start, sleep included; 0: none. Then as stop(), reason `timeout`
-  bool split_output = false;                 ///< two pipes; stderr frames carry frame_stderr
-  std::vector<std::string> revive{};         ///< argv that brings the service back; run when it has been away at the command's end, or for 10 s
-  std::string service_lock{};                ///< file that a living service holds locked (flock); "": never revive
+  std::int64_t log_limit =
+      10LL << 30;  ///< output bytes; then the supervisor stops reading, the command waits
+  std::int64_t log_wait_s = 600;  ///< …and is stopped after so long
+  std::int64_t stop_grace_s =
+      30;  ///< the time of a sleeping computer does not count, as for log_wait_s
+  std::int64_t timeout_s =
+      0;  ///< from the command's start, sleep included; 0: none. Then as stop(), reason `timeout`
+  bool split_output = false;          ///< two pipes; stderr frames carry frame_stderr
+  std::vector<std::string> revive{};  ///< argv that brings the service back; run when it has been
+                                      ///< away at the command's end, or for 10 s
+  std::string
+      service_lock{};  ///< file that a living service holds locked (flock); "": never revive
 };
 
 struct Exit {
-  std::optional<int> code{};                 ///< as a shell reports it: 128 + signal if a signal ended it; 126/127 if it could not be run
+  std::optional<int> code{};  ///< as a shell reports it: 128 + signal if a signal ended it; 126/127
+                              ///< if it could not be run
   std::optional<int> signal{};
-  std::string ended_by{};                    ///< "": by itself; the reason of stop() or kill(); "timeout", "log_limit"; "shutdown": SIGTERM to the supervisor
-  std::string error_code{}, error{};         ///< the command was never started (no_such_folder, mount_failed, …)
-  std::int64_t time_us = 0;                  ///< CLOCK_BOOTTIME
+  std::string ended_by{};  ///< "": by itself; the reason of stop() or kill(); "timeout",
+                           ///< "log_limit"; "shutdown": SIGTERM to the supervisor
+  std::string error_code{},
+      error{};               ///< the command was never started (no_such_folder, mount_failed, …)
+  std::int64_t time_us = 0;  ///< CLOCK_BOOTTIME
 };
 
 struct State {
-  enum class Phase { starting, running, ended, supervisor_lost, host_rebooted } phase = Phase::starting;
-  std::int64_t started_us = 0;               ///< CLOCK_BOOTTIME of the command's start; 0: not yet
-  std::int64_t spool_end = 0;                ///< bytes of the spool that are whole frames now
-  std::int64_t output_bytes = 0;             ///< payload bytes of output in them
-  bool log_full = false;                     ///< the command waits for log space
-  std::optional<Exit> exit{};                ///< when ended: everything is in the spool, the tree is gone
-  std::string containment{};                 ///< what it really got, with the reason if it is less than asked
+  enum class Phase {
+    starting,
+    running,
+    ended,
+    supervisor_lost,
+    host_rebooted
+  } phase = Phase::starting;
+  std::int64_t started_us = 0;    ///< CLOCK_BOOTTIME of the command's start; 0: not yet
+  std::int64_t spool_end = 0;     ///< bytes of the spool that are whole frames now
+  std::int64_t output_bytes = 0;  ///< payload bytes of output in them
+  bool log_full = false;          ///< the command waits for log space
+  std::optional<Exit> exit{};     ///< when ended: everything is in the spool, the tree is gone
+  std::string containment{};      ///< what it really got, with the reason if it is less than asked
 };
 
 class Supervised {
  public:
   struct Impl;
-  /// Writes the spec and starts the supervisor (posix_spawn). Returns as soon as it runs; failures of the command's start come as its exit.
+  /// Writes the spec and starts the supervisor (posix_spawn). Returns as soon as it runs; failures
+  /// of the command's start come as its exit.
   static Result<Supervised> start(const Launch&);
-  /// Finds a supervisor again by its folder, or what it left behind. Error `not_found`: there never was one.
+  /// Finds a supervisor again by its folder, or what it left behind. Error `not_found`: there never
+  /// was one.
   static Result<Supervised> attach(const std::string& folder);
 
-  /// Readable (poll/epoll) when state() may have changed. Edge: call state() after each wake-up. -1 when it has ended.
+  /// Readable (poll/epoll) when state() may have changed. Edge: call state() after each wake-up. -1
+  /// when it has ended.
   int event_fd() const;
   /// What is known now; drains event_fd.
   Result<State> state();
-  /// SIGTERM to the command's process group, SIGKILL to the tree after the grace. Idempotent. `reason`, at most 48 bytes, becomes
-  /// Exit::ended_by: that of the first stop, or of a kill that came after it.
+  /// SIGTERM to the command's process group, SIGKILL to the tree after the grace. Idempotent.
+  /// `reason`, at most 48 bytes, becomes Exit::ended_by: that of the first stop, or of a kill that
+  /// came after it.
   Result<> stop(const std::string& reason = "stop");
   Result<> kill(const std::string& reason = "kill");
 

@@ -14,24 +14,31 @@ constexpr RouteRow table[] = {
     {Route::delete_run, "DELETE", "/v1/owners/{owner}/runs/{run}", "delete_run"},
     {Route::stop_run, "POST", "/v1/owners/{owner}/runs/{run}/stop", "stop_run"},
     {Route::kill_run, "POST", "/v1/owners/{owner}/runs/{run}/kill", "kill_run"},
-    {Route::archive_run, "POST", "/v1/owners/{owner}/runs/{run}/archive", "archive_run"},  // {"archived": bool}
-    {Route::label_run, "POST", "/v1/owners/{owner}/runs/{run}/labels", "label_run"},       // {"add": […], "remove": […]}
-    {Route::rerun, "POST", "/v1/owners/{owner}/runs/{run}/rerun", "rerun"},                // Idempotency-Key
+    {Route::archive_run, "POST", "/v1/owners/{owner}/runs/{run}/archive",
+     "archive_run"},  // {"archived": bool}
+    {Route::label_run, "POST", "/v1/owners/{owner}/runs/{run}/labels",
+     "label_run"},  // {"add": […], "remove": […]}
+    {Route::rerun, "POST", "/v1/owners/{owner}/runs/{run}/rerun", "rerun"},  // Idempotency-Key
     {Route::run_log, "GET", "/v1/owners/{owner}/runs/{run}/log", "run_log"},
     {Route::list_resource, "GET", "/v1/owners/{owner}/resources/{path...}", "list_resource"},
     {Route::read_file, "GET", "/v1/owners/{owner}/files/{path...}", "read_file"},
     {Route::list_projects, "GET", "/v1/owners/{owner}/projects", "list_projects"},  // archived=1
-    {Route::create_project, "POST", "/v1/owners/{owner}/projects", "create_project"},  // {"name", "description"}
+    {Route::create_project, "POST", "/v1/owners/{owner}/projects",
+     "create_project"},  // {"name", "description"}
     {Route::get_project, "GET", "/v1/owners/{owner}/projects/{name}", "get_project"},
-    {Route::edit_project, "PATCH", "/v1/owners/{owner}/projects/{name}", "edit_project"},  // {"name", "description", "archived"}
-    {Route::project_runs, "POST", "/v1/owners/{owner}/projects/{name}/runs", "project_runs"},  // {"add": [n], "remove": [n]}
+    {Route::edit_project, "PATCH", "/v1/owners/{owner}/projects/{name}",
+     "edit_project"},  // {"name", "description", "archived"}
+    {Route::project_runs, "POST", "/v1/owners/{owner}/projects/{name}/runs",
+     "project_runs"},  // {"add": [n], "remove": [n]}
     {Route::list_repositories, "GET", "/v1/owners/{owner}/repositories", "list_repositories"},
-    {Route::code_missing, "POST", "/v1/owners/{owner}/repositories/{name}/missing", "code_missing"},  // name: workspace
+    {Route::code_missing, "POST", "/v1/owners/{owner}/repositories/{name}/missing",
+     "code_missing"},  // name: workspace
     {Route::send_code, "POST", "/v1/owners/{owner}/repositories/{name}/packs", "send_code"},
     {Route::list_machines, "GET", "/v1/owners/{owner}/machines", "list_machines"},
     {Route::machine_sync, "POST", "/v1/machines/{machine}/sync", "machine_sync"},
-    // query run, epoch, offset (output bytes before it); body: output frames of a spool, times of CLOCK_BOOTTIME; query now_us:
-    // that clock when it was sent. -> {"bytes": output bytes that are durable now}
+    // query run, epoch, offset (output bytes before it); body: output frames of a spool, times of
+    // CLOCK_BOOTTIME; query now_us: that clock when it was sent. -> {"bytes": output bytes that are
+    // durable now}
     {Route::machine_log, "POST", "/v1/machines/{machine}/log", "machine_log"},
     // query run, epoch; body: a SpellFS pack
     {Route::machine_objects, "POST", "/v1/machines/{machine}/objects", "machine_objects"},

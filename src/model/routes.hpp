@@ -1,19 +1,25 @@
-// The API's routes: the one table. The router dispatches by it, the tests walk it, src/share/openapi.json describes each.
-// {owner} {run} {name} {machine} stand for one path segment, {path...} for the rest.
+// The API's routes: the one table. The router dispatches by it, the tests walk it,
+// src/share/openapi.json describes each. {owner} {run} {name} {machine} stand for one path segment,
+// {path...} for the rest.
 //
-// Answers are JSON objects with one member that names what it is ({"run": …}, {"runs": […]}); errors are
+// Answers are JSON objects with one member that names what it is ({"run": …}, {"runs": […]});
+// errors are
 // {"error": {"code", "message", "request_id"}}. Lists are {"runs": […], "next": cursor or null}.
 //
-// run_log: query `format` (frames | text | jsonl | sse), `cursor` ("B.S", see model/log.hpp), `follow` (1: until the run is final
+// run_log: query `format` (frames | text | jsonl | sse), `cursor` ("B.S", see model/log.hpp),
+// `follow` (1: until the run is final
 //   and all is read), `tail` (N lines, counted in the whole log; `cursor` wins), `output_only` (1).
 //   frames: application/vnd.spell.log; a frame's header carries what a cursor needs.
-// get_run: query `version` + `wait_ms` (at most 60000): answers when the run's version is above it, or it is final, or time is up.
-// list_runs: query `limit` (1…1000, default 50), `cursor`, `label`, `project`, `repository`, `active`, `archived` (1). The newest
+// get_run: query `version` + `wait_ms` (at most 60000): answers when the run's version is above it,
+// or it is final, or time is up. list_runs: query `limit` (1…1000, default 50), `cursor`, `label`,
+// `project`, `repository`, `active`, `archived` (1). The newest
 //   first on a page; `next` goes back in time.
-// create_run: body model::RunRequest, header Idempotency-Key (1…200 characters); 201, or 200 with "already_existed": true.
-// code_missing: body {"commit", "trees": […]} -> {"has_commit": bool, "trees": [those that are there]}.
-// send_code: body the pack (application/vnd.git.pack), query `commit`, `repository` (name) -> {"commit"}.
-// list_resource: query `after`, `limit` -> {"resource": {...}, "entries": [{"path","type":"file|folder|link","size","mode","modified_at","link_target"}], "next"}.
+// create_run: body model::RunRequest, header Idempotency-Key (1…200 characters); 201, or 200 with
+// "already_existed": true. code_missing: body {"commit", "trees": […]} -> {"has_commit": bool,
+// "trees": [those that are there]}. send_code: body the pack (application/vnd.git.pack), query
+// `commit`, `repository` (name) -> {"commit"}. list_resource: query `after`, `limit` ->
+// {"resource": {...}, "entries":
+// [{"path","type":"file|folder|link","size","mode","modified_at","link_target"}], "next"}.
 // read_file: bytes; Range (one range), ETag, If-None-Match.
 // stop_service: body {"handover": bool} -> 202 {"pid": N}; personal services only.
 #pragma once
@@ -23,9 +29,34 @@
 namespace spell::model {
 
 enum class Route {
-  openapi, health, status, stop_service, list_runs, create_run, get_run, delete_run, stop_run, kill_run, archive_run,
-  label_run, rerun, run_log, list_resource, read_file, list_projects, create_project, get_project, edit_project,
-  project_runs, list_repositories, code_missing, send_code, list_machines, machine_sync, machine_log, machine_objects,
+  openapi,
+  health,
+  status,
+  stop_service,
+  list_runs,
+  create_run,
+  get_run,
+  delete_run,
+  stop_run,
+  kill_run,
+  archive_run,
+  label_run,
+  rerun,
+  run_log,
+  list_resource,
+  read_file,
+  list_projects,
+  create_project,
+  get_project,
+  edit_project,
+  project_runs,
+  list_repositories,
+  code_missing,
+  send_code,
+  list_machines,
+  machine_sync,
+  machine_log,
+  machine_objects,
   machine_missing,
 };
 

@@ -25,7 +25,7 @@ struct RunRequest {
   std::map<std::string, std::string> env{};
   std::vector<std::string> labels{};
   std::vector<std::int64_t> after{};
-  std::optional<std::int64_t> timeout{};   ///< seconds
+  std::optional<std::int64_t> timeout{};  ///< seconds
   std::int64_t stop_grace = 30, log_limit = 10LL << 30;
   bool split_output = false, save_all = false, idempotent = false;
   std::optional<CodeRef> code{};
@@ -35,11 +35,13 @@ json to_json(const RunRequest&);
 /// Checks types, ranges, UTF-8, NULs, unknown fields. Errors: `invalid_request`, naming the field.
 /// Labels and `after` lose what stands there twice.
 Result<RunRequest> parse_run_request(const json&);
-/// Parses a body: depth at most 32, no member twice. Errors `invalid_json` with the place, `too_large` beyond `limit` bytes.
-/// Answers may be longer than requests: a client gives its own limit.
+/// Parses a body: depth at most 32, no member twice. Errors `invalid_json` with the place,
+/// `too_large` beyond `limit` bytes. Answers may be longer than requests: a client gives its own
+/// limit.
 Result<json> parse_json(std::string_view body, std::size_t limit = 1 << 20);
-/// Hex SHA-256 of the request's canonical form (without `idempotent`): what makes two submissions "the same". Members that
-/// have their default are not part of it, so that a later member leaves older hashes as they are.
+/// Hex SHA-256 of the request's canonical form (without `idempotent`): what makes two submissions
+/// "the same". Members that have their default are not part of it, so that a later member leaves
+/// older hashes as they are.
 std::string request_hash(const RunRequest&);
 
 /// A run's spec as the API's JSON and back (times RFC 3339); also see spell/json.hpp.

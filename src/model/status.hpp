@@ -1,7 +1,8 @@
 // The life-cycle of a run, as one table.
 //
 //   machine_requested -> building -> mounting -> running -> saving -> pushing -> complete
-//        any of them may pass through  stopping -> saving …, killing -> killed,  or end in a final status.
+//        any of them may pass through  stopping -> saving …, killing -> killed,  or end in a final
+//        status.
 #pragma once
 #include <span>
 #include <string_view>
@@ -11,7 +12,7 @@ namespace spell::model {
 struct StatusRow {
   std::string_view name;
   bool final;
-  bool on_machine;   ///< the run has a machine (a place is taken)
+  bool on_machine;         ///< the run has a machine (a place is taken)
   std::string_view shown;  ///< as `spell ps` shows it
   std::string_view next;   ///< the statuses that may follow, separated by blanks
 };

@@ -1,8 +1,10 @@
-// Worker protocol 1: what a worker and the service say to each other. JSON over POST /v1/machines/{name}/sync.
+// Worker protocol 1: what a worker and the service say to each other. JSON over POST
+// /v1/machines/{name}/sync.
 //
-// The worker reports what it has, the service answers with numbered commands, repeated until `seen` covers them.
-// Every report of a run carries its epoch (fencing token together with the incarnation); events are numbered per run and
-// epoch, from 1, and may be sent again: the service takes each once.
+// The worker reports what it has, the service answers with numbered commands, repeated until `seen`
+// covers them. Every report of a run carries its epoch (fencing token together with the
+// incarnation); events are numbered per run and epoch, from 1, and may be sent again: the service
+// takes each once.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -19,29 +21,33 @@ namespace spell::model {
 
 inline constexpr int worker_protocol = 1;
 
-/// An entry of the run's log that the worker writes; with a `status` it is also a step of the life-cycle.
+/// An entry of the run's log that the worker writes; with a `status` it is also a step of the
+/// life-cycle.
 struct RunEvent {
   std::int64_t number = 0;
-  std::string status{};           ///< "building", "mounting", "running", "saving", "pushing" or "": text only
+  std::string
+      status{};  ///< "building", "mounting", "running", "saving", "pushing" or "": text only
   std::string text{};
   bool important = false;
-  std::int64_t age_us = 0;        ///< how long ago, when this report is sent
-  std::int64_t log_offset = 0;    ///< output bytes that come before it
+  std::int64_t age_us = 0;      ///< how long ago, when this report is sent
+  std::int64_t log_offset = 0;  ///< output bytes that come before it
 };
 
-/// How a run ended on its machine; sent when nothing more will come but what has been sent already (log and outputs are durable).
+/// How a run ended on its machine; sent when nothing more will come but what has been sent already
+/// (log and outputs are durable).
 struct RunResult {
-  std::string status{};           ///< complete, failed, build_failed, mount_failed, interrupted, stopped, killed
+  std::string
+      status{};  ///< complete, failed, build_failed, mount_failed, interrupted, stopped, killed
   std::string reason_code{}, reason{};
   std::optional<int> exit_code{}, signal{};
   std::int64_t log_bytes = 0;
-  std::string outputs{};          ///< SpellFS name of the saved tree, "" if nothing was saved
+  std::string outputs{};  ///< SpellFS name of the saved tree, "" if nothing was saved
   std::int64_t output_files = 0, output_bytes = 0;
   std::int64_t ended_age_us = 0;  ///< how long ago the command ended
 };
 
 struct RunReport {
-  std::string run{};              ///< id
+  std::string run{};  ///< id
   std::int64_t epoch = 0;
   std::vector<RunEvent> events{};
   std::optional<RunResult> result{};
@@ -58,9 +64,9 @@ struct WorkerHello {
 
 struct SyncRequest {
   int protocol = worker_protocol;
-  std::string incarnation{};      ///< the one last seen; "": none yet
-  std::int64_t seen = 0;          ///< number of the last command carried out or taken over
-  std::int64_t wait_ms = 0;       ///< how long the service may wait for a command; 0: answer at once
+  std::string incarnation{};  ///< the one last seen; "": none yet
+  std::int64_t seen = 0;      ///< number of the last command carried out or taken over
+  std::int64_t wait_ms = 0;   ///< how long the service may wait for a command; 0: answer at once
   std::optional<WorkerHello> hello{};
   /// With hello: every run this worker has a folder of, finished ones included (epoch by id).
   std::map<std::string, std::int64_t> holds{};
@@ -69,17 +75,18 @@ struct SyncRequest {
 
 /// Everything a worker needs to carry out a run.
 struct StartCommand {
-  std::string run{};              ///< id
+  std::string run{};                   ///< id
   std::int64_t epoch = 0, number = 0;  ///< number: the run's, as users see it
   std::string owner{}, machine{};
   RunRequest request{};
-  std::string code_url{};         ///< file:///…: a bare repository that has request.code->commit; "": no code
+  std::string
+      code_url{};  ///< file:///…: a bare repository that has request.code->commit; "": no code
   std::map<std::string, std::string> env{};  ///< SPELL_… variables of the service
 };
 
 struct Command {
   std::int64_t number = 0;
-  std::string type{};             ///< "start", "stop", "kill", "forget" (delete the run's folder)
+  std::string type{};  ///< "start", "stop", "kill", "forget" (delete the run's folder)
   std::string run{};
   std::int64_t epoch = 0;
   std::string reason_code{}, reason{};  ///< of stop and kill: who wants it ("user", "timeout")
@@ -90,7 +97,8 @@ struct SyncAnswer {
   std::string incarnation{};
   std::int64_t lease_ms = 30'000;
   std::vector<Command> commands{};
-  /// Reports that the service refuses for good (unknown run, old epoch): id -> reason. The worker parks or forgets them.
+  /// Reports that the service refuses for good (unknown run, old epoch): id -> reason. The worker
+  /// parks or forgets them.
   std::map<std::string, std::string> refused{};
 };
 

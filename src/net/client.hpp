@@ -1,6 +1,7 @@
-// Blocking HTTP/1.1 client with a pool of kept-alive connections. Thread-safe: each call has a connection of its own.
-// Deadlines and cancellation are exact: sockets are non-blocking, every wait is a poll() with the call's deadline and stop token.
-// Nothing is retried here, except a request on a kept-alive connection that the server closed before it read a byte of it.
+// Blocking HTTP/1.1 client with a pool of kept-alive connections. Thread-safe: each call has a
+// connection of its own. Deadlines and cancellation are exact: sockets are non-blocking, every wait
+// is a poll() with the call's deadline and stop token. Nothing is retried here, except a request on
+// a kept-alive connection that the server closed before it read a byte of it.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -17,7 +18,7 @@ struct ClientRequest {
   std::string target{};
   Headers headers{};
   std::string body{};
-  int body_fd = -1;               ///< instead of body: `body_size` bytes from the file's `body_offset`
+  int body_fd = -1;  ///< instead of body: `body_size` bytes from the file's `body_offset`
   std::int64_t body_size = 0, body_offset = 0;
   std::function<void(std::int64_t sent)> progress{};
 };
@@ -38,7 +39,8 @@ class ClientStream {
   ~ClientStream();
   int status() const;
   const Headers& headers() const;
-  /// At least one byte, at most `size`; 0 at the end. Blocks. Errors: `connection_lost` when the body is cut short, `canceled`, `timeout`.
+  /// At least one byte, at most `size`; 0 at the end. Blocks. Errors: `connection_lost` when the
+  /// body is cut short, `canceled`, `timeout`.
   Result<std::size_t> read(char* buffer, std::size_t size, const CallOptions& = {});
 
  private:
@@ -50,9 +52,11 @@ class HttpClient {
   /// "unix:PATH" (any length) or "http://127.0.0.1:PORT".
   explicit HttpClient(std::string endpoint, int idle_connections = 16);
   ~HttpClient();
-  /// Errors: `service_unreachable` (the service has not read the request), `connection_lost` (it may have been carried out), `timeout`, `canceled`,
-  /// `too_large` (answer beyond `answer_limit`). An HTTP error status is a success here.
-  Result<ClientResponse> send(const ClientRequest&, const CallOptions& = {}, std::int64_t answer_limit = 64 << 20);
+  /// Errors: `service_unreachable` (the service has not read the request), `connection_lost` (it
+  /// may have been carried out), `timeout`, `canceled`, `too_large` (answer beyond `answer_limit`).
+  /// An HTTP error status is a success here.
+  Result<ClientResponse> send(const ClientRequest&, const CallOptions& = {},
+                              std::int64_t answer_limit = 64 << 20);
   Result<ClientStream> open(const ClientRequest&, const CallOptions& = {});
 
   struct Impl;

@@ -20,7 +20,8 @@ struct Target {
   std::vector<std::string> segments;
   std::map<std::string, std::string> query;
 };
-/// Error `invalid_path`: bad escapes, NUL, invalid UTF-8 in path or query, not beginning with '/'. Empty segments are dropped; "." and ".." are refused.
+/// Error `invalid_path`: bad escapes, NUL, invalid UTF-8 in path or query, not beginning with '/'.
+/// Empty segments are dropped; "." and ".." are refused.
 Result<Target> parse_target(std::string_view target);
 std::string percent_encode(std::string_view component);
 

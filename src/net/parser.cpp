@@ -36,7 +36,8 @@ class Parser final : public MessageParser::Impl, private http::basic_parser<requ
   }
 
   Result<MessageParser::Step> feed(std::string_view bytes) override {
-    // Between chunks at least "0\r\n\r\n" is still to come, and Beast asserts that it sees as much of a last one.
+    // Between chunks at least "0\r\n\r\n" is still to come, and Beast asserts that it sees as much
+    // of a last one.
     if (this->head_done && Base::chunked() && chunk_left_ == 0 && bytes.size() < 5)
       return MessageParser::Step{};
     error_code failure;

@@ -1,7 +1,8 @@
 // HTTP/1.1 server on Unix sockets (keep-alive, long polls, streamed answers, bodies into files).
 //
-// Threads: `threads` of its own; handlers are called on them and must not block for long: they answer later, from any thread,
-// through the Reply they were given. A request whose client has gone is told through Reply::on_close.
+// Threads: `threads` of its own; handlers are called on them and must not block for long: they
+// answer later, from any thread, through the Reply they were given. A request whose client has gone
+// is told through Reply::on_close.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -14,16 +15,16 @@
 namespace spell::net {
 
 struct Request {
-  std::string method{};         ///< "GET", …
+  std::string method{};  ///< "GET", …
   std::string raw_target{};
   Target target{};
   Headers headers{};
-  std::string body{};           ///< unless the route wanted a file
-  base::Fd body_file{};         ///< of a body_to_file route: an unnamed file with the body, at offset 0
+  std::string body{};    ///< unless the route wanted a file
+  base::Fd body_file{};  ///< of a body_to_file route: an unnamed file with the body, at offset 0
   std::int64_t body_size = 0;
-  std::uint32_t peer_uid = 0; ///< of the process at the other end
+  std::uint32_t peer_uid = 0;  ///< of the process at the other end
   std::int64_t received_us = 0;
-  std::string id{};             ///< request id, also sent as X-Request-Id
+  std::string id{};  ///< request id, also sent as X-Request-Id
 };
 
 struct Response {
@@ -37,20 +38,24 @@ struct Response {
 class BodySource {
  public:
   virtual ~BodySource() = default;
-  /// Calls `done` once, from any thread, with the next piece; an empty piece is the end. Never called again before it has answered.
+  /// Calls `done` once, from any thread, with the next piece; an empty piece is the end. Never
+  /// called again before it has answered.
   virtual void pull(std::function<void(Result<std::string>)> done) = 0;
-  /// The client has gone: an outstanding pull may be answered or dropped, nothing else will be pulled. Any thread.
+  /// The client has gone: an outstanding pull may be answered or dropped, nothing else will be
+  /// pulled. Any thread.
   virtual void cancel() {}
 };
 
-/// How a request is answered; copyable, thread-safe; the first answer counts. Dropped without an answer: 500.
+/// How a request is answered; copyable, thread-safe; the first answer counts. Dropped without an
+/// answer: 500.
 class Reply {
  public:
   struct Impl;
   explicit Reply(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
   void send(Response) const;
   /// With `size` a Content-Length, else chunked. The body field of `head` is ignored.
-  void stream(Response head, std::shared_ptr<BodySource>, std::optional<std::int64_t> size = {}) const;
+  void stream(Response head, std::shared_ptr<BodySource>,
+              std::optional<std::int64_t> size = {}) const;
   /// Called once, when the client goes before it was answered.
   void on_close(std::function<void()>) const;
 
@@ -61,21 +66,23 @@ class Reply {
 /// What the server must know before it reads a body.
 struct BodyRule {
   std::int64_t limit = 1 << 20;  ///< more: 413 `too_large`, connection closed
-  bool to_file = false;          ///< spool the body into an unnamed file in ServerOptions::spool_folder
+  bool to_file = false;  ///< spool the body into an unnamed file in ServerOptions::spool_folder
 };
 
 struct Handler {
   virtual ~Handler() = default;
   virtual BodyRule body_rule(const std::string& method, const std::string& raw_target) = 0;
   virtual void handle(Request, Reply) = 0;
-  /// An error that the server itself answers: `invalid_request`, `invalid_path`, `headers_too_large`, `too_large`,
-  /// `request_timeout`, `internal`, or one of writing the spool. Status and body are the handler's.
+  /// An error that the server itself answers: `invalid_request`, `invalid_path`,
+  /// `headers_too_large`, `too_large`, `request_timeout`, `internal`, or one of writing the spool.
+  /// Status and body are the handler's.
   virtual Response error(const Error&, const std::string& request_id) = 0;
 };
 
 struct ServerOptions {
-  std::string socket_path{};        ///< bound by the caller's folder rules; replaced if stale (the caller holds the lock)
-  int socket_fd = -1;             ///< instead: a listening socket
+  std::string socket_path{};  ///< bound by the caller's folder rules; replaced if stale (the caller
+                              ///< holds the lock)
+  int socket_fd = -1;         ///< instead: a listening socket
   std::string spool_folder{};
   int threads = 1;
   int connection_limit = 2000;
@@ -86,10 +93,12 @@ struct ServerOptions {
 
 class Server {
  public:
-  /// Listens and serves from here on. Socket paths longer than sun_path are bound by way of /proc/self/fd.
+  /// Listens and serves from here on. Socket paths longer than sun_path are bound by way of
+  /// /proc/self/fd.
   static Result<std::unique_ptr<Server>> start(const ServerOptions&, Handler&);
-  /// Closes everything, waits for the threads, removes the socket it has bound. Outstanding requests are dropped after `grace_ms`
-  /// (their on_close is called). Not from a handler. Replies may outlive the server: they do nothing then.
+  /// Closes everything, waits for the threads, removes the socket it has bound. Outstanding
+  /// requests are dropped after `grace_ms` (their on_close is called). Not from a handler. Replies
+  /// may outlive the server: they do nothing then.
   void stop(int grace_ms = 500);
   ~Server();
   int open_connections() const;

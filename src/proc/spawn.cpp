@@ -42,12 +42,14 @@ int place_descriptors(Setup& setup, const std::vector<std::pair<int, int>>& desc
   for (auto [ours, theirs] : descriptors)
     if (!error) error = posix_spawn_file_actions_adddup2(&setup.actions, between++, theirs);
   auto named = [&](int number) {
-    return std::any_of(descriptors.begin(), descriptors.end(), [&](auto& d) { return d.second == number; });
+    return std::any_of(descriptors.begin(), descriptors.end(),
+                       [&](auto& d) { return d.second == number; });
   };
   for (int number = 0; number <= last_target && !error; ++number) {
     if (named(number)) continue;
-    error = number <= 2 ? posix_spawn_file_actions_addopen(&setup.actions, number, "/dev/null", O_RDWR, 0)
-                        : posix_spawn_file_actions_addclose(&setup.actions, number);
+    error = number <= 2
+                ? posix_spawn_file_actions_addopen(&setup.actions, number, "/dev/null", O_RDWR, 0)
+                : posix_spawn_file_actions_addclose(&setup.actions, number);
   }
 #ifdef __GLIBC__
   if (!error) error = posix_spawn_file_actions_addclosefrom_np(&setup.actions, last_target + 1);
@@ -85,7 +87,9 @@ Result<int> spawn(const SpawnOptions& options) {
 
   auto arguments = pointers(options.arguments), environment = pointers(options.environment);
   pid_t child = 0;
-  if (!error) error = posix_spawn(&child, arguments[0], &setup.actions, &setup.attributes, arguments.data(), environment.data());
+  if (!error)
+    error = posix_spawn(&child, arguments[0], &setup.actions, &setup.attributes, arguments.data(),
+                        environment.data());
   if (error) return base::errno_error("start " + options.arguments[0], error);
   return static_cast<int>(child);
 }

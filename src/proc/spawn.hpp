@@ -1,4 +1,5 @@
-// Starting programs: posix_spawn with a clean slate (default signals, only the descriptors that are passed). Thread-safe.
+// Starting programs: posix_spawn with a clean slate (default signals, only the descriptors that are
+// passed). Thread-safe.
 #pragma once
 #include <string>
 #include <utility>
@@ -9,10 +10,11 @@
 namespace spell::proc {
 
 struct SpawnOptions {
-  std::vector<std::string> arguments;              ///< argv; arguments[0] is the program's path
-  std::vector<std::string> environment;            ///< NAME=VALUE
-  std::vector<std::pair<int, int>> descriptors;    ///< (ours, theirs); 0, 1, 2 are /dev/null unless named; all others are closed
-  std::string folder;                              ///< working folder; "": "/"
+  std::vector<std::string> arguments;    ///< argv; arguments[0] is the program's path
+  std::vector<std::string> environment;  ///< NAME=VALUE
+  std::vector<std::pair<int, int>>
+      descriptors;  ///< (ours, theirs); 0, 1, 2 are /dev/null unless named; all others are closed
+  std::string folder;  ///< working folder; "": "/"
   bool new_session = false;
 };
 

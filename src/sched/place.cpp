@@ -6,8 +6,8 @@
 namespace spell::sched {
 
 bool serves(const Machine& machine, std::string_view machine_type) {
-  return machine.name == machine_type ||
-         std::find(machine.serves.begin(), machine.serves.end(), machine_type) != machine.serves.end();
+  return machine.name == machine_type || std::find(machine.serves.begin(), machine.serves.end(),
+                                                   machine_type) != machine.serves.end();
 }
 
 std::vector<Placement> place(std::vector<Machine>& machines, const std::vector<Waiting>& queue) {
@@ -24,7 +24,8 @@ std::vector<Placement> place(std::vector<Machine>& machines, const std::vector<W
       int room = machine.places - machine.busy;
       if (!machine.connected || room <= 0 || !serves(machine, waiting.machine_type)) continue;
       int best_room = best ? best->places - best->busy : 0;
-      if (!best || room > best_room || (room == best_room && machine.name < best->name)) best = &machine;
+      if (!best || room > best_room || (room == best_room && machine.name < best->name))
+        best = &machine;
     }
     if (!best) {
       held.insert(waiting.machine_type);
@@ -50,10 +51,12 @@ std::string why_waiting(const std::vector<Machine>& machines, std::string_view m
     busy += std::min(machine.busy, machine.places);
   }
   std::string type(machine_type);
-  std::transform(type.begin(), type.end(), type.begin(), [](char c) { return c >= 'a' && c <= 'z' ? char(c - 32) : c; });
+  std::transform(type.begin(), type.end(), type.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? char(c - 32) : c; });
   std::string text = "waiting for a " + type + " machine: ";
   if (all == 0) return text + "none serves it";
-  if (away == all) return text + (all == 1 ? "it is" : "all " + std::to_string(all) + " are") + " not connected";
+  if (away == all)
+    return text + (all == 1 ? "it is" : "all " + std::to_string(all) + " are") + " not connected";
   text += std::to_string(busy) + " of " + std::to_string(places) + " places busy";
   if (away > 0) text += ", " + std::to_string(away) + " not connected";
   return text;

@@ -1,4 +1,5 @@
-// Which waiting run goes to which machine. Pure: a function of the cluster's view and the queue; no I/O, no clock, no randomness.
+// Which waiting run goes to which machine. Pure: a function of the cluster's view and the queue; no
+// I/O, no clock, no randomness.
 #pragma once
 #include <deque>
 #include <functional>
@@ -10,23 +11,24 @@ namespace spell::sched {
 
 struct Machine {
   std::string name;
-  std::vector<std::string> serves;   ///< machine types, lower case; its own name is always served
+  std::vector<std::string> serves;  ///< machine types, lower case; its own name is always served
   int places = 0, busy = 0;
   bool connected = false;
 };
 
 struct Waiting {
   std::string run;
-  std::string machine_type;          ///< lower case
+  std::string machine_type;  ///< lower case
 };
 
 struct Placement {
   std::string run, machine;
 };
 
-/// Walks the queue in its order; a run goes to the connected machine with the most free places that serves its type (the first
-/// by name where several have as many). A run that does not fit holds back the later ones of its type, not those of others.
-/// `busy` of the machines grows with what is placed.
+/// Walks the queue in its order; a run goes to the connected machine with the most free places that
+/// serves its type (the first by name where several have as many). A run that does not fit holds
+/// back the later ones of its type, not those of others. `busy` of the machines grows with what is
+/// placed.
 std::vector<Placement> place(std::vector<Machine>& machines, const std::vector<Waiting>& queue);
 
 bool serves(const Machine&, std::string_view machine_type);

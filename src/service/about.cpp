@@ -50,7 +50,8 @@ void get_status(Context& context, Call call) {
   info.pid = ::getpid();
   info.protocol = api_protocol();
   info.started_at = Time(std::chrono::microseconds(context.started_us));
-  auto counts = context.readers.with([&](store::Reader& reader) { return reader.count_by_status(context.options.owner); });
+  auto counts = context.readers.with(
+      [&](store::Reader& reader) { return reader.count_by_status(context.options.owner); });
   if (!counts) return refuse(call, counts.error());
   info.runs_by_status = *counts;
   info.machines = machine_infos(context);
@@ -70,7 +71,9 @@ void stop_service(Context& context, Call call) {
     if (!body) return refuse(call, body.error());
     for (auto& [name, value] : body->items()) {
       if (name != "handover" || !value.is_boolean())
-        return refuse(call, base::error("invalid_request", "the body may hold \"handover\": true or false, nothing else"));
+        return refuse(call,
+                      base::error("invalid_request",
+                                  "the body may hold \"handover\": true or false, nothing else"));
       handover = value;
     }
   }

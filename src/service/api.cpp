@@ -18,13 +18,15 @@ bool CallData::flag(const std::string& name) const {
   return value == "1" || value == "true";
 }
 
-Result<std::int64_t> CallData::number(const std::string& name, std::int64_t other, std::int64_t least, std::int64_t most) const {
+Result<std::int64_t> CallData::number(const std::string& name, std::int64_t other,
+                                      std::int64_t least, std::int64_t most) const {
   auto found = request.target.query.find(name);
   if (found == request.target.query.end()) return other;
   auto value = base::parse_int(found->second);
   if (!value || *value < least || *value > most)
-    return base::error("invalid_request", "query parameter '" + name + "' must be a whole number from " + std::to_string(least) + " to " +
-                                              std::to_string(most));
+    return base::error("invalid_request",
+                       "query parameter '" + name + "' must be a whole number from " +
+                           std::to_string(least) + " to " + std::to_string(most));
   return *value;
 }
 
@@ -44,27 +46,35 @@ void answer(const Call& call, const json& body, int status) {
 net::Response error_response(const Error& error, const std::string& request_id) {
   net::Response response = new_response();
   response.status = model::http_status(error.code());
-  response.body = json{{"error", {{"code", error.code()}, {"message", model::one_line(error.message())}, {"request_id", request_id}}}}.dump(
-      -1, ' ', false, json::error_handler_t::replace);
+  response.body = json{{"error",
+                        {{"code", error.code()},
+                         {"message", model::one_line(error.message())},
+                         {"request_id", request_id}}}}
+                      .dump(-1, ' ', false, json::error_handler_t::replace);
   return response;
 }
 
-void refuse(const Call& call, const Error& error) { call->reply.send(error_response(error, call->request.id)); }
+void refuse(const Call& call, const Error& error) {
+  call->reply.send(error_response(error, call->request.id));
+}
 
 Result<std::int64_t> run_number(const Call& call) {
   auto number = base::parse_int(call->path.at("run"));
   if (!number || *number < 1)
-    return base::error("run_not_found", "there is no run '" + call->path.at("run") + "'; runs are numbers: 1, 2, 3");
+    return base::error("run_not_found",
+                       "there is no run '" + call->path.at("run") + "'; runs are numbers: 1, 2, 3");
   return *number;
 }
 
 Result<store::RunRecord> find_run(Context& context, const Call& call) {
   auto number = run_number(call);
   if (!number) return number.error();
-  auto found = context.readers.with([&](store::Reader& reader) { return reader.find_run(call->owner(), *number); });
+  auto found = context.readers.with(
+      [&](store::Reader& reader) { return reader.find_run(call->owner(), *number); });
   if (!found) return found.error();
   if (!*found)
-    return base::error("run_not_found", "there is no run " + std::to_string(*number) + " of " + call->owner() + "; `spell ps` lists them");
+    return base::error("run_not_found", "there is no run " + std::to_string(*number) + " of " +
+                                            call->owner() + "; `spell ps` lists them");
   return std::move(**found);
 }
 
@@ -78,8 +88,10 @@ std::optional<Time> time_of(std::int64_t us) {
 /// A waiting run's reason is a function of the cluster as it is now.
 std::pair<std::string, std::string> why_waiting(Context& context, const store::RunRecord& run) {
   for (auto number : run.request.after) {
-    auto other = context.readers.with([&](store::Reader& reader) { return reader.find_run(run.owner, number); });
-    if (other && *other && !model::is_final((*other)->status)) return {"waiting_for_run", "waiting for run " + std::to_string(number)};
+    auto other = context.readers.with(
+        [&](store::Reader& reader) { return reader.find_run(run.owner, number); });
+    if (other && *other && !model::is_final((*other)->status))
+      return {"waiting_for_run", "waiting for run " + std::to_string(number)};
   }
   std::vector<sched::Machine> machines;
   for (auto& view : context.machines.machines()) machines.push_back(view.machine);
@@ -97,7 +109,8 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.status = RunStatus(run.status);
   info.reason_code = run.reason_code;
   info.reason = run.reason;
-  if (run.status == "machine_requested" && run.machine.empty() && context.machines.machines().size() > 0)
+  if (run.status == "machine_requested" && run.machine.empty() &&
+      context.machines.machines().size() > 0)
     std::tie(info.reason_code, info.reason) = why_waiting(context, run);
   info.user_exit_code = run.exit_code;
   info.user_signal = run.signal;
@@ -107,7 +120,8 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.creator = run.creator;
   info.project = run.project;
   info.machine_type = run.request.machine_type;
-  if (info.machine_type.empty() || info.machine_type == "cpu" || info.machine_type == "Cpu") info.machine_type = "CPU";
+  if (info.machine_type.empty() || info.machine_type == "cpu" || info.machine_type == "Cpu")
+    info.machine_type = "CPU";
   info.machine = run.machine;
   info.labels = store::split_labels(run.labels);
   info.env = run.request.env;

@@ -1,4 +1,5 @@
-// What the handlers of the API share: what they may use, a call, and the forms of answers. One file of handlers a noun.
+// What the handlers of the API share: what they may use, a call, and the forms of answers. One file
+// of handlers a noun.
 #pragma once
 #include <functional>
 #include <map>
@@ -34,8 +35,8 @@ struct Context {
   Reactor& reactor;
   Hub& hub;
   Timer& timer;
-  Jobs& jobs;          ///< Git and packs
-  Jobs& log_jobs;      ///< log files
+  Jobs& jobs;      ///< Git and packs
+  Jobs& log_jobs;  ///< log files
   LogStore& logs;
   spellfs::ChunkStore& objects;
   MachineLink& machines;
@@ -48,14 +49,16 @@ struct Context {
 struct CallData {
   net::Request request;
   net::Reply reply;
-  std::map<std::string, std::string> path;   ///< {owner}, {run}, …; of {path...} the decoded segments joined with '/'
+  std::map<std::string, std::string>
+      path;  ///< {owner}, {run}, …; of {path...} the decoded segments joined with '/'
 
   const std::string& owner() const { return path.at("owner"); }
   /// A query parameter, "" if absent.
   std::string query(const std::string& name) const;
   bool flag(const std::string& name) const;
   /// A whole number within bounds; `other` if absent. Error `invalid_request` naming the parameter.
-  Result<std::int64_t> number(const std::string& name, std::int64_t other, std::int64_t least, std::int64_t most) const;
+  Result<std::int64_t> number(const std::string& name, std::int64_t other, std::int64_t least,
+                              std::int64_t most) const;
 };
 using Call = std::shared_ptr<CallData>;
 

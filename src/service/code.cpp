@@ -17,14 +17,16 @@ bool is_object_id(const std::string& text) {
 
 Result<std::string> workspace_of(const Call& call) {
   auto& name = call->path.at("name");
-  if (!is_object_id(name)) return base::error("invalid_request", "a workspace is the id of a root commit: 40 hex digits");
+  if (!is_object_id(name))
+    return base::error("invalid_request", "a workspace is the id of a root commit: 40 hex digits");
   return name;
 }
 
 }  // namespace
 
 void list_repositories(Context& context, Call call) {
-  auto found = context.readers.with([&](store::Reader& reader) { return reader.repositories(call->owner()); });
+  auto found = context.readers.with(
+      [&](store::Reader& reader) { return reader.repositories(call->owner()); });
   if (!found) return refuse(call, found.error());
   context.jobs.post([&context, call, found = *found] {
     json list = json::array();
@@ -34,7 +36,8 @@ void list_repositories(Context& context, Call call) {
       info.name = record.name;
       info.runs = record.runs;
       info.last_used_at = Time(std::chrono::microseconds(record.used_us));
-      if (auto store = git::Store::open(context.code_path(call->owner(), record.workspace))) info.bytes = store->size();
+      if (auto store = git::Store::open(context.code_path(call->owner(), record.workspace)))
+        info.bytes = store->size();
       list.push_back(info);
     }
     answer(call, {{"repositories", std::move(list)}});
@@ -46,19 +49,25 @@ void code_missing(Context& context, Call call) {
   if (!workspace) return refuse(call, workspace.error());
   auto body = model::parse_json(call->request.body, 4 << 20);
   if (!body) return refuse(call, body.error());
-  if (!body->is_object()) return refuse(call, base::error("invalid_request", "the body must be a JSON object"));
+  if (!body->is_object())
+    return refuse(call, base::error("invalid_request", "the body must be a JSON object"));
   std::string commit;
   std::vector<std::string> trees;
   for (auto& [field, value] : body->items()) {
-    if (field == "commit" && value.is_string() && is_object_id(value.get_ref<const std::string&>())) commit = value;
+    if (field == "commit" && value.is_string() && is_object_id(value.get_ref<const std::string&>()))
+      commit = value;
     else if (field == "trees" && value.is_array()) {
       for (auto& tree : value) {
         if (!tree.is_string() || !is_object_id(tree.get_ref<const std::string&>()))
-          return refuse(call, base::error("invalid_request", "'trees' must hold object ids: 40 hex digits"));
+          return refuse(
+              call, base::error("invalid_request", "'trees' must hold object ids: 40 hex digits"));
         trees.push_back(tree);
       }
     } else if (field == "commit" || field == "trees") {
-      return refuse(call, base::error("invalid_request", "'" + field + "' must be " + (field == "commit" ? "an object id: 40 hex digits" : "a list")));
+      return refuse(
+          call, base::error("invalid_request",
+                            "'" + field + "' must be " +
+                                (field == "commit" ? "an object id: 40 hex digits" : "a list")));
     } else {
       return refuse(call, base::error("invalid_request", "'" + field + "' is not a known field"));
     }
@@ -68,7 +77,8 @@ void code_missing(Context& context, Call call) {
     std::string path = context.code_path(call->owner(), workspace);
     struct stat st;
     // Asking must not make a repository.
-    if (::stat(path.c_str(), &st) != 0) return answer(call, {{"has_commit", false}, {"trees", json::array()}});
+    if (::stat(path.c_str(), &st) != 0)
+      return answer(call, {{"has_commit", false}, {"trees", json::array()}});
     auto store = git::Store::open(path);
     if (!store) return refuse(call, store.error());
     auto has = store->has_commit(commit);
@@ -83,11 +93,16 @@ void send_code(Context& context, Call call) {
   auto workspace = workspace_of(call);
   if (!workspace) return refuse(call, workspace.error());
   std::string commit = call->query("commit");
-  if (!is_object_id(commit)) return refuse(call, base::error("invalid_request", "query parameter 'commit' must be an object id: 40 hex digits"));
+  if (!is_object_id(commit))
+    return refuse(call,
+                  base::error("invalid_request",
+                              "query parameter 'commit' must be an object id: 40 hex digits"));
   context.jobs.post([&context, call, workspace = *workspace, commit] {
     auto store = git::Store::open(context.code_path(call->owner(), workspace));
     if (!store) return refuse(call, store.error());
-    if (auto taken = store->add_pack(call->request.body_file.get(), call->request.body_size, commit); !taken)
+    if (auto taken =
+            store->add_pack(call->request.body_file.get(), call->request.body_size, commit);
+        !taken)
       return refuse(call, taken.error());
     if (auto kept = store->protect(commit, commit); !kept) return refuse(call, kept.error());
     answer(call, {{"commit", commit}}, 201);

@@ -1,5 +1,5 @@
-// Who waits for news of which run. One-shot: a callback is called once, at the next notify of its run, from the notifying thread.
-// To miss nothing: wait() first, look at the state then.
+// Who waits for news of which run. One-shot: a callback is called once, at the next notify of its
+// run, from the notifying thread. To miss nothing: wait() first, look at the state then.
 #pragma once
 #include <cstdint>
 #include <functional>

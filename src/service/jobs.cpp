@@ -22,7 +22,8 @@ void Jobs::work() {
   while (!stopping_) {
     if (queue_.empty()) {
       ++waiting_;
-      bool more = changed_.wait_for(lock, std::chrono::seconds(5), [this] { return stopping_ || !queue_.empty(); });
+      bool more = changed_.wait_for(lock, std::chrono::seconds(5),
+                                    [this] { return stopping_ || !queue_.empty(); });
       --waiting_;
       if (!more) break;
       continue;

@@ -1,4 +1,5 @@
-// A few threads for work that blocks (Git, packs, log files), made when needed and gone when idle for a while.
+// A few threads for work that blocks (Git, packs, log files), made when needed and gone when idle
+// for a while.
 #pragma once
 #include <condition_variable>
 #include <deque>

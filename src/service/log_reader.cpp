@@ -23,7 +23,8 @@ Result<std::string> LogFormatter::feed(std::string frames) {
     bool output = frame.header.kind == model::FrameKind::output;
     std::string_view text = frame.payload;
     if (output) {
-      cursor_.bytes = static_cast<std::int64_t>(frame.header.sequence) + static_cast<std::int64_t>(frame.payload.size());
+      cursor_.bytes = static_cast<std::int64_t>(frame.header.sequence) +
+                      static_cast<std::int64_t>(frame.payload.size());
     } else {
       auto zero = text.find('\0');
       status_ = std::string(text.substr(0, zero));
@@ -36,7 +37,9 @@ Result<std::string> LogFormatter::feed(std::string frames) {
       continue;
     }
     bool step = frame.header.kind == model::FrameKind::status;
-    json entry{{"kind", output ? "output" : step ? "status" : "system"},
+    json entry{{"kind", output ? "output"
+                        : step ? "status"
+                               : "system"},
                {"run", run_},
                {"status", output && status_ == "machine_requested" ? "running" : status_},
                {"timestamp", base::rfc3339(frame.header.time_us)},
@@ -52,19 +55,25 @@ Result<std::string> LogFormatter::feed(std::string frames) {
 }
 
 LogReader::LogReader(Context& context, LogQuery query)
-    : context_(context), query_(std::move(query)), cursor_(query_.from), formatter_(query_.format, query_.number, query_.from) {}
+    : context_(context),
+      query_(std::move(query)),
+      cursor_(query_.from),
+      formatter_(query_.format, query_.number, query_.from) {}
 
 LogReader::~LogReader() = default;
 
 Result<std::string> LogReader::read() {
-  // The order of these three reads is what makes the end sure: a run that is final here has all its events and output.
-  auto run = context_.readers.with([&](store::Reader& reader) { return reader.find_run(query_.run); });
+  // The order of these three reads is what makes the end sure: a run that is final here has all its
+  // events and output.
+  auto run =
+      context_.readers.with([&](store::Reader& reader) { return reader.find_run(query_.run); });
   if (!run) return run.error();
   if (!*run) {
     ended_ = true;
     return std::string();
   }
-  auto events = context_.readers.with([&](store::Reader& reader) { return reader.events(query_.run, cursor_.entries, 200); });
+  auto events = context_.readers.with(
+      [&](store::Reader& reader) { return reader.events(query_.run, cursor_.entries, 200); });
   if (!events) return events.error();
   auto size = context_.logs.size(query_.run);
   if (!size) return size.error();
@@ -89,7 +98,8 @@ Result<std::string> LogReader::read() {
       model::append_frame(out, header, payload);
       continue;
     }
-    std::int64_t until = next < events->size() ? std::min((*events)[next].log_offset, *size) : *size;
+    std::int64_t until =
+        next < events->size() ? std::min((*events)[next].log_offset, *size) : *size;
     if (cursor_.bytes >= until) break;
     auto frames = context_.logs.read(query_.run, cursor_.bytes, until, piece_size);
     if (!frames) return frames.error();
@@ -97,7 +107,8 @@ Result<std::string> LogReader::read() {
     // The last frame tells how far this went.
     std::int64_t end = cursor_.bytes;
     for (std::size_t at = 0; at + model::frame_header_size <= frames->size();) {
-      auto header = model::parse_frame_header(std::string_view(*frames).substr(at, model::frame_header_size));
+      auto header =
+          model::parse_frame_header(std::string_view(*frames).substr(at, model::frame_header_size));
       if (!header) return header.error();
       end = static_cast<std::int64_t>(header->sequence) + header->size;
       at += model::frame_header_size + header->size;
@@ -105,7 +116,8 @@ Result<std::string> LogReader::read() {
     cursor_.bytes = end;
     out += *frames;
   }
-  if (out.empty() && (!query_.follow || model::is_final((*run)->status)) && next == events->size()) ended_ = true;
+  if (out.empty() && (!query_.follow || model::is_final((*run)->status)) && next == events->size())
+    ended_ = true;
   return formatter_.feed(std::move(out));
 }
 

@@ -1,4 +1,5 @@
-// Reads a run's log as one stream: its output and, at their places, its events; from a cursor on, and on while it grows.
+// Reads a run's log as one stream: its output and, at their places, its events; from a cursor on,
+// and on while it grows.
 #pragma once
 #include <atomic>
 #include <functional>
@@ -14,7 +15,7 @@ namespace spell::service {
 enum class LogFormat { frames, text, jsonl, sse };
 
 struct LogQuery {
-  std::string run;                 ///< id
+  std::string run;  ///< id
   std::int64_t number = 0;
   model::LogCursor from{};
   LogFormat format = LogFormat::frames;
@@ -24,7 +25,8 @@ struct LogQuery {
 /// Frames into another form; keeps what it needs from piece to piece.
 class LogFormatter {
  public:
-  LogFormatter(LogFormat format, std::int64_t run, model::LogCursor from) : format_(format), run_(run), cursor_(from) {}
+  LogFormatter(LogFormat format, std::int64_t run, model::LogCursor from)
+      : format_(format), run_(run), cursor_(from) {}
   Result<std::string> feed(std::string frames);
 
  private:

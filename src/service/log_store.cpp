@@ -54,7 +54,9 @@ struct LogStore::File {
       auto* bytes = reinterpret_cast<const unsigned char*>(stored->data());
       for (std::size_t at = 0; at + 16 <= stored->size(); at += 16) {
         Mark mark = decode(bytes + at);
-        if (mark.file <= marks.back().file || mark.file > st.st_size || mark.output <= marks.back().output) break;
+        if (mark.file <= marks.back().file || mark.file > st.st_size ||
+            mark.output <= marks.back().output)
+          break;
         marks.push_back(mark);
       }
     }
@@ -77,7 +79,8 @@ struct LogStore::File {
       if (!n) return n.error();
       if (*n < sizeof head) break;
       auto header = model::parse_frame_header({head, sizeof head});
-      std::int64_t end = header ? file_size + static_cast<std::int64_t>(sizeof head + header->size) : 0;
+      std::int64_t end =
+          header ? file_size + static_cast<std::int64_t>(sizeof head + header->size) : 0;
       if (!header || header->kind != model::FrameKind::output || header->size == 0 ||
           header->sequence != static_cast<std::uint64_t>(output_size) || end > st.st_size)
         break;
@@ -85,7 +88,8 @@ struct LogStore::File {
       file_size = end;
       output_size += header->size;
     }
-    if (file_size < st.st_size && ::ftruncate(data.get(), file_size) != 0) return base::errno_error("shorten " + path);
+    if (file_size < st.st_size && ::ftruncate(data.get(), file_size) != 0)
+      return base::errno_error("shorten " + path);
     return ok();
   }
 };
@@ -116,8 +120,10 @@ Result<std::shared_ptr<LogStore::File>> LogStore::open(const std::string& run, b
   auto index = base::open(path + ".idx", O_WRONLY | O_CREAT | O_APPEND);
   if (!index) return index.error();
   file->index = std::move(*index);
-  if (fresh) SPELL_TRY(base::sync_folder(parent));
-  else SPELL_TRY(file->load(path));
+  if (fresh)
+    SPELL_TRY(base::sync_folder(parent));
+  else
+    SPELL_TRY(file->load(path));
   files_[run] = file;
   recent_.push_front(run);
   // The oldest are closed, but for those that somebody is using: a file has one owner of its end.
@@ -131,19 +137,23 @@ Result<std::shared_ptr<LogStore::File>> LogStore::open(const std::string& run, b
   return file;
 }
 
-Result<std::int64_t> LogStore::append(const std::string& run, std::int64_t offset, std::string frames, std::int64_t shift_us,
+Result<std::int64_t> LogStore::append(const std::string& run, std::int64_t offset,
+                                      std::string frames, std::int64_t shift_us,
                                       const std::function<void()>& written) {
   // Checks all before anything is written; shifts the times in place.
   std::int64_t output = offset;
   std::vector<std::int64_t> starts;
   for (std::size_t at = 0; at < frames.size();) {
-    if (frames.size() - at < model::frame_header_size) return base::error("bad_frame", "the log ends in the middle of a frame");
-    auto header = model::parse_frame_header(std::string_view(frames).substr(at, model::frame_header_size));
+    if (frames.size() - at < model::frame_header_size)
+      return base::error("bad_frame", "the log ends in the middle of a frame");
+    auto header =
+        model::parse_frame_header(std::string_view(frames).substr(at, model::frame_header_size));
     if (!header) return header.error();
     if (header->kind != model::FrameKind::output || header->size == 0)
       return base::error("bad_frame", "only output frames with bytes in them are taken");
     if (header->sequence != static_cast<std::uint64_t>(output))
-      return base::error("bad_frame", "the frame for byte " + std::to_string(output) + " says byte " + std::to_string(header->sequence));
+      return base::error("bad_frame", "the frame for byte " + std::to_string(output) +
+                                          " says byte " + std::to_string(header->sequence));
     if (frames.size() - at - model::frame_header_size < header->size)
       return base::error("bad_frame", "the log ends in the middle of a frame");
     header->time_us += shift_us;
@@ -168,12 +178,15 @@ Result<std::int64_t> LogStore::append(const std::string& run, std::int64_t offse
         file.marks.push_back({at, position});
         marks += encode(file.marks.back());
       }
-      auto header = *model::parse_frame_header(std::string_view(frames).substr(i, model::frame_header_size));
+      auto header =
+          *model::parse_frame_header(std::string_view(frames).substr(i, model::frame_header_size));
       i += model::frame_header_size + header.size;
       at += static_cast<std::int64_t>(model::frame_header_size) + header.size;
       position += header.size;
     }
-    if (!marks.empty()) (void)base::write_all(file.index.get(), marks);  // only a short cut: found again by reading the file
+    if (!marks.empty())
+      (void)base::write_all(file.index.get(),
+                            marks);  // only a short cut: found again by reading the file
     file.file_size = at;
     file.output_size = output;
   }
@@ -192,7 +205,8 @@ Result<std::int64_t> LogStore::size(const std::string& run) {
   return (*file)->output_size;
 }
 
-Result<std::string> LogStore::read(const std::string& run, std::int64_t from, std::int64_t until, std::size_t limit) {
+Result<std::string> LogStore::read(const std::string& run, std::int64_t from, std::int64_t until,
+                                   std::size_t limit) {
   auto opened = open(run, false);
   if (!opened) return opened.error();
   if (!*opened) return std::string();
@@ -203,8 +217,9 @@ Result<std::string> LogStore::read(const std::string& run, std::int64_t from, st
     std::lock_guard lock(file.mutex);
     until = std::min(until, file.output_size);
     if (from >= until) return std::string();
-    auto after = std::upper_bound(file.marks.begin(), file.marks.end(), from,
-                                  [](std::int64_t value, const Mark& m) { return value < m.output; });
+    auto after =
+        std::upper_bound(file.marks.begin(), file.marks.end(), from,
+                         [](std::int64_t value, const Mark& m) { return value < m.output; });
     mark = *std::prev(after);
     file_end = file.file_size;
   }
@@ -215,15 +230,17 @@ Result<std::string> LogStore::read(const std::string& run, std::int64_t from, st
     auto n = base::pread_full(file.data.get(), head, sizeof head, mark.file);
     if (!n) return n.error();
     auto parsed = model::parse_frame_header({head, *n});
-    if (!parsed) return base::error("damaged", "the log of run " + run + " is damaged at byte " + std::to_string(mark.file));
+    if (!parsed)
+      return base::error(
+          "damaged", "the log of run " + run + " is damaged at byte " + std::to_string(mark.file));
     header = *parsed;
     if (mark.output + static_cast<std::int64_t>(header.size) > from) break;
     mark.file += static_cast<std::int64_t>(model::frame_header_size) + header.size;
     mark.output += header.size;
   }
-  std::string raw(static_cast<std::size_t>(
-                      std::min<std::int64_t>(file_end - mark.file, static_cast<std::int64_t>(limit + model::frame_header_size +
-                                                                                             header.size))),
+  std::string raw(static_cast<std::size_t>(std::min<std::int64_t>(
+                      file_end - mark.file,
+                      static_cast<std::int64_t>(limit + model::frame_header_size + header.size))),
                   '\0');
   auto n = base::pread_full(file.data.get(), raw.data(), raw.size(), mark.file);
   if (!n) return n.error();
@@ -234,11 +251,13 @@ Result<std::string> LogStore::read(const std::string& run, std::int64_t from, st
   std::int64_t position = mark.output;
   bool whole = from == mark.output;
   while (raw.size() - at >= model::frame_header_size) {
-    auto parsed = model::parse_frame_header(std::string_view(raw).substr(at, model::frame_header_size));
+    auto parsed =
+        model::parse_frame_header(std::string_view(raw).substr(at, model::frame_header_size));
     if (!parsed) return base::error("damaged", "the log of run " + run + " is damaged");
     std::size_t next = at + model::frame_header_size + parsed->size;
     if (next > raw.size() || position >= until) break;
-    std::int64_t first = std::max(from, position), last = std::min<std::int64_t>(until, position + parsed->size);
+    std::int64_t first = std::max(from, position),
+                 last = std::min<std::int64_t>(until, position + parsed->size);
     bool partial = first != position || last != position + parsed->size;
     if (partial && whole) {
       out.assign(raw, 0, at);
@@ -247,9 +266,11 @@ Result<std::string> LogStore::read(const std::string& run, std::int64_t from, st
     if (!whole) {
       model::FrameHeader piece = *parsed;
       piece.sequence = static_cast<std::uint64_t>(first);
-      model::append_frame(out, piece,
-                          std::string_view(raw).substr(at + model::frame_header_size + static_cast<std::size_t>(first - position),
-                                                       static_cast<std::size_t>(last - first)));
+      model::append_frame(
+          out, piece,
+          std::string_view(raw).substr(
+              at + model::frame_header_size + static_cast<std::size_t>(first - position),
+              static_cast<std::size_t>(last - first)));
     }
     at = next;
     position += parsed->size;
@@ -276,7 +297,8 @@ Result<std::int64_t> LogStore::tail(const std::string& run, std::int64_t lines) 
     // One stretch between two marks, its output in one piece.
     std::string text;
     while (mark->output + static_cast<std::int64_t>(text.size()) < until) {
-      auto frames = read(run, mark->output + static_cast<std::int64_t>(text.size()), until, 1 << 20);
+      auto frames =
+          read(run, mark->output + static_cast<std::int64_t>(text.size()), until, 1 << 20);
       if (!frames) return frames.error();
       if (frames->empty()) break;
       model::FrameParser parser;
@@ -290,7 +312,8 @@ Result<std::int64_t> LogStore::tail(const std::string& run, std::int64_t lines) 
     }
     for (std::size_t i = text.size(); i-- > 0;) {
       std::int64_t at = mark->output + static_cast<std::int64_t>(i);
-      if (text[i] != '\n' || at == end - 1) continue;  // the newline at the very end closes the last line
+      if (text[i] != '\n' || at == end - 1)
+        continue;  // the newline at the very end closes the last line
       if (--lines == 0) return at + 1;
     }
     until = mark->output;
@@ -319,7 +342,8 @@ std::int64_t LogStore::stored_bytes() const {
     if (!folder) continue;
     while (dirent* file = ::readdir(folder)) {
       struct stat st;
-      if (file->d_name[0] != '.' && ::fstatat(::dirfd(folder), file->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+      if (file->d_name[0] != '.' &&
+          ::fstatat(::dirfd(folder), file->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         total += st.st_blocks * 512;
     }
     ::closedir(folder);

@@ -1,9 +1,10 @@
-// The output of runs, as Log v1 frames in one append-only file a run, with a sparse index beside it.
+// The output of runs, as Log v1 frames in one append-only file a run, with a sparse index beside
+// it.
 //
-// A file: output frames whose sequence numbers leave no gap, times of the day. Index (`.idx`): pairs of 64-bit little-endian
-// numbers (file offset, output offset), one for about 256 KiB; made anew from the file where it is short or lost.
-// Status entries are not here: they are events of the store, and merged by the reader at their log offset.
-// Thread-safe; append() blocks on the disk.
+// A file: output frames whose sequence numbers leave no gap, times of the day. Index (`.idx`):
+// pairs of 64-bit little-endian numbers (file offset, output offset), one for about 256 KiB; made
+// anew from the file where it is short or lost. Status entries are not here: they are events of the
+// store, and merged by the reader at their log offset. Thread-safe; append() blocks on the disk.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -22,15 +23,18 @@ class LogStore {
  public:
   explicit LogStore(std::string folder);
 
-  /// Appends output frames whose first byte is at `offset` of the run's output; their times are shifted by `shift_us`.
-  /// Where `offset` is not the end of what is stored nothing is appended. `written` is called when readers can see the
-  /// bytes, before they are durable. Returns the stored output bytes, all durable. Errors: `bad_frame`, `disk_full`.
-  Result<std::int64_t> append(const std::string& run, std::int64_t offset, std::string frames, std::int64_t shift_us,
-                              const std::function<void()>& written = {});
+  /// Appends output frames whose first byte is at `offset` of the run's output; their times are
+  /// shifted by `shift_us`. Where `offset` is not the end of what is stored nothing is appended.
+  /// `written` is called when readers can see the bytes, before they are durable. Returns the
+  /// stored output bytes, all durable. Errors: `bad_frame`, `disk_full`.
+  Result<std::int64_t> append(const std::string& run, std::int64_t offset, std::string frames,
+                              std::int64_t shift_us, const std::function<void()>& written = {});
   /// Output bytes that can be read now; 0 for a run without output.
   Result<std::int64_t> size(const std::string& run);
-  /// Frames from output byte `from` on, up to output byte `until` and about `limit` bytes; the first may be the rest of one.
-  Result<std::string> read(const std::string& run, std::int64_t from, std::int64_t until, std::size_t limit);
+  /// Frames from output byte `from` on, up to output byte `until` and about `limit` bytes; the
+  /// first may be the rest of one.
+  Result<std::string> read(const std::string& run, std::int64_t from, std::int64_t until,
+                           std::size_t limit);
   /// Offset of the first byte of the last `lines` lines.
   Result<std::int64_t> tail(const std::string& run, std::int64_t lines);
   /// Deletes the run's log.

@@ -21,11 +21,16 @@ void begin(Context& context, const Call& call, const LogQuery& query, const std:
 void get_log(Context& context, Call call) {
   LogQuery query;
   std::string format = call->query("format"), type = "application/vnd.spell.log";
-  if (format == "text") query.format = LogFormat::text, type = "text/plain; charset=utf-8";
-  else if (format == "jsonl") query.format = LogFormat::jsonl, type = "application/jsonl";
-  else if (format == "sse") query.format = LogFormat::sse, type = "text/event-stream";
+  if (format == "text")
+    query.format = LogFormat::text, type = "text/plain; charset=utf-8";
+  else if (format == "jsonl")
+    query.format = LogFormat::jsonl, type = "application/jsonl";
+  else if (format == "sse")
+    query.format = LogFormat::sse, type = "text/event-stream";
   else if (!format.empty() && format != "frames")
-    return refuse(call, base::error("invalid_request", "there is no log format '" + format + "'; there are: frames, text, jsonl, sse"));
+    return refuse(call,
+                  base::error("invalid_request", "there is no log format '" + format +
+                                                     "'; there are: frames, text, jsonl, sse"));
   query.follow = call->flag("follow");
   query.output_only = call->flag("output_only");
   auto tail = call->number("tail", -1, 0, INT64_MAX);
@@ -38,7 +43,10 @@ void get_log(Context& context, Call call) {
   query.number = run->number;
   if (!cursor.empty()) {
     auto from = model::LogCursor::parse(cursor);
-    if (!from) return refuse(call, base::error("invalid_request", "'" + cursor + "' is no cursor of a log; it looks like 4096.7"));
+    if (!from)
+      return refuse(call,
+                    base::error("invalid_request",
+                                "'" + cursor + "' is no cursor of a log; it looks like 4096.7"));
     query.from = *from;
   }
   if (!cursor.empty() || *tail < 0) return begin(context, call, query, type);
@@ -47,7 +55,8 @@ void get_log(Context& context, Call call) {
     if (!from) return refuse(call, from.error());
     query.from.bytes = *from;
     // Entries that stand before the first line shown are not shown either.
-    auto events = context.readers.with([&](store::Reader& reader) { return reader.events(query.run, 0, 100'000); });
+    auto events = context.readers.with(
+        [&](store::Reader& reader) { return reader.events(query.run, 0, 100'000); });
     if (!events) return refuse(call, events.error());
     for (auto& event : *events) {
       if (event.log_offset >= *from) break;

@@ -18,8 +18,8 @@ std::optional<MachineLink::Poll> MachineLink::take(const std::string& machine, s
   return poll;
 }
 
-void MachineLink::poll(const std::string& machine, std::int64_t wait_ms, model::SyncAnswer answer, net::Reply reply,
-                       const State& state) {
+void MachineLink::poll(const std::string& machine, std::int64_t wait_ms, model::SyncAnswer answer,
+                       net::Reply reply, const State& state) {
   auto& commands = state.machines().at(machine).commands;
   answer.commands.assign(commands.begin(), commands.end());
   Poll poll;
@@ -44,8 +44,10 @@ void MachineLink::refresh(const std::vector<std::string>& changed, const State& 
   {
     std::lock_guard lock(mutex_);
     for (auto& id : changed) {
-      if (auto* run = state.active_run(id); run && !run->machine.empty()) assignments_[id] = {run->machine, run->owner, run->epoch};
-      else assignments_.erase(id);
+      if (auto* run = state.active_run(id); run && !run->machine.empty())
+        assignments_[id] = {run->machine, run->owner, run->epoch};
+      else
+        assignments_.erase(id);
     }
     machines_.clear();
     for (auto& [name, machine] : state.machines()) {

@@ -1,5 +1,6 @@
-// The service's end of the workers' connections: the waiting polls, and a view of machines and assignments for other threads.
-// Thread-safe. refresh() and commands are called on the reactor's thread.
+// The service's end of the workers' connections: the waiting polls, and a view of machines and
+// assignments for other threads. Thread-safe. refresh() and commands are called on the reactor's
+// thread.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -30,11 +31,13 @@ struct MachineView {
 
 class MachineLink {
  public:
-  MachineLink(Timer& timer, std::string incarnation) : timer_(timer), incarnation_(std::move(incarnation)) {}
+  MachineLink(Timer& timer, std::string incarnation)
+      : timer_(timer), incarnation_(std::move(incarnation)) {}
 
-  /// Answers at once when there are commands, else when there are some or after `wait_ms`. A newer poll of the machine
-  /// lets the older one return.
-  void poll(const std::string& machine, std::int64_t wait_ms, model::SyncAnswer answer, net::Reply reply, const State&);
+  /// Answers at once when there are commands, else when there are some or after `wait_ms`. A newer
+  /// poll of the machine lets the older one return.
+  void poll(const std::string& machine, std::int64_t wait_ms, model::SyncAnswer answer,
+            net::Reply reply, const State&);
   /// After a commit: takes over what changed, answers polls that have commands now.
   void refresh(const std::vector<std::string>& changed, const State&);
 

@@ -7,8 +7,10 @@ namespace spell::service {
 
 namespace {
 
-/// The run of a worker's request, if it is this worker's now. Errors: `run_not_found`, `stale_epoch`.
-Result<Assignment> assigned(Context& context, const Call& call, const std::string& run, std::int64_t epoch) {
+/// The run of a worker's request, if it is this worker's now. Errors: `run_not_found`,
+/// `stale_epoch`.
+Result<Assignment> assigned(Context& context, const Call& call, const std::string& run,
+                            std::int64_t epoch) {
   auto assignment = context.machines.assignment(run);
   if (!assignment) return base::error("run_not_found", "run " + run + " is not being carried out");
   if (assignment->machine != call->path.at("machine") || assignment->epoch != epoch)
@@ -32,39 +34,54 @@ void machine_sync(Context& context, Call call) {
   auto request = std::make_shared<model::SyncRequest>(std::move(*parsed));
   std::string machine = call->path.at("machine");
   if (request->protocol > model::worker_protocol)
-    return refuse(call, base::error("invalid_request", "worker protocol " + std::to_string(request->protocol) + " is newer than this service's " +
-                                                           std::to_string(model::worker_protocol) + ": upgrade the service"));
-  // A tree that is named as a run's outputs must be this owner's; what is not is refused before it reaches the state.
+    return refuse(
+        call, base::error("invalid_request",
+                          "worker protocol " + std::to_string(request->protocol) +
+                              " is newer than this service's " +
+                              std::to_string(model::worker_protocol) + ": upgrade the service"));
+  // A tree that is named as a run's outputs must be this owner's; what is not is refused before it
+  // reaches the state.
   for (auto& report : request->reports) {
     if (!report.result || report.result->outputs.empty()) continue;
     auto assignment = context.machines.assignment(report.run);
     auto name = spellfs::Name::parse(report.result->outputs);
-    if (!name) return refuse(call, base::error("invalid_request", "'" + report.result->outputs + "' is no SpellFS name"));
+    if (!name)
+      return refuse(call, base::error("invalid_request",
+                                      "'" + report.result->outputs + "' is no SpellFS name"));
     if (!assignment) continue;
     auto owns = context.objects.owns(assignment->owner, *name);
     if (!owns) return refuse(call, owns.error());
-    if (!*owns) return refuse(call, base::error("incomplete_pack", "the outputs of run " + report.run + " have not been sent"));
+    if (!*owns)
+      return refuse(call, base::error("incomplete_pack",
+                                      "the outputs of run " + report.run + " have not been sent"));
   }
-  context.reactor.post([&context, call = std::move(call), request, machine](State& state, std::int64_t now) -> Reactor::Answer {
+  context.reactor.post([&context, call = std::move(call), request, machine](
+                           State& state, std::int64_t now) -> Reactor::Answer {
     model::SyncAnswer out;
     out.incarnation = context.machines.incarnation();
     Result<> failed = ok();
-    if (!state.machines().contains(machine)) failed = base::error("machine_not_found", "there is no machine '" + machine + "'");
+    if (!state.machines().contains(machine))
+      failed = base::error("machine_not_found", "there is no machine '" + machine + "'");
     else if (!request->hello && !state.machines().at(machine).view.connected)
-      failed = base::error("incarnation_changed", "this service has not met machine '" + machine + "' yet: it must say hello first");
-    if (failed && request->hello) failed = state.hello(machine, *request->hello, request->holds, now);
+      failed = base::error("incarnation_changed", "this service has not met machine '" + machine +
+                                                      "' yet: it must say hello first");
+    if (failed && request->hello)
+      failed = state.hello(machine, *request->hello, request->holds, now);
     if (failed) state.acknowledge(machine, request->seen);
     for (auto& report : request->reports) {
       if (!failed) break;
       auto taken = state.report(machine, report, now);
       if (taken) continue;
-      if (taken.error().code() == "internal" || taken.error().code() == "disk_full") failed = taken.error();
-      else out.refused[report.run] = taken.error().code();
+      if (taken.error().code() == "internal" || taken.error().code() == "disk_full")
+        failed = taken.error();
+      else
+        out.refused[report.run] = taken.error().code();
     }
     return [&context, call, out, request, machine, failed, &state](const Result<>& committed) {
       if (!failed) return refuse(call, failed.error());
       if (!committed) return refuse(call, committed.error());
-      // Commands go over the long poll alone, so that none is carried out twice by two answers that cross.
+      // Commands go over the long poll alone, so that none is carried out twice by two answers that
+      // cross.
       if (request->wait_ms == 0) return answer(call, model::to_json(out));
       context.machines.poll(machine, request->wait_ms, out, call->reply, state);
     };
@@ -81,7 +98,8 @@ void machine_log(Context& context, Call call) {
   std::int64_t shift = call->request.received_us - *now;
   context.log_jobs.post([&context, call = std::move(call), offset = *offset, shift]() mutable {
     std::string run = call->query("run");
-    auto stored = context.logs.append(run, offset, std::move(call->request.body), shift, [&] { context.hub.notify(run); });
+    auto stored = context.logs.append(run, offset, std::move(call->request.body), shift,
+                                      [&] { context.hub.notify(run); });
     if (!stored) return refuse(call, stored.error());
     answer(call, {{"bytes", *stored}});
   });
@@ -91,7 +109,9 @@ void machine_objects(Context& context, Call call) {
   auto assignment = assigned(context, call);
   if (!assignment) return refuse(call, assignment.error());
   context.jobs.post([&context, call, owner = assignment->owner] {
-    if (auto taken = context.objects.add_pack(owner, call->request.body_file.get(), call->request.body_size); !taken)
+    if (auto taken =
+            context.objects.add_pack(owner, call->request.body_file.get(), call->request.body_size);
+        !taken)
       return refuse(call, taken.error());
     answer(call, {{"bytes", call->request.body_size}});
   });
@@ -100,24 +120,29 @@ void machine_objects(Context& context, Call call) {
 void machine_missing(Context& context, Call call) {
   auto body = model::parse_json(call->request.body, 8 << 20);
   if (!body) return refuse(call, body.error());
-  if (!body->is_object() || !body->contains("run") || !(*body)["run"].is_string() || !body->contains("epoch") ||
-      !(*body)["epoch"].is_number_integer() || !body->contains("names") || !(*body)["names"].is_array())
-    return refuse(call, base::error("invalid_request", "the body must be {\"run\", \"epoch\", \"names\": [...]}"));
+  if (!body->is_object() || !body->contains("run") || !(*body)["run"].is_string() ||
+      !body->contains("epoch") || !(*body)["epoch"].is_number_integer() ||
+      !body->contains("names") || !(*body)["names"].is_array())
+    return refuse(call, base::error("invalid_request",
+                                    "the body must be {\"run\", \"epoch\", \"names\": [...]}"));
   auto assignment = assigned(context, call, (*body)["run"], (*body)["epoch"]);
   if (!assignment) return refuse(call, assignment.error());
   std::vector<spellfs::Name> names;
   for (auto& text : (*body)["names"]) {
-    auto name = text.is_string() ? spellfs::Name::parse(text.get_ref<const std::string&>()) : std::nullopt;
-    if (!name) return refuse(call, base::error("invalid_request", "'names' must hold SpellFS names"));
+    auto name =
+        text.is_string() ? spellfs::Name::parse(text.get_ref<const std::string&>()) : std::nullopt;
+    if (!name)
+      return refuse(call, base::error("invalid_request", "'names' must hold SpellFS names"));
     names.push_back(*name);
   }
-  context.jobs.post([&context, call = std::move(call), owner = assignment->owner, names = std::move(names)] {
-    auto missing = context.objects.missing(owner, names);
-    if (!missing) return refuse(call, missing.error());
-    json out = json::array();
-    for (auto& name : *missing) out.push_back(name.text());
-    answer(call, {{"names", std::move(out)}});
-  });
+  context.jobs.post(
+      [&context, call = std::move(call), owner = assignment->owner, names = std::move(names)] {
+        auto missing = context.objects.missing(owner, names);
+        if (!missing) return refuse(call, missing.error());
+        json out = json::array();
+        for (auto& name : *missing) out.push_back(name.text());
+        answer(call, {{"names", std::move(out)}});
+      });
 }
 
 }  // namespace spell::service

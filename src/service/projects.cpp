@@ -19,17 +19,21 @@ json project_json(const store::ProjectRecord& project) {
 }
 
 Error no_such_project(const std::string& name) {
-  return base::error("project_not_found", "there is no project '" + name + "'; `spell project list` shows them");
+  return base::error("project_not_found",
+                     "there is no project '" + name + "'; `spell project list` shows them");
 }
 
 /// Posts a change of projects, and answers with the project of the name that it returns.
-void change(Context& context, Call call, int status, std::function<Result<std::string>(State&, std::int64_t)> command) {
-  context.reactor.post([&context, call, status, command = std::move(command)](State& state, std::int64_t now) -> Reactor::Answer {
+void change(Context& context, Call call, int status,
+            std::function<Result<std::string>(State&, std::int64_t)> command) {
+  context.reactor.post([&context, call, status, command = std::move(command)](
+                           State& state, std::int64_t now) -> Reactor::Answer {
     auto name = command(state, now);
     return [&context, call, status, name](const Result<>& committed) {
       if (!name) return refuse(call, name.error());
       if (!committed) return refuse(call, committed.error());
-      auto project = context.readers.with([&](store::Reader& reader) { return reader.find_project(call->owner(), *name); });
+      auto project = context.readers.with(
+          [&](store::Reader& reader) { return reader.find_project(call->owner(), *name); });
       if (!project) return refuse(call, project.error());
       if (!*project) return refuse(call, no_such_project(*name));
       answer(call, {{"project", project_json(**project)}}, status);
@@ -48,7 +52,8 @@ Result<ProjectChange> parse_change(const Call& call, bool with_archived) {
   ProjectChange change;
   for (auto& [field, value] : body->items()) {
     if (field == "archived" && with_archived) {
-      if (!value.is_boolean()) return base::error("invalid_request", "'archived' must be true or false");
+      if (!value.is_boolean())
+        return base::error("invalid_request", "'archived' must be true or false");
       change.archived = value;
     } else if (field == "name" || field == "description") {
       if (!value.is_string()) return base::error("invalid_request", "'" + field + "' must be text");
@@ -58,16 +63,21 @@ Result<ProjectChange> parse_change(const Call& call, bool with_archived) {
     }
   }
   if (change.name && !base::valid_name(*change.name))
-    return base::error("invalid_request", "'name' must be 1 to 64 letters, digits, '.', '_' and '-'");
-  if (change.description && (change.description->size() > 10'240 || !base::valid_text(*change.description)))
-    return base::error("invalid_request", "'description' must be UTF-8 without NUL, at most 10 KiB");
+    return base::error("invalid_request",
+                       "'name' must be 1 to 64 letters, digits, '.', '_' and '-'");
+  if (change.description &&
+      (change.description->size() > 10'240 || !base::valid_text(*change.description)))
+    return base::error("invalid_request",
+                       "'description' must be UTF-8 without NUL, at most 10 KiB");
   return change;
 }
 
 }  // namespace
 
 void list_projects(Context& context, Call call) {
-  auto projects = context.readers.with([&](store::Reader& reader) { return reader.projects(call->owner(), call->flag("archived")); });
+  auto projects = context.readers.with([&](store::Reader& reader) {
+    return reader.projects(call->owner(), call->flag("archived"));
+  });
   if (!projects) return refuse(call, projects.error());
   json list = json::array();
   for (auto& project : *projects) list.push_back(project_json(project));
@@ -78,21 +88,26 @@ void create_project(Context& context, Call call) {
   auto asked = parse_change(call, false);
   if (!asked) return refuse(call, asked.error());
   if (!asked->name) return refuse(call, base::error("invalid_request", "'name' is missing"));
-  change(context, call, 201, [owner = call->owner(), asked = *asked](State& state, std::int64_t now) -> Result<std::string> {
-    auto there = state.writer().find_project(owner, *asked.name);
-    if (!there) return there.error();
-    if (*there) return base::error("project_exists", "there is a project '" + *asked.name + "' already");
-    store::ProjectRecord project;
-    project.description = asked.description.value_or("");
-    project.created_us = now;
-    SPELL_TRY(state.writer().put_project(owner, *asked.name, project));
-    return *asked.name;
-  });
+  change(context, call, 201,
+         [owner = call->owner(), asked = *asked](State& state,
+                                                 std::int64_t now) -> Result<std::string> {
+           auto there = state.writer().find_project(owner, *asked.name);
+           if (!there) return there.error();
+           if (*there)
+             return base::error("project_exists",
+                                "there is a project '" + *asked.name + "' already");
+           store::ProjectRecord project;
+           project.description = asked.description.value_or("");
+           project.created_us = now;
+           SPELL_TRY(state.writer().put_project(owner, *asked.name, project));
+           return *asked.name;
+         });
 }
 
 void get_project(Context& context, Call call) {
   auto& name = call->path.at("name");
-  auto project = context.readers.with([&](store::Reader& reader) { return reader.find_project(call->owner(), name); });
+  auto project = context.readers.with(
+      [&](store::Reader& reader) { return reader.find_project(call->owner(), name); });
   if (!project) return refuse(call, project.error());
   if (!*project) return refuse(call, no_such_project(name));
   answer(call, {{"project", project_json(**project)}});
@@ -102,7 +117,8 @@ void edit_project(Context& context, Call call) {
   auto asked = parse_change(call, true);
   if (!asked) return refuse(call, asked.error());
   change(context, call, 200,
-         [owner = call->owner(), name = call->path.at("name"), asked = *asked](State& state, std::int64_t) -> Result<std::string> {
+         [owner = call->owner(), name = call->path.at("name"), asked = *asked](
+             State& state, std::int64_t) -> Result<std::string> {
            auto project = state.writer().find_project(owner, name);
            if (!project) return project.error();
            if (!*project) return no_such_project(name);
@@ -112,7 +128,9 @@ void edit_project(Context& context, Call call) {
            if (!asked.name || *asked.name == name) return name;
            auto other = state.writer().find_project(owner, *asked.name);
            if (!other) return other.error();
-           if (*other) return base::error("project_exists", "there is a project '" + *asked.name + "' already");
+           if (*other)
+             return base::error("project_exists",
+                                "there is a project '" + *asked.name + "' already");
            SPELL_TRY(state.rename_project(owner, name, *asked.name));
            return *asked.name;
          });
@@ -123,16 +141,22 @@ void change_project_runs(Context& context, Call call) {
   if (!body) return refuse(call, body.error());
   std::vector<std::int64_t> add, remove;
   for (auto& [field, value] : body->items()) {
-    if (field != "add" && field != "remove") return refuse(call, base::error("invalid_request", "'" + field + "' is not a known field"));
-    if (!value.is_array()) return refuse(call, base::error("invalid_request", "'" + field + "' must be a list of run numbers"));
+    if (field != "add" && field != "remove")
+      return refuse(call, base::error("invalid_request", "'" + field + "' is not a known field"));
+    if (!value.is_array())
+      return refuse(
+          call, base::error("invalid_request", "'" + field + "' must be a list of run numbers"));
     for (auto& number : value) {
-      if (!number.is_number_integer() || number.get<std::int64_t>() < 1 || number.get<std::int64_t>() >= std::int64_t{1} << 53)
-        return refuse(call, base::error("invalid_request", "'" + field + "' must be a list of run numbers"));
+      if (!number.is_number_integer() || number.get<std::int64_t>() < 1 ||
+          number.get<std::int64_t>() >= std::int64_t{1} << 53)
+        return refuse(
+            call, base::error("invalid_request", "'" + field + "' must be a list of run numbers"));
       (field == "add" ? add : remove).push_back(number);
     }
   }
   change(context, call, 200,
-         [owner = call->owner(), name = call->path.at("name"), add, remove](State& state, std::int64_t) -> Result<std::string> {
+         [owner = call->owner(), name = call->path.at("name"), add, remove](
+             State& state, std::int64_t) -> Result<std::string> {
            auto project = state.writer().find_project(owner, name);
            if (!project) return project.error();
            if (!*project) return no_such_project(name);

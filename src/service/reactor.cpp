@@ -3,7 +3,10 @@
 namespace spell::service {
 
 Reactor::Reactor(State& state, Observer& observer, std::function<std::int64_t()> clock_us)
-    : state_(state), observer_(observer), clock_us_(std::move(clock_us)), thread_([this] { loop(); }) {}
+    : state_(state),
+      observer_(observer),
+      clock_us_(std::move(clock_us)),
+      thread_([this] { loop(); }) {}
 
 void Reactor::post(Command command) {
   std::lock_guard lock(mutex_);
@@ -39,7 +42,8 @@ void Reactor::loop() {
       if (done) done = state_.flush();
       if (done) done = state_.writer().commit();
     } else {
-      // No transaction: the commands still have to be told. Whatever they change in memory is dropped below.
+      // No transaction: the commands still have to be told. Whatever they change in memory is
+      // dropped below.
       for (auto& command : commands) answers.push_back(command(state_, now));
     }
     if (done) {

@@ -1,6 +1,7 @@
-// All changes of state, one after the other, on one thread; those that wait together share one transaction (group commit).
-// An answer is given after the commit: what has been answered is durable. A transaction that fails changes nothing, neither in
-// the store nor in memory, and all of its commands are answered with the error.
+// All changes of state, one after the other, on one thread; those that wait together share one
+// transaction (group commit). An answer is given after the commit: what has been answered is
+// durable. A transaction that fails changes nothing, neither in the store nor in memory, and all of
+// its commands are answered with the error.
 #pragma once
 #include <condition_variable>
 #include <functional>

@@ -14,19 +14,21 @@ namespace {
 constexpr std::size_t read_size = 1 << 20;
 
 Error not_found(const std::string& path) {
-  return base::error("resource_not_found", "there is no '" + path + "'; `spell ls` shows what there is");
+  return base::error("resource_not_found",
+                     "there is no '" + path + "'; `spell ls` shows what there is");
 }
 
 /// What a path names: "" and "runs" are folders of the service's own, the rest is in a run's tree.
 struct Place {
   enum class Kind { top, runs, tree } kind = Kind::top;
-  std::optional<spellfs::Name> tree;   ///< none: the run saved nothing
+  std::optional<spellfs::Name> tree;  ///< none: the run saved nothing
   std::string below;
   std::int64_t time_us = 0;
 };
 
 Result<Place> locate(Context& context, const Call& call, const std::string& path) {
-  if (!base::safe_relative_path(path)) return base::error("invalid_path", "'" + path + "' is no path of a resource");
+  if (!base::safe_relative_path(path))
+    return base::error("invalid_path", "'" + path + "' is no path of a resource");
   Place place;
   if (path.empty()) return place;
   auto parts = base::split(path, '/');
@@ -35,7 +37,8 @@ Result<Place> locate(Context& context, const Call& call, const std::string& path
   if (parts.size() == 1) return place;
   auto number = base::parse_int(parts[1]);
   if (!number || *number < 1) return not_found(path);
-  auto run = context.readers.with([&](store::Reader& reader) { return reader.find_run(call->owner(), *number); });
+  auto run = context.readers.with(
+      [&](store::Reader& reader) { return reader.find_run(call->owner(), *number); });
   if (!run) return run.error();
   if (!*run) return not_found(path);
   place.kind = Place::Kind::tree;
@@ -45,11 +48,15 @@ Result<Place> locate(Context& context, const Call& call, const std::string& path
   return place;
 }
 
-/// The entry at a path as lists show it: of a name that is no UTF-8 each bad byte is shown, and found, as U+FFFD.
-Result<spellfs::Entry> find_shown(const spellfs::ChunkStore& objects, const spellfs::Name& tree, const std::string& path) {
+/// The entry at a path as lists show it: of a name that is no UTF-8 each bad byte is shown, and
+/// found, as U+FFFD.
+Result<spellfs::Entry> find_shown(const spellfs::ChunkStore& objects, const spellfs::Name& tree,
+                                  const std::string& path) {
   constexpr std::string_view replaced = "\xEF\xBF\xBD";
   auto entry = spellfs::find(objects, tree, path);
-  if (entry || entry.error().code() != "resource_not_found" || path.find(replaced) == std::string::npos) return entry;
+  if (entry || entry.error().code() != "resource_not_found" ||
+      path.find(replaced) == std::string::npos)
+    return entry;
   entry = spellfs::find(objects, tree, "");
   for (auto& part : base::split(path, '/')) {
     if (!entry) return entry;
@@ -73,7 +80,8 @@ ResourceInfo info_of(const spellfs::Entry& entry, const std::string& path) {
                                                        : EntryType::file;
   info.size = info.type == EntryType::folder ? 0 : entry.size;
   info.mode = entry.mode;
-  if (entry.mtime_ns != 0) info.modified_at = Time(std::chrono::microseconds(entry.mtime_ns / 1000));
+  if (entry.mtime_ns != 0)
+    info.modified_at = Time(std::chrono::microseconds(entry.mtime_ns / 1000));
   info.link_target = base::to_utf8(entry.target);
   return info;
 }
@@ -87,7 +95,8 @@ ResourceInfo folder_info(const std::string& path, std::int64_t time_us = 0) {
   return info;
 }
 
-void answer_list(const Call& call, const ResourceInfo& resource, std::vector<ResourceInfo> entries, std::size_t limit) {
+void answer_list(const Call& call, const ResourceInfo& resource, std::vector<ResourceInfo> entries,
+                 std::size_t limit) {
   json next;
   if (entries.size() > limit) {
     entries.resize(limit);
@@ -111,7 +120,8 @@ void list_runs_with_outputs(Context& context, const Call& call, std::size_t limi
   if (!runs) return refuse(call, runs.error());
   std::vector<ResourceInfo> entries;
   for (auto run = runs->rbegin(); run != runs->rend() && entries.size() <= limit; ++run)
-    if (run->number > from) entries.push_back(folder_info(std::to_string(run->number), run->ended_us));
+    if (run->number > from)
+      entries.push_back(folder_info(std::to_string(run->number), run->ended_us));
   answer_list(call, folder_info("runs"), std::move(entries), limit);
 }
 
@@ -123,8 +133,10 @@ class FileSource : public net::BodySource, public std::enable_shared_from_this<F
   void pull(std::function<void(Result<std::string>)> done) override {
     if (at_ >= until_) return done(std::string());
     context_.jobs.post([self = shared_from_this(), done = std::move(done)] {
-      auto size = static_cast<std::size_t>(std::min<std::int64_t>(read_size, self->until_ - self->at_));
-      auto piece = spellfs::read(self->context_.objects, self->entry_.node, self->entry_.size, self->at_, size);
+      auto size =
+          static_cast<std::size_t>(std::min<std::int64_t>(read_size, self->until_ - self->at_));
+      auto piece = spellfs::read(self->context_.objects, self->entry_.node, self->entry_.size,
+                                 self->at_, size);
       if (piece) self->at_ += static_cast<std::int64_t>(piece->size());
       done(std::move(piece));
     });
@@ -141,19 +153,22 @@ struct Range {
   bool whole = true;
 };
 
-/// One range of RFC 9110; anything else than "bytes=a-b", "bytes=a-", "bytes=-n" is ignored, as it says.
+/// One range of RFC 9110; anything else than "bytes=a-b", "bytes=a-", "bytes=-n" is ignored, as it
+/// says.
 Result<Range> parse_range(std::string_view header, std::int64_t size) {
   Range range{0, size, true};
   if (!header.starts_with("bytes=") || header.find(',') != std::string_view::npos) return range;
   header.remove_prefix(6);
   auto dash = header.find('-');
   if (dash == std::string_view::npos) return range;
-  auto first = base::parse_int(header.substr(0, dash)), last = base::parse_int(header.substr(dash + 1));
+  auto first = base::parse_int(header.substr(0, dash)),
+       last = base::parse_int(header.substr(dash + 1));
   if (dash == 0) {
     if (!last || *last < 0) return range;
     range.from = std::max<std::int64_t>(0, size - *last);
   } else {
-    if (!first || *first < 0 || (dash + 1 < header.size() && (!last || *last < *first))) return range;
+    if (!first || *first < 0 || (dash + 1 < header.size() && (!last || *last < *first)))
+      return range;
     range.from = *first;
     if (last) range.until = std::min(size, *last + 1);
   }
@@ -171,24 +186,32 @@ void list_resource(Context& context, Call call) {
   if (!limit) return refuse(call, limit.error());
   auto place = locate(context, call, path);
   if (!place) return refuse(call, place.error());
-  if (place->kind == Place::Kind::top) return answer_list(call, folder_info(""), {folder_info("runs")}, static_cast<std::size_t>(*limit));
-  if (place->kind == Place::Kind::runs) return list_runs_with_outputs(context, call, static_cast<std::size_t>(*limit));
-  context.jobs.post([&context, call, path, place = *place, limit = static_cast<std::size_t>(*limit)] {
-    if (!place.tree) {
-      if (!place.below.empty()) return refuse(call, not_found(path));
-      return answer_list(call, folder_info(path, place.time_us), {}, limit);
-    }
-    auto entry = find_shown(context.objects, *place.tree, place.below);
-    if (!entry) return refuse(call, entry.error().code() == "resource_not_found" ? not_found(path) : entry.error());
-    ResourceInfo resource = place.below.empty() ? folder_info(path, place.time_us) : info_of(*entry, path);
-    if (entry->type != spellfs::EntryType::folder)
-      return answer_list(call, resource, {info_of(*entry, path.substr(path.rfind('/') + 1))}, limit);
-    auto listed = spellfs::list(context.objects, entry->node, call->query("after"), limit + 1);
-    if (!listed) return refuse(call, listed.error());
-    std::vector<ResourceInfo> entries;
-    for (auto& child : *listed) entries.push_back(info_of(child, child.name));
-    answer_list(call, resource, std::move(entries), limit);
-  });
+  if (place->kind == Place::Kind::top)
+    return answer_list(call, folder_info(""), {folder_info("runs")},
+                       static_cast<std::size_t>(*limit));
+  if (place->kind == Place::Kind::runs)
+    return list_runs_with_outputs(context, call, static_cast<std::size_t>(*limit));
+  context.jobs.post(
+      [&context, call, path, place = *place, limit = static_cast<std::size_t>(*limit)] {
+        if (!place.tree) {
+          if (!place.below.empty()) return refuse(call, not_found(path));
+          return answer_list(call, folder_info(path, place.time_us), {}, limit);
+        }
+        auto entry = find_shown(context.objects, *place.tree, place.below);
+        if (!entry)
+          return refuse(
+              call, entry.error().code() == "resource_not_found" ? not_found(path) : entry.error());
+        ResourceInfo resource =
+            place.below.empty() ? folder_info(path, place.time_us) : info_of(*entry, path);
+        if (entry->type != spellfs::EntryType::folder)
+          return answer_list(call, resource, {info_of(*entry, path.substr(path.rfind('/') + 1))},
+                             limit);
+        auto listed = spellfs::list(context.objects, entry->node, call->query("after"), limit + 1);
+        if (!listed) return refuse(call, listed.error());
+        std::vector<ResourceInfo> entries;
+        for (auto& child : *listed) entries.push_back(info_of(child, child.name));
+        answer_list(call, resource, std::move(entries), limit);
+      });
 }
 
 void read_file(Context& context, Call call) {
@@ -198,8 +221,11 @@ void read_file(Context& context, Call call) {
   if (place->kind != Place::Kind::tree || !place->tree) return refuse(call, not_found(path));
   context.jobs.post([&context, call, path, place = *place] {
     auto entry = find_shown(context.objects, *place.tree, place.below);
-    if (!entry) return refuse(call, entry.error().code() == "resource_not_found" ? not_found(path) : entry.error());
-    if (entry->type != spellfs::EntryType::file) return refuse(call, base::error("invalid_path", "'" + path + "' is no file"));
+    if (!entry)
+      return refuse(call,
+                    entry.error().code() == "resource_not_found" ? not_found(path) : entry.error());
+    if (entry->type != spellfs::EntryType::file)
+      return refuse(call, base::error("invalid_path", "'" + path + "' is no file"));
     std::string tag = "\"" + entry->node.text() + "\"";
     net::Response head = new_response();
     head.content_type = "application/octet-stream";
@@ -217,10 +243,13 @@ void read_file(Context& context, Call call) {
     }
     if (!range->whole) {
       head.status = 206;
-      head.headers.emplace_back("Content-Range", "bytes " + std::to_string(range->from) + "-" + std::to_string(range->until - 1) + "/" +
+      head.headers.emplace_back("Content-Range", "bytes " + std::to_string(range->from) + "-" +
+                                                     std::to_string(range->until - 1) + "/" +
                                                      std::to_string(entry->size));
     }
-    call->reply.stream(std::move(head), std::make_shared<FileSource>(context, *entry, range->from, range->until), range->until - range->from);
+    call->reply.stream(std::move(head),
+                       std::make_shared<FileSource>(context, *entry, range->from, range->until),
+                       range->until - range->from);
   });
 }
 

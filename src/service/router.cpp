@@ -11,17 +11,23 @@ namespace spell::service {
 namespace {
 
 /// The parameters of a pattern, given by its parts, if the segments fit it.
-std::optional<std::map<std::string, std::string>> match(const std::vector<std::string>& pattern, const std::vector<std::string>& segments) {
+std::optional<std::map<std::string, std::string>> match(const std::vector<std::string>& pattern,
+                                                        const std::vector<std::string>& segments) {
   std::map<std::string, std::string> out;
   std::size_t at = 0;
   for (auto& part : pattern) {
     if (part == "{path...}") {
-      out["path"] = base::join({segments.begin() + static_cast<std::ptrdiff_t>(std::min(at, segments.size())), segments.end()}, "/");
+      out["path"] =
+          base::join({segments.begin() + static_cast<std::ptrdiff_t>(std::min(at, segments.size())),
+                      segments.end()},
+                     "/");
       return out;
     }
     if (at == segments.size()) return std::nullopt;
-    if (part.front() == '{') out[part.substr(1, part.size() - 2)] = segments[at];
-    else if (part != segments[at]) return std::nullopt;
+    if (part.front() == '{')
+      out[part.substr(1, part.size() - 2)] = segments[at];
+    else if (part != segments[at])
+      return std::nullopt;
     ++at;
   }
   if (at != segments.size()) return std::nullopt;
@@ -47,7 +53,8 @@ const std::vector<std::vector<std::string>>& patterns() {
 Match find_route(const std::string& method, const std::vector<std::string>& segments) {
   Match result;
   for (auto& row : model::routes()) {
-    auto path = match(patterns()[static_cast<std::size_t>(&row - model::routes().data())], segments);
+    auto path =
+        match(patterns()[static_cast<std::size_t>(&row - model::routes().data())], segments);
     if (!path) continue;
     if (row.method != method) {
       result.other_method = true;
@@ -62,7 +69,8 @@ Match find_route(const std::string& method, const std::vector<std::string>& segm
 
 bool for_machines(model::Route route) {
   using enum model::Route;
-  return route == machine_sync || route == machine_log || route == machine_objects || route == machine_missing;
+  return route == machine_sync || route == machine_log || route == machine_objects ||
+         route == machine_missing;
 }
 
 }  // namespace
@@ -70,35 +78,64 @@ bool for_machines(model::Route route) {
 HandlerFunction handler_of(model::Route route) {
   using enum model::Route;
   switch (route) {
-    case openapi: return get_openapi;
-    case health: return get_health;
-    case status: return get_status;
-    case model::Route::stop_service: return service::stop_service;
-    case model::Route::list_runs: return service::list_runs;
-    case model::Route::create_run: return service::create_run;
-    case model::Route::get_run: return service::get_run;
-    case model::Route::delete_run: return service::delete_run;
-    case model::Route::stop_run: return service::stop_run;
-    case model::Route::kill_run: return service::kill_run;
-    case model::Route::archive_run: return service::archive_run;
-    case model::Route::label_run: return service::label_run;
-    case model::Route::rerun: return service::rerun;
-    case run_log: return get_log;
-    case model::Route::list_resource: return service::list_resource;
-    case model::Route::read_file: return service::read_file;
-    case model::Route::list_projects: return service::list_projects;
-    case model::Route::create_project: return service::create_project;
-    case model::Route::get_project: return service::get_project;
-    case model::Route::edit_project: return service::edit_project;
-    case project_runs: return change_project_runs;
-    case model::Route::list_repositories: return service::list_repositories;
-    case model::Route::code_missing: return service::code_missing;
-    case model::Route::send_code: return service::send_code;
-    case model::Route::list_machines: return service::list_machines;
-    case model::Route::machine_sync: return service::machine_sync;
-    case model::Route::machine_log: return service::machine_log;
-    case model::Route::machine_objects: return service::machine_objects;
-    case model::Route::machine_missing: return service::machine_missing;
+    case openapi:
+      return get_openapi;
+    case health:
+      return get_health;
+    case status:
+      return get_status;
+    case model::Route::stop_service:
+      return service::stop_service;
+    case model::Route::list_runs:
+      return service::list_runs;
+    case model::Route::create_run:
+      return service::create_run;
+    case model::Route::get_run:
+      return service::get_run;
+    case model::Route::delete_run:
+      return service::delete_run;
+    case model::Route::stop_run:
+      return service::stop_run;
+    case model::Route::kill_run:
+      return service::kill_run;
+    case model::Route::archive_run:
+      return service::archive_run;
+    case model::Route::label_run:
+      return service::label_run;
+    case model::Route::rerun:
+      return service::rerun;
+    case run_log:
+      return get_log;
+    case model::Route::list_resource:
+      return service::list_resource;
+    case model::Route::read_file:
+      return service::read_file;
+    case model::Route::list_projects:
+      return service::list_projects;
+    case model::Route::create_project:
+      return service::create_project;
+    case model::Route::get_project:
+      return service::get_project;
+    case model::Route::edit_project:
+      return service::edit_project;
+    case project_runs:
+      return change_project_runs;
+    case model::Route::list_repositories:
+      return service::list_repositories;
+    case model::Route::code_missing:
+      return service::code_missing;
+    case model::Route::send_code:
+      return service::send_code;
+    case model::Route::list_machines:
+      return service::list_machines;
+    case model::Route::machine_sync:
+      return service::machine_sync;
+    case model::Route::machine_log:
+      return service::machine_log;
+    case model::Route::machine_objects:
+      return service::machine_objects;
+    case model::Route::machine_missing:
+      return service::machine_missing;
   }
   return nullptr;
 }
@@ -110,12 +147,18 @@ net::BodyRule Router::body_rule(const std::string& method, const std::string& ra
   if (!found.row) return {};
   switch (found.row->route) {
     case model::Route::send_code:
-    case model::Route::machine_objects: return {std::int64_t{1} << 42, true};
-    case model::Route::machine_sync: return {64 << 20, false};
-    case model::Route::machine_log: return {8 << 20, false};
-    case model::Route::machine_missing: return {8 << 20, false};
-    case model::Route::code_missing: return {4 << 20, false};
-    default: return {};
+    case model::Route::machine_objects:
+      return {std::int64_t{1} << 42, true};
+    case model::Route::machine_sync:
+      return {64 << 20, false};
+    case model::Route::machine_log:
+      return {8 << 20, false};
+    case model::Route::machine_missing:
+      return {8 << 20, false};
+    case model::Route::code_missing:
+      return {4 << 20, false};
+    default:
+      return {};
   }
 }
 
@@ -132,18 +175,30 @@ Result<> Router::authorize(const net::Request& request, const model::RouteRow& r
 void Router::handle(net::Request request, net::Reply reply) {
   auto found = find_route(request.method, request.target.segments);
   if (!found.row) {
-    Error e = found.other_method ? base::error("method_not_allowed", request.method + " is not possible here; /v1/openapi.json lists the routes")
-                                 : base::error("route_not_found", "there is no such route; /v1/openapi.json lists them");
+    Error e =
+        found.other_method
+            ? base::error(
+                  "method_not_allowed",
+                  request.method + " is not possible here; /v1/openapi.json lists the routes")
+            : base::error("route_not_found", "there is no such route; /v1/openapi.json lists them");
     return reply.send(error_response(e, request.id));
   }
-  if (auto allowed = authorize(request, *found.row); !allowed) return reply.send(error_response(allowed.error(), request.id));
+  if (auto allowed = authorize(request, *found.row); !allowed)
+    return reply.send(error_response(allowed.error(), request.id));
   if (!for_machines(found.row->route)) on_call_();
-  if (auto owner = found.path.find("owner"); owner != found.path.end() && owner->second != context_.options.owner)
+  if (auto owner = found.path.find("owner");
+      owner != found.path.end() && owner->second != context_.options.owner)
     return reply.send(error_response(
-        base::error("owner_not_found", "there is no owner '" + owner->second + "' here; there is: " + context_.options.owner), request.id));
-  handler_of(found.row->route)(context_, std::make_shared<CallData>(CallData{std::move(request), std::move(reply), std::move(found.path)}));
+        base::error("owner_not_found", "there is no owner '" + owner->second +
+                                           "' here; there is: " + context_.options.owner),
+        request.id));
+  handler_of(found.row->route)(
+      context_, std::make_shared<CallData>(
+                    CallData{std::move(request), std::move(reply), std::move(found.path)}));
 }
 
-net::Response Router::error(const Error& error, const std::string& request_id) { return error_response(error, request_id); }
+net::Response Router::error(const Error& error, const std::string& request_id) {
+  return error_response(error, request_id);
+}
 
 }  // namespace spell::service

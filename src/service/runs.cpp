@@ -12,8 +12,10 @@ namespace spell::service {
 namespace {
 
 /// Posts a command whose outcome is a run, and answers with it once it is durable.
-void change_run(Context& context, Call call, std::function<Result<store::RunRecord>(State&, std::int64_t now_us)> command) {
-  context.reactor.post([&context, call = std::move(call), command = std::move(command)](State& state, std::int64_t now) -> Reactor::Answer {
+void change_run(Context& context, Call call,
+                std::function<Result<store::RunRecord>(State&, std::int64_t now_us)> command) {
+  context.reactor.post([&context, call = std::move(call), command = std::move(command)](
+                           State& state, std::int64_t now) -> Reactor::Answer {
     auto run = command(state, now);
     return [&context, call, run = std::move(run)](const Result<>& committed) {
       if (!run) return refuse(call, run.error());
@@ -24,19 +26,22 @@ void change_run(Context& context, Call call, std::function<Result<store::RunReco
 }
 
 void submit(Context& context, Call call, Submission submission) {
-  context.reactor.post([&context, call = std::move(call), submission = std::move(submission)](State& state, std::int64_t now) -> Reactor::Answer {
+  context.reactor.post([&context, call = std::move(call), submission = std::move(submission)](
+                           State& state, std::int64_t now) -> Reactor::Answer {
     auto done = state.submit(submission, now);
     return [&context, call, done = std::move(done)](const Result<>& committed) {
       if (!done) return refuse(call, done.error());
       if (!committed) return refuse(call, committed.error());
-      answer(call, {{"run", run_json(context, done->run, done->existed)}}, done->existed ? 200 : 201);
+      answer(call, {{"run", run_json(context, done->run, done->existed)}},
+             done->existed ? 200 : 201);
     };
   });
 }
 
 Result<std::string> key_of(const Call& call) {
   std::string key(net::find_header(call->request.headers, "Idempotency-Key"));
-  if (key.size() > 200 || !base::valid_text(key)) return base::error("invalid_request", "an Idempotency-Key has 1 to 200 characters of UTF-8");
+  if (key.size() > 200 || !base::valid_text(key))
+    return base::error("invalid_request", "an Idempotency-Key has 1 to 200 characters of UTF-8");
   return key;
 }
 
@@ -44,16 +49,21 @@ Result<std::string> key_of(const Call& call) {
 void with_code(Context& context, Call call, Submission submission) {
   if (!submission.request.code) return submit(context, std::move(call), std::move(submission));
   if (submission.request.code->workspace.empty())
-    return refuse(call, base::error("invalid_request", "'code.workspace' is missing: the id of the repository's root commit"));
-  context.jobs.post([&context, call = std::move(call), submission = std::move(submission)]() mutable {
+    return refuse(
+        call, base::error("invalid_request",
+                          "'code.workspace' is missing: the id of the repository's root commit"));
+  context.jobs.post([&context, call = std::move(call),
+                     submission = std::move(submission)]() mutable {
     auto& code = *submission.request.code;
     auto store = git::Store::open(context.code_path(submission.owner, code.workspace));
     if (!store) return refuse(call, store.error());
     auto has = store->has_commit(code.commit);
     if (!has) return refuse(call, has.error());
     if (!*has)
-      return refuse(call, base::error("commit_not_found", "commit " + code.commit + " is not here; send its pack first"));
-    if (auto kept = store->protect(code.commit, code.commit); !kept) return refuse(call, kept.error());
+      return refuse(call, base::error("commit_not_found", "commit " + code.commit +
+                                                              " is not here; send its pack first"));
+    if (auto kept = store->protect(code.commit, code.commit); !kept)
+      return refuse(call, kept.error());
     submit(context, std::move(call), std::move(submission));
   });
 }
@@ -67,7 +77,8 @@ struct Watch : std::enable_shared_from_this<Watch> {
   std::atomic<bool> done = false;
   std::atomic<std::uint64_t> ticket = 0, timer = 0;
 
-  Watch(Context& c, Call k, std::string run, std::int64_t v) : context(c), call(std::move(k)), id(std::move(run)), version(v) {}
+  Watch(Context& c, Call k, std::string run, std::int64_t v)
+      : context(c), call(std::move(k)), id(std::move(run)), version(v) {}
 
   /// Asks to be woken, then looks: what happens in between is not missed.
   void arm() {
@@ -78,13 +89,18 @@ struct Watch : std::enable_shared_from_this<Watch> {
     if (done) return context.hub.forget(id, ticket);
     auto run = context.readers.with([&](store::Reader& reader) { return reader.find_run(id); });
     bool removed = run && !*run;
-    if (run && *run && !in_any_case && (*run)->version <= version && !model::is_final((*run)->status)) return;
+    if (run && *run && !in_any_case && (*run)->version <= version &&
+        !model::is_final((*run)->status))
+      return;
     if (done.exchange(true)) return;
     context.hub.forget(id, ticket);
     context.timer.cancel(timer);
-    if (!run) refuse(call, run.error());
-    else if (removed) refuse(call, base::error("run_not_found", "the run has been removed"));
-    else answer(call, {{"run", run_json(context, **run)}});
+    if (!run)
+      refuse(call, run.error());
+    else if (removed)
+      refuse(call, base::error("run_not_found", "the run has been removed"));
+    else
+      answer(call, {{"run", run_json(context, **run)}});
   }
   void give_up() {
     if (done.exchange(true)) return;
@@ -102,7 +118,8 @@ void create_run(Context& context, Call call) {
   if (!request) return refuse(call, request.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
-  Submission submission{call->owner(), context.options.owner, *key, base::hex(base::sha256(call->request.body)), std::move(*request)};
+  Submission submission{call->owner(), context.options.owner, *key,
+                        base::hex(base::sha256(call->request.body)), std::move(*request)};
   with_code(context, std::move(call), std::move(submission));
 }
 
@@ -154,9 +171,11 @@ void get_run(Context& context, Call call) {
   if (!wait) return refuse(call, wait.error());
   auto run = find_run(context, call);
   if (!run) return refuse(call, run.error());
-  if (*wait == 0 || run->version > *version || model::is_final(run->status)) return answer(call, {{"run", run_json(context, *run)}});
+  if (*wait == 0 || run->version > *version || model::is_final(run->status))
+    return answer(call, {{"run", run_json(context, *run)}});
   auto watch = std::make_shared<Watch>(context, std::move(call), run->id, *version);
-  watch->timer = context.timer.after(std::chrono::milliseconds(*wait), [watch] { watch->look(true); });
+  watch->timer =
+      context.timer.after(std::chrono::milliseconds(*wait), [watch] { watch->look(true); });
   watch->call->reply.on_close([watch] { watch->give_up(); });
   watch->arm();
 }
@@ -164,13 +183,15 @@ void get_run(Context& context, Call call) {
 void delete_run(Context& context, Call call) {
   auto number = run_number(call);
   if (!number) return refuse(call, number.error());
-  context.reactor.post([&context, call = std::move(call), number = *number](State& state, std::int64_t) -> Reactor::Answer {
+  context.reactor.post([&context, call = std::move(call), number = *number](
+                           State& state, std::int64_t) -> Reactor::Answer {
     auto run = state.remove(call->owner(), number);
     return [&context, call, run = std::move(run)](const Result<>& committed) {
       if (!run) return refuse(call, run.error());
       if (!committed) return refuse(call, committed.error());
       context.log_jobs.post([&context, call, run] {
-        if (auto removed = context.logs.remove(run->id); !removed) return refuse(call, removed.error());
+        if (auto removed = context.logs.remove(run->id); !removed)
+          return refuse(call, removed.error());
         answer(call, {{"run", run_json(context, *run)}});
       });
     };
@@ -182,16 +203,22 @@ void end_run(Context& context, Call call, const char* how) {
   auto number = run_number(call);
   if (!number) return refuse(call, number.error());
   std::string owner = call->owner();
-  change_run(context, std::move(call), [owner, number = *number, how](State& state, std::int64_t now) { return state.end(owner, number, how, now); });
+  change_run(context, std::move(call),
+             [owner, number = *number, how](State& state, std::int64_t now) {
+               return state.end(owner, number, how, now);
+             });
 }
 
 Result<std::vector<std::string>> names(const json& body, const char* field) {
   std::vector<std::string> out;
   if (!body.contains(field)) return out;
-  if (!body[field].is_array()) return base::error("invalid_request", std::string("'") + field + "' must be a list of names");
+  if (!body[field].is_array())
+    return base::error("invalid_request", std::string("'") + field + "' must be a list of names");
   for (auto& name : body[field]) {
     if (!name.is_string() || !base::valid_name(name.get_ref<const std::string&>()))
-      return base::error("invalid_request", std::string("'") + field + "' must hold names: 1 to 64 letters, digits, '.', '_' and '-'");
+      return base::error("invalid_request",
+                         std::string("'") + field +
+                             "' must hold names: 1 to 64 letters, digits, '.', '_' and '-'");
     out.push_back(name);
   }
   return out;
@@ -217,12 +244,16 @@ void archive_run(Context& context, Call call) {
     if (!body) return refuse(call, body.error());
     if (auto known = only(*body, {"archived"}); !known) return refuse(call, known.error());
     if (body->contains("archived")) {
-      if (!(*body)["archived"].is_boolean()) return refuse(call, base::error("invalid_request", "'archived' must be true or false"));
+      if (!(*body)["archived"].is_boolean())
+        return refuse(call, base::error("invalid_request", "'archived' must be true or false"));
       archived = (*body)["archived"];
     }
   }
   std::string owner = call->owner();
-  change_run(context, std::move(call), [owner, number = *number, archived](State& state, std::int64_t) { return state.archive(owner, number, archived); });
+  change_run(context, std::move(call),
+             [owner, number = *number, archived](State& state, std::int64_t) {
+               return state.archive(owner, number, archived);
+             });
 }
 
 void label_run(Context& context, Call call) {
@@ -237,7 +268,9 @@ void label_run(Context& context, Call call) {
   if (!remove) return refuse(call, remove.error());
   std::string owner = call->owner();
   change_run(context, std::move(call),
-             [owner, number = *number, add = *add, remove = *remove](State& state, std::int64_t) { return state.label(owner, number, add, remove); });
+             [owner, number = *number, add = *add, remove = *remove](State& state, std::int64_t) {
+               return state.label(owner, number, add, remove);
+             });
 }
 
 }  // namespace spell::service

@@ -60,11 +60,15 @@ struct Service::Impl : Reactor::Observer {
   /// Ends an idle service. A look is due when the last call is old enough, not before.
   void watch_idleness() {
     if (options.idle_seconds <= 0) return;
-    std::int64_t idle_ms = (base::boot_ns() - last_call_ns) / 1'000'000, limit_ms = options.idle_seconds * 1000;
-    bool busy = active > 0 || hub.size() > 0 || !jobs.idle() || !log_jobs.idle() || (options.worker_idle && !options.worker_idle());
-    if (idle_ms >= limit_ms && !busy) return request_stop("idle for " + std::to_string(options.idle_seconds) + " s");
+    std::int64_t idle_ms = (base::boot_ns() - last_call_ns) / 1'000'000,
+                 limit_ms = options.idle_seconds * 1000;
+    bool busy = active > 0 || hub.size() > 0 || !jobs.idle() || !log_jobs.idle() ||
+                (options.worker_idle && !options.worker_idle());
+    if (idle_ms >= limit_ms && !busy)
+      return request_stop("idle for " + std::to_string(options.idle_seconds) + " s");
     std::int64_t next_ms = idle_ms >= limit_ms ? limit_ms : limit_ms - idle_ms;
-    timer.after(std::chrono::milliseconds(std::max<std::int64_t>(next_ms, 100)), [this] { watch_idleness(); });
+    timer.after(std::chrono::milliseconds(std::max<std::int64_t>(next_ms, 100)),
+                [this] { watch_idleness(); });
   }
 };
 
@@ -76,7 +80,8 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   Impl& self = *impl;
   self.options = options;
   const std::string& folder = options.state_folder;
-  for (auto* part : {"", "/logs", "/code", "/incoming"}) SPELL_TRY(base::make_folders(folder + part));
+  for (auto* part : {"", "/logs", "/code", "/incoming"})
+    SPELL_TRY(base::make_folders(folder + part));
 
   auto writer = store::Writer::open(folder + "/spell.db");
   if (!writer) return writer.error();
@@ -90,22 +95,27 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   StateOptions state_options;
   state_options.code_folder = folder + "/code";
   state_options.first_command = base::unix_us();
-  state_options.log_size = [logs = self.logs.get()](const std::string& run) { return logs->size(run).value_or(0); };
+  state_options.log_size = [logs = self.logs.get()](const std::string& run) {
+    return logs->size(run).value_or(0);
+  };
   self.state = std::make_unique<State>(*self.writer, state_options);
   self.state->add_machine(options.machine, {"cpu"}, options.places);
   SPELL_TRY(self.state->load());
-  SPELL_TRY(self.writer->drop_keys_before(base::unix_us() - std::int64_t{30} * 24 * 3600 * 1'000'000));
+  SPELL_TRY(
+      self.writer->drop_keys_before(base::unix_us() - std::int64_t{30} * 24 * 3600 * 1'000'000));
 
   self.machines = std::make_unique<MachineLink>(self.timer, self.writer->incarnation());
   self.reactor = std::make_unique<Reactor>(*self.state, self, base::unix_us);
-  self.context.reset(new Context{self.options, *self.readers, *self.reactor, self.hub, self.timer, self.jobs, self.log_jobs,
-                                 *self.logs, *self.objects, *self.machines, base::unix_us(),
+  self.context.reset(new Context{self.options, *self.readers, *self.reactor, self.hub, self.timer,
+                                 self.jobs, self.log_jobs, *self.logs, *self.objects,
+                                 *self.machines, base::unix_us(),
                                  [&self](const std::string& reason) { self.request_stop(reason); },
                                  [folder](const std::string& owner, const std::string& workspace) {
                                    return folder + "/code/" + owner + "/" + workspace + ".git";
                                  }});
   SPELL_TRY(base::make_folders(folder + "/code/" + options.owner));
-  self.router = std::make_unique<Router>(*self.context, self.machine_token, [&self] { self.last_call_ns = base::boot_ns(); });
+  self.router = std::make_unique<Router>(*self.context, self.machine_token,
+                                         [&self] { self.last_call_ns = base::boot_ns(); });
   // What the first answers need: the assignments of runs that an earlier process left.
   self.reactor->post([](State& state, std::int64_t) -> Reactor::Answer {
     state.announce_all();

@@ -1,5 +1,5 @@
-// The control plane as a library: API, state, logs, storage, on a Unix socket. Threads: one or two for HTTP, the reactor, a
-// timer, and a few for blocking work while there is some.
+// The control plane as a library: API, state, logs, storage, on a Unix socket. Threads: one or two
+// for HTTP, the reactor, a timer, and a few for blocking work while there is some.
 #pragma once
 #include <functional>
 #include <memory>
@@ -11,16 +11,18 @@
 namespace spell::service {
 
 struct ServiceOptions {
-  std::string state_folder;         ///< data; made if missing (0700)
-  std::string spell_dir;            ///< as the user knows it, for `status`
+  std::string state_folder;  ///< data; made if missing (0700)
+  std::string spell_dir;     ///< as the user knows it, for `status`
   std::string socket_path;
-  std::string owner;                ///< the one owner of a personal service: the login name
-  std::string machine;              ///< name of the embedded worker's machine
-  int places = 2;                   ///< of that machine, for type CPU
-  std::vector<std::string> notes;   ///< what is degraded, and the remedy
-  std::int64_t idle_seconds = 600;  ///< ends by itself after so long without anything to do; 0: never
-  std::function<bool()> worker_idle;///< whether the embedded worker has nothing left to do
-  std::function<void(const std::string& line)> log;  ///< one JSON object a line, without newline; thread-safe
+  std::string owner;               ///< the one owner of a personal service: the login name
+  std::string machine;             ///< name of the embedded worker's machine
+  int places = 2;                  ///< of that machine, for type CPU
+  std::vector<std::string> notes;  ///< what is degraded, and the remedy
+  std::int64_t idle_seconds =
+      600;  ///< ends by itself after so long without anything to do; 0: never
+  std::function<bool()> worker_idle;  ///< whether the embedded worker has nothing left to do
+  std::function<void(const std::string& line)>
+      log;  ///< one JSON object a line, without newline; thread-safe
 };
 
 class Service {
@@ -31,7 +33,8 @@ class Service {
   ~Service();
   /// The secret that the embedded worker shows. Made anew at each start, never stored.
   const std::string& machine_token() const;
-  /// Blocks until somebody asked the service to end: a client, stop(), or idleness. Returns the reason.
+  /// Blocks until somebody asked the service to end: a client, stop(), or idleness. Returns the
+  /// reason.
   std::string wait();
   /// Makes wait() return. Any thread; safe after the end.
   void request_stop(const std::string& reason);

@@ -14,7 +14,8 @@ namespace spell::service {
 namespace {
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
   return text;
 }
 
@@ -22,7 +23,9 @@ std::string type_of(const RunRecord& run) {
   return run.request.machine_type.empty() ? "cpu" : lower(run.request.machine_type);
 }
 
-std::string shown_type(const std::string& type) { return type.empty() || lower(type) == "cpu" ? "CPU" : type; }
+std::string shown_type(const std::string& type) {
+  return type.empty() || lower(type) == "cpu" ? "CPU" : type;
+}
 
 /// What makes two runs the same for --idempotent: all but words for people.
 std::string identity_of(const model::RunRequest& request) {
@@ -42,7 +45,8 @@ std::string seconds(std::int64_t us) {
 }
 
 Error no_such_run(const std::string& owner, std::int64_t number) {
-  return base::error("run_not_found", "there is no run " + std::to_string(number) + " of " + owner + "; `spell ps` lists them");
+  return base::error("run_not_found", "there is no run " + std::to_string(number) + " of " + owner +
+                                          "; `spell ps` lists them");
 }
 
 }  // namespace
@@ -62,7 +66,8 @@ Result<> State::load() {
     machine.assigned.clear();
     machine.view.busy = 0;
     // A worker must neither start what was refused nor forget a run whose end is not in the store.
-    while (!machine.commands.empty() && machine.commands.back().number > machine.durable_command) machine.commands.pop_back();
+    while (!machine.commands.empty() && machine.commands.back().number > machine.durable_command)
+      machine.commands.pop_back();
   }
   auto active = writer_.active_runs();
   if (!active) return active.error();
@@ -80,7 +85,9 @@ Result<> State::load() {
   return ok();
 }
 
-std::int64_t State::log_size(const RunRecord& run) const { return options_.log_size ? options_.log_size(run.id) : 0; }
+std::int64_t State::log_size(const RunRecord& run) const {
+  return options_.log_size ? options_.log_size(run.id) : 0;
+}
 
 Result<RunPointer> State::find(const std::string& owner, std::int64_t number) {
   if (auto found = numbers_.find({owner, number}); found != numbers_.end()) return found->second;
@@ -99,7 +106,8 @@ void State::touch(const RunPointer& run) {
   dirty_[run->id] = run;
 }
 
-void State::note(const RunPointer& run, std::int64_t time_us, const std::string& text, bool step, bool important, std::int64_t log_offset) {
+void State::note(const RunPointer& run, std::int64_t time_us, const std::string& text, bool step,
+                 bool important, std::int64_t log_offset) {
   store::Event event;
   event.number = ++run->entries;
   event.time_us = time_us;
@@ -124,7 +132,8 @@ Result<> State::check_machine_type(const std::string& type, const std::string& a
                                                  base::join({known.begin(), known.end()}, ", "));
 }
 
-std::string State::key_difference(const RunRecord& existing, const model::RunRequest& request) const {
+std::string State::key_difference(const RunRecord& existing,
+                                  const model::RunRequest& request) const {
   auto before = model::to_json(existing.request), after = model::to_json(request);
   for (auto& [name, value] : after.items())
     if (!before.contains(name) || before[name] != value) return name;
@@ -139,21 +148,26 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
     if (!key) return key.error();
     if (*key) {
       auto found = runs_.find((*key)->run);
-      Result<std::optional<RunRecord>> record = found != runs_.end() ? std::optional(*found->second) : writer_.find_run((*key)->run);
+      Result<std::optional<RunRecord>> record =
+          found != runs_.end() ? std::optional(*found->second) : writer_.find_run((*key)->run);
       if (!record) return record.error();
       if (!*record)
-        return base::error("run_not_found", "the run that was made with key '" + s.key + "' has been removed; use another key");
+        return base::error("run_not_found", "the run that was made with key '" + s.key +
+                                                "' has been removed; use another key");
       if ((*key)->body_hash != s.body_hash)
         if (auto field = key_difference(**record, s.request); !field.empty())
-          return base::error("key_conflict", "key '" + s.key + "' belongs to run " + std::to_string((*record)->number) +
-                                                 ", which differs in '" + field + "'; use another key");
+          return base::error("key_conflict", "key '" + s.key + "' belongs to run " +
+                                                 std::to_string((*record)->number) +
+                                                 ", which differs in '" + field +
+                                                 "'; use another key");
       return Submitted{**record, true};
     }
   }
   std::string identity = identity_of(s.request);
   if (s.request.idempotent) {
     for (auto& [id, run] : runs_)
-      if (run->owner == s.owner && run->identity == identity && !model::is_final(run->status)) return Submitted{*run, true};
+      if (run->owner == s.owner && run->identity == identity && !model::is_final(run->status))
+        return Submitted{*run, true};
     auto same = writer_.find_same(s.owner, identity);
     if (!same) return same.error();
     if (*same) return Submitted{**same, true};
@@ -164,15 +178,19 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
     auto project = writer_.find_project(s.owner, s.request.project);
     if (!project) return project.error();
     if (!*project)
-      return base::error("project_not_found", "there is no project '" + s.request.project + "'; `spell project create " +
-                                                  s.request.project + "` makes it");
+      return base::error("project_not_found", "there is no project '" + s.request.project +
+                                                  "'; `spell project create " + s.request.project +
+                                                  "` makes it");
   }
   std::vector<RunPointer> before;
   for (auto number : s.request.after) {
     auto other = find(s.owner, number);
     if (!other) return other.error();
-    if (model::is_final((*other)->status) && !((*other)->status == "complete" && (*other)->exit_code == 0))
-      return base::error("dependency_failed", "run " + std::to_string(number) + " has not ended with exit code 0, so nothing can start after it");
+    if (model::is_final((*other)->status) &&
+        !((*other)->status == "complete" && (*other)->exit_code == 0))
+      return base::error("dependency_failed",
+                         "run " + std::to_string(number) +
+                             " has not ended with exit code 0, so nothing can start after it");
     before.push_back(*other);
   }
 
@@ -197,10 +215,12 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   inserted_.insert(run->id);
   runs_[run->id] = run;
   numbers_[{run->owner, run->number}] = run;
-  note(run, now_us, "Run created -- waiting for a " + shown_type(s.request.machine_type) + " machine.", true);
+  note(run, now_us,
+       "Run created -- waiting for a " + shown_type(s.request.machine_type) + " machine.", true);
   if (!s.key.empty()) SPELL_TRY(writer_.put_key(s.owner, s.key, {run->id, s.body_hash, now_us}));
   if (s.request.code)
-    SPELL_TRY(writer_.use_repository(s.owner, s.request.code->workspace, s.request.code->repository, now_us));
+    SPELL_TRY(writer_.use_repository(s.owner, s.request.code->workspace, s.request.code->repository,
+                                     now_us));
   enqueue(run);
   return Submitted{*run, false};
 }
@@ -217,7 +237,8 @@ void State::enqueue(const RunPointer& run) {
 }
 
 void State::leave_queue(const RunPointer& run) {
-  if (auto queue = queues_.find(type_of(*run)); queue != queues_.end()) queue->second.erase(order_of(*run));
+  if (auto queue = queues_.find(type_of(*run)); queue != queues_.end())
+    queue->second.erase(order_of(*run));
   for (auto& [id, waiting] : dependents_) waiting.erase(run->id);
 }
 
@@ -228,14 +249,16 @@ Result<bool> State::dependencies_met(const RunPointer& run, std::int64_t now_us)
     if (other && !model::is_final((*other)->status)) return false;
     if (other && (*other)->status == "complete" && (*other)->exit_code == 0) continue;
     run->reason_code = "dependency_failed";
-    run->reason = "run " + std::to_string(number) + (other ? " ended without success" : " has been removed");
+    run->reason =
+        "run " + std::to_string(number) + (other ? " ended without success" : " has been removed");
     finish(run, "failed", now_us, 0);
     return false;
   }
   return true;
 }
 
-Result<RunRecord> State::end(const std::string& owner, std::int64_t number, const std::string& how, std::int64_t now_us) {
+Result<RunRecord> State::end(const std::string& owner, std::int64_t number, const std::string& how,
+                             std::int64_t now_us) {
   auto found = find(owner, number);
   if (!found) return found.error();
   RunPointer run = *found;
@@ -250,9 +273,11 @@ Result<RunRecord> State::end(const std::string& owner, std::int64_t number, cons
   if (run->wanted == "kill" || run->wanted == how) return *run;
   // A run whose command has not begun has nothing to save.
   run->wanted = run->started_us == 0 ? "kill" : how;
-  if (std::string status = run->wanted == "kill" ? "killing" : "stopping"; model::may_follow(run->status, status)) {
+  if (std::string status = run->wanted == "kill" ? "killing" : "stopping";
+      model::may_follow(run->status, status)) {
     run->status = status;
-    note(run, now_us, run->wanted == "kill" ? "Killing the run" : "Stopping the run", true, false, log_size(*run));
+    note(run, now_us, run->wanted == "kill" ? "Killing the run" : "Stopping the run", true, false,
+         log_size(*run));
   }
   touch(run);
   if (auto machine = machines_.find(run->machine); machine != machines_.end()) {
@@ -270,7 +295,9 @@ Result<RunRecord> State::archive(const std::string& owner, std::int64_t number, 
   auto run = find(owner, number);
   if (!run) return run.error();
   if (!model::is_final((*run)->status))
-    return base::error("run_not_final", "run " + std::to_string(number) + " has not ended; `spell stop " + std::to_string(number) + "` ends it");
+    return base::error("run_not_final", "run " + std::to_string(number) +
+                                            " has not ended; `spell stop " +
+                                            std::to_string(number) + "` ends it");
   if ((*run)->archived != archived) {
     (*run)->archived = archived;
     touch(*run);
@@ -278,12 +305,14 @@ Result<RunRecord> State::archive(const std::string& owner, std::int64_t number, 
   return **run;
 }
 
-Result<RunRecord> State::label(const std::string& owner, std::int64_t number, const std::vector<std::string>& add,
+Result<RunRecord> State::label(const std::string& owner, std::int64_t number,
+                               const std::vector<std::string>& add,
                                const std::vector<std::string>& remove) {
   auto run = find(owner, number);
   if (!run) return run.error();
   auto labels = store::split_labels((*run)->labels);
-  for (auto& name : remove) labels.erase(std::remove(labels.begin(), labels.end(), name), labels.end());
+  for (auto& name : remove)
+    labels.erase(std::remove(labels.begin(), labels.end(), name), labels.end());
   for (auto& name : add)
     if (std::find(labels.begin(), labels.end(), name) == labels.end()) labels.push_back(name);
   if (labels.size() > 50) return base::error("invalid_request", "a run has at most 50 labels");
@@ -294,7 +323,8 @@ Result<RunRecord> State::label(const std::string& owner, std::int64_t number, co
   return **run;
 }
 
-Result<RunRecord> State::set_project(const std::string& owner, std::int64_t number, const std::string& project) {
+Result<RunRecord> State::set_project(const std::string& owner, std::int64_t number,
+                                     const std::string& project) {
   auto run = find(owner, number);
   if (!run) return run.error();
   if ((*run)->project != project) {
@@ -310,7 +340,8 @@ Result<RunRecord> State::find_run(const std::string& owner, std::int64_t number)
   return **run;
 }
 
-Result<> State::rename_project(const std::string& owner, const std::string& from, const std::string& to) {
+Result<> State::rename_project(const std::string& owner, const std::string& from,
+                               const std::string& to) {
   SPELL_TRY(flush());  // rows that are still on the way are renamed with the others
   SPELL_TRY(writer_.rename_project(owner, from, to));
   for (auto& [id, run] : runs_)
@@ -323,7 +354,9 @@ Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
   if (!found) return found.error();
   RunRecord run = **found;
   if (!model::is_final(run.status))
-    return base::error("run_not_final", "run " + std::to_string(number) + " has not ended; `spell kill " + std::to_string(number) + "` ends it");
+    return base::error("run_not_final", "run " + std::to_string(number) +
+                                            " has not ended; `spell kill " +
+                                            std::to_string(number) + "` ends it");
   SPELL_TRY(flush());  // its row may still be on the way
   SPELL_TRY(writer_.delete_run(run.id));
   runs_.erase(run.id);
@@ -332,20 +365,27 @@ Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
   return run;
 }
 
-void State::finish(const RunPointer& run, const std::string& status, std::int64_t now_us, std::int64_t log_offset) {
+void State::finish(const RunPointer& run, const std::string& status, std::int64_t now_us,
+                   std::int64_t log_offset) {
   run->status = status;
   run->wanted.clear();
   if (run->ended_us == 0) run->ended_us = now_us;
   std::string number = std::to_string(run->number);
-  if (run->placed_us > 0) note(run, now_us, "Total run time: " + seconds(std::max<std::int64_t>(0, run->ended_us - run->placed_us)), true, false, log_offset);
+  if (run->placed_us > 0)
+    note(run, now_us,
+         "Total run time: " + seconds(std::max<std::int64_t>(0, run->ended_us - run->placed_us)),
+         true, false, log_offset);
   std::string text = "Run " + number + " " + status;
   std::replace(text.begin(), text.end(), '_', ' ');
   if (status != "complete" && !run->reason.empty()) text += ": " + run->reason;
   note(run, now_us, text, true, true, log_offset);
-  if (auto machine = machines_.find(run->machine); machine != machines_.end() && machine->second.assigned.erase(run->id) > 0) {
+  if (auto machine = machines_.find(run->machine);
+      machine != machines_.end() && machine->second.assigned.erase(run->id) > 0) {
     --machine->second.view.busy;
     auto& commands = machine->second.commands;
-    commands.erase(std::remove_if(commands.begin(), commands.end(), [&](auto& c) { return c.run == run->id; }), commands.end());
+    commands.erase(
+        std::remove_if(commands.begin(), commands.end(), [&](auto& c) { return c.run == run->id; }),
+        commands.end());
     model::Command forget;
     forget.type = "forget";
     forget.run = run->id;
@@ -384,7 +424,9 @@ model::Command State::start_command(const RunRecord& run) const {
   start.owner = run.owner;
   start.machine = run.machine;
   start.request = run.request;
-  if (run.request.code) start.code_url = "file://" + options_.code_folder + "/" + run.owner + "/" + run.request.code->workspace + ".git";
+  if (run.request.code)
+    start.code_url = "file://" + options_.code_folder + "/" + run.owner + "/" +
+                     run.request.code->workspace + ".git";
   model::Command command;
   command.type = "start";
   command.run = run.id;
@@ -393,19 +435,21 @@ model::Command State::start_command(const RunRecord& run) const {
   return command;
 }
 
-Result<> State::hello(const std::string& name, const model::WorkerHello& hello, const std::map<std::string, std::int64_t>& holds,
-                      std::int64_t now_us) {
+Result<> State::hello(const std::string& name, const model::WorkerHello& hello,
+                      const std::map<std::string, std::int64_t>& holds, std::int64_t now_us) {
   auto found = machines_.find(name);
-  if (found == machines_.end()) return base::error("machine_not_found", "there is no machine '" + name + "'");
+  if (found == machines_.end())
+    return base::error("machine_not_found", "there is no machine '" + name + "'");
   MachineState& machine = found->second;
   machine.hello = hello;
   machine.view.connected = true;
   machine.commands.clear();
   for (auto& [id, epoch] : holds) {
     auto run = runs_.find(id);
-    if (run != runs_.end() && run->second->epoch == epoch && machine.assigned.contains(id)) continue;
-    // Ended, removed or given to another: nobody wants its folder any more. What the store does not know at all is kept:
-    // it may be from before a restore.
+    if (run != runs_.end() && run->second->epoch == epoch && machine.assigned.contains(id))
+      continue;
+    // Ended, removed or given to another: nobody wants its folder any more. What the store does not
+    // know at all is kept: it may be from before a restore.
     auto record = writer_.find_run(id);
     if (!record) return record.error();
     if (!*record && run == runs_.end()) continue;
@@ -439,7 +483,8 @@ Result<> State::hello(const std::string& name, const model::WorkerHello& hello, 
 }
 
 void State::disconnected(const std::string& name) {
-  if (auto machine = machines_.find(name); machine != machines_.end()) machine->second.view.connected = false;
+  if (auto machine = machines_.find(name); machine != machines_.end())
+    machine->second.view.connected = false;
 }
 
 void State::acknowledge(const std::string& name, std::int64_t seen) {
@@ -449,16 +494,21 @@ void State::acknowledge(const std::string& name, std::int64_t seen) {
   while (!commands.empty() && commands.front().number <= seen) commands.pop_front();
 }
 
-Result<> State::report(const std::string& name, const model::RunReport& report, std::int64_t now_us) {
+Result<> State::report(const std::string& name, const model::RunReport& report,
+                       std::int64_t now_us) {
   auto found = runs_.find(report.run);
   if (found == runs_.end() || model::is_final(found->second->status)) {
-    auto record = found != runs_.end() ? Result<std::optional<RunRecord>>(std::optional(*found->second)) : writer_.find_run(report.run);
+    auto record = found != runs_.end()
+                      ? Result<std::optional<RunRecord>>(std::optional(*found->second))
+                      : writer_.find_run(report.run);
     if (!record) return record.error();
     if (!*record) return base::error("run_not_found", "there is no run " + report.run);
     // Said again after an answer that was lost: fine, and its folder may go.
-    if (auto machine = machines_.find(name); machine != machines_.end() && (*record)->epoch == report.epoch && report.result) {
+    if (auto machine = machines_.find(name);
+        machine != machines_.end() && (*record)->epoch == report.epoch && report.result) {
       auto& commands = machine->second.commands;
-      bool told = std::any_of(commands.begin(), commands.end(), [&](auto& c) { return c.type == "forget" && c.run == report.run; });
+      bool told = std::any_of(commands.begin(), commands.end(),
+                              [&](auto& c) { return c.type == "forget" && c.run == report.run; });
       if (!told) {
         model::Command forget;
         forget.type = "forget";
@@ -471,7 +521,8 @@ Result<> State::report(const std::string& name, const model::RunReport& report, 
   }
   RunPointer run = found->second;
   if (run->machine != name || run->epoch != report.epoch)
-    return base::error("stale_epoch", "run " + std::to_string(run->number) + " has been given to somebody else");
+    return base::error("stale_epoch",
+                       "run " + std::to_string(run->number) + " has been given to somebody else");
   for (auto& event : report.events) {
     if (event.number <= run->taken) continue;
     run->taken = event.number;
@@ -483,7 +534,8 @@ Result<> State::report(const std::string& name, const model::RunReport& report, 
   }
   if (report.result) {
     auto& result = *report.result;
-    if (!model::is_final(result.status)) return base::error("invalid_request", "'" + result.status + "' is no final status");
+    if (!model::is_final(result.status))
+      return base::error("invalid_request", "'" + result.status + "' is no final status");
     run->reason_code = result.reason_code;
     run->reason = result.reason;
     run->exit_code = result.exit_code;
@@ -493,7 +545,8 @@ Result<> State::report(const std::string& name, const model::RunReport& report, 
     run->output_files = result.output_files;
     run->output_bytes = result.output_bytes;
     // Ages are as old as the way here was long, which differs from report to report.
-    run->ended_us = std::max({run->created_us, run->started_us, now_us - std::max<std::int64_t>(0, result.ended_age_us)});
+    run->ended_us = std::max({run->created_us, run->started_us,
+                              now_us - std::max<std::int64_t>(0, result.ended_age_us)});
     finish(run, result.status, now_us, result.log_bytes);
   }
   touch(run);
@@ -505,15 +558,18 @@ Result<> State::schedule(std::int64_t now_us) {
   for (auto& [name, machine] : machines_)
     if (machine.view.connected) free += std::max(0, machine.view.places - machine.view.busy);
   if (free == 0) return ok();
-  // Later runs of a type are held back by earlier ones, so no more than `free` of each need to be looked at.
+  // Later runs of a type are held back by earlier ones, so no more than `free` of each need to be
+  // looked at.
   std::map<Order, RunPointer> candidates;
   for (auto& [type, queue] : queues_) {
     int taken = 0;
-    for (auto at = queue.begin(); at != queue.end() && taken < free; ++at, ++taken) candidates.insert(*at);
+    for (auto at = queue.begin(); at != queue.end() && taken < free; ++at, ++taken)
+      candidates.insert(*at);
   }
   std::vector<sched::Waiting> waiting;
   for (auto at = candidates.begin(); at != candidates.end();) {
-    auto met = at->second->request.after.empty() ? Result<bool>(true) : dependencies_met(at->second, now_us);
+    auto met = at->second->request.after.empty() ? Result<bool>(true)
+                                                 : dependencies_met(at->second, now_us);
     if (!met) return met.error();
     if (!*met) {
       leave_queue(at->second);
@@ -546,8 +602,10 @@ Result<> State::flush() {
   for (auto& owner : new_numbers_) SPELL_TRY(writer_.set_last_number(owner, last_numbers_[owner]));
   new_numbers_.clear();
   for (auto& [id, run] : dirty_) {
-    if (inserted_.contains(id)) SPELL_TRY(writer_.insert_run(*run));
-    else if (changed_.contains(id)) SPELL_TRY(writer_.update_run(*run));
+    if (inserted_.contains(id))
+      SPELL_TRY(writer_.insert_run(*run));
+    else if (changed_.contains(id))
+      SPELL_TRY(writer_.update_run(*run));
   }
   for (auto& [run, event] : events_) SPELL_TRY(writer_.add_event(run, event));
   for (auto& [id, run] : dirty_) {

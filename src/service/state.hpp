@@ -1,10 +1,13 @@
-// The state of the service: runs that have not ended, machines, and what changes them. Every change goes through here, on the
-// reactor's thread, inside its transaction: command or event + now -> new state. No sockets, no threads, no clock: time is a parameter.
+// The state of the service: runs that have not ended, machines, and what changes them. Every change
+// goes through here, on the reactor's thread, inside its transaction: command or event + now -> new
+// state. No sockets, no threads, no clock: time is a parameter.
 //
-//   submit -> machine_requested -> (schedule) placed on a machine -> the worker's events: building … pushing -> its result: final
-//   stop/kill: of a waiting run the end; of a placed one `wanted`, told to its worker until its result comes.
+//   submit -> machine_requested -> (schedule) placed on a machine -> the worker's events: building
+//   … pushing -> its result: final stop/kill: of a waiting run the end; of a placed one `wanted`,
+//   told to its worker until its result comes.
 //
-// Effects are not stored. What a worker should do is a function of the state (commands()), computed anew when it says hello.
+// Effects are not stored. What a worker should do is a function of the state (commands()), computed
+// anew when it says hello.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -40,33 +43,39 @@ struct Submitted {
 struct MachineState {
   sched::Machine view;
   model::WorkerHello hello;
-  std::set<std::string> assigned;          ///< ids of runs placed here
-  std::deque<model::Command> commands;     ///< not yet acknowledged
+  std::set<std::string> assigned;       ///< ids of runs placed here
+  std::deque<model::Command> commands;  ///< not yet acknowledged
   std::int64_t last_command = 0;
-  std::int64_t durable_command = 0;        ///< those up to here follow from what is in the store
+  std::int64_t durable_command = 0;  ///< those up to here follow from what is in the store
 };
 
 struct StateOptions {
-  std::string code_folder;                 ///< <code_folder>/<owner>/<workspace>.git
-  /// Numbers of commands begin here and only grow, also from one process to the next: the start's time will do.
+  std::string code_folder;  ///< <code_folder>/<owner>/<workspace>.git
+  /// Numbers of commands begin here and only grow, also from one process to the next: the start's
+  /// time will do.
   std::int64_t first_command = 0;
   std::function<std::int64_t(const std::string& run)> log_size{};  ///< output bytes stored of a run
 };
 
 class State {
  public:
-  State(store::Writer& writer, StateOptions options) : writer_(writer), options_(std::move(options)) {}
-  /// Reads the runs that have not ended. Also after a failed transaction: what memory holds beyond the store is dropped.
+  State(store::Writer& writer, StateOptions options)
+      : writer_(writer), options_(std::move(options)) {}
+  /// Reads the runs that have not ended. Also after a failed transaction: what memory holds beyond
+  /// the store is dropped.
   Result<> load();
 
   // Commands of users.
   Result<Submitted> submit(const Submission&, std::int64_t now_us);
   /// `how`: "stop" or "kill".
-  Result<RunRecord> end(const std::string& owner, std::int64_t number, const std::string& how, std::int64_t now_us);
+  Result<RunRecord> end(const std::string& owner, std::int64_t number, const std::string& how,
+                        std::int64_t now_us);
   Result<RunRecord> archive(const std::string& owner, std::int64_t number, bool archived);
-  Result<RunRecord> label(const std::string& owner, std::int64_t number, const std::vector<std::string>& add,
+  Result<RunRecord> label(const std::string& owner, std::int64_t number,
+                          const std::vector<std::string>& add,
                           const std::vector<std::string>& remove);
-  Result<RunRecord> set_project(const std::string& owner, std::int64_t number, const std::string& project);
+  Result<RunRecord> set_project(const std::string& owner, std::int64_t number,
+                                const std::string& project);
   Result<RunRecord> find_run(const std::string& owner, std::int64_t number);
   Result<> rename_project(const std::string& owner, const std::string& from, const std::string& to);
   /// Returns the deleted run, so that its files can go.
@@ -75,10 +84,11 @@ class State {
   // Machines.
   void add_machine(const std::string& name, std::vector<std::string> serves, int places);
   /// A worker has connected: brings its commands in line with what should be.
-  Result<> hello(const std::string& machine, const model::WorkerHello&, const std::map<std::string, std::int64_t>& holds,
-                 std::int64_t now_us);
+  Result<> hello(const std::string& machine, const model::WorkerHello&,
+                 const std::map<std::string, std::int64_t>& holds, std::int64_t now_us);
   void disconnected(const std::string& machine);
-  /// What a worker says of a run. The text of an error is why it is refused for good (`run_not_found`, `stale_epoch`).
+  /// What a worker says of a run. The text of an error is why it is refused for good
+  /// (`run_not_found`, `stale_epoch`).
   Result<> report(const std::string& machine, const model::RunReport&, std::int64_t now_us);
   void acknowledge(const std::string& machine, std::int64_t seen);
 
@@ -86,9 +96,11 @@ class State {
   Result<> schedule(std::int64_t now_us);
   /// Writes what has changed into the transaction.
   Result<> flush();
-  /// The transaction is in the store, so what follows from it may be done. Without this call load() drops it.
+  /// The transaction is in the store, so what follows from it may be done. Without this call load()
+  /// drops it.
   void committed();
-  /// Every run that has not ended is named by the next take_changed(): what others derive from the state is made anew.
+  /// Every run that has not ended is named by the next take_changed(): what others derive from the
+  /// state is made anew.
   void announce_all();
   /// Ids of runs that changed since the last call.
   std::vector<std::string> take_changed();
@@ -112,8 +124,10 @@ class State {
 
   Result<RunPointer> find(const std::string& owner, std::int64_t number);
   void touch(const RunPointer&);
-  void note(const RunPointer&, std::int64_t time_us, const std::string& text, bool step, bool important = false, std::int64_t log_offset = -1);
-  void finish(const RunPointer&, const std::string& status, std::int64_t now_us, std::int64_t log_offset);
+  void note(const RunPointer&, std::int64_t time_us, const std::string& text, bool step,
+            bool important = false, std::int64_t log_offset = -1);
+  void finish(const RunPointer&, const std::string& status, std::int64_t now_us,
+              std::int64_t log_offset);
   void enqueue(const RunPointer&);
   void leave_queue(const RunPointer&);
   void order(MachineState&, model::Command);
@@ -125,10 +139,11 @@ class State {
 
   store::Writer& writer_;
   StateOptions options_;
-  std::unordered_map<std::string, RunPointer> runs_;                 // by id: those that have not ended, and those just changed
+  std::unordered_map<std::string, RunPointer>
+      runs_;  // by id: those that have not ended, and those just changed
   std::map<std::pair<std::string, std::int64_t>, RunPointer> numbers_;
-  std::map<std::string, std::map<Order, RunPointer>> queues_;        // by machine type
-  std::map<std::string, std::set<std::string>> dependents_;          // run id -> runs that wait for it
+  std::map<std::string, std::map<Order, RunPointer>> queues_;  // by machine type
+  std::map<std::string, std::set<std::string>> dependents_;    // run id -> runs that wait for it
   std::map<std::string, MachineState> machines_;
   std::map<std::string, std::int64_t> last_numbers_;
   std::set<std::string> new_numbers_;

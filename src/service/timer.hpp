@@ -1,4 +1,5 @@
-// Calls back at a time. One thread, which sleeps until the next deadline and not at all without one.
+// Calls back at a time. One thread, which sleeps until the next deadline and not at all without
+// one.
 #pragma once
 #include <chrono>
 #include <condition_variable>

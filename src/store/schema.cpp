@@ -56,18 +56,21 @@ Result<> migrate(Connection& db, const std::string& path) {
   auto version = version_of(db);
   if (!version) return version.error();
   if (*version > schema_version)
-    return base::error("newer_data", path + " was written by a newer version of spell (schema " + std::to_string(*version) +
-                                         ", this program knows " + std::to_string(schema_version) + "): upgrade spell");
+    return base::error("newer_data", path + " was written by a newer version of spell (schema " +
+                                         std::to_string(*version) + ", this program knows " +
+                                         std::to_string(schema_version) + "): upgrade spell");
   if (*version == schema_version) return ok();
   if (*version > 0) {
-    std::string copy = "VACUUM INTO '" + path + ".v" + std::to_string(*version) + "-" + base::hex(base::random_bytes(4)) + "'";
+    std::string copy = "VACUUM INTO '" + path + ".v" + std::to_string(*version) + "-" +
+                       base::hex(base::random_bytes(4)) + "'";
     SPELL_TRY(db.execute(copy.c_str()));
   }
   SPELL_TRY(db.execute("BEGIN IMMEDIATE"));
   for (int step = *version; step < schema_version; ++step) {
     auto done = db.execute(steps[step]);
     if (done && step == 0) {
-      std::string sql = "INSERT INTO meta VALUES ('incarnation', '" + base::hex(base::random_bytes(16)) + "')";
+      std::string sql =
+          "INSERT INTO meta VALUES ('incarnation', '" + base::hex(base::random_bytes(16)) + "')";
       done = db.execute(sql.c_str());
     }
     if (!done) {

@@ -7,7 +7,8 @@
 
 namespace spell::store {
 
-/// Brings the file to schema_version, in one transaction, after a copy beside the file (path.v<old>) where there was data.
+/// Brings the file to schema_version, in one transaction, after a copy beside the file
+/// (path.v<old>) where there was data.
 Result<> migrate(Connection&, const std::string& path);
 
 }  // namespace spell::store

@@ -8,8 +8,10 @@ Error sqlite_error(sqlite3* db, std::string_view what) {
   int code = sqlite3_errcode(db) & 0xff;
   std::string text = std::string(what) + ": " + sqlite3_errmsg(db);
   if (code == SQLITE_FULL) return base::error("disk_full", "the disk is full: " + text);
-  if (code == SQLITE_IOERR && sqlite3_system_errno(db) == ENOSPC) return base::error("disk_full", "the disk is full: " + text);
-  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) return base::error("damaged", "the database is damaged: " + text);
+  if (code == SQLITE_IOERR && sqlite3_system_errno(db) == ENOSPC)
+    return base::error("disk_full", "the disk is full: " + text);
+  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+    return base::error("damaged", "the database is damaged: " + text);
   return base::error("internal", "database: " + text);
 }
 
@@ -19,8 +21,11 @@ Statement::Statement(sqlite3* db, const char* sql) {
 
 Result<bool> Statement::step() {
   switch (sqlite3_step(statement_)) {
-    case SQLITE_ROW: return true;
-    case SQLITE_DONE: sqlite3_reset(statement_); return false;
+    case SQLITE_ROW:
+      return true;
+    case SQLITE_DONE:
+      sqlite3_reset(statement_);
+      return false;
   }
   Error e = sqlite_error(sqlite3_db_handle(statement_), "step");
   sqlite3_reset(statement_);
@@ -37,7 +42,8 @@ Result<> Statement::run() {
 Result<Connection> Connection::open(const std::string& path, bool read_only) {
   Connection connection;
   sqlite3* db = nullptr;
-  int flags = SQLITE_OPEN_NOMUTEX | (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  int flags = SQLITE_OPEN_NOMUTEX |
+              (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
   connection.db_.reset(db);
   if (code != SQLITE_OK) return sqlite_error(db, "open " + path);
@@ -47,13 +53,15 @@ Result<Connection> Connection::open(const std::string& path, bool read_only) {
 }
 
 Result<> Connection::execute(const char* sql) {
-  if (sqlite3_exec(db_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) return sqlite_error(db_.get(), sql);
+  if (sqlite3_exec(db_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK)
+    return sqlite_error(db_.get(), sql);
   return ok();
 }
 
 Result<Statement> Connection::prepare(const char* sql) {
   sqlite3_stmt* probe = nullptr;
-  if (sqlite3_prepare_v2(db_.get(), sql, -1, &probe, nullptr) != SQLITE_OK) return sqlite_error(db_.get(), sql);
+  if (sqlite3_prepare_v2(db_.get(), sql, -1, &probe, nullptr) != SQLITE_OK)
+    return sqlite_error(db_.get(), sql);
   sqlite3_finalize(probe);
   return Statement(db_.get(), sql);
 }

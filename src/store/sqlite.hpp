@@ -1,4 +1,5 @@
-// A thin, typed layer over SQLite: connections, prepared statements, one translation of its errors. Private to this folder.
+// A thin, typed layer over SQLite: connections, prepared statements, one translation of its errors.
+// Private to this folder.
 #pragma once
 #include <sqlite3.h>
 
@@ -42,7 +43,8 @@ class Statement {
   std::int64_t integer(int column) const { return sqlite3_column_int64(statement_, column); }
   std::string text(int column) const {
     auto* p = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
-    return p ? std::string(p, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))) : std::string();
+    return p ? std::string(p, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)))
+             : std::string();
   }
   std::optional<int> optional_integer(int column) const {
     if (sqlite3_column_type(statement_, column) == SQLITE_NULL) return std::nullopt;
@@ -56,11 +58,14 @@ class Statement {
     if constexpr (std::is_integral_v<T>) {
       sqlite3_bind_int64(statement_, index, static_cast<std::int64_t>(value));
     } else if constexpr (std::is_same_v<T, std::optional<int>>) {
-      if (value) sqlite3_bind_int(statement_, index, *value);
-      else sqlite3_bind_null(statement_, index);
+      if (value)
+        sqlite3_bind_int(statement_, index, *value);
+      else
+        sqlite3_bind_null(statement_, index);
     } else {
       std::string_view text(value);
-      sqlite3_bind_text(statement_, index, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
+      sqlite3_bind_text(statement_, index, text.data(), static_cast<int>(text.size()),
+                        SQLITE_STATIC);
     }
   }
   sqlite3_stmt* statement_ = nullptr;

@@ -23,9 +23,11 @@ std::string join_labels(const std::vector<std::string>& labels) {
 }
 
 // Column order of every query that yields a RunRecord.
-#define RUN_COLUMNS                                                                                                   \
-  "id, owner, number, status, version, archived, created_us, placed_us, started_us, ended_us, creator, machine, "     \
-  "reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, epoch, entries, taken, "   \
+#define RUN_COLUMNS                                                                             \
+  "id, owner, number, status, version, archived, created_us, placed_us, started_us, ended_us, " \
+  "creator, machine, "                                                                          \
+  "reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, "    \
+  "epoch, entries, taken, "                                                                     \
   "wanted, project, labels, identity, request"
 
 struct Reader::Impl {
@@ -123,14 +125,17 @@ Result<Reader> Reader::open(const std::string& path) {
 
 Result<std::optional<RunRecord>> Reader::find_run(const std::string& owner, std::int64_t number) {
   std::optional<RunRecord> run;
-  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS " FROM run WHERE owner = ? AND number = ?",
-                        [&](Statement& row) { run = read_run(row); }, owner, number));
+  SPELL_TRY(impl_->each(
+      "SELECT " RUN_COLUMNS " FROM run WHERE owner = ? AND number = ?",
+      [&](Statement& row) { run = read_run(row); }, owner, number));
   return run;
 }
 
 Result<std::optional<RunRecord>> Reader::find_run(const std::string& id) {
   std::optional<RunRecord> run;
-  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS " FROM run WHERE id = ?", [&](Statement& row) { run = read_run(row); }, id));
+  SPELL_TRY(impl_->each(
+      "SELECT " RUN_COLUMNS " FROM run WHERE id = ?", [&](Statement& row) { run = read_run(row); },
+      id));
   return run;
 }
 
@@ -138,83 +143,106 @@ Result<std::vector<RunRecord>> Reader::list_runs(const RunQuery& q) {
   std::vector<RunRecord> runs;
   std::string label = q.label.empty() ? "" : "\n" + q.label + "\n";
   SPELL_TRY(impl_->each(
-      "SELECT " RUN_COLUMNS " FROM run WHERE owner = ?1 AND number < ?2 AND (?3 = '' OR instr(labels, ?3) > 0)"
-      " AND (?4 = '' OR project = ?4) AND (?5 = '' OR workspace = ?5 OR json_extract(request, '$.code.repository') = ?5)"
-      " AND (?6 = 0 OR final = 0) AND archived <= ?7 AND (?8 = 0 OR outputs <> '') ORDER BY number DESC LIMIT ?9",
-      [&](Statement& row) { runs.push_back(read_run(row)); }, q.owner, q.below, label, q.project, q.repository, q.active,
-      q.archived, q.with_outputs, q.limit));
+      "SELECT " RUN_COLUMNS
+      " FROM run WHERE owner = ?1 AND number < ?2 AND (?3 = '' OR instr(labels, ?3) > 0)"
+      " AND (?4 = '' OR project = ?4) AND (?5 = '' OR workspace = ?5 OR json_extract(request, "
+      "'$.code.repository') = ?5)"
+      " AND (?6 = 0 OR final = 0) AND archived <= ?7 AND (?8 = 0 OR outputs <> '') ORDER BY number "
+      "DESC LIMIT ?9",
+      [&](Statement& row) { runs.push_back(read_run(row)); }, q.owner, q.below, label, q.project,
+      q.repository, q.active, q.archived, q.with_outputs, q.limit));
   return runs;
 }
 
-Result<std::optional<RunRecord>> Reader::find_same(const std::string& owner, const std::string& identity) {
+Result<std::optional<RunRecord>> Reader::find_same(const std::string& owner,
+                                                   const std::string& identity) {
   std::optional<RunRecord> run;
-  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS " FROM run WHERE owner = ? AND identity = ? AND"
-                        " (final = 0 OR (status = 'complete' AND exit_code = 0)) ORDER BY number DESC LIMIT 1",
-                        [&](Statement& row) { run = read_run(row); }, owner, identity));
+  SPELL_TRY(impl_->each(
+      "SELECT " RUN_COLUMNS
+      " FROM run WHERE owner = ? AND identity = ? AND"
+      " (final = 0 OR (status = 'complete' AND exit_code = 0)) ORDER BY number DESC LIMIT 1",
+      [&](Statement& row) { run = read_run(row); }, owner, identity));
   return run;
 }
 
 Result<std::vector<Event>> Reader::events(const std::string& run, std::int64_t after, int limit) {
   std::vector<Event> out;
   SPELL_TRY(impl_->each(
-      "SELECT number, time_us, status, text, flags, log_offset FROM event WHERE run = ? AND number > ? ORDER BY number LIMIT ?",
+      "SELECT number, time_us, status, text, flags, log_offset FROM event WHERE run = ? AND number "
+      "> ? ORDER BY number LIMIT ?",
       [&](Statement& row) {
         auto flags = row.integer(4);
-        out.push_back({row.integer(0), row.integer(1), row.text(2), row.text(3), (flags & 1) != 0, (flags & 2) != 0, row.integer(5)});
+        out.push_back({row.integer(0), row.integer(1), row.text(2), row.text(3), (flags & 1) != 0,
+                       (flags & 2) != 0, row.integer(5)});
       },
       run, after, limit));
   return out;
 }
 
-Result<std::optional<KeyRecord>> Reader::find_key(const std::string& owner, const std::string& key) {
+Result<std::optional<KeyRecord>> Reader::find_key(const std::string& owner,
+                                                  const std::string& key) {
   std::optional<KeyRecord> found;
-  SPELL_TRY(impl_->each("SELECT run, body_hash, time_us FROM key WHERE owner = ? AND key = ?",
-                        [&](Statement& row) { found = KeyRecord{row.text(0), row.text(1), row.integer(2)}; }, owner, key));
+  SPELL_TRY(impl_->each(
+      "SELECT run, body_hash, time_us FROM key WHERE owner = ? AND key = ?",
+      [&](Statement& row) {
+        found = KeyRecord{row.text(0), row.text(1), row.integer(2)};
+      },
+      owner, key));
   return found;
 }
 
 Result<std::vector<ProjectRecord>> Reader::projects(const std::string& owner, bool with_archived) {
   std::vector<ProjectRecord> out;
-  SPELL_TRY(impl_->each("SELECT name, description, archived, created_us,"
-                        " (SELECT count(*) FROM run WHERE run.owner = project.owner AND run.project = project.name AND run.project <> '')"
-                        " FROM project WHERE owner = ? AND archived <= ? ORDER BY name",
-                        [&](Statement& row) { out.push_back(read_project(row)); }, owner, with_archived));
+  SPELL_TRY(impl_->each(
+      "SELECT name, description, archived, created_us,"
+      " (SELECT count(*) FROM run WHERE run.owner = project.owner AND run.project = project.name "
+      "AND run.project <> '')"
+      " FROM project WHERE owner = ? AND archived <= ? ORDER BY name",
+      [&](Statement& row) { out.push_back(read_project(row)); }, owner, with_archived));
   return out;
 }
 
-Result<std::optional<ProjectRecord>> Reader::find_project(const std::string& owner, const std::string& name) {
+Result<std::optional<ProjectRecord>> Reader::find_project(const std::string& owner,
+                                                          const std::string& name) {
   std::optional<ProjectRecord> found;
-  SPELL_TRY(impl_->each("SELECT name, description, archived, created_us,"
-                        " (SELECT count(*) FROM run WHERE run.owner = project.owner AND run.project = project.name AND run.project <> '')"
-                        " FROM project WHERE owner = ? AND name = ?",
-                        [&](Statement& row) { found = read_project(row); }, owner, name));
+  SPELL_TRY(impl_->each(
+      "SELECT name, description, archived, created_us,"
+      " (SELECT count(*) FROM run WHERE run.owner = project.owner AND run.project = project.name "
+      "AND run.project <> '')"
+      " FROM project WHERE owner = ? AND name = ?",
+      [&](Statement& row) { found = read_project(row); }, owner, name));
   return found;
 }
 
 Result<std::vector<RepositoryRecord>> Reader::repositories(const std::string& owner) {
   std::vector<RepositoryRecord> out;
-  SPELL_TRY(impl_->each("SELECT r.workspace, r.name, r.used_us, (SELECT count(*) FROM run WHERE run.owner = r.owner AND"
-                        " run.workspace = r.workspace) FROM repository r WHERE owner = ? ORDER BY name, workspace",
-                        [&](Statement& row) {
-                          out.push_back({row.text(0), row.text(1), row.integer(2), row.integer(3)});
-                        },
-                        owner));
+  SPELL_TRY(impl_->each(
+      "SELECT r.workspace, r.name, r.used_us, (SELECT count(*) FROM run WHERE run.owner = r.owner "
+      "AND"
+      " run.workspace = r.workspace) FROM repository r WHERE owner = ? ORDER BY name, workspace",
+      [&](Statement& row) {
+        out.push_back({row.text(0), row.text(1), row.integer(2), row.integer(3)});
+      },
+      owner));
   return out;
 }
 
 Result<std::map<std::string, std::int64_t>> Reader::count_by_status(const std::string& owner) {
   std::map<std::string, std::int64_t> out;
-  SPELL_TRY(impl_->each("SELECT status, count(*) FROM run WHERE owner = ? GROUP BY status",
-                        [&](Statement& row) { out[row.text(0)] = row.integer(1); }, owner));
+  SPELL_TRY(impl_->each(
+      "SELECT status, count(*) FROM run WHERE owner = ? GROUP BY status",
+      [&](Statement& row) { out[row.text(0)] = row.integer(1); }, owner));
   return out;
 }
 
 Result<Writer> Writer::open(const std::string& path) {
   auto db = Connection::open(path, false);
   if (!db) return db.error();
-  // A checkpoint copies the log back into the database; every 4,000 pages (16 MB) keeps it off the common path.
-  SPELL_TRY(db->execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;"
-                        "PRAGMA cache_size = -4096; PRAGMA foreign_keys = ON;"));
+  // A checkpoint copies the log back into the database; every 4,000 pages (16 MB) keeps it off the
+  // common path.
+  SPELL_TRY(db->execute(
+      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;"
+      "PRAGMA cache_size = -4096; PRAGMA foreign_keys = ON;"));
   SPELL_TRY(migrate(*db, path));
   auto impl = std::make_unique<Impl>();
   impl->db = std::move(*db);
@@ -234,23 +262,30 @@ Result<> Writer::insert_run(const RunRecord& r) {
   std::string request = model::to_json(r.request).dump();
   std::string workspace = r.request.code ? r.request.code->workspace : "";
   return impl_->run(
-      "INSERT INTO run (id, owner, number, status, final, version, archived, created_us, placed_us, started_us, ended_us, creator,"
-      " machine, reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, epoch, entries, taken,"
+      "INSERT INTO run (id, owner, number, status, final, version, archived, created_us, "
+      "placed_us, started_us, ended_us, creator,"
+      " machine, reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, "
+      "output_bytes, epoch, entries, taken,"
       " wanted, project, labels, identity, workspace, request)"
       " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-      r.id, r.owner, r.number, r.status, model::is_final(r.status), r.version, r.archived, r.created_us, r.placed_us,
-      r.started_us, r.ended_us, r.creator, r.machine, r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs,
-      r.output_files, r.output_bytes, r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, request);
+      r.id, r.owner, r.number, r.status, model::is_final(r.status), r.version, r.archived,
+      r.created_us, r.placed_us, r.started_us, r.ended_us, r.creator, r.machine, r.reason_code,
+      r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes,
+      r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, request);
 }
 
 Result<> Writer::update_run(const RunRecord& r) {
   return impl_->run(
-      "UPDATE run SET status = ?, final = ?, version = ?, archived = ?, placed_us = ?, started_us = ?, ended_us = ?, machine = ?,"
-      " reason_code = ?, reason = ?, exit_code = ?, signal = ?, log_bytes = ?, outputs = ?, output_files = ?, output_bytes = ?,"
-      " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ? WHERE owner = ? AND number = ?",
-      r.status, model::is_final(r.status), r.version, r.archived, r.placed_us, r.started_us, r.ended_us, r.machine,
-      r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes, r.epoch, r.entries,
-      r.taken, r.wanted, r.project, r.labels, r.owner, r.number);
+      "UPDATE run SET status = ?, final = ?, version = ?, archived = ?, placed_us = ?, started_us "
+      "= ?, ended_us = ?, machine = ?,"
+      " reason_code = ?, reason = ?, exit_code = ?, signal = ?, log_bytes = ?, outputs = ?, "
+      "output_files = ?, output_bytes = ?,"
+      " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ? WHERE owner = ? AND "
+      "number = ?",
+      r.status, model::is_final(r.status), r.version, r.archived, r.placed_us, r.started_us,
+      r.ended_us, r.machine, r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs,
+      r.output_files, r.output_bytes, r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels,
+      r.owner, r.number);
 }
 
 Result<> Writer::delete_run(const std::string& id) {
@@ -259,13 +294,16 @@ Result<> Writer::delete_run(const std::string& id) {
 }
 
 Result<> Writer::add_event(const std::string& run, const Event& e) {
-  return impl_->run("INSERT INTO event (run, number, time_us, status, text, flags, log_offset) VALUES (?,?,?,?,?,?,?)", run,
-                    e.number, e.time_us, e.status, e.text, (e.step ? 1 : 0) | (e.important ? 2 : 0), e.log_offset);
+  return impl_->run(
+      "INSERT INTO event (run, number, time_us, status, text, flags, log_offset) VALUES "
+      "(?,?,?,?,?,?,?)",
+      run, e.number, e.time_us, e.status, e.text, (e.step ? 1 : 0) | (e.important ? 2 : 0),
+      e.log_offset);
 }
 
 Result<> Writer::put_key(const std::string& owner, const std::string& key, const KeyRecord& k) {
-  return impl_->run("INSERT INTO key (owner, key, run, body_hash, time_us) VALUES (?,?,?,?,?)", owner, key, k.run, k.body_hash,
-                    k.time_us);
+  return impl_->run("INSERT INTO key (owner, key, run, body_hash, time_us) VALUES (?,?,?,?,?)",
+                    owner, key, k.run, k.body_hash, k.time_us);
 }
 
 Result<> Writer::drop_keys_before(std::int64_t time_us) {
@@ -274,37 +312,48 @@ Result<> Writer::drop_keys_before(std::int64_t time_us) {
 
 Result<std::vector<RunRecord>> Writer::active_runs() {
   std::vector<RunRecord> runs;
-  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS " FROM run WHERE final = 0 ORDER BY created_us, number",
+  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS
+                        " FROM run WHERE final = 0 ORDER BY created_us, number",
                         [&](Statement& row) { runs.push_back(read_run(row)); }));
   return runs;
 }
 
 Result<std::int64_t> Writer::last_number(const std::string& owner) {
   std::int64_t number = 0;
-  SPELL_TRY(impl_->each("SELECT last_number FROM owner WHERE name = ?", [&](Statement& row) { number = row.integer(0); }, owner));
+  SPELL_TRY(impl_->each(
+      "SELECT last_number FROM owner WHERE name = ?",
+      [&](Statement& row) { number = row.integer(0); }, owner));
   return number;
 }
 
 Result<> Writer::set_last_number(const std::string& owner, std::int64_t number) {
-  return impl_->run("INSERT INTO owner VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET last_number = excluded.last_number", owner, number);
+  return impl_->run(
+      "INSERT INTO owner VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET last_number = "
+      "excluded.last_number",
+      owner, number);
 }
 
-Result<> Writer::put_project(const std::string& owner, const std::string& name, const ProjectRecord& p) {
-  return impl_->run("INSERT INTO project VALUES (?,?,?,?,?) ON CONFLICT (owner, name) DO UPDATE SET"
-                    " description = excluded.description, archived = excluded.archived",
-                    owner, name, p.description, p.archived, p.created_us);
+Result<> Writer::put_project(const std::string& owner, const std::string& name,
+                             const ProjectRecord& p) {
+  return impl_->run(
+      "INSERT INTO project VALUES (?,?,?,?,?) ON CONFLICT (owner, name) DO UPDATE SET"
+      " description = excluded.description, archived = excluded.archived",
+      owner, name, p.description, p.archived, p.created_us);
 }
 
-Result<> Writer::rename_project(const std::string& owner, const std::string& from, const std::string& to) {
-  SPELL_TRY(impl_->run("UPDATE project SET name = ? WHERE owner = ? AND name = ?", to, owner, from));
+Result<> Writer::rename_project(const std::string& owner, const std::string& from,
+                                const std::string& to) {
+  SPELL_TRY(
+      impl_->run("UPDATE project SET name = ? WHERE owner = ? AND name = ?", to, owner, from));
   return impl_->run("UPDATE run SET project = ? WHERE owner = ? AND project = ?", to, owner, from);
 }
 
-Result<> Writer::use_repository(const std::string& owner, const std::string& workspace, const std::string& name,
-                                std::int64_t now_us) {
-  return impl_->run("INSERT INTO repository VALUES (?,?,?,?) ON CONFLICT (owner, workspace) DO UPDATE SET"
-                    " name = excluded.name, used_us = excluded.used_us",
-                    owner, workspace, name, now_us);
+Result<> Writer::use_repository(const std::string& owner, const std::string& workspace,
+                                const std::string& name, std::int64_t now_us) {
+  return impl_->run(
+      "INSERT INTO repository VALUES (?,?,?,?) ON CONFLICT (owner, workspace) DO UPDATE SET"
+      " name = excluded.name, used_us = excluded.used_us",
+      owner, workspace, name, now_us);
 }
 
 }  // namespace spell::store

@@ -1,4 +1,5 @@
-// The supervisor's callers: what they ask, what they are told, and bringing the service back when nobody is there.
+// The supervisor's callers: what they ask, what they are told, and bringing the service back when
+// nobody is there.
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -15,7 +16,8 @@ void Run::add_client(int file, bool tell_at_once) {
   if (file < 0) return;
   for (auto& client : clients_) {
     if (client.file >= 0) continue;
-    // The smallest send buffer there is: a client that does not read holds up a few packets, not thousands.
+    // The smallest send buffer there is: a client that does not read holds up a few packets, not
+    // thousands.
     int smallest = 1;
     setsockopt(file, SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest);
     client = {file, tell_at_once};
@@ -62,8 +64,10 @@ void Run::tell_clients() {
   for (auto& client : clients_) {
     if (client.file < 0 || !client.behind) continue;
     ssize_t n = send(client.file, state.data(), state.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n >= 0) client.behind = false;
-    else if (errno != EAGAIN && errno != EINTR) drop_client(client);
+    if (n >= 0)
+      client.behind = false;
+    else if (errno != EAGAIN && errno != EINTR)
+      drop_client(client);
   }
 }
 

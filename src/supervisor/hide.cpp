@@ -84,7 +84,8 @@ bool join(char (&out)[PATH_MAX], const char* folder, const char* rest) {
 bool cover(const char* path) {
   struct stat st;
   if (stat(path, &st) != 0) return true;
-  return mount(S_ISDIR(st.st_mode) ? hidden_cover : "/dev/null", path, nullptr, MS_BIND, nullptr) == 0;
+  return mount(S_ISDIR(st.st_mode) ? hidden_cover : "/dev/null", path, nullptr, MS_BIND, nullptr) ==
+         0;
 }
 
 }  // namespace
@@ -106,14 +107,17 @@ bool hide(const char* path) {
   const Mounted* home = nullptr;
   const char* rest;
   for (size_t i = 0; i < count; ++i)
-    if (is_below(real, mounts[i].point, rest) && (!home || strlen(mounts[i].point) >= strlen(home->point))) home = &mounts[i];
+    if (is_below(real, mounts[i].point, rest) &&
+        (!home || strlen(mounts[i].point) >= strlen(home->point)))
+      home = &mounts[i];
   bool done = home && is_below(real, home->point, rest) && join(place, home->root, rest);
   done = cover(real) && done;
   for (size_t i = 0; done && i < count; ++i) {
     if (strcmp(mounts[i].device, home->device) != 0) continue;
     if (is_below(place, mounts[i].root, rest)) {
       done = join(other, mounts[i].point, rest);
-      if (done && stat(other, &same) == 0 && same.st_dev == st.st_dev && same.st_ino == st.st_ino) done = cover(other);
+      if (done && stat(other, &same) == 0 && same.st_dev == st.st_dev && same.st_ino == st.st_ino)
+        done = cover(other);
     } else if (is_below(mounts[i].root, place, rest)) {
       done = cover(mounts[i].point);
     }

@@ -70,7 +70,8 @@ void read_nothing() {
 
 /// Only what the command may hold stays open: 0, 1, 2; and the report, which closes at exec.
 void arrange_descriptors(InitFiles files) {
-  int report = fcntl(files.report, F_DUPFD_CLOEXEC, 16), output = fcntl(files.output, F_DUPFD_CLOEXEC, 16),
+  int report = fcntl(files.report, F_DUPFD_CLOEXEC, 16),
+      output = fcntl(files.output, F_DUPFD_CLOEXEC, 16),
       errors = fcntl(files.errors, F_DUPFD_CLOEXEC, 16);
   dup2(output, 1);
   dup2(errors, 2);
@@ -93,7 +94,8 @@ void add_default(const Spec& spec, size_t& used, const char* name, const char* v
 void enter_working_folder(const Spec& spec, const char* root) {
   char path[PATH_MAX];
   size_t size = strlen(root), more = strlen(spec.working_folder);
-  if (size + more + 2 > sizeof path) give_up(Report::error, "no_such_folder", "enter the working folder", ENAMETOOLONG);
+  if (size + more + 2 > sizeof path)
+    give_up(Report::error, "no_such_folder", "enter the working folder", ENAMETOOLONG);
   strcat(strcat(strcpy(path, root), "/"), spec.working_folder);
   if (chdir(path) == 0) return;
   Report report;
@@ -112,7 +114,10 @@ void set_default_limits() {
   for (int what = 0; what < RLIM_NLIMITS; ++what) {
     rlimit limit;
     if (getrlimit(static_cast<decltype(RLIMIT_CPU)>(what), &limit) != 0) continue;
-    rlim_t usual = what == RLIMIT_NOFILE ? 1024 : what == RLIMIT_STACK ? 8 << 20 : what == RLIMIT_CORE ? 0 : limit.rlim_max;
+    rlim_t usual = what == RLIMIT_NOFILE  ? 1024
+                   : what == RLIMIT_STACK ? 8 << 20
+                   : what == RLIMIT_CORE  ? 0
+                                          : limit.rlim_max;
     limit.rlim_cur = usual < limit.rlim_max ? usual : limit.rlim_max;
     setrlimit(static_cast<decltype(RLIMIT_CPU)>(what), &limit);
   }
@@ -124,7 +129,8 @@ void set_default_limits() {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  char* arguments[] = {const_cast<char*>("bash"), const_cast<char*>("-c"), const_cast<char*>(spec.command), nullptr};
+  char* arguments[] = {const_cast<char*>("bash"), const_cast<char*>("-c"),
+                       const_cast<char*>(spec.command), nullptr};
   int error = ENOENT;
   for (const char* shell : {"/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash", "/bin/sh"}) {
     arguments[0] = const_cast<char*>(strrchr(shell, '/') + 1);
@@ -169,12 +175,14 @@ void set_default_limits() {
   }
 }
 
-[[noreturn]] void run_init(const Spec& spec, const char* folder, int level, InitFiles files, uid_t user, gid_t group) {
+[[noreturn]] void run_init(const Spec& spec, const char* folder, int level, InitFiles files,
+                           uid_t user, gid_t group) {
   bool fenced = level != best_effort;
   prctl(PR_SET_PDEATHSIG, signal_to_kill(level));
   sigset_t signals;
   sigemptyset(&signals);
-  for (int signal : {SIGCHLD, signal_to_stop(), signal_to_kill(best_effort)}) sigaddset(&signals, signal);
+  for (int signal : {SIGCHLD, signal_to_stop(), signal_to_kill(best_effort)})
+    sigaddset(&signals, signal);
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
@@ -190,9 +198,12 @@ void set_default_limits() {
     give_up(Report::no_fence, "", "map the user into a namespace", errno);
   Failure failure;
   if (fenced && !build_root(spec, folder, failure))
-    give_up(failure.of_mount ? Report::error : Report::no_fence, "mount_failed", failure.what, failure.error);
-  if (fenced) read_nothing();  // the one it has is of the old root
-  else prctl(PR_SET_CHILD_SUBREAPER, 1);
+    give_up(failure.of_mount ? Report::error : Report::no_fence, "mount_failed", failure.what,
+            failure.error);
+  if (fenced)
+    read_nothing();  // the one it has is of the old root
+  else
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
   prctl(PR_SET_DUMPABLE, 0);  // nobody inside reads its memory or descriptors
 
   char root[PATH_MAX] = "/spell", tmp[PATH_MAX] = "/spell-tmp";
@@ -249,13 +260,15 @@ void end_children() {
   pid_t self = getpid();
   for (long long until = monotonic_ms() + 5000; monotonic_ms() < until;) {
     pid_t gone;
-    while ((gone = waitpid(-1, nullptr, WNOHANG)) > 0) {}
+    while ((gone = waitpid(-1, nullptr, WNOHANG)) > 0) {
+    }
     if (gone < 0 && errno == ECHILD) return;
     DIR* processes = opendir("/proc");
     if (!processes) return;
     bool found = false;
     while (dirent* entry = readdir(processes)) {
-      if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || parent_of(entry->d_name) != self) continue;
+      if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || parent_of(entry->d_name) != self)
+        continue;
       found = true;
       kill(static_cast<pid_t>(strtol(entry->d_name, nullptr, 10)), SIGKILL);
     }

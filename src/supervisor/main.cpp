@@ -1,6 +1,7 @@
-// spell-supervisor FOLDER: runs one command, owns its output, its exit status and its process tree. The spec comes on stdin.
-// The program returns when the supervisor stands in the background, in a session of its own. Single-threaded; of the C++ library
-// it uses only what needs no run time. See protocol.hpp for what it says and hears, init.hpp and root.hpp for the fence.
+// spell-supervisor FOLDER: runs one command, owns its output, its exit status and its process tree.
+// The spec comes on stdin. The program returns when the supervisor stands in the background, in a
+// session of its own. Single-threaded; of the C++ library it uses only what needs no run time. See
+// protocol.hpp for what it says and hears, init.hpp and root.hpp for the fence.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -31,7 +32,9 @@ int listen_here() {
   int file = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   sockaddr_un name{AF_UNIX, "sock"};
   unlink("sock");
-  if (file < 0 || bind(file, reinterpret_cast<sockaddr*>(&name), sizeof name) != 0 || listen(file, 16) != 0) leave(Start::system);
+  if (file < 0 || bind(file, reinterpret_cast<sockaddr*>(&name), sizeof name) != 0 ||
+      listen(file, 16) != 0)
+    leave(Start::system);
   return file;
 }
 
@@ -52,7 +55,10 @@ int main(int count, char** arguments) {
 
   int lock = lock_folder();
   static Spool spool;
-  if (!spool.create("spool")) leave(errno == EEXIST ? Start::used_folder : errno == ENOSPC ? Start::no_space : Start::bad_folder);
+  if (!spool.create("spool"))
+    leave(errno == EEXIST   ? Start::used_folder
+          : errno == ENOSPC ? Start::no_space
+                            : Start::bad_folder);
   int listener = listen_here();
   int client = client_descriptor;
   if (fcntl(client, F_SETFD, FD_CLOEXEC) != 0) client = -1;

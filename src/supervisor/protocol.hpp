@@ -1,19 +1,26 @@
-// What spell-supervisor and its callers say to each other. Version 1; a later worker speaks every version there was.
+// What spell-supervisor and its callers say to each other. Version 1; a later worker speaks every
+// version there was.
 //
-// One form for everything: fields "key=value", each ended by a NUL, the first being "spell-supervisor=1".
+// One form for everything: fields "key=value", each ended by a NUL, the first being
+// "spell-supervisor=1".
 //
-// spec      stdin of the program, never on disk (it may hold secrets); the last field is "end=". One field each:
-//           run, containment (0 namespaces, 1 user namespaces, 2 best effort), command, working_folder, log_limit, log_wait_s,
-//           stop_grace_s, timeout_s, split_output (0, 1), service_lock. Repeated: env, hidden, revive, bind_from followed by
-//           bind_to, and link_to followed by link_at.
-// lock      of the run's folder, held by an open-file-description write lock while the supervisor lives:
+// spec      stdin of the program, never on disk (it may hold secrets); the last field is "end=".
+// One field each:
+//           run, containment (0 namespaces, 1 user namespaces, 2 best effort), command,
+//           working_folder, log_limit, log_wait_s, stop_grace_s, timeout_s, split_output (0, 1),
+//           service_lock. Repeated: env, hidden, revive, bind_from followed by bind_to, and link_to
+//           followed by link_at.
+// lock      of the run's folder, held by an open-file-description write lock while the supervisor
+// lives:
 //           boot, run, and once they exist pid, init, init_start (field 22 of /proc/INIT/stat).
 // request   a packet on the socket (SOCK_SEQPACKET): do=stop or do=kill, and reason.
-// state     a packet from the supervisor, at the start of a connection and after each change; several changes are one packet
-//           while the client does not read: started_us, spool_end, output_bytes, log_full (0, 1), level
-//           (what fence it got, by name), containment (why not a better one). spool_end never counts the end frame.
-//           It closes the connection when the end frame is in the spool.
-// end       payload of the spool's last frame: started_us, ended_us, code, signal, ended_by, error_code, error, level,
+// state     a packet from the supervisor, at the start of a connection and after each change;
+// several changes are one packet
+//           while the client does not read: started_us, spool_end, output_bytes, log_full (0, 1),
+//           level (what fence it got, by name), containment (why not a better one). spool_end never
+//           counts the end frame. It closes the connection when the end frame is in the spool.
+// end       payload of the spool's last frame: started_us, ended_us, code, signal, ended_by,
+// error_code, error, level,
 //           containment; only those that there are. The last field is "end=".
 #pragma once
 #include <stddef.h>
@@ -24,11 +31,22 @@
 namespace spell::supervisor {
 
 inline constexpr int protocol_version = 1;
-inline constexpr int client_descriptor = 3;      ///< a socket of the caller, already connected, or closed
-inline constexpr size_t packet_limit = 1024;     ///< of requests and states
+inline constexpr int client_descriptor =
+    3;  ///< a socket of the caller, already connected, or closed
+inline constexpr size_t packet_limit = 1024;  ///< of requests and states
 
-/// Exit status of `spell-supervisor FOLDER`, which ends when the supervisor stands in the background.
-enum class Start { ready = 0, usage = 2, bad_spec = 3, bad_folder = 4, locked = 5, used_folder = 6, no_space = 7, system = 8 };
+/// Exit status of `spell-supervisor FOLDER`, which ends when the supervisor stands in the
+/// background.
+enum class Start {
+  ready = 0,
+  usage = 2,
+  bad_spec = 3,
+  bad_folder = 4,
+  locked = 5,
+  used_folder = 6,
+  no_space = 7,
+  system = 8
+};
 
 struct Field {
   std::string_view key, value;  ///< a NUL follows the value in memory

@@ -29,7 +29,8 @@ bool fail(Failure& failure, const char* what, const char* name = "") {
 
 /// A copy of the mounts at a path, attached nowhere yet: it outlives the old root.
 int clone_tree(const char* path) {
-  return static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  return static_cast<int>(
+      syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
 }
 
 bool attach_tree(int tree, const char* path) {
@@ -44,7 +45,8 @@ bool ours(const char* name) {
   return false;
 }
 
-/// Makes /NAME of the host appear in the current folder. One that the host itself cannot serve (a dead network mount) is left out.
+/// Makes /NAME of the host appear in the current folder. One that the host itself cannot serve (a
+/// dead network mount) is left out.
 void take_over(const char* name, unsigned char type) {
   char path[NAME_MAX + 2] = "/";
   strncpy(path + 1, name, NAME_MAX);
@@ -62,7 +64,8 @@ void take_over(const char* name, unsigned char type) {
     return;
   }
   bool made = type == DT_DIR ? mkdir(name, 0755) == 0 : mknod(name, S_IFREG | 0644, 0) == 0;
-  if (made && mount(path, name, nullptr, MS_BIND | MS_REC, nullptr) != 0) type == DT_DIR ? rmdir(name) : unlink(name);
+  if (made && mount(path, name, nullptr, MS_BIND | MS_REC, nullptr) != 0)
+    type == DT_DIR ? rmdir(name) : unlink(name);
 }
 
 bool take_over_all() {
@@ -85,12 +88,14 @@ bool step_out_of_chroot() {
   return done && chroot(".") == 0;
 }
 
-/// What the host mounts and unmounts from now on is seen here, nothing that is mounted here is seen there.
+/// What the host mounts and unmounts from now on is seen here, nothing that is mounted here is seen
+/// there.
 bool become_slave_of_host() {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0) return true;
   if (errno != EINVAL) return false;
   int inside = open_folder("/");  // in a chroot "/" is no mount
-  bool done = inside >= 0 && step_out_of_chroot() && mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0 &&
+  bool done = inside >= 0 && step_out_of_chroot() &&
+              mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0 &&
               fchdir(inside) == 0 && chroot(".") == 0;
   close(inside);
   return done;
@@ -101,12 +106,14 @@ bool pivot() {
   if (syscall(SYS_pivot_root, ".", ".") == 0) return true;
   if (errno != EINVAL) return false;
   int target = open_folder(".");
-  bool done = target >= 0 && step_out_of_chroot() && fchdir(target) == 0 && syscall(SYS_pivot_root, ".", ".") == 0;
+  bool done = target >= 0 && step_out_of_chroot() && fchdir(target) == 0 &&
+              syscall(SYS_pivot_root, ".", ".") == 0;
   close(target);
   return done;
 }
 
-/// Makes the place for a mount: below /spell and in the run root's own top, never in a folder of the host.
+/// Makes the place for a mount: below /spell and in the run root's own top, never in a folder of
+/// the host.
 bool make_place(const char* path, bool folder, dev_t own_device) {
   char part[PATH_MAX];
   size_t size = strlen(path);
@@ -122,8 +129,10 @@ bool make_place(const char* path, bool folder, dev_t own_device) {
     part[at] = 0;
     if (stat(part, &st) != 0) {
       bool last = at == size;
-      if (errno != ENOENT || (parent.st_dev != own_device && strncmp(path, "/spell/", 7) != 0)) return false;
-      if (last && !folder ? mknod(part, S_IFREG | 0644, 0) != 0 : mkdir(part, 0755) != 0) return false;
+      if (errno != ENOENT || (parent.st_dev != own_device && strncmp(path, "/spell/", 7) != 0))
+        return false;
+      if (last && !folder ? mknod(part, S_IFREG | 0644, 0) != 0 : mkdir(part, 0755) != 0)
+        return false;
       if (stat(part, &st) != 0) return false;
     }
     parent = st;
@@ -153,14 +162,17 @@ bool build_root(const Spec& spec, const char* folder, Failure& failure) {
     return fail(failure, "mount ", spec.binds.items[i].from);
   }
 
-  // The new root is built over /proc: the one folder that every host has, and that is not taken over.
-  if (mount("spell", "/proc", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") != 0 || chdir("/proc") != 0)
+  // The new root is built over /proc: the one folder that every host has, and that is not taken
+  // over.
+  if (mount("spell", "/proc", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") != 0 ||
+      chdir("/proc") != 0)
     return fail(failure, "mount a tmpfs");
   struct stat own;
   if (stat(".", &own) != 0 || !take_over_all()) return fail(failure, "read /");
   for (const char* name : {"proc", "spell", "spell-tmp", hidden_cover + 1})
     if (mkdir(name, 0755) != 0) return fail(failure, "make /", name);
-  if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) return fail(failure, "mount /proc");
+  if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
+    return fail(failure, "mount /proc");
   if (!pivot()) return fail(failure, "change the root");
   if (umount2(".", MNT_DETACH) != 0 || chdir("/") != 0) return fail(failure, "leave the old root");
 
@@ -168,34 +180,44 @@ bool build_root(const Spec& spec, const char* folder, Failure& failure) {
   for (const char* hidden : spec.hidden)
     if (!hide(hidden)) return fail(failure, "hide ", hidden);
   rmdir(hidden_cover);
-  if (!attach_tree(spell, "/spell") || !attach_tree(tmp, "/spell-tmp")) return fail(failure, "mount /spell");
+  if (!attach_tree(spell, "/spell") || !attach_tree(tmp, "/spell-tmp"))
+    return fail(failure, "mount /spell");
   for (size_t i = 0; i < spec.binds.size; ++i) {
     struct stat st;
     bool is_folder = fstat(binds[i], &st) == 0 && S_ISDIR(st.st_mode);
-    if (make_place(spec.binds.items[i].to, is_folder, own.st_dev) && attach_tree(binds[i], spec.binds.items[i].to)) continue;
+    if (make_place(spec.binds.items[i].to, is_folder, own.st_dev) &&
+        attach_tree(binds[i], spec.binds.items[i].to))
+      continue;
     failure.of_mount = true;
     return fail(failure, "mount on ", spec.binds.items[i].to);
   }
   free(binds);
   for (auto& link : spec.links) {
-    // The place is made as a folder's would be, so that its parents are there; the link takes its name.
-    if (make_place(link.to, true, own.st_dev) && rmdir(link.to) == 0 && symlink(link.from, link.to) == 0) continue;
+    // The place is made as a folder's would be, so that its parents are there; the link takes its
+    // name.
+    if (make_place(link.to, true, own.st_dev) && rmdir(link.to) == 0 &&
+        symlink(link.from, link.to) == 0)
+      continue;
     return fail(failure, "make the link ", link.to);
   }
 
-  if (mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) != 0)
+  if (mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV,
+            nullptr) != 0)
     return fail(failure, "make / read-only");
   return true;
 }
 
 void drop_capabilities() {
   unsigned long long keep = 0;
-  for (int kept : {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP,
-                   CAP_NET_BIND_SERVICE, CAP_NET_BROADCAST, CAP_NET_RAW, CAP_IPC_LOCK, CAP_SYS_CHROOT, CAP_SYS_NICE,
-                   CAP_SYS_RESOURCE, CAP_LEASE, CAP_AUDIT_WRITE, CAP_SETFCAP})
+  for (int kept :
+       {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_KILL, CAP_SETGID, CAP_SETUID,
+        CAP_SETPCAP, CAP_NET_BIND_SERVICE, CAP_NET_BROADCAST, CAP_NET_RAW, CAP_IPC_LOCK,
+        CAP_SYS_CHROOT, CAP_SYS_NICE, CAP_SYS_RESOURCE, CAP_LEASE, CAP_AUDIT_WRITE, CAP_SETFCAP})
     keep |= 1ULL << kept;
   for (int capability = 0; capability < 64; ++capability)
-    if (!(keep >> capability & 1) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 && errno == EINVAL) break;
+    if (!(keep >> capability & 1) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 &&
+        errno == EINVAL)
+      break;
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct sets[2] = {};
   if (syscall(SYS_capget, &header, sets) != 0) return;

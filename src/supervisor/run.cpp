@@ -22,7 +22,8 @@ namespace {
 constexpr int pipe_size = 1 << 20;
 constexpr size_t small_read = 32 << 10;
 constexpr long long hold_us = 1000;
-constexpr long long last_words = 16 << 20;  ///< output beyond the log's limit that a run may write while it is being stopped
+constexpr long long last_words =
+    16 << 20;  ///< output beyond the log's limit that a run may write while it is being stopped
 char buffer[frame_payload_limit];
 
 bool make_pipe(int (&ends)[2]) {
@@ -66,13 +67,15 @@ long long start_of(int process) {
 bool Run::start(int level) {
   level_ = level;
   int out[2], errors[2] = {-1, -1}, report[2];
-  if (!make_pipe(out) || (spec_.split_output && !make_pipe(errors)) || pipe2(report, O_CLOEXEC | O_NONBLOCK) != 0) {
+  if (!make_pipe(out) || (spec_.split_output && !make_pipe(errors)) ||
+      pipe2(report, O_CLOEXEC | O_NONBLOCK) != 0) {
     copy(error_code_, sizeof error_code_, "start_failed");
     copy(error_, sizeof error_, "cannot make pipes");
     return false;
   }
   if (level == best_effort) prctl(PR_SET_CHILD_SUBREAPER, 1);
-  init_ = start_init(spec_, folder_, level, {out[1], spec_.split_output ? errors[1] : out[1], report[1]});
+  init_ = start_init(spec_, folder_, level,
+                     {out[1], spec_.split_output ? errors[1] : out[1], report[1]});
   int error = errno;
   close(out[1]);
   close(report[1]);
@@ -104,7 +107,8 @@ void Run::live(int first_client) {
   write_lock_file();
   alone_since_ = monotonic_ms();
   add_client(first_client, false);  // it knows that nothing has happened yet
-  for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= best_effort; ++level) {
+  for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= best_effort;
+       ++level) {
     if (start(level)) break;
     for (auto& source : sources_) close(source.file), source.file = -1;
     close(reports_), reports_ = -1;
@@ -163,7 +167,8 @@ void Run::init_is_gone() {
   close(reports_);
   reports_ = -1;
   // Of a pid 1 this returns when the kernel has ended all that was in its namespace.
-  while (waitpid(init_, nullptr, 0) < 0 && errno == EINTR) {}
+  while (waitpid(init_, nullptr, 0) < 0 && errno == EINTR) {
+  }
   init_ = -1;
   if (level_ == best_effort) end_children();
   bool no_fence = phase_ == Phase::starting && !error_code_[0] && level_ < best_effort && !killed_;
@@ -182,7 +187,8 @@ void Run::init_is_gone() {
 
 void Run::begin_draining() {
   phase_ = Phase::draining;
-  // What the pipes can hold, and a frame that waits for space: who writes more is a stray that could not be ended.
+  // What the pipes can hold, and a frame that waits for space: who writes more is a stray that
+  // could not be ended.
   drain_limit_ = spool_.output_bytes() + 4LL * pipe_size;
   if (!ended_us_) ended_us_ = boot_us();
   kill_at_ = 0;
@@ -211,7 +217,8 @@ void Run::finish() {
     while (source.file >= 0 && !spool_.pending()) {
       long long before = spool_.end();
       pump(source, now);
-      if (source.file >= 0 && spool_.end() == before && !spool_.pending()) close(source.file), source.file = -1;
+      if (source.file >= 0 && spool_.end() == before && !spool_.pending())
+        close(source.file), source.file = -1;
     }
     if (spool_.pending()) return;
   }
@@ -307,11 +314,13 @@ void Run::wait_for_events() {
   bool holding = hold_until_us_ > now_us;
   bool wanted = reading && !holding && !(at_limit && full_since_);
 
-  nfds_t listener = add(listener_, POLLIN), reports = add(reports_, POLLIN), timer = add(timer_, POLLIN);
+  nfds_t listener = add(listener_, POLLIN), reports = add(reports_, POLLIN),
+         timer = add(timer_, POLLIN);
   nfds_t first_source = count;
   for (auto& source : sources_) add(wanted ? source.file : -1, POLLIN);
   nfds_t first_client = count;
-  for (auto& client : clients_) add(client.file, static_cast<short>(POLLIN | (client.behind ? POLLOUT : 0)));
+  for (auto& client : clients_)
+    add(client.file, static_cast<short>(POLLIN | (client.behind ? POLLOUT : 0)));
 
   long long wait_us = -1;
   auto wake_at = [&](long long at_ms) {
@@ -321,9 +330,13 @@ void Run::wait_for_events() {
   };
   wake_at(kill_at_);
   if (spool_.pending()) wake_at(retry_at_);
-  if (full_since_ && !stopping_ && phase_ != Phase::draining) wake_at(full_since_ + spec_.log_wait_s * 1000);
-  if (alone_since_) wake_at(alone_since_ + 10'000 > revived_at_ + 30'000 ? alone_since_ + 10'000 : revived_at_ + 30'000);
-  if (reading && holding && (wait_us < 0 || hold_until_us_ - now_us < wait_us)) wait_us = hold_until_us_ - now_us;
+  if (full_since_ && !stopping_ && phase_ != Phase::draining)
+    wake_at(full_since_ + spec_.log_wait_s * 1000);
+  if (alone_since_)
+    wake_at(alone_since_ + 10'000 > revived_at_ + 30'000 ? alone_since_ + 10'000
+                                                         : revived_at_ + 30'000);
+  if (reading && holding && (wait_us < 0 || hold_until_us_ - now_us < wait_us))
+    wait_us = hold_until_us_ - now_us;
   timespec wait{wait_us / 1'000'000, wait_us % 1'000'000 * 1000};
   sigset_t none;
   sigemptyset(&none);
@@ -335,17 +348,21 @@ void Run::wait_for_events() {
     if (files[reports].revents) take_report();
     for (nfds_t i = 0; i < 2; ++i) {
       if (!files[first_source + i].revents || sources_[i].file < 0 || spool_.pending()) continue;
-      if (spool_.output_bytes() >= log_limit()) note_full(true, now);
-      else pump(sources_[i], now_us);
+      if (spool_.output_bytes() >= log_limit())
+        note_full(true, now);
+      else
+        pump(sources_[i], now_us);
     }
     for (nfds_t i = 0; i < client_limit; ++i) {
       if (files[first_client + i].revents & (POLLIN | POLLHUP | POLLERR)) take_request(clients_[i]);
     }
     if (files[timer].revents) request_stop("timeout"), close(timer_), timer_ = -1;
-    if (files[listener].revents) add_client(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK), true);
+    if (files[listener].revents)
+      add_client(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK), true);
   }
   keep_deadlines(now);
-  if (full_since_ && !spool_.pending() && spool_.output_bytes() < log_limit()) note_full(false, now);
+  if (full_since_ && !spool_.pending() && spool_.output_bytes() < log_limit())
+    note_full(false, now);
 }
 
 }  // namespace spell::supervisor

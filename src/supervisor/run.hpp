@@ -1,6 +1,8 @@
-// The life of one run, as one loop over its descriptors: output to the spool, clients' requests, deadlines, and its end.
+// The life of one run, as one loop over its descriptors: output to the spool, clients' requests,
+// deadlines, and its end.
 //
-//   starting --started--> running --ended, or init gone--> draining --pipe empty, end frame written--> over
+//   starting --started--> running --ended, or init gone--> draining --pipe empty, end frame
+//   written--> over
 //       \------- no fence: the next weaker one is tried; error: draining
 #pragma once
 #include <limits.h>
@@ -75,11 +77,13 @@ class Run {
   char ended_by_[64] = "";
   bool stopping_ = false, killed_ = false;
 
-  // Milliseconds of the monotonic clock; 0: none. A sleeping computer uses up neither grace nor patience.
+  // Milliseconds of the monotonic clock; 0: none. A sleeping computer uses up neither grace nor
+  // patience.
   long long kill_at_ = 0, retry_at_ = 0, full_since_ = 0, alone_since_ = 0, revived_at_ = 0;
   long long drain_limit_ = 0;
-  long long pumped_us_ = 0;   ///< last read of output
-  long long hold_until_us_ = 0;  ///< output is left in the pipe until then, so that many small writes become one frame
+  long long pumped_us_ = 0;  ///< last read of output
+  long long hold_until_us_ =
+      0;  ///< output is left in the pipe until then, so that many small writes become one frame
   FieldWriter<packet_limit> end_;
   bool end_appended_ = false;
 };

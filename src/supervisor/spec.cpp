@@ -13,7 +13,8 @@ char* text_of(const Field& field) { return const_cast<char*>(field.value.data())
 
 bool read_all(int descriptor, char*& bytes, size_t& size) {
   struct stat st;
-  size_t room = fstat(descriptor, &st) == 0 && st.st_size > 0 ? static_cast<size_t>(st.st_size) + 1 : 65536;
+  size_t room =
+      fstat(descriptor, &st) == 0 && st.st_size > 0 ? static_cast<size_t>(st.st_size) + 1 : 65536;
   bytes = static_cast<char*>(malloc(room));
   size = 0;
   while (bytes) {
@@ -50,26 +51,43 @@ bool read_spec(int descriptor, Spec& out) {
   out.binds.items = static_cast<Bind*>(calloc(binds + 1, sizeof(Bind)));
   out.links.items = static_cast<Bind*>(calloc(links + 1, sizeof(Bind)));
   out.revive = revive ? static_cast<char**>(calloc(revive + 1, sizeof(char*))) : nullptr;
-  if (!out.env || !out.hidden.items || !out.binds.items || !out.links.items || (revive && !out.revive)) return false;
+  if (!out.env || !out.hidden.items || !out.binds.items || !out.links.items ||
+      (revive && !out.revive))
+    return false;
 
   FieldReader reader(bytes, size);
-  if (!reader.next(field) || field.key != "spell-supervisor" || number_of(field.value, 0) != protocol_version) return false;
+  if (!reader.next(field) || field.key != "spell-supervisor" ||
+      number_of(field.value, 0) != protocol_version)
+    return false;
   size_t revived = 0;
   while (reader.next(field)) {
     auto key = field.key;
-    if (key == "run") out.run = text_of(field);
-    else if (key == "containment") out.level = static_cast<int>(number_of(field.value, best_effort));
-    else if (key == "command") out.command = text_of(field);
-    else if (key == "working_folder") out.working_folder = text_of(field);
-    else if (key == "service_lock") out.service_lock = text_of(field);
-    else if (key == "log_limit") out.log_limit = number_of(field.value, 0);
-    else if (key == "log_wait_s") out.log_wait_s = number_of(field.value, 0);
-    else if (key == "stop_grace_s") out.stop_grace_s = number_of(field.value, 0);
-    else if (key == "timeout_s") out.timeout_s = number_of(field.value, 0);
-    else if (key == "split_output") out.split_output = field.value == "1";
-    else if (key == "env") out.env[out.env_size++] = text_of(field);
-    else if (key == "hidden") out.hidden.items[out.hidden.size++] = text_of(field);
-    else if (key == "revive") out.revive[revived++] = text_of(field);
+    if (key == "run")
+      out.run = text_of(field);
+    else if (key == "containment")
+      out.level = static_cast<int>(number_of(field.value, best_effort));
+    else if (key == "command")
+      out.command = text_of(field);
+    else if (key == "working_folder")
+      out.working_folder = text_of(field);
+    else if (key == "service_lock")
+      out.service_lock = text_of(field);
+    else if (key == "log_limit")
+      out.log_limit = number_of(field.value, 0);
+    else if (key == "log_wait_s")
+      out.log_wait_s = number_of(field.value, 0);
+    else if (key == "stop_grace_s")
+      out.stop_grace_s = number_of(field.value, 0);
+    else if (key == "timeout_s")
+      out.timeout_s = number_of(field.value, 0);
+    else if (key == "split_output")
+      out.split_output = field.value == "1";
+    else if (key == "env")
+      out.env[out.env_size++] = text_of(field);
+    else if (key == "hidden")
+      out.hidden.items[out.hidden.size++] = text_of(field);
+    else if (key == "revive")
+      out.revive[revived++] = text_of(field);
     else if (key == "bind_from") {
       Bind bind{text_of(field), nullptr};
       if (!reader.next(field) || field.key != "bind_to") return false;
@@ -80,7 +98,8 @@ bool read_spec(int descriptor, Spec& out) {
       if (!reader.next(field) || field.key != "link_at") return false;
       link.to = text_of(field);
       out.links.items[out.links.size++] = link;
-    } else if (key != "end") return false;
+    } else if (key != "end")
+      return false;
   }
   return out.level >= namespaces && out.level <= best_effort;
 }

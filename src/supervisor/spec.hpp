@@ -1,4 +1,5 @@
-// What to run, as read from stdin. Pointers lead into the text that was read, which lives as long as the program.
+// What to run, as read from stdin. Pointers lead into the text that was read, which lives as long
+// as the program.
 #pragma once
 #include "supervisor/protocol.hpp"
 
@@ -6,7 +7,9 @@ namespace spell::supervisor {
 
 enum Level { namespaces = 0, user_namespaces = 1, best_effort = 2 };
 inline const char* name_of(int level) {
-  return level == namespaces ? "namespaces" : level == user_namespaces ? "user_namespaces" : "best_effort";
+  return level == namespaces        ? "namespaces"
+         : level == user_namespaces ? "user_namespaces"
+                                    : "best_effort";
 }
 
 struct Bind {
@@ -27,12 +30,12 @@ struct Spec {
   const char* command = "";
   const char* working_folder = "";
   const char* service_lock = "";
-  char** env = nullptr;             ///< ends with a null pointer; room for four more before it
+  char** env = nullptr;  ///< ends with a null pointer; room for four more before it
   size_t env_size = 0;
   List<const char*> hidden{};
   List<Bind> binds{};
-  List<Bind> links{};               ///< from: what it points to; to: where it is
-  char** revive = nullptr;          ///< ends with a null pointer; null: none
+  List<Bind> links{};       ///< from: what it points to; to: where it is
+  char** revive = nullptr;  ///< ends with a null pointer; null: none
   long long log_limit = 0, log_wait_s = 0, stop_grace_s = 0, timeout_s = 0;
   int level = best_effort;
   bool split_output = false;

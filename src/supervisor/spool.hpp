@@ -1,5 +1,5 @@
-// The output spool: Log v1 frames (see model/log.hpp), appended one by one. The file is whole up to end(); a frame for which there
-// was no space is kept by reference and written when there is.
+// The output spool: Log v1 frames (see model/log.hpp), appended one by one. The file is whole up to
+// end(); a frame for which there was no space is kept by reference and written when there is.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,5 @@
-// What the agent wants done, and what came of it: the interface between decisions (Agent, RunTracker) and I/O (Worker).
+// What the agent wants done, and what came of it: the interface between decisions (Agent,
+// RunTracker) and I/O (Worker).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -8,7 +9,8 @@ namespace spell::worker {
 
 struct Action {
   enum class Type {
-    create,  ///< make the run's folder with `text` as its journal; a failure is told by Agent::not_created
+    create,  ///< make the run's folder with `text` as its journal; a failure is told by
+             ///< Agent::not_created
     append,  ///< append `text` to the run's journal
     build,   ///< put the run's code in place; told by Agent::built
     launch,  ///< start its supervisor; told by Agent::launched
@@ -29,8 +31,8 @@ using Actions = std::vector<Action>;
 
 /// What saving found, as the log says it and the result reports it.
 struct Saved {
-  std::string tree{};             ///< "": nothing to save
-  bool push = false;              ///< the pack has something that the service lacks
+  std::string tree{};  ///< "": nothing to save
+  bool push = false;   ///< the pack has something that the service lacks
   std::int64_t files = 0, bytes = 0, new_bytes = 0, left_out = 0, took_us = 0;
   std::vector<std::string> skipped{};  ///< "path: why"
 };

@@ -9,11 +9,14 @@ RunTracker* Agent::tracker(const std::string& run) {
   return found == runs_.end() ? nullptr : &found->second;
 }
 
-const RunTracker* Agent::find(const std::string& run) const { return const_cast<Agent*>(this)->tracker(run); }
+const RunTracker* Agent::find(const std::string& run) const {
+  return const_cast<Agent*>(this)->tracker(run);
+}
 
 void Agent::resume(Journal journal, bool supervised, std::int64_t now, Actions& out) {
   std::string id = journal.start.run;
-  auto [at, added] = runs_.emplace(id, RunTracker::resume(std::move(journal), supervised, boot_id_, now));
+  auto [at, added] =
+      runs_.emplace(id, RunTracker::resume(std::move(journal), supervised, boot_id_, now));
   if (added) at->second.advance(now, out);
 }
 
@@ -44,7 +47,8 @@ void Agent::end_session(std::int64_t now, Actions& out) {
   set_online(false, now, out);
 }
 
-void Agent::poll_answered(std::int64_t session, const Result<model::SyncAnswer>& answer, std::int64_t now, Actions& out) {
+void Agent::poll_answered(std::int64_t session, const Result<model::SyncAnswer>& answer,
+                          std::int64_t now, Actions& out) {
   if (session != session_) return;
   if (!answer) {
     poll_backoff_.failed(now);
@@ -56,7 +60,8 @@ void Agent::poll_answered(std::int64_t session, const Result<model::SyncAnswer>&
   }
   poll_backoff_.reset();
   if (!incarnation_.empty() && answer->incarnation != incarnation_) {
-    // Data that was restored knows other epochs: it must hear what is held before its commands mean anything.
+    // Data that was restored knows other epochs: it must hear what is held before its commands mean
+    // anything.
     incarnation_ = answer->incarnation;
     return end_session(now, out);
   }
@@ -107,7 +112,8 @@ std::optional<model::SyncRequest> Agent::next_report(std::int64_t now) {
   if (!due) return std::nullopt;
   model::SyncRequest request;
   request.incarnation = incarnation_;
-  // Only the long poll acknowledges commands: a report may reach a service that has begun a new numbering.
+  // Only the long poll acknowledges commands: a report may reach a service that has begun a new
+  // numbering.
   request.seen = 0;
   auto next = runs_.upper_bound(reported_last_);
   for (auto at = next; at != runs_.end(); ++at) add_report(at->first, at->second, now, request);
@@ -118,13 +124,15 @@ std::optional<model::SyncRequest> Agent::next_report(std::int64_t now) {
   return request;
 }
 
-void Agent::add_report(const std::string& id, const RunTracker& run, std::int64_t now, model::SyncRequest& request) {
+void Agent::add_report(const std::string& id, const RunTracker& run, std::int64_t now,
+                       model::SyncRequest& request) {
   if (sent_.size() == report_width_ || !run.report_due()) return;
   request.reports.push_back(run.report(now));
   sent_.push_back({id, run.start().epoch, run.events(), request.reports.back().result.has_value()});
 }
 
-void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_t now, Actions& out) {
+void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_t now,
+                            Actions& out) {
   reporting_ = false;
   auto sent = std::exchange(sent_, {});
   bool current = sent_session_ == session_;
@@ -152,20 +160,24 @@ void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_
 void Agent::not_created(const std::string& id, const Error& error, std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->not_created(error, now, out);
 }
-void Agent::built(const std::string& id, const Result<std::vector<std::string>>& built, std::int64_t now, Actions& out) {
+void Agent::built(const std::string& id, const Result<std::vector<std::string>>& built,
+                  std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->built(built, now, out);
 }
-void Agent::launched(const std::string& id, const Result<std::vector<std::string>>& launched, std::int64_t now,
-                     Actions& out) {
+void Agent::launched(const std::string& id, const Result<std::vector<std::string>>& launched,
+                     std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->launched(launched, now, out);
 }
-void Agent::observed(const std::string& id, const exec::State& state, std::int64_t now, Actions& out) {
+void Agent::observed(const std::string& id, const exec::State& state, std::int64_t now,
+                     Actions& out) {
   if (auto* run = tracker(id)) run->observed(state, now, out);
 }
-void Agent::shipped(const std::string& id, const Result<std::int64_t>& bytes, std::int64_t now, Actions& out) {
+void Agent::shipped(const std::string& id, const Result<std::int64_t>& bytes, std::int64_t now,
+                    Actions& out) {
   if (auto* run = tracker(id)) run->shipped(bytes, now, out);
 }
-void Agent::saved(const std::string& id, const Result<Saved>& saved, std::int64_t now, Actions& out) {
+void Agent::saved(const std::string& id, const Result<Saved>& saved, std::int64_t now,
+                  Actions& out) {
   if (auto* run = tracker(id)) run->saved(saved, now, out);
 }
 void Agent::pushed(const std::string& id, const Result<>& pushed, std::int64_t now, Actions& out) {

@@ -1,13 +1,14 @@
-// The worker's side of the worker protocol for all its runs, without I/O: answers and outcomes + now -> actions and requests.
+// The worker's side of the worker protocol for all its runs, without I/O: answers and outcomes +
+// now -> actions and requests.
 //
-// A session is what lasts from one hello to the next. The service numbers its commands anew in each, so `seen` begins at 0,
-// and answers that belong to an earlier session are not obeyed. Commands may come twice, on either connection; each is safe
-// to obey again.
+// A session is what lasts from one hello to the next. The service numbers its commands anew in
+// each, so `seen` begins at 0, and answers that belong to an earlier session are not obeyed.
+// Commands may come twice, on either connection; each is safe to obey again.
 //
 //   no session --hello answered--> session --poll failed, or another incarnation--> no session
 //
-// Reports, logs and outputs are sent only in a session. One report at a time is under way; it takes along all that is unsaid.
-// Not thread-safe. Times are CLOCK_BOOTTIME µs.
+// Reports, logs and outputs are sent only in a session. One report at a time is under way; it takes
+// along all that is unsaid. Not thread-safe. Times are CLOCK_BOOTTIME µs.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -26,16 +27,21 @@ class Agent {
   static constexpr std::int64_t poll_limit_ms = 25'000;
   static constexpr std::size_t report_limit = 200;  ///< runs in one report
 
-  Agent(model::WorkerHello hello, std::string boot_id) : hello_(std::move(hello)), boot_id_(std::move(boot_id)) {}
+  Agent(model::WorkerHello hello, std::string boot_id)
+      : hello_(std::move(hello)), boot_id_(std::move(boot_id)) {}
 
   /// A run found on disk, before the first poll.
   void resume(Journal, bool supervised, std::int64_t now, Actions&);
 
   std::int64_t session() const { return session_; }
   /// The request of the long poll, and the session it belongs to. One at a time.
-  struct Poll { model::SyncRequest request; std::int64_t session; };
+  struct Poll {
+    model::SyncRequest request;
+    std::int64_t session;
+  };
   Poll next_poll(std::int64_t free_disk) const;
-  void poll_answered(std::int64_t session, const Result<model::SyncAnswer>&, std::int64_t now, Actions&);
+  void poll_answered(std::int64_t session, const Result<model::SyncAnswer>&, std::int64_t now,
+                     Actions&);
   /// When the next poll may be sent; 0: at once.
   std::int64_t poll_not_before() const { return poll_backoff_.not_before(); }
 
@@ -44,8 +50,10 @@ class Agent {
   void report_answered(const Result<model::SyncAnswer>&, std::int64_t now, Actions&);
 
   void not_created(const std::string& run, const Error&, std::int64_t now, Actions&);
-  void built(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now, Actions&);
-  void launched(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now, Actions&);
+  void built(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
+             Actions&);
+  void launched(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
+                Actions&);
   void observed(const std::string& run, const exec::State&, std::int64_t now, Actions&);
   void shipped(const std::string& run, const Result<std::int64_t>&, std::int64_t now, Actions&);
   void saved(const std::string& run, const Result<Saved>&, std::int64_t now, Actions&);
@@ -65,7 +73,12 @@ class Agent {
   /// Takes along what one run has to say, if it has.
   void add_report(const std::string& id, const RunTracker&, std::int64_t now, model::SyncRequest&);
 
-  struct Sent { std::string run; std::int64_t epoch; std::size_t events; bool result; };
+  struct Sent {
+    std::string run;
+    std::int64_t epoch;
+    std::size_t events;
+    bool result;
+  };
 
   RunTracker* tracker(const std::string& run);
   void set_online(bool, std::int64_t now, Actions&);
@@ -83,7 +96,8 @@ class Agent {
   bool online_ = false;
   Backoff poll_backoff_{50'000, 2'000'000}, report_backoff_{50'000, 2'000'000};
   std::vector<Sent> sent_;
-  /// One run that the service cannot take must not hold up the others: after a refusal they are told one by one, in turn.
+  /// One run that the service cannot take must not hold up the others: after a refusal they are
+  /// told one by one, in turn.
   std::size_t report_width_ = report_limit;
   std::string reported_last_;
   std::int64_t sent_session_ = 0;

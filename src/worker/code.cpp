@@ -12,14 +12,16 @@ namespace spell::worker {
 
 namespace {
 
-/// The user may have stood where no file of the commit is: Git keeps no empty folders, and no ignored ones. What is in
-/// the way is left for the start to complain of; no link is followed, it may lead out of the run's folder.
+/// The user may have stood where no file of the commit is: Git keeps no empty folders, and no
+/// ignored ones. What is in the way is left for the start to complain of; no link is followed, it
+/// may lead out of the run's folder.
 Result<> make_working_folder(const std::string& top, const std::string& path) {
   auto at = base::open(top, O_PATH | O_DIRECTORY);
   for (auto& name : base::split(path, '/')) {
     if (!at) return at.error();
     if (name.empty()) continue;
-    if (::mkdirat(at->get(), name.c_str(), 0755) != 0 && errno != EEXIST) return base::errno_error("make the folder " + path);
+    if (::mkdirat(at->get(), name.c_str(), 0755) != 0 && errno != EEXIST)
+      return base::errno_error("make the folder " + path);
     base::Fd next(::openat(at->get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!next) return ok();
     at = std::move(next);
@@ -32,11 +34,13 @@ Result<> make_working_folder(const std::string& top, const std::string& path) {
 Result<std::vector<std::string>> build(const Folders& folders, const model::StartCommand& start) {
   constexpr std::string_view scheme = "file://";
   if (start.code_url.compare(0, scheme.size(), scheme) != 0)
-    return base::error("unsupported_code_url", "cannot take code from " + start.code_url + ": only file:// is known here");
+    return base::error("unsupported_code_url",
+                       "cannot take code from " + start.code_url + ": only file:// is known here");
   SPELL_TRY(folders.clear(start.run));
   std::string folder = folders.run(start.run);
   std::vector<std::string> notices;
-  auto manifest = git::checkout(start.code_url.substr(scheme.size()), start.request.code->commit, folder + "/spell", notices);
+  auto manifest = git::checkout(start.code_url.substr(scheme.size()), start.request.code->commit,
+                                folder + "/spell", notices);
   if (!manifest) return manifest.error();
   if (auto& stood = start.request.folder; !stood.empty()) {
     SPELL_TRY(make_working_folder(folder + "/spell", stood));

@@ -20,7 +20,9 @@ model::RunResult result(std::string status, std::string code, std::string reason
 model::RunResult by_command(std::string status, const std::optional<model::Command>& want) {
   bool by_user = !want || want->reason_code.empty() || want->reason_code == "user";
   return result(status, by_user ? status + "_by_user" : want->reason_code,
-                want && !want->reason.empty() ? want->reason : by_user ? status + " by the user" : want->reason_code);
+                want && !want->reason.empty() ? want->reason
+                : by_user                     ? status + " by the user"
+                                              : want->reason_code);
 }
 
 std::string duration(std::int64_t seconds) {
@@ -30,7 +32,9 @@ std::string duration(std::int64_t seconds) {
 
 }  // namespace
 
-model::RunResult killed_result(const std::optional<model::Command>& want) { return by_command("killed", want); }
+model::RunResult killed_result(const std::optional<model::Command>& want) {
+  return by_command("killed", want);
+}
 
 Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Exit>& exit,
                  const std::optional<model::Command>& want, const model::RunRequest& request) {
@@ -40,9 +44,13 @@ Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Ex
     return ending;
   }
   if (phase == Phase::host_rebooted)
-    return {result("interrupted", "host_reboot", "the machine was restarted while the run was on it"), true};
+    return {
+        result("interrupted", "host_reboot", "the machine was restarted while the run was on it"),
+        true};
   if (phase == Phase::supervisor_lost || !exit)
-    return {result("failed", "supervisor_lost", "the run's supervisor died, and its command with it"), true};
+    return {
+        result("failed", "supervisor_lost", "the run's supervisor died, and its command with it"),
+        true};
   if (!exit->error_code.empty()) return {result("failed", exit->error_code, exit->error), false};
   if (exit->ended_by == "kill") return {killed_result(want), false};
   if (exit->ended_by == "stop" && !command_started) return {killed_result(want), false};
@@ -51,10 +59,13 @@ Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Ex
   if (exit->ended_by.empty())
     ending.result = result("complete", "", "");
   else if (exit->ended_by == "timeout")
-    ending.result = result("stopped", "timeout", "ran longer than its timeout of " + duration(request.timeout.value_or(0)));
+    ending.result =
+        result("stopped", "timeout",
+               "ran longer than its timeout of " + duration(request.timeout.value_or(0)));
   else if (exit->ended_by == "log_limit")
-    ending.result = result("stopped", "log_full",
-                           "its log stayed full (" + base::format_size(request.log_limit) + "; --log-limit)");
+    ending.result =
+        result("stopped", "log_full",
+               "its log stayed full (" + base::format_size(request.log_limit) + "; --log-limit)");
   else
     ending.result = by_command("stopped", want);
   ending.result.exit_code = exit->code;

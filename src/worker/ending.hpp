@@ -12,8 +12,9 @@ struct Ending {
   bool save = false;
 };
 
-/// `phase`: ended, supervisor_lost or host_rebooted. `want`: the stop or kill that was asked for, if any.
-/// A stop that came too late for the command changes nothing; a kill always means that nothing is saved.
+/// `phase`: ended, supervisor_lost or host_rebooted. `want`: the stop or kill that was asked for,
+/// if any. A stop that came too late for the command changes nothing; a kill always means that
+/// nothing is saved.
 Ending ending_of(exec::State::Phase phase, bool command_started, const std::optional<exec::Exit>&,
                  const std::optional<model::Command>& want, const model::RunRequest&);
 

@@ -37,7 +37,8 @@ Result<> Engine::start(std::vector<Journal> found) {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.fd = wake_.get();
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) return base::errno_error("watch the worker's wake-up");
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0)
+    return base::errno_error("watch the worker's wake-up");
 
   Actions actions;
   for (auto& journal : found) {
@@ -108,7 +109,8 @@ void Engine::loop() {
   while (!stopping_) {
     int timeout = -1;
     if (auto at = agent_.wake_at())
-      timeout = static_cast<int>(std::clamp<std::int64_t>((*at - now_us() + 999) / 1000, 0, 60'000));
+      timeout =
+          static_cast<int>(std::clamp<std::int64_t>((*at - now_us() + 999) / 1000, 0, 60'000));
     int count = ::epoll_wait(epoll_.get(), events, 64, timeout);
     std::vector<std::function<void()>> messages;
     for (int i = 0; i < count; ++i) {
@@ -118,8 +120,10 @@ void Engine::loop() {
         std::lock_guard lock(mutex_);
         messages.swap(messages_);
       } else if (auto run = watched_.find(events[i].data.fd); run != watched_.end()) {
-        // Taken out while it is open: a child between clone and exec may hold the socket for a while longer, and this loop would spin.
-        if (events[i].events & EPOLLHUP) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, events[i].data.fd, nullptr);
+        // Taken out while it is open: a child between clone and exec may hold the socket for a
+        // while longer, and this loop would spin.
+        if (events[i].events & EPOLLHUP)
+          ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, events[i].data.fd, nullptr);
         observe(std::string(run->second));
       }
     }
@@ -143,7 +147,9 @@ void Engine::poll_loop() {
       offered = std::move(*offered_);
       offered_.reset();
       auto delay = std::chrono::microseconds(offered.not_before - now_us());
-      if (delay.count() > 0 && poll_offered_.wait_for(lock, delay, [&] { return stopping_.load(); })) return;
+      if (delay.count() > 0 &&
+          poll_offered_.wait_for(lock, delay, [&] { return stopping_.load(); }))
+        return;
     }
     CallOptions options;
     options.timeout = std::chrono::milliseconds(offered.poll.request.wait_ms) + poll_grace;
@@ -160,7 +166,8 @@ void Engine::poll_loop() {
 }
 
 void Engine::offer_poll() {
-  OfferedPoll offered{agent_.next_poll(base::free_bytes(folders_.top())), agent_.poll_not_before(), {}};
+  OfferedPoll offered{
+      agent_.next_poll(base::free_bytes(folders_.top())), agent_.poll_not_before(), {}};
   polled_session_ = offered.poll.session;
   {
     std::lock_guard lock(mutex_);
@@ -190,7 +197,8 @@ void Engine::report() {
 void Engine::perform(Actions actions) {
   while (!actions.empty()) {
     Actions more;
-    std::vector<std::string> failed;  // runs that have no folder: the rest of what was meant for them is void
+    std::vector<std::string>
+        failed;  // runs that have no folder: the rest of what was meant for them is void
     for (auto& action : actions) {
       if (std::find(failed.begin(), failed.end(), action.run) != failed.end()) continue;
       if (action.type != Action::Type::create) {
@@ -207,18 +215,27 @@ void Engine::perform(Actions actions) {
 void Engine::perform(const Action& action) {
   auto& run = action.run;
   auto carried = carried_.find(run);
-  auto* supervised = carried != carried_.end() && carried->second.supervised ? &*carried->second.supervised : nullptr;
+  auto* supervised = carried != carried_.end() && carried->second.supervised
+                         ? &*carried->second.supervised
+                         : nullptr;
   auto told = [&](Result<> done) {
     if (!done) log("run " + run + ": " + done.error().message());
   };
   switch (action.type) {
-    case Action::Type::create: return;
-    case Action::Type::append: return told(folders_.append(run, action.text));
-    case Action::Type::log: return log(action.text);
-    case Action::Type::launch: return launch_run(run);
-    case Action::Type::ship: return ship_log(run);
-    case Action::Type::save: return save_run(run);
-    case Action::Type::push: return push_run(run);
+    case Action::Type::create:
+      return;
+    case Action::Type::append:
+      return told(folders_.append(run, action.text));
+    case Action::Type::log:
+      return log(action.text);
+    case Action::Type::launch:
+      return launch_run(run);
+    case Action::Type::ship:
+      return ship_log(run);
+    case Action::Type::save:
+      return save_run(run);
+    case Action::Type::push:
+      return push_run(run);
     case Action::Type::stop:
       if (supervised) told(supervised->stop());
       return;
@@ -228,7 +245,9 @@ void Engine::perform(const Action& action) {
     case Action::Type::build:
       return work<std::vector<std::string>>(
           steps_, [this, start = agent_.find(run)->start()] { return build(folders_, start); },
-          [this, run](auto& built, std::int64_t now, Actions& out) { agent_.built(run, built, now, out); });
+          [this, run](auto& built, std::int64_t now, Actions& out) {
+            agent_.built(run, built, now, out);
+          });
     case Action::Type::remove:
     case Action::Type::park: {
       if (carried != carried_.end()) {
@@ -248,7 +267,9 @@ void Engine::perform(const Action& action) {
           [this, run, parks, epoch = agent_.find(run)->start().epoch] {
             return parks ? folders_.park(run, epoch) : folders_.remove(run);
           },
-          [this, run](auto& gone, std::int64_t now, Actions& out) { agent_.gone(run, gone, now, out); });
+          [this, run](auto& gone, std::int64_t now, Actions& out) {
+            agent_.gone(run, gone, now, out);
+          });
     }
   }
 }
@@ -269,7 +290,8 @@ void Engine::work(Pool& pool, std::function<Result<T>()> job,
 
 void Engine::launch_run(const std::string& run) {
   work<Launched>(
-      launches_, [this, start = agent_.find(run)->start()] { return launch(folders_, options_.host, start); },
+      launches_,
+      [this, start = agent_.find(run)->start()] { return launch(folders_, options_.host, start); },
       [this, run](Result<Launched>& launched, std::int64_t now, Actions& out) {
         if (!launched) return agent_.launched(run, launched.error(), now, out);
         auto& carried = carried_[run];
@@ -285,12 +307,15 @@ void Engine::ship_log(const std::string& run) {
   auto& carried = carried_[run];
   work<std::int64_t>(
       courier_,
-      [this, run, shipper = carried.shipper, end = carried.spool_end, epoch = agent_.find(run)->start().epoch] {
+      [this, run, shipper = carried.shipper, end = carried.spool_end,
+       epoch = agent_.find(run)->start().epoch] {
         return shipper->ship(end, [&](std::int64_t offset, std::string frames) {
           return link_.send_log(run, epoch, offset, std::move(frames), call(call_limit));
         });
       },
-      [this, run](auto& bytes, std::int64_t now, Actions& out) { agent_.shipped(run, bytes, now, out); });
+      [this, run](auto& bytes, std::int64_t now, Actions& out) {
+        agent_.shipped(run, bytes, now, out);
+      });
 }
 
 void Engine::save_run(const std::string& run) {
@@ -302,7 +327,8 @@ void Engine::save_run(const std::string& run) {
       perform(std::move(actions));
     });
   work<SaveOutcome>(
-      steps_, [this, start = agent_.find(run)->start()] { return save(folders_, start, link_, call({})); },
+      steps_,
+      [this, start = agent_.find(run)->start()] { return save(folders_, start, link_, call({})); },
       [this, run](Result<SaveOutcome>& saved, std::int64_t now, Actions& out) {
         if (!saved) return agent_.saved(run, saved.error(), now, out);
         carried_[run].pack = std::make_shared<Pack>(std::move(saved->pack));
@@ -316,7 +342,9 @@ void Engine::push_run(const std::string& run) {
       [this, run, pack = std::move(carried_[run].pack), epoch = agent_.find(run)->start().epoch] {
         return link_.send_pack(run, epoch, pack->file.get(), pack->size, call({}));
       },
-      [this, run](auto& pushed, std::int64_t now, Actions& out) { agent_.pushed(run, pushed, now, out); });
+      [this, run](auto& pushed, std::int64_t now, Actions& out) {
+        agent_.pushed(run, pushed, now, out);
+      });
 }
 
 // ---- supervisors

@@ -1,5 +1,6 @@
-// Carries out what the Agent decides: one thread for the agent, the supervisors and all bookkeeping; pools for what blocks.
-// Whatever happens elsewhere comes back as a message to that thread.
+// Carries out what the Agent decides: one thread for the agent, the supervisors and all
+// bookkeeping; pools for what blocks. Whatever happens elsewhere comes back as a message to that
+// thread.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -40,7 +41,7 @@ class Engine {
   /// What belongs to a run beside the agent's knowledge of it.
   struct Carried {
     std::optional<exec::Supervised> supervised;
-    int watched = -1;                     ///< the supervisor's event_fd while it is in epoll_
+    int watched = -1;  ///< the supervisor's event_fd while it is in epoll_
     std::int64_t spool_end = 0;
     std::shared_ptr<LogShipper> shipper;  ///< used by one job at a time
     std::shared_ptr<Pack> pack;
@@ -65,9 +66,14 @@ class Engine {
   void save_run(const std::string& run);
   void push_run(const std::string& run);
   template <class T>
-  void work(Pool&, std::function<Result<T>()> job, std::function<void(Result<T>&, std::int64_t now, Actions&)> then);
-  void log(const std::string& line) const { if (options_.log) options_.log(line); }
-  CallOptions call(std::optional<std::chrono::milliseconds> timeout) const { return {timeout, calls_.get_token()}; }
+  void work(Pool&, std::function<Result<T>()> job,
+            std::function<void(Result<T>&, std::int64_t now, Actions&)> then);
+  void log(const std::string& line) const {
+    if (options_.log) options_.log(line);
+  }
+  CallOptions call(std::optional<std::chrono::milliseconds> timeout) const {
+    return {timeout, calls_.get_token()};
+  }
 
   Options options_;
   Folders folders_;

@@ -22,7 +22,9 @@ std::string find_program(const std::string& name, const std::string& path) {
     if (folder.empty() || folder[0] != '/') continue;
     std::string program = folder + "/" + name;
     struct stat st;
-    if (::stat(program.c_str(), &st) == 0 && S_ISREG(st.st_mode) && ::access(program.c_str(), X_OK) == 0) return program;
+    if (::stat(program.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
+        ::access(program.c_str(), X_OK) == 0)
+      return program;
   }
   return {};
 }
@@ -30,12 +32,14 @@ std::string find_program(const std::string& name, const std::string& path) {
 }  // namespace
 
 RunPaths run_paths(exec::Containment containment, const std::string& folder) {
-  if (containment == exec::Containment::best_effort) return {folder + "/spell", folder + "/tmp", folder + "/bin"};
+  if (containment == exec::Containment::best_effort)
+    return {folder + "/spell", folder + "/tmp", folder + "/bin"};
   return {"/spell", "/spell-tmp", "/spell-bin"};
 }
 
-Environment environment_of(const model::StartCommand& start, const std::vector<std::string>& base_environment,
-                           const RunPaths& paths, const std::string& machine) {
+Environment environment_of(const model::StartCommand& start,
+                           const std::vector<std::string>& base_environment, const RunPaths& paths,
+                           const std::string& machine) {
   Environment out;
   std::map<std::string, std::string> variables;
   for (auto& variable : base_environment)
@@ -59,7 +63,8 @@ Environment environment_of(const model::StartCommand& start, const std::vector<s
     variables["VIRTUAL_ENV"] = venv;
     out.notices.push_back("using the virtual environment " + venv + " (--no-venv leaves it out)");
   } else if (!venv.empty()) {
-    out.notices.push_back("the virtual environment " + venv + " is not on this machine: going on without it");
+    out.notices.push_back("the virtual environment " + venv +
+                          " is not on this machine: going on without it");
   }
 
   for (auto& [name, value] : start.env) variables[name] = value;

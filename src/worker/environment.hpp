@@ -16,14 +16,16 @@ struct RunPaths {
 RunPaths run_paths(exec::Containment, const std::string& run_folder);
 
 struct Environment {
-  std::vector<std::string> variables;   ///< NAME=VALUE, sorted
-  /// What `python` is to be a link to in RunPaths::programs; "": there is a `python` in PATH, or no python3 either.
+  std::vector<std::string> variables;  ///< NAME=VALUE, sorted
+  /// What `python` is to be a link to in RunPaths::programs; "": there is a `python` in PATH, or no
+  /// python3 either.
   std::string python;
-  std::vector<std::string> notices;     ///< lines for the log
+  std::vector<std::string> notices;  ///< lines for the log
 };
-/// Later ones win: `base` (the machine's), ours, the service's, the user's. PATH is then completed: the virtual environment
-/// first, and at its end the folder with `python`. Looks at the file system for programs, changes nothing.
-Environment environment_of(const model::StartCommand&, const std::vector<std::string>& base, const RunPaths&,
-                           const std::string& machine);
+/// Later ones win: `base` (the machine's), ours, the service's, the user's. PATH is then completed:
+/// the virtual environment first, and at its end the folder with `python`. Looks at the file system
+/// for programs, changes nothing.
+Environment environment_of(const model::StartCommand&, const std::vector<std::string>& base,
+                           const RunPaths&, const std::string& machine);
 
 }  // namespace spell::worker

@@ -1,4 +1,5 @@
-// The steps of a run that block, each idempotent: it can be done again after it was cut off at any point.
+// The steps of a run that block, each idempotent: it can be done again after it was cut off at any
+// point.
 #pragma once
 #include <string>
 #include <vector>
@@ -36,7 +37,8 @@ struct SaveOutcome {
   Saved saved;
   Pack pack;
 };
-/// save.cpp: whether there is nothing to save, by a look that does not block; false: save() finds out.
+/// save.cpp: whether there is nothing to save, by a look that does not block; false: save() finds
+/// out.
 bool leaves_nothing(const Folders&, const std::string& run);
 /// save.cpp: what is new or changed in spell/, as a pack of what the service lacks.
 Result<SaveOutcome> save(const Folders&, const model::StartCommand&, Link&, const CallOptions&);

@@ -41,7 +41,8 @@ Result<Journal> read_journal(std::string_view text) {
           continue;
         }
         journal.start = std::move(*command.start);
-        if (auto boot = line.find("boot_id"); boot != line.end() && boot->is_string()) journal.boot_id = *boot;
+        if (auto boot = line.find("boot_id"); boot != line.end() && boot->is_string())
+          journal.boot_id = *boot;
         started = true;
       }
     } else if (auto said = line.find("said"); said != line.end()) {
@@ -53,7 +54,8 @@ Result<Journal> read_journal(std::string_view text) {
       }
     }
   }
-  if (!started) return base::error("bad_journal", "the run's journal does not begin with its start");
+  if (!started)
+    return base::error("bad_journal", "the run's journal does not begin with its start");
   return journal;
 }
 

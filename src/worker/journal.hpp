@@ -1,6 +1,7 @@
-// The journal of a run on its machine: one JSON line for each thing the service told about it and each thing to be said of it,
-// written before it is acted on or sent. Reading it gives a restarted worker the numbers and texts it has used already.
-// Not synced: it must survive the death of the process; after a power loss the boot id tells.
+// The journal of a run on its machine: one JSON line for each thing the service told about it and
+// each thing to be said of it, written before it is acted on or sent. Reading it gives a restarted
+// worker the numbers and texts it has used already. Not synced: it must survive the death of the
+// process; after a power loss the boot id tells.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,13 +15,14 @@ namespace spell::worker {
 
 /// "told" line: a start, stop or kill. `boot_id` is that of now.
 std::string journal_line(const model::Command&, const std::string& boot_id);
-/// "said" line. Events carry their time (CLOCK_BOOTTIME µs) in `age_us`, a result in `ended_age_us`.
+/// "said" line. Events carry their time (CLOCK_BOOTTIME µs) in `age_us`, a result in
+/// `ended_age_us`.
 std::string journal_line(const model::RunReport&);
 
 struct Journal {
   model::StartCommand start;
-  std::string boot_id;                   ///< of the boot in which the run was taken over
-  std::vector<model::Command> told;      ///< stop and kill
+  std::string boot_id;               ///< of the boot in which the run was taken over
+  std::vector<model::Command> told;  ///< stop and kill
   std::vector<model::RunEvent> events;
   std::optional<model::RunResult> result;
 };

@@ -20,7 +20,8 @@ Result<> link_python(const std::string& programs, const std::string& python) {
 
 }  // namespace
 
-Result<Launched> launch(const Folders& folders, const Host& host, const model::StartCommand& start) {
+Result<Launched> launch(const Folders& folders, const Host& host,
+                        const model::StartCommand& start) {
   exec::Launch what;
   what.folder = folders.run(start.run);
   bool has_code = start.request.code && !start.code_url.empty();
@@ -29,11 +30,14 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   auto paths = run_paths(host.capabilities.containment, what.folder);
   auto environment = environment_of(start, host.base_environment, paths, host.machine);
   if (!environment.python.empty()) {
-    if (host.capabilities.containment == exec::Containment::best_effort) SPELL_TRY(link_python(paths.programs, environment.python));
-    else what.links.emplace_back(environment.python, paths.programs + "/python");
+    if (host.capabilities.containment == exec::Containment::best_effort)
+      SPELL_TRY(link_python(paths.programs, environment.python));
+    else
+      what.links.emplace_back(environment.python, paths.programs + "/python");
   }
   if (host.capabilities.containment == exec::Containment::best_effort)
-    environment.notices.insert(environment.notices.begin(), "containment: best effort (" + host.capabilities.remedy + ")");
+    environment.notices.insert(environment.notices.begin(),
+                               "containment: best effort (" + host.capabilities.remedy + ")");
 
   what.run_id = start.run;
   what.supervisor = host.supervisor;
@@ -50,7 +54,8 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   what.service_lock = host.service_lock;
   auto supervised = exec::Supervised::start(what);
   // A worker that was killed just here has started one already.
-  if (!supervised && supervised.error().code() == "in_use") supervised = exec::Supervised::attach(what.folder);
+  if (!supervised && supervised.error().code() == "in_use")
+    supervised = exec::Supervised::attach(what.folder);
   if (!supervised) return supervised.error();
   return Launched{std::move(*supervised), std::move(environment.notices)};
 }

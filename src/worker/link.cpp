@@ -19,25 +19,31 @@ std::string of_run(const std::string& run, std::int64_t epoch) {
 /// The service's own word for what it refuses.
 Error refusal(const net::ClientResponse& response) {
   json body = json::parse(response.body, nullptr, false);
-  std::string code = "http_" + std::to_string(response.status), message = "the service answered " + std::to_string(response.status);
+  std::string code = "http_" + std::to_string(response.status),
+              message = "the service answered " + std::to_string(response.status);
   if (body.is_object())
     if (auto error = body.find("error"); error != body.end() && error->is_object()) {
       if (auto text = error->find("code"); text != error->end() && text->is_string()) code = *text;
-      if (auto text = error->find("message"); text != error->end() && text->is_string()) message = *text;
+      if (auto text = error->find("message"); text != error->end() && text->is_string())
+        message = *text;
     }
   return base::error(code, message).with_http_status(response.status);
 }
 
 Error bad_answer(const std::string& route) {
-  return base::error("bad_answer", "the service's answer to " + route + " is not what the protocol says");
+  return base::error("bad_answer",
+                     "the service's answer to " + route + " is not what the protocol says");
 }
 
 }  // namespace
 
 Link::Link(std::string endpoint, std::string token, const std::string& machine)
-    : client_(std::move(endpoint)), token_(std::move(token)), base_("/v1/machines/" + net::percent_encode(machine)) {}
+    : client_(std::move(endpoint)),
+      token_(std::move(token)),
+      base_("/v1/machines/" + net::percent_encode(machine)) {}
 
-Result<json> Link::post(const std::string& route, net::ClientRequest request, const CallOptions& options) {
+Result<json> Link::post(const std::string& route, net::ClientRequest request,
+                        const CallOptions& options) {
   request.method = "POST";
   request.target = base_ + route;
   if (!token_.empty()) request.headers.emplace_back("Authorization", "Bearer " + token_);
@@ -58,8 +64,8 @@ Result<model::SyncAnswer> Link::sync(const model::SyncRequest& sync, const CallO
   return model::parse_sync_answer(*body);
 }
 
-Result<std::int64_t> Link::send_log(const std::string& run, std::int64_t epoch, std::int64_t offset, std::string frames,
-                                    const CallOptions& options) {
+Result<std::int64_t> Link::send_log(const std::string& run, std::int64_t epoch, std::int64_t offset,
+                                    std::string frames, const CallOptions& options) {
   net::ClientRequest request;
   request.headers.emplace_back("Content-Type", "application/vnd.spell.log");
   request.body = std::move(frames);
@@ -73,7 +79,8 @@ Result<std::int64_t> Link::send_log(const std::string& run, std::int64_t epoch, 
 }
 
 Result<std::vector<spellfs::Name>> Link::missing(const std::string& run, std::int64_t epoch,
-                                                 std::span<const spellfs::Name> names, const CallOptions& options) {
+                                                 std::span<const spellfs::Name> names,
+                                                 const CallOptions& options) {
   std::vector<spellfs::Name> missing;
   while (!names.empty()) {
     auto part = names.first(std::min(names.size(), names_at_once));
@@ -91,7 +98,8 @@ Result<std::vector<spellfs::Name>> Link::missing(const std::string& run, std::in
     auto found = body->find("names");
     if (found == body->end() || !found->is_array()) return bad_answer("/missing");
     for (auto& text : *found) {
-      auto name = text.is_string() ? spellfs::Name::parse(text.get_ref<const std::string&>()) : std::nullopt;
+      auto name = text.is_string() ? spellfs::Name::parse(text.get_ref<const std::string&>())
+                                   : std::nullopt;
       if (!name) return bad_answer("/missing");
       missing.push_back(*name);
     }
@@ -99,7 +107,8 @@ Result<std::vector<spellfs::Name>> Link::missing(const std::string& run, std::in
   return missing;
 }
 
-Result<> Link::send_pack(const std::string& run, std::int64_t epoch, int fd, std::int64_t size, const CallOptions& options) {
+Result<> Link::send_pack(const std::string& run, std::int64_t epoch, int fd, std::int64_t size,
+                         const CallOptions& options) {
   net::ClientRequest request;
   request.headers.emplace_back("Content-Type", "application/octet-stream");
   request.body_fd = fd;

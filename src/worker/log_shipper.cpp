@@ -41,7 +41,8 @@ Result<> LogShipper::seek(std::int64_t output_offset, std::int64_t spool_end) {
 
 Result<LogShipper::Batch> LogShipper::next_batch(std::int64_t spool_end) const {
   // Room for one frame of the greatest size.
-  auto room = static_cast<std::size_t>(std::clamp<std::int64_t>(spool_end - position_, 0, batch_limit + frame_header_size));
+  auto room = static_cast<std::size_t>(
+      std::clamp<std::int64_t>(spool_end - position_, 0, batch_limit + frame_header_size));
   Batch batch{std::string(room, '\0'), position_, offset_};
   auto& frames = batch.frames;
   auto read = base::pread_full(spool_.get(), frames.data(), room, position_);
@@ -52,7 +53,8 @@ Result<LogShipper::Batch> LogShipper::next_batch(std::int64_t spool_end) const {
     auto header = model::parse_frame_header(std::string_view(frames).substr(at, frame_header_size));
     if (!header) return header.error();
     // What is not output is stepped over by the next seek.
-    if (header->kind != FrameKind::output || frames.size() - at - frame_header_size < header->size) break;
+    if (header->kind != FrameKind::output || frames.size() - at - frame_header_size < header->size)
+      break;
     at += frame_header_size + header->size;
     batch.next_offset += header->size;
   }
@@ -63,7 +65,9 @@ Result<LogShipper::Batch> LogShipper::next_batch(std::int64_t spool_end) const {
     std::string first;
     auto skipped = static_cast<std::size_t>(skip_);
     header.sequence += skipped;
-    model::append_frame(first, header, std::string_view(frames).substr(frame_header_size + skipped, header.size - skipped));
+    model::append_frame(
+        first, header,
+        std::string_view(frames).substr(frame_header_size + skipped, header.size - skipped));
     frames.replace(0, frame_header_size + header.size, first);
   }
   return batch;

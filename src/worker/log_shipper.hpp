@@ -1,5 +1,6 @@
-// Reads a run's spool from where the service's copy ends, in batches of whole output frames. Keeps only positions; every byte
-// comes from the spool again, so that a batch can be sent any number of times. One thread at a time.
+// Reads a run's spool from where the service's copy ends, in batches of whole output frames. Keeps
+// only positions; every byte comes from the spool again, so that a batch can be sent any number of
+// times. One thread at a time.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -12,7 +13,8 @@ namespace spell::worker {
 
 class LogShipper {
  public:
-  /// Sends frames that begin at output byte `offset`; no frames: asks only. Returns the output bytes that the service has.
+  /// Sends frames that begin at output byte `offset`; no frames: asks only. Returns the output
+  /// bytes that the service has.
   using Send = std::function<Result<std::int64_t>(std::int64_t offset, std::string frames)>;
   static constexpr std::size_t batch_limit = 1 << 20;
 

@@ -13,15 +13,16 @@ using model::json;
 
 namespace {
 
-constexpr exec::Containment all_containments[] = {exec::Containment::namespaces, exec::Containment::user_namespaces,
+constexpr exec::Containment all_containments[] = {exec::Containment::namespaces,
+                                                  exec::Containment::user_namespaces,
                                                   exec::Containment::best_effort};
 
 /// What the answer depends on: another boot may have other rules, another program other abilities.
 std::string fingerprint(const std::string& supervisor) {
-  struct stat st{};
+  struct stat st {};
   if (::stat(supervisor.c_str(), &st) != 0) return {};
-  return base::boot_id() + " " + supervisor + " " + std::to_string(st.st_size) + " " + std::to_string(st.st_mtim.tv_sec) + "." +
-         std::to_string(st.st_mtim.tv_nsec);
+  return base::boot_id() + " " + supervisor + " " + std::to_string(st.st_size) + " " +
+         std::to_string(st.st_mtim.tv_sec) + "." + std::to_string(st.st_mtim.tv_nsec);
 }
 
 std::optional<exec::Capabilities> read_cache(const std::string& path, const std::string& wanted) {
@@ -33,13 +34,15 @@ std::optional<exec::Capabilities> read_cache(const std::string& path, const std:
     if (!cache.contains(member) || !cache[member].is_string()) return std::nullopt;
   if (cache["for"] != wanted) return std::nullopt;
   for (auto containment : all_containments)
-    if (cache["containment"] == exec::name_of(containment)) return exec::Capabilities{containment, cache["remedy"]};
+    if (cache["containment"] == exec::name_of(containment))
+      return exec::Capabilities{containment, cache["remedy"]};
   return std::nullopt;
 }
 
 }  // namespace
 
-Result<exec::Capabilities> find_capabilities(const std::string& supervisor, const std::string& folder) {
+Result<exec::Capabilities> find_capabilities(const std::string& supervisor,
+                                             const std::string& folder) {
   std::string path = folder + "/capabilities.json", wanted = fingerprint(supervisor);
   if (auto cached = read_cache(path, wanted)) return *cached;
   auto probed = exec::probe(supervisor, folder);
@@ -49,22 +52,28 @@ Result<exec::Capabilities> find_capabilities(const std::string& supervisor, cons
   cache["containment"] = exec::name_of(probed->containment);
   cache["remedy"] = probed->remedy;
   // Without the cache the next start only probes again.
-  (void)base::write_file(path, cache.dump(-1, ' ', false, json::error_handler_t::replace), 0600, false);
+  (void)base::write_file(path, cache.dump(-1, ' ', false, json::error_handler_t::replace), 0600,
+                         false);
   return probed;
 }
 
-model::WorkerHello describe_machine(const std::string& version, int cores, const exec::Capabilities& capabilities) {
+model::WorkerHello describe_machine(const std::string& version, int cores,
+                                    const exec::Capabilities& capabilities) {
   model::WorkerHello hello;
   hello.version = version;
   hello.boot_id = base::boot_id();
   cpu_set_t usable;
   CPU_ZERO(&usable);
-  hello.cores = cores > 0 ? cores : ::sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : 1;
-  struct sysinfo info{};
-  if (::sysinfo(&info) == 0) hello.memory = static_cast<std::int64_t>(info.totalram) * info.mem_unit;
+  hello.cores = cores > 0                                             ? cores
+                : ::sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable)
+                                                                      : 1;
+  struct sysinfo info {};
+  if (::sysinfo(&info) == 0)
+    hello.memory = static_cast<std::int64_t>(info.totalram) * info.mem_unit;
   hello.capabilities["containment"] = exec::name_of(capabilities.containment);
   if (!capabilities.remedy.empty())
-    hello.notes.push_back(std::string("containment: ") + exec::name_of(capabilities.containment) + " (" + capabilities.remedy + ")");
+    hello.notes.push_back(std::string("containment: ") + exec::name_of(capabilities.containment) +
+                          " (" + capabilities.remedy + ")");
   return hello;
 }
 

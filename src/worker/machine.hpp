@@ -9,9 +9,11 @@
 namespace spell::worker {
 
 /// exec::probe, once per boot and supervisor: the answer is kept in `folder`/capabilities.json.
-Result<exec::Capabilities> find_capabilities(const std::string& supervisor, const std::string& folder);
+Result<exec::Capabilities> find_capabilities(const std::string& supervisor,
+                                             const std::string& folder);
 
 /// `cores` 0: those that this process may use.
-model::WorkerHello describe_machine(const std::string& version, int cores, const exec::Capabilities&);
+model::WorkerHello describe_machine(const std::string& version, int cores,
+                                    const exec::Capabilities&);
 
 }  // namespace spell::worker

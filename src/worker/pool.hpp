@@ -1,4 +1,5 @@
-// A few threads for work that blocks; they come with the work and go when there has been none for a while.
+// A few threads for work that blocks; they come with the work and go when there has been none for a
+// while.
 #pragma once
 #include <condition_variable>
 #include <deque>

@@ -25,11 +25,13 @@ constexpr std::int64_t journal_limit = 64 << 20, manifest_limit = 4LL << 30;
 
 constexpr int spare_limit = 4;
 
-/// A folder as mkdir makes it: empty, ours, of the usual mode, without attributes, and not grown by what was in it once.
+/// A folder as mkdir makes it: empty, ours, of the usual mode, without attributes, and not grown by
+/// what was in it once.
 bool is_fresh(const std::string& path, mode_t mode) {
   struct stat st;
-  if (::lstat(path.c_str(), &st) != 0 || st.st_mode != (S_IFDIR | mode) || st.st_uid != ::geteuid() || st.st_gid != ::getegid() ||
-      st.st_size > 4096 || ::llistxattr(path.c_str(), nullptr, 0) > 0)
+  if (::lstat(path.c_str(), &st) != 0 || st.st_mode != (S_IFDIR | mode) ||
+      st.st_uid != ::geteuid() || st.st_gid != ::getegid() || st.st_size > 4096 ||
+      ::llistxattr(path.c_str(), nullptr, 0) > 0)
     return false;
   std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
   if (!folder) return false;
@@ -38,7 +40,8 @@ bool is_fresh(const std::string& path, mode_t mode) {
   return true;
 }
 
-/// Leaves only the empty spell/ and tmp/ in a run's folder; false if that takes more than deleting a few files.
+/// Leaves only the empty spell/ and tmp/ in a run's folder; false if that takes more than deleting
+/// a few files.
 bool make_spare(const std::string& path) {
   if (!is_fresh(path + "/spell", 0755) || !is_fresh(path + "/tmp", 0755)) return false;
   std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
@@ -55,7 +58,8 @@ Result<> make_empty_folder(const std::string& path) {
   if (is_fresh(path, 0755)) return ok();
   SPELL_TRY(base::remove_tree(path));
   // The mode is what is said here, whatever this process's umask.
-  if (::mkdir(path.c_str(), 0755) != 0 || ::chmod(path.c_str(), 0755) != 0) return base::errno_error("make the folder " + path);
+  if (::mkdir(path.c_str(), 0755) != 0 || ::chmod(path.c_str(), 0755) != 0)
+    return base::errno_error("make the folder " + path);
   return ok();
 }
 
@@ -63,7 +67,8 @@ Result<> make_empty_folder(const std::string& path) {
 
 Result<> Folders::make() const {
   SPELL_TRY(base::make_folders(folder_ + "/runs"));
-  // What a worker that was killed had on its way is of no use to anybody. What cannot be removed is in nobody's way.
+  // What a worker that was killed had on its way is of no use to anybody. What cannot be removed is
+  // in nobody's way.
   (void)base::remove_tree(folder_ + "/incoming");
   return base::make_folders(folder_ + "/incoming");
 }
@@ -74,22 +79,26 @@ Result<> Folders::create(const std::string& id, const std::string& lines) const 
     return base::errno_error("make the folder " + coming);
   SPELL_TRY(base::write_file(coming + "/journal", lines, 0600, false));
   if (base::exists(folder)) SPELL_TRY(park(id, 0));
-  if (::rename(coming.c_str(), folder.c_str()) != 0) return base::errno_error("make the folder " + folder);
+  if (::rename(coming.c_str(), folder.c_str()) != 0)
+    return base::errno_error("make the folder " + folder);
   return ok();
 }
 
-// Making and removing folders is the dearest part of a short run on ext4, which looks long for an inode that was not freed just
-// now. So a few folders of runs that left nothing are kept for the next; each place holds one, and a rename finds out.
+// Making and removing folders is the dearest part of a short run on ext4, which looks long for an
+// inode that was not freed just now. So a few folders of runs that left nothing are kept for the
+// next; each place holds one, and a rename finds out.
 bool Folders::take_spare(const std::string& path) const {
   for (int place = 0; place < spare_limit; ++place)
-    if (::rename((folder_ + "/incoming/spare-" + std::to_string(place)).c_str(), path.c_str()) == 0) return true;
+    if (::rename((folder_ + "/incoming/spare-" + std::to_string(place)).c_str(), path.c_str()) == 0)
+      return true;
   return false;
 }
 
 bool Folders::keep_spare(const std::string& path) const {
   if (!make_spare(path)) return false;
   for (int place = 0; place < spare_limit; ++place)
-    if (::rename(path.c_str(), (folder_ + "/incoming/spare-" + std::to_string(place)).c_str()) == 0) return true;
+    if (::rename(path.c_str(), (folder_ + "/incoming/spare-" + std::to_string(place)).c_str()) == 0)
+      return true;
   return false;
 }
 
@@ -111,7 +120,8 @@ Result<std::vector<Journal>> Folders::read(std::vector<std::string>& notes) cons
     std::string path = run(id) + "/journal";
     auto text = base::read_file(path, journal_limit);
     auto journal = text ? read_journal(*text) : Result<Journal>(text.error());
-    if (journal && journal->start.run != id) journal = base::error("bad_journal", "the journal is of run " + journal->start.run);
+    if (journal && journal->start.run != id)
+      journal = base::error("bad_journal", "the journal is of run " + journal->start.run);
     if (!journal) {
       notes.push_back("run folder " + run(id) + " is put aside: " + journal.error().message());
       if (auto parked = park(id, 0); !parked) notes.push_back(parked.error().message());
@@ -119,7 +129,8 @@ Result<std::vector<Journal>> Folders::read(std::vector<std::string>& notes) cons
     }
     // A line that was cut short must not become the beginning of the next.
     if (auto whole = text->rfind('\n') + 1; whole != text->size())
-      if (::truncate(path.c_str(), static_cast<off_t>(whole)) != 0) return base::errno_error("truncate " + path);
+      if (::truncate(path.c_str(), static_cast<off_t>(whole)) != 0)
+        return base::errno_error("truncate " + path);
     found.push_back(std::move(*journal));
   }
   return found;
@@ -139,7 +150,8 @@ bool Folders::reuse(const std::string& id) const {
 
 Result<> Folders::remove(const std::string& id) const {
   std::string going = folder_ + "/incoming/" + id + ".gone";
-  if (::rename(run(id).c_str(), going.c_str()) != 0 && errno != ENOENT) return base::errno_error("remove " + run(id));
+  if (::rename(run(id).c_str(), going.c_str()) != 0 && errno != ENOENT)
+    return base::errno_error("remove " + run(id));
   return base::remove_tree(going);
 }
 
@@ -148,7 +160,8 @@ Result<> Folders::park(const std::string& id, std::int64_t epoch) const {
   SPELL_TRY(base::make_folders(parked));
   std::string target = parked + "/" + id + "-" + std::to_string(epoch);
   SPELL_TRY(base::remove_tree(target));
-  if (::rename(run(id).c_str(), target.c_str()) != 0 && errno != ENOENT) return base::errno_error("move " + run(id));
+  if (::rename(run(id).c_str(), target.c_str()) != 0 && errno != ENOENT)
+    return base::errno_error("move " + run(id));
   return ok();
 }
 
@@ -169,9 +182,10 @@ Result<> write_manifest(const std::string& run_folder, const git::CheckoutManife
   std::string text;
   char numbers[128];
   for (auto& [path, file] : manifest) {
-    int size = std::snprintf(numbers, sizeof numbers, "%lld %lld %lld %llu %u ", static_cast<long long>(file.size),
-                             static_cast<long long>(file.mtime_ns), static_cast<long long>(file.ctime_ns),
-                             static_cast<unsigned long long>(file.inode), file.mode);
+    int size = std::snprintf(
+        numbers, sizeof numbers, "%lld %lld %lld %llu %u ", static_cast<long long>(file.size),
+        static_cast<long long>(file.mtime_ns), static_cast<long long>(file.ctime_ns),
+        static_cast<unsigned long long>(file.inode), file.mode);
     text.append(numbers, static_cast<std::size_t>(size)).append(path).push_back('\0');
   }
   return base::write_file(run_folder + "/manifest", text, 0600, false);
@@ -180,22 +194,28 @@ Result<> write_manifest(const std::string& run_folder, const git::CheckoutManife
 Result<git::CheckoutManifest> read_manifest(const std::string& run_folder) {
   git::CheckoutManifest manifest;
   auto text = base::read_file(run_folder + "/manifest", manifest_limit);
-  if (!text) return text.error().code() == "not_found" ? Result<git::CheckoutManifest>(manifest) : text.error();
+  if (!text)
+    return text.error().code() == "not_found" ? Result<git::CheckoutManifest>(manifest)
+                                              : text.error();
   for (std::size_t at = 0; at < text->size();) {
     auto end = text->find('\0', at);
     git::CheckedOutFile file;
     long long size = 0, mtime = 0, ctime = 0;
     unsigned long long inode = 0;
     int used = 0;
-    if (end == std::string::npos || std::sscanf(text->c_str() + at, "%lld %lld %lld %llu %u%n", &size, &mtime, &ctime, &inode,
-                                                &file.mode, &used) != 5 || (*text)[at + static_cast<std::size_t>(used)] != ' ')
+    if (end == std::string::npos ||
+        std::sscanf(text->c_str() + at, "%lld %lld %lld %llu %u%n", &size, &mtime, &ctime, &inode,
+                    &file.mode, &used) != 5 ||
+        (*text)[at + static_cast<std::size_t>(used)] != ' ')
       return base::error("damaged", run_folder + "/manifest is damaged");
     file.size = size;
     file.mtime_ns = mtime;
     file.ctime_ns = ctime;
     file.inode = inode;
     ++used;
-    manifest.emplace(text->substr(at + static_cast<std::size_t>(used), end - at - static_cast<std::size_t>(used)), file);
+    manifest.emplace(text->substr(at + static_cast<std::size_t>(used),
+                                  end - at - static_cast<std::size_t>(used)),
+                     file);
     at = end + 1;
   }
   return manifest;

@@ -1,11 +1,14 @@
-// What the worker keeps on disk for a run, beside what the supervisor keeps there (see exec/supervised.hpp):
+// What the worker keeps on disk for a run, beside what the supervisor keeps there (see
+// exec/supervised.hpp):
 //
 //   <worker folder>/runs/<id>/journal    see journal.hpp
-//                             manifest   the files that the checkout made; there when it is complete
-//                             bin/       `python`, where the machine has none
-//                   runs/.parked/<id>-<epoch>   runs that the service does not want, for people to look at
-//                   incoming/            packs on their way, and run folders that are coming or going: in runs/ they are
-//                                        whole, whenever the worker is killed; and spare-N, empty folders for the next runs
+//                             manifest   the files that the checkout made; there when it is
+//                             complete bin/       `python`, where the machine has none
+//                   runs/.parked/<id>-<epoch>   runs that the service does not want, for people to
+//                   look at incoming/            packs on their way, and run folders that are
+//                   coming or going: in runs/ they are
+//                                        whole, whenever the worker is killed; and spare-N, empty
+//                                        folders for the next runs
 #pragma once
 #include <optional>
 #include <string>
@@ -29,11 +32,13 @@ class Folders {
   /// The run's folder with a journal of these lines.
   Result<> create(const std::string& id, const std::string& lines) const;
   Result<> append(const std::string& id, const std::string& lines) const;
-  /// All runs on disk. A folder without a journal that can be read is parked; `notes` gets a line for it.
+  /// All runs on disk. A folder without a journal that can be read is parked; `notes` gets a line
+  /// for it.
   Result<std::vector<Journal>> read(std::vector<std::string>& notes) const;
   /// Empty spell/ and tmp/ in the run's folder, whatever was there.
   Result<> clear(const std::string& id) const;
-  /// Keeps the folder of a run that left nothing for the next, by a few quick steps; false: remove() has to be called.
+  /// Keeps the folder of a run that left nothing for the next, by a few quick steps; false:
+  /// remove() has to be called.
   bool reuse(const std::string& id) const;
   Result<> remove(const std::string& id) const;
   Result<> park(const std::string& id, std::int64_t epoch) const;

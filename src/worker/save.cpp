@@ -19,23 +19,29 @@ bool is_empty(const std::string& path) {
   return true;
 }
 
-constexpr const char* usually_left_out[] = {"__pycache__", ".git", ".venv", "node_modules", ".ipynb_checkpoints"};
-}
+constexpr const char* usually_left_out[] = {"__pycache__", ".git", ".venv", "node_modules",
+                                            ".ipynb_checkpoints"};
+}  // namespace
 
 bool leaves_nothing(const Folders& folders, const std::string& run) {
   return !base::exists(folders.run(run) + "/manifest") && is_empty(folders.run(run) + "/spell");
 }
 
-Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& start, Link& link, const CallOptions& call) {
+Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& start, Link& link,
+                         const CallOptions& call) {
   std::int64_t began = base::boot_ns();
   std::string folder = folders.run(start.run);
   spellfs::SaveOptions options;
   auto manifest = read_manifest(folder);
   if (!manifest) return manifest.error();
   for (auto& [path, file] : *manifest)
-    options.known.emplace(path, spellfs::KnownFile{file.size, file.mtime_ns, file.ctime_ns, file.inode, file.mode});
-  if (!start.request.save_all) options.skip_folders.assign(std::begin(usually_left_out), std::end(usually_left_out));
-  options.missing = [&](std::span<const spellfs::Name> names) { return link.missing(start.run, start.epoch, names, call); };
+    options.known.emplace(
+        path, spellfs::KnownFile{file.size, file.mtime_ns, file.ctime_ns, file.inode, file.mode});
+  if (!start.request.save_all)
+    options.skip_folders.assign(std::begin(usually_left_out), std::end(usually_left_out));
+  options.missing = [&](std::span<const spellfs::Name> names) {
+    return link.missing(start.run, start.epoch, names, call);
+  };
 
   SaveOutcome out;
   auto file = folders.temporary();

@@ -14,7 +14,9 @@ namespace {
 
 constexpr std::size_t skipped_shown = 20;
 
-std::string count(std::int64_t n, const char* thing) { return std::to_string(n) + " " + thing + (n == 1 ? "" : "s"); }
+std::string count(std::int64_t n, const char* thing) {
+  return std::to_string(n) + " " + thing + (n == 1 ? "" : "s");
+}
 
 std::string saved_text(const Saved& saved) {
   char seconds[32];
@@ -27,7 +29,8 @@ std::string saved_text(const Saved& saved) {
 
 // ---- entering
 
-RunTracker RunTracker::begin(const model::Command& start, const std::string& boot_id, std::int64_t now, Actions& out) {
+RunTracker RunTracker::begin(const model::Command& start, const std::string& boot_id,
+                             std::int64_t now, Actions& out) {
   RunTracker run;
   run.start_ = *start.start;
   run.say("building", "Run is building", now, true);
@@ -36,7 +39,8 @@ RunTracker RunTracker::begin(const model::Command& start, const std::string& boo
   return run;
 }
 
-RunTracker RunTracker::resume(Journal journal, bool supervised, const std::string& boot_id, std::int64_t now) {
+RunTracker RunTracker::resume(Journal journal, bool supervised, const std::string& boot_id,
+                              std::int64_t now) {
   RunTracker run;
   run.start_ = std::move(journal.start);
   bool same_boot = journal.boot_id == boot_id;
@@ -78,10 +82,12 @@ bool RunTracker::said(std::string_view status, std::string_view text) const {
 }
 
 bool RunTracker::fence_told() const {
-  return std::any_of(events_.begin(), events_.end(), [](const Event& e) { return e.event.text.starts_with("containment: "); });
+  return std::any_of(events_.begin(), events_.end(),
+                     [](const Event& e) { return e.event.text.starts_with("containment: "); });
 }
 
-void RunTracker::say(std::string_view status, std::string text, std::int64_t at, bool patient, bool important) {
+void RunTracker::say(std::string_view status, std::string text, std::int64_t at, bool patient,
+                     bool important) {
   if (status.empty() ? said("", text) : reached(status)) return;
   model::RunEvent event;
   event.number = static_cast<std::int64_t>(events_.size()) + 1;
@@ -97,7 +103,8 @@ std::string RunTracker::unwritten() {
   model::RunReport report;
   report.run = start_.run;
   report.epoch = start_.epoch;
-  for (; journaled_ < events_.size(); ++journaled_) report.events.push_back(events_[journaled_].event);
+  for (; journaled_ < events_.size(); ++journaled_)
+    report.events.push_back(events_[journaled_].event);
   report.result = result_;
   return journal_line(report);
 }
@@ -146,7 +153,8 @@ void RunTracker::acknowledged(std::size_t events, bool result) {
 
 // ---- what happened
 
-void RunTracker::built(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out) {
+void RunTracker::built(const Result<std::vector<std::string>>& notices, std::int64_t now,
+                       Actions& out) {
   busy_ = false;
   if (!notices) {
     not_created(notices.error(), now, out);
@@ -158,7 +166,8 @@ void RunTracker::built(const Result<std::vector<std::string>>& notices, std::int
   advance(now, out);
 }
 
-void RunTracker::launched(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out) {
+void RunTracker::launched(const Result<std::vector<std::string>>& notices, std::int64_t now,
+                          Actions& out) {
   busy_ = false;
   if (!notices) {
     model::RunResult result;
@@ -181,17 +190,21 @@ void RunTracker::observed(const exec::State& state, std::int64_t now, Actions& o
   started_us_ = state.started_us;
   output_bytes_ = std::max(output_bytes_, state.output_bytes);
   // "best_effort: why": less than was asked for, which launched() has not said then.
-  if (constexpr std::string_view less = "best_effort: "; state.containment.compare(0, less.size(), less) == 0 && !fence_told())
+  if (constexpr std::string_view less = "best_effort: ";
+      state.containment.compare(0, less.size(), less) == 0 && !fence_told())
     say("", "containment: best effort (" + state.containment.substr(less.size()) + ")", now, true);
   if (started_us_ != 0) say("running", "Run is running", std::min(started_us_, now), true);
   if (state.log_full && !log_full_)
-    say("", "log is full (" + base::format_size(start_.request.log_limit) + "): the command waits", now, false, true);
+    say("", "log is full (" + base::format_size(start_.request.log_limit) + "): the command waits",
+        now, false, true);
   log_full_ = state.log_full;
   write_journal(out);
   if (phase_ != Phase::starting && phase_ != Phase::running) {
     ended_ = true;
     exit_ = state.exit;
-    ended_us_ = exit_ && exit_->time_us > 0 && phase_ != Phase::host_rebooted ? std::min(exit_->time_us, now) : now;
+    ended_us_ = exit_ && exit_->time_us > 0 && phase_ != Phase::host_rebooted
+                    ? std::min(exit_->time_us, now)
+                    : now;
     if (step_ == Step::follow) step_ = Step::drain;
   }
   advance(now, out);
@@ -219,18 +232,24 @@ void RunTracker::saved(const Result<Saved>& saved, std::int64_t now, Actions& ou
   if (!reached("pushing")) {
     if (!saved_.tree.empty()) say("", saved_text(saved_), now, true);
     if (saved_.left_out > 0)
-      say("", count(saved_.left_out, "file") + " left out (in __pycache__, .git, .venv, node_modules, .ipynb_checkpoints; " +
-                  "--save-all takes them along)", now, true);
+      say("",
+          count(saved_.left_out, "file") +
+              " left out (in __pycache__, .git, .venv, node_modules, .ipynb_checkpoints; " +
+              "--save-all takes them along)",
+          now, true);
     for (std::size_t i = 0; i < std::min(saved_.skipped.size(), skipped_shown); ++i)
       say("", "not saved: " + saved_.skipped[i], now, true, true);
     if (saved_.skipped.size() > skipped_shown)
-      say("", "not saved: " + std::to_string(saved_.skipped.size() - skipped_shown) + " more", now, true, true);
+      say("", "not saved: " + std::to_string(saved_.skipped.size() - skipped_shown) + " more", now,
+          true, true);
     say("pushing", "Run is pushing", now, true);
     write_journal(out);
   }
   step_ = Step::push;
-  if (!saved_.push) pushed(ok(), now, out);
-  else advance(now, out);
+  if (!saved_.push)
+    pushed(ok(), now, out);
+  else
+    advance(now, out);
 }
 
 void RunTracker::pushed(const Result<>& pushed, std::int64_t now, Actions& out) {
@@ -259,7 +278,9 @@ void RunTracker::save_failed(const Error& error, std::int64_t now, Actions& out)
                     (error.code() == "service_unreachable" || error.code() == "connection_lost" ||
                      error.code() == "timeout" || error.code() == "canceled");
   if (!connection) {
-    say("", "saving waits: " + error.message() + "; tried again until it works (spell kill gives up)", now, false, true);
+    say("",
+        "saving waits: " + error.message() + "; tried again until it works (spell kill gives up)",
+        now, false, true);
     write_journal(out);
   }
   advance(now, out);
@@ -267,7 +288,8 @@ void RunTracker::save_failed(const Error& error, std::int64_t now, Actions& out)
 
 // ---- what is wanted
 
-void RunTracker::told(const model::Command& command, const std::string& boot_id, std::int64_t now, Actions& out) {
+void RunTracker::told(const model::Command& command, const std::string& boot_id, std::int64_t now,
+                      Actions& out) {
   if (command.type == "forget") {
     leave_ = Leave::forgotten;
   } else if (command.type == "stop" || command.type == "kill") {
@@ -281,8 +303,10 @@ void RunTracker::told(const model::Command& command, const std::string& boot_id,
 void RunTracker::refused(const std::string& reason, std::int64_t now, Actions& out) {
   if (leave_ != Leave::no) return;
   leave_ = Leave::refused;
-  act(Action::Type::log, out, "run " + std::to_string(start_.number) + " (" + start_.run +
-                                  ") is not wanted by the service any more (" + reason + "): it is ended, its files are kept");
+  act(Action::Type::log, out,
+      "run " + std::to_string(start_.number) + " (" + start_.run +
+          ") is not wanted by the service any more (" + reason +
+          "): it is ended, its files are kept");
   advance(now, out);
 }
 
@@ -323,7 +347,9 @@ void RunTracker::leave(std::int64_t now, Actions& out) {
   act(leave_ == Leave::forgotten ? Action::Type::remove : Action::Type::park, out);
 }
 
-void RunTracker::finish_unstarted(Actions& out, std::int64_t now) { finish(killed_result(want_), now, out); }
+void RunTracker::finish_unstarted(Actions& out, std::int64_t now) {
+  finish(killed_result(want_), now, out);
+}
 
 void RunTracker::advance(std::int64_t now, Actions& out) {
   control(out);
@@ -358,7 +384,8 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
     case Step::save:
     case Step::push:
       if (want_ && want_->type == "kill")
-        return finish(ending_of(phase_, started_us_ != 0, exit_, want_, start_.request).result, ended_us_, out);
+        return finish(ending_of(phase_, started_us_ != 0, exit_, want_, start_.request).result,
+                      ended_us_, out);
       if (!online_ || !step_backoff_.ready(now)) return;
       busy_ = true;
       return act(step_ == Step::save ? Action::Type::save : Action::Type::push, out);
@@ -370,8 +397,10 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
 std::optional<std::int64_t> RunTracker::wake_at() const {
   bool ships = (step_ == Step::follow || step_ == Step::drain) && leave_ == Leave::no;
   if (ships && online_ && !shipping_ && shipped_ < output_bytes_) return log_backoff_.not_before();
-  bool steps = leave_ != Leave::no ? !supervised_ || ended_ : online_ && (step_ == Step::save || step_ == Step::push);
-  if (steps && !busy_ && !shipping_ && step_backoff_.not_before() > 0) return step_backoff_.not_before();
+  bool steps = leave_ != Leave::no ? !supervised_ || ended_
+                                   : online_ && (step_ == Step::save || step_ == Step::push);
+  if (steps && !busy_ && !shipping_ && step_backoff_.not_before() > 0)
+    return step_backoff_.not_before();
   return std::nullopt;
 }
 

@@ -7,8 +7,8 @@
 //     |        |         +-- the command's end, also where its supervisor or its boot is gone
 //     +--------+-- stop, kill: the command is never started
 //
-// A restarted worker enters at `build`, `follow` or `report`, as the journal and the supervisor's folder say. Each step can be
-// done again. Not thread-safe. Times are CLOCK_BOOTTIME µs.
+// A restarted worker enters at `build`, `follow` or `report`, as the journal and the supervisor's
+// folder say. Each step can be done again. Not thread-safe. Times are CLOCK_BOOTTIME µs.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -25,14 +25,16 @@ namespace spell::worker {
 
 class RunTracker {
  public:
-  /// Steps of the life-cycle may wait so long for the next, so that a short run is told in one report. A run's first output is
-  /// shown after "running": this is the most that it waits for.
+  /// Steps of the life-cycle may wait so long for the next, so that a short run is told in one
+  /// report. A run's first output is shown after "running": this is the most that it waits for.
   static constexpr std::int64_t patience_us = 20'000;
 
   /// A run that was just assigned.
-  static RunTracker begin(const model::Command& start, const std::string& boot_id, std::int64_t now, Actions& out);
+  static RunTracker begin(const model::Command& start, const std::string& boot_id, std::int64_t now,
+                          Actions& out);
   /// A run found on disk. `supervised`: it has, or had, a supervisor; observed() tells the rest.
-  static RunTracker resume(Journal journal, bool supervised, const std::string& boot_id, std::int64_t now);
+  static RunTracker resume(Journal journal, bool supervised, const std::string& boot_id,
+                           std::int64_t now);
 
   const model::StartCommand& start() const { return start_; }
   std::int64_t output_bytes() const { return output_bytes_; }
@@ -77,12 +79,15 @@ class RunTracker {
   bool said(std::string_view status, std::string_view text) const;
   bool fence_told() const;
   bool reached(std::string_view status) const { return said(status, {}); }
-  void say(std::string_view status, std::string text, std::int64_t at, bool patient, bool important = false);
+  void say(std::string_view status, std::string text, std::int64_t at, bool patient,
+           bool important = false);
   std::string unwritten();
   void write_journal(Actions& out);
   void finish(model::RunResult, std::int64_t ended_at, Actions& out);
   void finish_unstarted(Actions& out, std::int64_t now);
-  void act(Action::Type type, Actions& out, std::string text = {}) { out.push_back({type, start_.run, std::move(text)}); }
+  void act(Action::Type type, Actions& out, std::string text = {}) {
+    out.push_back({type, start_.run, std::move(text)});
+  }
   void control(Actions& out);
   void ship(std::int64_t now, Actions& out);
   void leave(std::int64_t now, Actions& out);
@@ -95,7 +100,7 @@ class RunTracker {
   bool result_acknowledged_ = false;
 
   Step step_ = Step::build;
-  bool busy_ = false;                 ///< a job of this run is under way
+  bool busy_ = false;  ///< a job of this run is under way
   Leave leave_ = Leave::no;
   std::optional<model::Command> want_;  ///< stop or kill; a kill is not taken back
   std::string wanted_{};                ///< what the supervisor was told last

@@ -1,10 +1,11 @@
 // The worker: carries out runs on this machine and reports to the service, over HTTP only.
-// It owns the run folders below its own folder; the supervisors own the commands, so that this process may end, crash or be
-// replaced at any moment: a new worker reads the folders, finds the supervisors again and goes on.
-// It must not decide what runs where, nor read the service's store.
+// It owns the run folders below its own folder; the supervisors own the commands, so that this
+// process may end, crash or be replaced at any moment: a new worker reads the folders, finds the
+// supervisors again and goes on. It must not decide what runs where, nor read the service's store.
 //
-// Threads: one long poll for commands; one event loop, the only user of Agent and of the supervisors; small pools, there
-// only while there is work, for what blocks (checkout, start, save; log and report requests).
+// Threads: one long poll for commands; one event loop, the only user of Agent and of the
+// supervisors; small pools, there only while there is work, for what blocks (checkout, start, save;
+// log and report requests).
 #pragma once
 #include <functional>
 #include <memory>
@@ -25,7 +26,8 @@ struct WorkerOptions {
   std::vector<std::string> revive{};            ///< argv that brings the service back
   std::string service_lock{};                   ///< file that a living service holds locked
   bool embedded = true;                         ///< part of the personal service
-  std::vector<std::string> base_environment{};  ///< PATH HOME USER SHELL LANG TZ as this machine defines them: NAME=VALUE
+  std::vector<std::string> base_environment{};  ///< PATH HOME USER SHELL LANG TZ as this machine
+                                                ///< defines them: NAME=VALUE
   int cores = 0;                                ///< offered; 0: those that this process may use
   std::string version{};                        ///< of the product, for the service to show
   /// Called from any thread with one line for the service's own log.
@@ -34,7 +36,8 @@ struct WorkerOptions {
 
 class Worker {
  public:
-  /// Reads the run folders, finds living supervisors again, and begins to poll. The service need not be there yet.
+  /// Reads the run folders, finds living supervisors again, and begins to poll. The service need
+  /// not be there yet.
   static Result<std::unique_ptr<Worker>> start(const WorkerOptions&);
   /// Ends the threads. Runs go on under their supervisors; a later worker takes them over.
   void stop();

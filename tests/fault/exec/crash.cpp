@@ -38,9 +38,12 @@ TEST_CASE("kill -9 of the supervisor takes the whole tree with it") {
   Scratch scratch;
   auto folder = scratch.run_folder();
   auto seconds = unique_sleep();
-  auto script = "sleep S & setsid sleep S & (setsid sh -c 'trap \"\" TERM HUP; sleep S & sleep S' & ); echo ready; exec sleep S";
+  auto script =
+      "sleep S & setsid sleep S & (setsid sh -c 'trap \"\" TERM HUP; sleep S & sleep S' & ); echo "
+      "ready; exec sleep S";
   std::string text = script;
-  for (std::size_t at; (at = text.find(" S")) != std::string::npos;) text.replace(at, 2, " " + seconds);
+  for (std::size_t at; (at = text.find(" S")) != std::string::npos;)
+    text.replace(at, 2, " " + seconds);
   auto run = start(launch(folder, text, level));
   REQUIRE(await_output(run, folder, "ready"));
   int supervisor = supervisor_pid(folder);
@@ -113,7 +116,8 @@ TEST_CASE("as root: a disk that fills and is freed", "[.full]") {
     CHECK(state.exit->ended_by == "log_limit");
     auto output = output_of(folder);
     CHECK(output.gapless);
-    // All of the pipe was kept: a full pipe is a mebibyte, and there was at most that on the disk before.
+    // All of the pipe was kept: a full pipe is a mebibyte, and there was at most that on the disk
+    // before.
     CHECK(output.all.size() > 1'000'000);
   }
   REQUIRE(::umount2(disk.c_str(), MNT_DETACH) == 0);
@@ -127,14 +131,17 @@ TEST_CASE("a full disk makes the command wait and loses nothing") {
   CHECK(run_program({self(), "[.full]"}) == 0);
 }
 
-TEST_CASE("a run whose service is away at its end brings it back; one whose service lives does not") {
+TEST_CASE(
+    "a run whose service is away at its end brings it back; one whose service lives does not") {
   Scratch scratch;
   auto lock = scratch.path() + "/service.lock";
   auto ended_with = [&](const std::string& name) {
     auto what = launch(scratch.run_folder(name), "read -r line < $SPELL_ROOT/gate");
     what.service_lock = lock;
-    what.revive = {"/bin/sh", "-c", "echo $0 > " + scratch.path() + "/revived-$0.new && mv " + scratch.path() + "/revived-$0.new " +
-                                        scratch.path() + "/revived-$0", name};
+    what.revive = {"/bin/sh", "-c",
+                   "echo $0 > " + scratch.path() + "/revived-$0.new && mv " + scratch.path() +
+                       "/revived-$0.new " + scratch.path() + "/revived-$0",
+                   name};
     REQUIRE(run_program({"/usr/bin/mkfifo", what.folder + "/spell/gate"}) == 0);
     { auto run = start(what); }
     auto gate = base::open(what.folder + "/spell/gate", O_WRONLY);  // waits for the reader

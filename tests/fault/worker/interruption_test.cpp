@@ -1,4 +1,5 @@
-// Every step of a run failed once: the worker killed before it, the service away at it, its answer lost.
+// Every step of a run failed once: the worker killed before it, the service away at it, its answer
+// lost.
 #include "../../unit/worker/fake_world.hpp"
 #include "catch.hpp"
 
@@ -22,7 +23,8 @@ void check_whole(World& world) {
   CHECK(run.log_bytes == 100);
   CHECK(run.outputs.size() == 1);
   CHECK(run.events.size() == 8);
-  for (std::size_t i = 0; i < run.events.size(); ++i) CHECK(run.events[i].number == static_cast<std::int64_t>(i) + 1);
+  for (std::size_t i = 0; i < run.events.size(); ++i)
+    CHECK(run.events[i].number == static_cast<std::int64_t>(i) + 1);
   CHECK(world.launches[id] == 1);
   CHECK(world.journals.empty());
   CHECK(world.agent->idle());

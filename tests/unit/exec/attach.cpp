@@ -37,7 +37,8 @@ TEST_CASE("a dropped run goes on and is found again") {
   Scratch scratch;
   auto folder = scratch.run_folder();
   {
-    auto first = start(launch(folder, "trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done", level));
+    auto first = start(
+        launch(folder, "trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done", level));
     REQUIRE(await_output(first, folder, "ready"));
   }
   auto again = Supervised::attach(folder);
@@ -92,7 +93,8 @@ TEST_CASE("a spool that was cut anywhere is read up to its last whole frame") {
   model::FrameParser parser;
   parser.feed(spool);
   while (auto frame = *parser.next())
-    ends.push_back(ends.back() + static_cast<std::int64_t>(model::frame_header_size + frame->payload.size()));
+    ends.push_back(ends.back() +
+                   static_cast<std::int64_t>(model::frame_header_size + frame->payload.size()));
   REQUIRE(ends.size() == 4);
   REQUIRE(ends.back() == static_cast<std::int64_t>(spool.size()));
 
@@ -139,10 +141,14 @@ TEST_CASE("version 1 of what a supervisor leaves is read as ever") {
   using namespace std::string_literals;
   Scratch scratch;
   auto folder = scratch.run_folder();
-  auto lock = "spell-supervisor=1\0boot=00000000-0000-0000-0000-000000000000\0run=r\0pid=12\0init=13\0init_start=14\0"s;
-  auto end = "spell-supervisor=1\0started_us=1000\0code=143\0signal=15\0ended_us=2000\0ended_by=stop\0level=best_effort\0"
-             "containment=no namespaces\0end=\0"s;
-  auto spool = "\3\0\0\0\1\1\0\0\0\0\0\0\0\0\0\0\x10\x20\0\0\0\0\0\0hi\n"s + std::string(1, static_cast<char>(end.size())) +
+  auto lock =
+      "spell-supervisor=1\0boot=00000000-0000-0000-0000-000000000000\0run=r\0pid=12\0init=13\0init_start=14\0"s;
+  auto end =
+      "spell-supervisor=1\0started_us=1000\0code=143\0signal=15\0ended_us=2000\0ended_by="
+      "stop\0level=best_effort\0"
+      "containment=no namespaces\0end=\0"s;
+  auto spool = "\3\0\0\0\1\1\0\0\0\0\0\0\0\0\0\0\x10\x20\0\0\0\0\0\0hi\n"s +
+               std::string(1, static_cast<char>(end.size())) +
                "\0\0\0\4\0\0\0\3\0\0\0\0\0\0\0\x11\x20\0\0\0\0\0\0"s + end;
   REQUIRE(base::write_file(folder + "/lock", lock).ok());
   REQUIRE(base::write_file(folder + "/spool", spool).ok());
@@ -175,10 +181,13 @@ TEST_CASE("version 1 of a spec is written as ever") {
   what.revive = {"spelld", "--now"};
   what.service_lock = "/l";
   start(what);
-  CHECK(*base::read_file(what.folder + "/spec") ==
-        "spell-supervisor=1\0run=r\0containment=1\0command=echo hi\0working_folder=sub\0log_limit=10737418240\0log_wait_s=600\0"
-        "stop_grace_s=30\0timeout_s=5\0split_output=1\0service_lock=/l\0env=A=1\0env=B=2\0hidden=/h\0revive=spelld\0revive=--now\0"
-        "bind_from=/from\0bind_to=/to\0link_to=/usr/bin/python3\0link_at=/spell-bin/python\0end=\0"s);
+  CHECK(
+      *base::read_file(what.folder + "/spec") ==
+      "spell-supervisor=1\0run=r\0containment=1\0command=echo "
+      "hi\0working_folder=sub\0log_limit=10737418240\0log_wait_s=600\0"
+      "stop_grace_s=30\0timeout_s=5\0split_output=1\0service_lock=/l\0env=A=1\0env=B=2\0hidden=/"
+      "h\0revive=spelld\0revive=--now\0"
+      "bind_from=/from\0bind_to=/to\0link_to=/usr/bin/python3\0link_at=/spell-bin/python\0end=\0"s);
 }
 
 TEST_CASE("output that looks like an end frame is output") {

@@ -1,4 +1,5 @@
-// What a run can't reach, and what it can. Where this machine has no fences the cases have nothing to say.
+// What a run can't reach, and what it can. Where this machine has no fences the cases have nothing
+// to say.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -46,13 +47,17 @@ TEST_CASE("a hidden folder is empty and stays so") {
     CAPTURE(name_of(level));
     Hidden hidden;
     auto state = run(hidden.launch(
-        "ls -A \"$HIDDEN\"; touch \"$HIDDEN/x\"; mkdir \"$HIDDEN/y\"; cat \"$HIDDEN/token\" \"$HIDDEN\"/runs/other;"
-        "for root in /proc/[0-9]*/root /proc/[0-9]*/cwd; do cat \"$root$HIDDEN/token\" \"$root/../token\"; done;"
+        "ls -A \"$HIDDEN\"; touch \"$HIDDEN/x\"; mkdir \"$HIDDEN/y\"; cat \"$HIDDEN/token\" "
+        "\"$HIDDEN\"/runs/other;"
+        "for root in /proc/[0-9]*/root /proc/[0-9]*/cwd; do cat \"$root$HIDDEN/token\" "
+        "\"$root/../token\"; done;"
         "cat ../token ../../token ../../../token; ls -A /.hidden;"
         "umount -l \"$HIDDEN\"; mount --bind / /mnt; cat \"$HIDDEN/token\" \"/mnt$HIDDEN/token\";"
-        "unshare -Urm sh -c 'umount -l \"$HIDDEN\"; mount --bind / /mnt; cat \"$HIDDEN/token\" \"/mnt$HIDDEN/token\"';"
+        "unshare -Urm sh -c 'umount -l \"$HIDDEN\"; mount --bind / /mnt; cat \"$HIDDEN/token\" "
+        "\"/mnt$HIDDEN/token\"';"
         "unshare -Urmpf --mount-proc sh -c 'cat /proc/*/root\"$HIDDEN/token\"';"
-        "grep -l the-secret -r \"$HIDDEN\" /spell /spell-tmp; echo done", level));
+        "grep -l the-secret -r \"$HIDDEN\" /spell /spell-tmp; echo done",
+        level));
     REQUIRE(state.exit);
     auto all = output_of(hidden.run_folder).all;
     CHECK(all.find("done\n") != std::string::npos);
@@ -90,8 +95,10 @@ TEST_CASE("other processes and their environment are out of sight") {
     auto other = start(what);
     REQUIRE(await_output(other, neighbour, "ready"));
     REQUIRE(processes_with(seconds) == 1);
-    auto state = run(launch(own, "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n';"
-                                 "echo count $(ls -d /proc/[0-9]* | wc -l); kill -9 -1; echo done", level));
+    auto state = run(launch(own,
+                            "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n';"
+                            "echo count $(ls -d /proc/[0-9]* | wc -l); kill -9 -1; echo done",
+                            level));
     CHECK(state.exit);
     auto all = output_of(own).all;
     CHECK(all.find("the-secret") == std::string::npos);
@@ -109,8 +116,11 @@ TEST_CASE("the run root cannot be written, the host's folders are where they wer
     Scratch scratch;
     auto folder = scratch.run_folder();
     auto marker = scratch.path() + "/from-the-run";
-    run(launch(folder, "touch /file || echo no file; mkdir /folder || echo no folder; touch " + marker + "; test -x /usr/bin/env && echo usr;"
-                       "echo x > /dev/null && echo null; touch /spell/kept; : > $TMPDIR/t && echo tmp", level));
+    run(launch(folder,
+               "touch /file || echo no file; mkdir /folder || echo no folder; touch " + marker +
+                   "; test -x /usr/bin/env && echo usr;"
+                   "echo x > /dev/null && echo null; touch /spell/kept; : > $TMPDIR/t && echo tmp",
+               level));
     auto all = output_of(folder).all;
     CHECK(all.find("no file\n") != std::string::npos);
     CHECK(all.find("no folder\n") != std::string::npos);
@@ -125,7 +135,10 @@ TEST_CASE("links of a run are in its own top folder, and cannot be changed by it
   for (auto level : fences()) {
     CAPTURE(name_of(level));
     Scratch scratch;
-    auto what = launch(scratch.run_folder(), "readlink /spell-bin/python; rm -f /spell-bin/python; /spell-bin/python -c 'exit 3'", level);
+    auto what =
+        launch(scratch.run_folder(),
+               "readlink /spell-bin/python; rm -f /spell-bin/python; /spell-bin/python -c 'exit 3'",
+               level);
     what.links = {{"/bin/bash", "/spell-bin/python"}};
     auto state = run(what);
     CHECK(state.exit->error == "");
@@ -142,7 +155,10 @@ TEST_CASE("mounts of a run appear where asked, also from a hidden folder") {
     auto data = hidden.folder + "/data";
     REQUIRE(base::make_folders(data).ok());
     REQUIRE(base::write_file(data + "/file", "content\n", 0644).ok());
-    auto what = hidden.launch("cat /data/set/file datasets/file /spell-file; echo more > /data/set/new; cat \"$HIDDEN/token\"", level);
+    auto what = hidden.launch(
+        "cat /data/set/file datasets/file /spell-file; echo more > /data/set/new; cat "
+        "\"$HIDDEN/token\"",
+        level);
     what.binds = {{data, "/data/set"}, {data, "/spell/datasets"}, {data + "/file", "/spell-file"}};
     auto state = run(what);
     CHECK(state.exit->error == "");
@@ -151,8 +167,10 @@ TEST_CASE("mounts of a run appear where asked, also from a hidden folder") {
     CHECK(*base::read_file(data + "/new") == "more\n");
 
     Scratch scratch;
-    for (auto& bind : {std::pair<std::string, std::string>{"/nowhere", "/data"}, {data, "/usr/spell-no-such-folder"}}) {
-      auto bad = launch(scratch.run_folder("bad" + bind.second.substr(1, 3)), "echo started", level);
+    for (auto& bind : {std::pair<std::string, std::string>{"/nowhere", "/data"},
+                       {data, "/usr/spell-no-such-folder"}}) {
+      auto bad =
+          launch(scratch.run_folder("bad" + bind.second.substr(1, 3)), "echo started", level);
       bad.binds = {bind};
       auto ended = run(bad);
       CHECK(ended.exit->error_code == "mount_failed");
@@ -167,10 +185,16 @@ TEST_CASE("root in a run has lost what would undo its fence") {
     CAPTURE(name_of(level));
     Scratch scratch;
     auto folder = scratch.run_folder();
-    run(launch(folder, "grep -E '^Cap(Prm|Eff|Bnd)' /proc/self/status | cut -f2; umount /proc && echo gone; nsenter -t 1 -m true && echo entered", level));
+    run(launch(folder,
+               "grep -E '^Cap(Prm|Eff|Bnd)' /proc/self/status | cut -f2; umount /proc && echo "
+               "gone; nsenter -t 1 -m true && echo entered",
+               level));
     auto all = output_of(folder).all;
-    constexpr unsigned long long never = 1ULL << 21 | 1ULL << 19 | 1ULL << 16 | 1ULL << 17 | 1ULL << 27 | 1ULL << 2 | 1ULL << 39;
-    for (int line = 0; line < 3; ++line) CHECK((std::stoull(all.substr(static_cast<std::size_t>(line) * 17, 16), nullptr, 16) & never) == 0);
+    constexpr unsigned long long never =
+        1ULL << 21 | 1ULL << 19 | 1ULL << 16 | 1ULL << 17 | 1ULL << 27 | 1ULL << 2 | 1ULL << 39;
+    for (int line = 0; line < 3; ++line)
+      CHECK((std::stoull(all.substr(static_cast<std::size_t>(line) * 17, 16), nullptr, 16) &
+             never) == 0);
     CHECK(all.find("gone\n") == std::string::npos);
     CHECK(all.find("entered\n") == std::string::npos);
   }
@@ -187,8 +211,11 @@ TEST_CASE("as root: other mounts of the hidden folder's file system", "[.alias]"
     REQUIRE(base::make_folders(above).ok());
     REQUIRE(base::make_folders(below).ok());
     REQUIRE(::mount(hidden.scratch.path().c_str(), above.c_str(), nullptr, MS_BIND, nullptr) == 0);
-    REQUIRE(::mount((hidden.folder + "/runs").c_str(), below.c_str(), nullptr, MS_BIND, nullptr) == 0);
-    run(hidden.launch("cat '" + above + "/state dir/token' '" + below + "/other' \"$HIDDEN/token\"; touch '" + above + "/seen'; echo done", level));
+    REQUIRE(::mount((hidden.folder + "/runs").c_str(), below.c_str(), nullptr, MS_BIND, nullptr) ==
+            0);
+    run(hidden.launch("cat '" + above + "/state dir/token' '" + below +
+                          "/other' \"$HIDDEN/token\"; touch '" + above + "/seen'; echo done",
+                      level));
     auto all = output_of(hidden.run_folder).all;
     CHECK(all.find("done\n") != std::string::npos);
     CHECK(all.find("the-secret") == std::string::npos);
@@ -212,7 +239,8 @@ TEST_CASE("as root: in a chroot", "[.chroot]") {
   REQUIRE(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
   Scratch outer;
   auto root = outer.path();
-  const std::vector<std::string> parts = {"/usr", "/tmp", "/dev", "/proc", "/etc", SPELL_BINARY_DIR};
+  const std::vector<std::string> parts = {"/usr",  "/tmp", "/dev",
+                                          "/proc", "/etc", SPELL_BINARY_DIR};
   for (auto& part : parts) {
     REQUIRE(base::make_folders(root + part).ok());
     REQUIRE(::mount(part.c_str(), (root + part).c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0);
@@ -225,7 +253,8 @@ TEST_CASE("as root: in a chroot", "[.chroot]") {
   REQUIRE(::chdir("/") == 0);
   {
     Hidden hidden;
-    auto state = run(hidden.launch("cat \"$HIDDEN/token\"; ls -d /usr /home /..; echo done", Containment::namespaces));
+    auto state = run(hidden.launch("cat \"$HIDDEN/token\"; ls -d /usr /home /..; echo done",
+                                   Containment::namespaces));
     CHECK(state.containment == "namespaces");
     auto all = output_of(hidden.run_folder).all;
     CHECK(all.find("the-secret") == std::string::npos);
@@ -235,11 +264,13 @@ TEST_CASE("as root: in a chroot", "[.chroot]") {
   }
   REQUIRE(::fchdir(outside->get()) == 0);
   REQUIRE(::chroot(".") == 0);
-  for (auto part = parts.rbegin(); part != parts.rend(); ++part) REQUIRE(::umount2((root + *part).c_str(), MNT_DETACH) == 0);
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part)
+    REQUIRE(::umount2((root + *part).c_str(), MNT_DETACH) == 0);
 }
 
 TEST_CASE("a chroot is fenced as well as a host") {
-  if (levels().front() != Containment::namespaces || run_program({"/usr/bin/test", "-L", "/bin"}) != 0 ||
+  if (levels().front() != Containment::namespaces ||
+      run_program({"/usr/bin/test", "-L", "/bin"}) != 0 ||
       run_program({"/usr/bin/unshare", "-m", "true"}) != 0) {
     WARN("skipped: needs root, a host with /bin in /usr, and a root that is a mount");
     return;
@@ -249,11 +280,13 @@ TEST_CASE("a chroot is fenced as well as a host") {
 
 TEST_CASE("all of it holds for an ordinary user") {
   if (::geteuid() != 0) return;  // it is one already
-  if (run_program({"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/test", "-x", self()}) != 0) {
+  if (run_program({"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                   "/usr/bin/test", "-x", self()}) != 0) {
     WARN("skipped: uid 65534 cannot execute " << self());
     return;
   }
-  CHECK(run_program({"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", self()}) == 0);
+  CHECK(run_program(
+            {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", self()}) == 0);
 }
 
 TEST_CASE("probe says what this machine can do, and leaves nothing") {
@@ -286,7 +319,8 @@ TEST_CASE("a machine without namespaces runs it all the same, and says so") {
     WARN("skipped: no user namespace to refuse them in");
     return;
   }
-  CHECK(run_program({"/usr/bin/unshare", "-Ur", "/bin/sh", "-c", refuse + "; exec \"$0\" '[.refused]'", self()}) == 0);
+  CHECK(run_program({"/usr/bin/unshare", "-Ur", "/bin/sh", "-c",
+                     refuse + "; exec \"$0\" '[.refused]'", self()}) == 0);
 }
 
 TEST_CASE("the supervisor is found by option, or said to be missing") {

@@ -1,4 +1,5 @@
-// What a run is told of its command's life: exit, signals, stop, kill, timeout, and what it starts with.
+// What a run is told of its command's life: exit, signals, stop, kill, timeout, and what it starts
+// with.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -17,10 +18,14 @@ using namespace spell::exec::testing;
 TEST_CASE("a command's end is reported as a shell would") {
   auto level = GENERATE(from_range(levels()));
   CAPTURE(name_of(level));
-  struct Case { const char* command; int code, signal; };
-  auto [command, code, signal] = GENERATE(
-      Case{"true", 0, 0}, Case{"exit 7", 7, 0}, Case{"kill -9 $$", 137, 9}, Case{"kill -SEGV $$", 139, 11},
-      Case{"no-such-program", 127, 0}, Case{"/etc/passwd", 126, 0}, Case{"exec no-such-program", 127, 0});
+  struct Case {
+    const char* command;
+    int code, signal;
+  };
+  auto [command, code, signal] =
+      GENERATE(Case{"true", 0, 0}, Case{"exit 7", 7, 0}, Case{"kill -9 $$", 137, 9},
+               Case{"kill -SEGV $$", 139, 11}, Case{"no-such-program", 127, 0},
+               Case{"/etc/passwd", 126, 0}, Case{"exec no-such-program", 127, 0});
   Scratch scratch;
   auto state = run(launch(scratch.run_folder(), command, level));
   REQUIRE(state.phase == State::Phase::ended);
@@ -37,13 +42,16 @@ TEST_CASE("a run leaves its spool and its lock file, no mount and no socket") {
   Scratch scratch;
   auto before = *base::read_file("/proc/self/mountinfo");
   auto folder = scratch.run_folder();
-  auto state = run(launch(folder, "echo hello > $SPELL_ROOT/file; echo $SPELL_ROOT $TMPDIR; touch $TMPDIR/t"));
+  auto state = run(
+      launch(folder, "echo hello > $SPELL_ROOT/file; echo $SPELL_ROOT $TMPDIR; touch $TMPDIR/t"));
   CHECK(*base::read_file("/proc/self/mountinfo") == before);
   CHECK(*base::read_file(folder + "/spell/file") == "hello\n");
   CHECK(base::exists(folder + "/tmp/t"));
   CHECK_FALSE(base::exists(folder + "/sock"));
-  CHECK(run_program({"/bin/sh", "-c", "[ \"$(cd " + folder + "; echo *)\" = 'lock spell spool tmp' ]"}) == 0);
-  if (best_level() != Containment::best_effort) CHECK(output_of(folder).all == "/spell /spell-tmp\n");
+  CHECK(run_program({"/bin/sh", "-c",
+                     "[ \"$(cd " + folder + "; echo *)\" = 'lock spell spool tmp' ]"}) == 0);
+  if (best_level() != Containment::best_effort)
+    CHECK(output_of(folder).all == "/spell /spell-tmp\n");
 }
 
 TEST_CASE("a run starts in its working folder; one that is not there is said") {
@@ -71,13 +79,17 @@ TEST_CASE("a command starts with a clean slate") {
   Scratch scratch;
   int leak = ::open("/dev/null", O_RDONLY);  // without close-on-exec
   mode_t mask = ::umask(077);
-  struct sigaction ignore {}, before {};
+  struct sigaction ignore {
+  }, before{};
   ignore.sa_handler = SIG_IGN;
   REQUIRE(::sigaction(SIGUSR2, &ignore, &before) == 0);
-  auto what = launch(scratch.run_folder(),
-                     "echo; ls /proc/self/fd | tr '\\n' ' '; echo; tr '\\0' '\\n' < /proc/$$/environ | sort; umask; readlink /proc/$$/fd/0;"
-                     "[ $(cut -d' ' -f6 /proc/$$/stat) = $$ ] && echo own session;"
-                     "grep -E '^Sig(Blk|Ign)' /proc/self/status | sed 's/.*\\(.\\{7\\}\\)$/\\1/'; ulimit -n", level);
+  auto what = launch(
+      scratch.run_folder(),
+      "echo; ls /proc/self/fd | tr '\\n' ' '; echo; tr '\\0' '\\n' < /proc/$$/environ | sort; "
+      "umask; readlink /proc/$$/fd/0;"
+      "[ $(cut -d' ' -f6 /proc/$$/stat) = $$ ] && echo own session;"
+      "grep -E '^Sig(Blk|Ign)' /proc/self/status | sed 's/.*\\(.\\{7\\}\\)$/\\1/'; ulimit -n",
+      level);
   what.env = {"PATH=/usr/bin:/bin", "EMPTY=", "LINES=a\nb", "EQUAL=a=b"};
   auto state = run(what);
   ::sigaction(SIGUSR2, &before, nullptr);
@@ -85,8 +97,11 @@ TEST_CASE("a command starts with a clean slate") {
   ::close(leak);
   CHECK(state.exit->code == 0);
   bool fenced = level != Containment::best_effort;
-  std::string root = fenced ? "/spell" : what.folder + "/spell", tmp = fenced ? "/spell-tmp" : what.folder + "/tmp";
-  std::vector<std::string> env = {"EMPTY=", "EQUAL=a=b", "LINES=a", "PATH=/usr/bin:/bin", "SPELL_ROOT=" + root, "TMPDIR=" + tmp, "b"};
+  std::string root = fenced ? "/spell" : what.folder + "/spell",
+              tmp = fenced ? "/spell-tmp" : what.folder + "/tmp";
+  std::vector<std::string> env = {
+      "EMPTY=",        "EQUAL=a=b", "LINES=a", "PATH=/usr/bin:/bin", "SPELL_ROOT=" + root,
+      "TMPDIR=" + tmp, "b"};
   auto lines = base::split(output_of(what.folder).all, '\n');
   REQUIRE(lines.size() == 2 + env.size() + 7);
   CHECK(lines[1] == "0 1 2 3 ");  // 3 is the folder that ls reads
@@ -96,7 +111,8 @@ TEST_CASE("a command starts with a clean slate") {
   CHECK(got == env);
   // Of the signals the first 28 count: 32 and 33 are the C library's own.
   CHECK(std::vector<std::string>(after, lines.end()) ==
-        std::vector<std::string>{"0022", "/dev/null", "own session", "0000000", "0000000", "1024", ""});
+        std::vector<std::string>{"0022", "/dev/null", "own session", "0000000", "0000000", "1024",
+                                 ""});
 }
 
 TEST_CASE("stop lets the command finish in its own way") {
@@ -104,7 +120,8 @@ TEST_CASE("stop lets the command finish in its own way") {
   CAPTURE(name_of(level));
   Scratch scratch;
   auto folder = scratch.run_folder();
-  auto run = start(launch(folder, "trap 'echo saving; exit 3' TERM; echo ready; while :; do sleep 0.01; done", level));
+  auto run = start(launch(
+      folder, "trap 'echo saving; exit 3' TERM; echo ready; while :; do sleep 0.01; done", level));
   REQUIRE(await_output(run, folder, "ready"));
   REQUIRE(run.stop("budget").ok());
   REQUIRE(run.stop("again").ok());
@@ -121,7 +138,8 @@ TEST_CASE("a command that does not heed a stop is killed after the grace, or by 
   bool by_kill = GENERATE(false, true);
   CAPTURE(name_of(level), by_kill);
   Scratch scratch;
-  auto what = launch(scratch.run_folder(), "trap '' TERM; echo ready; while :; do sleep 0.01; done", level);
+  auto what =
+      launch(scratch.run_folder(), "trap '' TERM; echo ready; while :; do sleep 0.01; done", level);
   what.stop_grace_s = by_kill ? 1000 : 1;
   auto run = start(what);
   REQUIRE(await_output(run, what.folder, "ready"));
@@ -170,9 +188,13 @@ TEST_CASE("nothing of a run outlives it") {
   Scratch scratch;
   auto folder = scratch.run_folder();
   auto seconds = unique_sleep();
-  auto script = "sleep S & nohup sleep S >/dev/null 2>&1 & setsid sleep S & (setsid sh -c 'sleep S & sleep S' & );"
-                "(trap '' TERM HUP; exec sleep S) & echo ready; " + std::string(end == "itself" ? "exit 5" : "wait");
-  for (std::size_t at; (at = script.find(" S")) != std::string::npos;) script.replace(at, 2, " " + seconds);
+  auto script =
+      "sleep S & nohup sleep S >/dev/null 2>&1 & setsid sleep S & (setsid sh -c 'sleep S & sleep "
+      "S' & );"
+      "(trap '' TERM HUP; exec sleep S) & echo ready; " +
+      std::string(end == "itself" ? "exit 5" : "wait");
+  for (std::size_t at; (at = script.find(" S")) != std::string::npos;)
+    script.replace(at, 2, " " + seconds);
   auto run = start(launch(folder, script, level));
   REQUIRE(await_output(run, folder, "ready"));
   if (end == "stop") REQUIRE(run.stop().ok());
@@ -202,5 +224,6 @@ TEST_CASE("a launch that cannot be is refused") {
   what = launch(scratch.path() + "/nowhere", "true");
   CHECK(!Supervised::start(what).ok());
   what.supervisor = "/nowhere/spell-supervisor";
-  CHECK(Supervised::start(what).error().message().find("/nowhere/spell-supervisor") != std::string::npos);
+  CHECK(Supervised::start(what).error().message().find("/nowhere/spell-supervisor") !=
+        std::string::npos);
 }

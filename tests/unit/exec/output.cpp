@@ -12,9 +12,11 @@ using namespace spell::exec::testing;
 TEST_CASE("stdout and stderr keep the order of their writes") {
   Scratch scratch;
   auto folder = scratch.run_folder();
-  auto state = run(launch(folder, "for ((i = 0; i < 10000; ++i)); do echo o$i; echo e$i >&2; done"));
+  auto state =
+      run(launch(folder, "for ((i = 0; i < 10000; ++i)); do echo o$i; echo e$i >&2; done"));
   std::string expected;
-  for (int i = 0; i < 10000; ++i) expected += "o" + std::to_string(i) + "\ne" + std::to_string(i) + "\n";
+  for (int i = 0; i < 10000; ++i)
+    expected += "o" + std::to_string(i) + "\ne" + std::to_string(i) + "\n";
   auto output = output_of(folder);
   CHECK((output.all == expected));
   CHECK(output.gapless);
@@ -37,7 +39,8 @@ TEST_CASE("much output arrives byte for byte") {
 TEST_CASE("output without a line's end is there at once") {
   Scratch scratch;
   auto folder = scratch.run_folder();
-  auto run = start(launch(folder, "printf 'one\\r'; printf 'two\\r'; printf 'three\\r'; exec sleep 1000"));
+  auto run =
+      start(launch(folder, "printf 'one\\r'; printf 'two\\r'; printf 'three\\r'; exec sleep 1000"));
   CHECK(await_output(run, folder, "one\rtwo\rthree\r"));
   REQUIRE(run.kill().ok());
   CHECK(finish(run).exit->ended_by == "kill");
@@ -57,7 +60,8 @@ TEST_CASE("with split output each byte says where it came from") {
 TEST_CASE("output of children counts until the command's end") {
   Scratch scratch;
   auto folder = scratch.run_folder();
-  run(launch(folder, "(while :; do echo noise; done) & sleep 0.05; head -c 3000000 /dev/zero; exit 0"));
+  run(launch(folder,
+             "(while :; do echo noise; done) & sleep 0.05; head -c 3000000 /dev/zero; exit 0"));
   auto all = output_of(folder).all;
   CHECK(static_cast<long>(std::count(all.begin(), all.end(), '\0')) == 3'000'000);
 }
@@ -66,7 +70,8 @@ TEST_CASE("a log that reached its limit makes the command wait, then stops it, a
   auto level = GENERATE(from_range(levels()));
   CAPTURE(name_of(level));
   Scratch scratch;
-  auto what = launch(scratch.run_folder(), "trap 'echo; echo saved; exit 9' TERM; seq 1 1000000 & wait", level);
+  auto what = launch(scratch.run_folder(),
+                     "trap 'echo; echo saved; exit 9' TERM; seq 1 1000000 & wait", level);
   what.log_limit = 100'000;
   what.log_wait_s = 1;
   auto run = start(what);
@@ -80,7 +85,8 @@ TEST_CASE("a log that reached its limit makes the command wait, then stops it, a
   std::string expected;
   for (int i = 1; i <= 1000000; ++i) expected += std::to_string(i) + "\n";
   std::size_t same = 0;
-  while (same < output.all.size() && same < expected.size() && output.all[same] == expected[same]) ++same;
+  while (same < output.all.size() && same < expected.size() && output.all[same] == expected[same])
+    ++same;
   CHECK(same > 100'000);
   // What a command says while it is being stopped still has room.
   CHECK(output.all.find("saved\n") != std::string::npos);

@@ -1,4 +1,5 @@
-// The supervisor's protocol, version 1, byte for byte: a later worker must still read what an earlier supervisor wrote.
+// The supervisor's protocol, version 1, byte for byte: a later worker must still read what an
+// earlier supervisor wrote.
 #include "supervisor/protocol.hpp"
 
 #include <climits>
@@ -13,7 +14,8 @@ TEST_CASE("fields are key=value and a NUL, the version first") {
   out.put("boot", "b-1");
   out.put("pid", -12);
   out.put("big", LLONG_MIN);
-  CHECK(std::string(out.data(), out.size()) == std::string("spell-supervisor=1\0boot=b-1\0pid=-12\0big=-9223372036854775808\0", 61));
+  CHECK(std::string(out.data(), out.size()) ==
+        std::string("spell-supervisor=1\0boot=b-1\0pid=-12\0big=-9223372036854775808\0", 61));
   FieldReader in(out.data(), out.size());
   Field field;
   REQUIRE(in.next(field));
@@ -25,7 +27,8 @@ TEST_CASE("fields are key=value and a NUL, the version first") {
 }
 
 TEST_CASE("a field that is cut off or malformed ends the reading") {
-  for (std::string bytes : {std::string("a=1\0b=2", 7), std::string("a=1\0b\0", 6), std::string("a=1\0\0", 5)}) {
+  for (std::string bytes :
+       {std::string("a=1\0b=2", 7), std::string("a=1\0b\0", 6), std::string("a=1\0\0", 5)}) {
     FieldReader in(bytes.data(), bytes.size());
     Field field;
     CHECK(in.next(field));
@@ -47,6 +50,7 @@ TEST_CASE("a value may hold anything but a NUL, and is cut where the buffer ends
 }
 
 TEST_CASE("numbers are whole or not at all") {
-  for (const char* text : {"", "-", "1x", " 1", "9999999999999999999"}) CHECK(number_of(text, -7) == -7);
+  for (const char* text : {"", "-", "1x", " 1", "9999999999999999999"})
+    CHECK(number_of(text, -7) == -7);
   CHECK(number_of("0", -7) == 0);
 }

@@ -22,7 +22,9 @@ constexpr auto patience = std::chrono::seconds(60);
 /// Waits for the next event of a run that goes on; false when it is over.
 bool next_event(Supervised& run, std::chrono::steady_clock::time_point until) {
   if (run.event_fd() < 0) return false;
-  auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
+  auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                  until - std::chrono::steady_clock::now())
+                  .count();
   pollfd file{run.event_fd(), POLLIN, 0};
   int ready = ::poll(&file, 1, left > 0 ? static_cast<int>(left) : 0);
   if (ready == 0) FAIL("the run does nothing any more");
@@ -65,8 +67,10 @@ const std::vector<Containment>& levels() {
     for (auto level : tried) {
       Scratch scratch;
       auto state = run(launch(scratch.run_folder(), ":", level));
-      if (state.containment == name_of(level)) out.push_back(level);
-      else WARN("not tested here: " << name_of(level) << " (" << state.containment << ")");
+      if (state.containment == name_of(level))
+        out.push_back(level);
+      else
+        WARN("not tested here: " << name_of(level) << " (" << state.containment << ")");
     }
     out.push_back(Containment::best_effort);
     return out;

@@ -1,4 +1,5 @@
-// Real runs for tests: a scratch folder, launches in it, and waiting for what a run does instead of for time to pass.
+// Real runs for tests: a scratch folder, launches in it, and waiting for what a run does instead of
+// for time to pass.
 #pragma once
 #include <string>
 #include <vector>
@@ -21,7 +22,8 @@ class Scratch {
 };
 
 std::string supervisor_program();
-/// The levels that this user can have on this machine, strongest first; best_effort is always among them.
+/// The levels that this user can have on this machine, strongest first; best_effort is always among
+/// them.
 const std::vector<Containment>& levels();
 /// The strongest.
 inline Containment best_level() { return levels().front(); }

@@ -60,7 +60,8 @@ TEST_CASE("requests that are sent ahead are answered in order") {
   };
   RawClient client(server.path);
   std::string all;
-  for (int i = 0; i < 50; ++i) all.append("GET /").append(std::to_string(i)).append(" HTTP/1.1\r\nHost: x\r\n\r\n");
+  for (int i = 0; i < 50; ++i)
+    all.append("GET /").append(std::to_string(i)).append(" HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(client.send(all + "GET /last HTTP/1.1\r\nConnection: close\r\n\r\n"));
   std::string answers = client.receive();
   std::size_t at = 0;

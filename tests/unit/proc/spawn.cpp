@@ -25,7 +25,8 @@ struct Pipe {
     write.reset();
     std::string out;
     char buffer[4096];
-    for (ssize_t n; (n = ::read(read.get(), buffer, sizeof buffer)) > 0;) out.append(buffer, static_cast<std::size_t>(n));
+    for (ssize_t n; (n = ::read(read.get(), buffer, sizeof buffer)) > 0;)
+      out.append(buffer, static_cast<std::size_t>(n));
     return out;
   }
 };
@@ -65,7 +66,8 @@ TEST_CASE("descriptors change places, and no other one is open") {
   proc::SpawnOptions options;
   options.environment = {"PATH=/usr/bin:/bin"};
   options.descriptors = {{a, b}, {b, a}};
-  auto script = "head -c1 <&" + std::to_string(a) + "; head -c1 <&" + std::to_string(b) + "; echo; echo /proc/$$/fd/*; echo .";
+  auto script = "head -c1 <&" + std::to_string(a) + "; head -c1 <&" + std::to_string(b) +
+                "; echo; echo /proc/$$/fd/*; echo .";
   auto out = shell(options, script);
   ::close(leak);
   CHECK(out.substr(0, 3) == "21\n");
@@ -75,14 +77,16 @@ TEST_CASE("descriptors change places, and no other one is open") {
 }
 
 TEST_CASE("stdin is /dev/null, the folder is the one named, signals are as by default") {
-  struct sigaction ignore {}, before {};
+  struct sigaction ignore {
+  }, before{};
   ignore.sa_handler = SIG_IGN;
   REQUIRE(::sigaction(SIGUSR2, &ignore, &before) == 0);
   proc::SpawnOptions options;
   options.environment = {"PATH=/usr/bin:/bin"};
   options.folder = "/usr";
-  CHECK(shell(options, "pwd; wc -c; grep -E 'Sig(Blk|Ign)' /proc/self/status | sed 's/.*\\(.\\{7\\}\\)$/\\1/'") ==
-        "/usr\n0\n0000000\n0000000\n");
+  CHECK(shell(options,
+              "pwd; wc -c; grep -E 'Sig(Blk|Ign)' /proc/self/status | sed "
+              "'s/.*\\(.\\{7\\}\\)$/\\1/'") == "/usr\n0\n0000000\n0000000\n");
   ::sigaction(SIGUSR2, &before, nullptr);
 }
 

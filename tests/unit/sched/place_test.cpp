@@ -22,7 +22,8 @@ TEST_CASE("a run that does not fit holds back its own type only") {
 }
 
 TEST_CASE("the machine with the most room is taken, then the first by name") {
-  std::vector<Machine> machines{{"b", {"cpu"}, 2, 0, true}, {"a", {"cpu"}, 2, 0, true}, {"c", {"cpu"}, 3, 0, true}};
+  std::vector<Machine> machines{
+      {"b", {"cpu"}, 2, 0, true}, {"a", {"cpu"}, 2, 0, true}, {"c", {"cpu"}, 3, 0, true}};
   auto placed = place(machines, {{"1", "cpu"}, {"2", "cpu"}, {"3", "cpu"}});
   REQUIRE(placed.size() == 3);
   CHECK(placed[0].machine == "c");

@@ -67,7 +67,8 @@ TEST_CASE("what was appended is read back from any byte on") {
   std::string whole = "hello world\nagain\n";
   for (std::int64_t from = 0; from <= 18; ++from)
     for (std::int64_t until = from; until <= 18; ++until)
-      CHECK(all(logs, from, until) == whole.substr(static_cast<std::size_t>(from), static_cast<std::size_t>(until - from)));
+      CHECK(all(logs, from, until) ==
+            whole.substr(static_cast<std::size_t>(from), static_cast<std::size_t>(until - from)));
 }
 
 TEST_CASE("a piece that came before is not stored twice, one from the future not at all") {
@@ -84,7 +85,8 @@ TEST_CASE("hostile frames change nothing") {
   LogStore logs(folder.path);
   REQUIRE(logs.append(run, 0, frame(0, "abc"), 0));
   std::string good = frame(3, "def");
-  for (std::size_t cut = 1; cut < good.size(); ++cut) CHECK_FALSE(logs.append(run, 3, good.substr(0, cut), 0));
+  for (std::size_t cut = 1; cut < good.size(); ++cut)
+    CHECK_FALSE(logs.append(run, 3, good.substr(0, cut), 0));
   CHECK_FALSE(logs.append(run, 3, frame(4, "def"), 0));
   CHECK_FALSE(logs.append(run, 3, frame(3, ""), 0));
   std::string status = good;
@@ -93,7 +95,8 @@ TEST_CASE("hostile frames change nothing") {
   CHECK(all(logs) == "abc");
 }
 
-TEST_CASE("a log cut anywhere by a power loss ends with its last whole frame and goes on from there") {
+TEST_CASE(
+    "a log cut anywhere by a power loss ends with its last whole frame and goes on from there") {
   Folder folder;
   std::string first = frame(0, "one\n"), second = frame(4, "two\n");
   {
@@ -107,7 +110,8 @@ TEST_CASE("a log cut anywhere by a power loss ends with its last whole frame and
     std::int64_t whole = cut < first.size() ? 0 : cut < bytes.size() ? 4 : 8;
     CHECK(logs.size(run).value() == whole);
     CHECK(logs.append(run, whole, frame(whole, "new\n"), 0).value() == whole + 4);
-    CHECK(all(logs) == std::string("one\ntwo\n").substr(0, static_cast<std::size_t>(whole)) + "new\n");
+    CHECK(all(logs) ==
+          std::string("one\ntwo\n").substr(0, static_cast<std::size_t>(whole)) + "new\n");
   }
 }
 
@@ -118,18 +122,21 @@ TEST_CASE("the index only makes it quicker: a lost, short or wrong one changes n
     LogStore logs(folder.path);
     for (int i = 0; i < 3000; ++i) {
       std::string line = "line " + std::to_string(i) + " " + std::string(400, 'x') + "\n";
-      REQUIRE(logs.append(run, static_cast<std::int64_t>(text.size()), frame(static_cast<std::int64_t>(text.size()), line), 0));
+      REQUIRE(logs.append(run, static_cast<std::int64_t>(text.size()),
+                          frame(static_cast<std::int64_t>(text.size()), line), 0));
       text += line;
     }
   }
   std::string index = *base::read_file(folder.file() + ".idx");
   CHECK(index.size() >= 32);
-  for (auto& variant : {index, std::string(), index.substr(0, 20), std::string(64, '\x01'), index + index}) {
+  for (auto& variant :
+       {index, std::string(), index.substr(0, 20), std::string(64, '\x01'), index + index}) {
     REQUIRE(base::write_file(folder.file() + ".idx", variant));
     LogStore logs(folder.path);
     CHECK(logs.size(run).value() == static_cast<std::int64_t>(text.size()));
     CHECK(all(logs, 1'000'000) == text.substr(1'000'000));
-    CHECK(text.substr(static_cast<std::size_t>(logs.tail(run, 2000).value())).starts_with("line 1000 "));
+    CHECK(text.substr(static_cast<std::size_t>(logs.tail(run, 2000).value()))
+              .starts_with("line 1000 "));
   }
 }
 

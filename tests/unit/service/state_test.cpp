@@ -1,4 +1,5 @@
-// The state of the service, as its protocol reads: commands and reports in, statuses and commands out. No clock, no sockets.
+// The state of the service, as its protocol reads: commands and reports in, statuses and commands
+// out. No clock, no sockets.
 #include "service/state.hpp"
 
 #include "base/file.hpp"
@@ -61,7 +62,8 @@ struct House {
     REQUIRE(state->load());
     (void)state->take_changed();
   }
-  Result<Submitted> submit(const std::string& command, const std::string& key = "", std::vector<std::int64_t> after = {}) {
+  Result<Submitted> submit(const std::string& command, const std::string& key = "",
+                           std::vector<std::int64_t> after = {}) {
     Submission s{"ada", "ada", key, base::hex(base::sha256(command)), {}};
     s.request.command = command;
     s.request.after = std::move(after);
@@ -73,13 +75,17 @@ struct House {
   RunRecord run(std::int64_t number) { return writer->find_run("ada", number).value().value(); }
   std::vector<std::string> commands() {
     std::vector<std::string> out;
-    for (auto& c : state->machines().at("here").commands) out.push_back(c.type + " " + std::to_string(run_number(c.run)));
+    for (auto& c : state->machines().at("here").commands)
+      out.push_back(c.type + " " + std::to_string(run_number(c.run)));
     return out;
   }
-  std::int64_t run_number(const std::string& id) { return writer->find_run(id).value().value().number; }
+  std::int64_t run_number(const std::string& id) {
+    return writer->find_run(id).value().value().number;
+  }
   void acknowledge() { state->acknowledge("here", INT64_MAX); }
 
-  Result<> report(std::int64_t number, std::vector<std::string> steps, std::optional<int> exit_code = {}, std::string status = "complete") {
+  Result<> report(std::int64_t number, std::vector<std::string> steps,
+                  std::optional<int> exit_code = {}, std::string status = "complete") {
     auto record = run(number);
     model::RunReport report;
     report.run = record.id;
@@ -122,7 +128,8 @@ TEST_CASE("a run goes through its life and leaves its story") {
   Words story;
   for (auto& event : house.writer->events(run.id, 0).value())
     if (event.step) story.push_back(event.status);
-  CHECK(story == Words{"machine_requested", "building", "running", "saving", "pushing", "complete", "complete"});
+  CHECK(story == Words{"machine_requested", "building", "running", "saving", "pushing", "complete",
+                       "complete"});
 }
 
 TEST_CASE("runs wait in their order for a place") {
@@ -150,7 +157,10 @@ TEST_CASE("what could not be stored is not done") {
     REQUIRE(house.submit("false"));
     house.acknowledge();
     REQUIRE(house.report(1, {"building", "running", "saving", "pushing"}));
-    model::RunReport end{.run = house.run(1).id, .epoch = house.run(1).epoch, .events = {}, .result = model::RunResult{}};
+    model::RunReport end{.run = house.run(1).id,
+                         .epoch = house.run(1).epoch,
+                         .events = {},
+                         .result = model::RunResult{}};
     end.result->status = "complete";
     end.result->exit_code = 0;
     house.lost_change([&] { return house.state->report("here", end, house.now); });
@@ -165,7 +175,10 @@ TEST_CASE("a run's times follow each other, however long the reports were on the
   House house;
   house.connect();
   REQUIRE(house.submit("true"));
-  model::RunReport report{.run = house.run(1).id, .epoch = house.run(1).epoch, .events = {{.number = 1, .status = "running"}}, .result = {}};
+  model::RunReport report{.run = house.run(1).id,
+                          .epoch = house.run(1).epoch,
+                          .events = {{.number = 1, .status = "running"}},
+                          .result = {}};
   REQUIRE(house.change([&] { return house.state->report("here", report, house.now); }));
   report.events.clear();
   report.result.emplace();
@@ -185,7 +198,9 @@ TEST_CASE("nothing starts while the machine is away") {
   CHECK(house.commands() == Words{"start 1"});
 }
 
-TEST_CASE("the same key and request give the same run, another request is a conflict that names the field") {
+TEST_CASE(
+    "the same key and request give the same run, another request is a conflict that names the "
+    "field") {
   House house;
   auto first = house.submit("true", "k");
   auto again = house.submit("true", "k");
@@ -377,10 +392,13 @@ TEST_CASE("--idempotent finds a run that is under way or has succeeded, not one 
 TEST_CASE("archive and rm are for runs that have ended; labels for all") {
   House house;
   REQUIRE(house.submit("true"));
-  CHECK(house.change([&] { return house.state->archive("ada", 1, true); }).error().code() == "run_not_final");
-  CHECK(house.change([&] { return house.state->remove("ada", 1); }).error().code() == "run_not_final");
+  CHECK(house.change([&] { return house.state->archive("ada", 1, true); }).error().code() ==
+        "run_not_final");
+  CHECK(house.change([&] { return house.state->remove("ada", 1); }).error().code() ==
+        "run_not_final");
   REQUIRE(house.change([&] { return house.state->label("ada", 1, {"a", "b", "a"}, {}); }));
   REQUIRE(house.change([&] { return house.state->label("ada", 1, {"c"}, {"a"}); }));
   CHECK(store::split_labels(house.run(1).labels) == Words{"b", "c"});
-  CHECK(house.change([&] { return house.state->archive("ada", 9, true); }).error().code() == "run_not_found");
+  CHECK(house.change([&] { return house.state->archive("ada", 9, true); }).error().code() ==
+        "run_not_found");
 }

@@ -116,7 +116,8 @@ TEST_CASE("lists are filtered, the newest first") {
   query.limit = 2;
   CHECK(numbers(query) == std::vector<std::int64_t>{4, 3});
   CHECK(reader->find_same("ada", "i2").value()->number == 2);
-  CHECK(reader->count_by_status("ada").value() == std::map<std::string, std::int64_t>{{"complete", 1}, {"machine_requested", 4}});
+  CHECK(reader->count_by_status("ada").value() ==
+        std::map<std::string, std::int64_t>{{"complete", 1}, {"machine_requested", 4}});
   CHECK(writer->active_runs()->size() == 4);
 }
 

@@ -19,10 +19,11 @@ TEST_CASE("a run goes its whole way and is forgotten") {
   CHECK(run.statuses() == whole_life);
   std::vector<std::string> texts;
   for (auto& event : run.events) texts.push_back(event.text);
-  CHECK(texts == std::vector<std::string>{"Run is building", "Machine acquired -- commencing run", "submodule left out",
-                                          "Run is running", "Run is saving",
+  CHECK(texts == std::vector<std::string>{"Run is building", "Machine acquired -- commencing run",
+                                          "submodule left out", "Run is running", "Run is saving",
                                           "Scanning for modified or new files from the run",
-                                          "Saved 12 files, 3.4 MiB (1.2 MiB new) in 0.8 s", "Run is pushing"});
+                                          "Saved 12 files, 3.4 MiB (1.2 MiB new) in 0.8 s",
+                                          "Run is pushing"});
   CHECK(run.events[3].log_offset == 0);
   CHECK(run.events[4].log_offset == 100);
   REQUIRE(run.result);
@@ -150,7 +151,8 @@ TEST_CASE("stop saves, kill does not") {
   World world;
   world.next_command.never_ends = true;
   world.service.assign(start_command());
-  REQUIRE(world.run_until([&] { return world.commands.contains(id) && world.commands[id].state.started_us != 0; }));
+  REQUIRE(world.run_until(
+      [&] { return world.commands.contains(id) && world.commands[id].state.started_us != 0; }));
   auto& run = world.service.runs[id];
   SECTION("stop") {
     world.service.want(id, "stop");
@@ -335,7 +337,8 @@ TEST_CASE("another incarnation is told what is held before it is obeyed") {
   world.service.want(id, "stop");
   world.run();
   bool held = false;
-  for (auto& request : world.service.heard) held = held || (request.hello && request.holds.contains(id));
+  for (auto& request : world.service.heard)
+    held = held || (request.hello && request.holds.contains(id));
   CHECK(held);
   CHECK(world.launches[id] == 1);
   CHECK(world.service.runs[id].result->status == "stopped");

@@ -41,17 +41,20 @@ TEST_CASE("the environment is exactly the fixed list, the service's and the user
   run.env["SPELL_OWNER"] = "ada";
   run.request.env["LANG"] = "C";
   run.request.env["GREETING"] = "a=b";
-  auto environment = environment_of(run, {"PATH=/none", "HOME=/home/ada", "LANG=de_DE.UTF-8"}, fenced, "elsewhere");
+  auto environment = environment_of(run, {"PATH=/none", "HOME=/home/ada", "LANG=de_DE.UTF-8"},
+                                    fenced, "elsewhere");
   CHECK(environment.variables ==
-        std::vector<std::string>{"GREETING=a=b", "HOME=/home/ada", "LANG=C", "PATH=/none", "PYTHONUNBUFFERED=1",
-                                 "SPELL_CHECKPOINTS=/spell/checkpoints", "SPELL_COMMIT=abc", "SPELL_MACHINE=here",
-                                 "SPELL_OWNER=ada", "SPELL_REPO=char-rnn", "SPELL_ROOT=/spell", "SPELL_RUN=7",
+        std::vector<std::string>{"GREETING=a=b", "HOME=/home/ada", "LANG=C", "PATH=/none",
+                                 "PYTHONUNBUFFERED=1", "SPELL_CHECKPOINTS=/spell/checkpoints",
+                                 "SPELL_COMMIT=abc", "SPELL_MACHINE=here", "SPELL_OWNER=ada",
+                                 "SPELL_REPO=char-rnn", "SPELL_ROOT=/spell", "SPELL_RUN=7",
                                  "TMPDIR=/spell-tmp"});
   CHECK(environment.notices.empty());
 }
 
 TEST_CASE("without a run root the paths are the real ones") {
-  auto environment = environment_of(start(), {}, run_paths(exec::Containment::best_effort, "/w/runs/x"), "m");
+  auto environment =
+      environment_of(start(), {}, run_paths(exec::Containment::best_effort, "/w/runs/x"), "m");
   CHECK(value(environment, "SPELL_ROOT") == "/w/runs/x/spell");
   CHECK(value(environment, "TMPDIR") == "/w/runs/x/tmp");
 }
@@ -66,7 +69,8 @@ TEST_CASE("a virtual environment comes first in PATH, and the log says so") {
   auto environment = environment_of(run, {"PATH=/none"}, fenced, "m");
   CHECK(value(environment, "PATH") == venv + "/bin:/none");
   CHECK(value(environment, "VIRTUAL_ENV") == venv);
-  CHECK(environment.notices == std::vector<std::string>{"using the virtual environment " + venv + " (--no-venv leaves it out)"});
+  CHECK(environment.notices == std::vector<std::string>{"using the virtual environment " + venv +
+                                                        " (--no-venv leaves it out)"});
 }
 
 TEST_CASE("a virtual environment that is not here is said, not used") {
@@ -95,5 +99,6 @@ TEST_CASE("a folder or a file that may not be run is no program") {
   TemporaryFolder folder;
   make_program(folder.path + "/python3");
   REQUIRE(base::make_folders(folder.path + "/python"));
-  CHECK(environment_of(start(), {"PATH=" + folder.path}, fenced, "m").python == folder.path + "/python3");
+  CHECK(environment_of(start(), {"PATH=" + folder.path}, fenced, "m").python ==
+        folder.path + "/python3");
 }

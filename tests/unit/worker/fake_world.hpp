@@ -1,5 +1,6 @@
-// A worker's surroundings without sockets, processes or a clock: a service that keeps the protocol, a disk and supervisors that
-// outlive a crash, and a driver that carries out one step after the other, any of which can be made to fail.
+// A worker's surroundings without sockets, processes or a clock: a service that keeps the protocol,
+// a disk and supervisors that outlive a crash, and a driver that carries out one step after the
+// other, any of which can be made to fail.
 #pragma once
 #include <deque>
 #include <map>
@@ -61,7 +62,8 @@ class FakeService {
     if (!request.incarnation.empty() && request.incarnation != incarnation)
       return base::error("incarnation_changed", "restored").with_http_status(409);
     for (auto& report : request.reports)
-      if (report.run == chokes_on) return base::error("invalid_request", "no").with_http_status(400);
+      if (report.run == chokes_on)
+        return base::error("invalid_request", "no").with_http_status(400);
     if (request.hello) hello(request);
     while (!commands_.empty() && commands_.front().number <= request.seen) commands_.pop_front();
     model::SyncAnswer answer;
@@ -140,21 +142,22 @@ struct FakeCommand {
 class World {
  public:
   FakeService service;
-  std::map<std::string, std::string> journals;   ///< run -> journal: the disk
-  std::map<std::string, FakeCommand> commands;   ///< run -> supervised command
+  std::map<std::string, std::string> journals;  ///< run -> journal: the disk
+  std::map<std::string, FakeCommand> commands;  ///< run -> supervised command
   std::map<std::string, int> launches;
   std::set<std::string> parked;
   std::vector<std::string> logged;
-  FakeCommand next_command;                      ///< what the next launch runs
-  std::map<std::string, Error> fails;            ///< action ("save", "build", …) -> its error, while it is in here
+  FakeCommand next_command;  ///< what the next launch runs
+  std::map<std::string, Error>
+      fails;  ///< action ("save", "build", …) -> its error, while it is in here
   std::string boot = "boot-1";
   std::int64_t now = 1'000'000;
 
   std::unique_ptr<Agent> agent;
   int steps = 0, requests = 0;
-  int crash_at = -1;        ///< step before which the worker is killed and started again
-  int unreachable_at = -1;  ///< number of the request that fails
-  bool lost_answer = false; ///< …after the service has carried it out
+  int crash_at = -1;         ///< step before which the worker is killed and started again
+  int unreachable_at = -1;   ///< number of the request that fails
+  bool lost_answer = false;  ///< …after the service has carried it out
 
   World() { start_worker(); }
 
@@ -188,7 +191,8 @@ class World {
     crash();
   }
 
-  /// Does one thing. False: there is nothing to do but wait for time to pass, and no time that would help.
+  /// Does one thing. False: there is nothing to do but wait for time to pass, and no time that
+  /// would help.
   bool step() {
     if (steps++ == crash_at) crash();
     now += 100;
@@ -237,7 +241,9 @@ class World {
   }
 
  private:
-  void add(const Actions& actions) { pending_.insert(pending_.end(), actions.begin(), actions.end()); }
+  void add(const Actions& actions) {
+    pending_.insert(pending_.end(), actions.begin(), actions.end());
+  }
 
   template <class T, class F>
   Result<T> request(F carry_out) {
@@ -310,16 +316,21 @@ class World {
       case Type::create:
         if (fails.contains("create")) {
           std::erase_if(pending_, [&](auto& a) { return a.run == run; });
-          return then([this, run, e = fails.at("create")](Actions& out) { agent->not_created(run, e, now, out); });
+          return then([this, run, e = fails.at("create")](Actions& out) {
+            agent->not_created(run, e, now, out);
+          });
         }
         journals[run] = action.text;
         return;
       case Type::append:
         if (journals.contains(run)) journals[run] += action.text;
         return;
-      case Type::log: logged.push_back(action.text); return;
+      case Type::log:
+        logged.push_back(action.text);
+        return;
       case Type::build: {
-        auto built = outcome<std::vector<std::string>>("build", std::vector<std::string>{"submodule left out"});
+        auto built = outcome<std::vector<std::string>>(
+            "build", std::vector<std::string>{"submodule left out"});
         return then([this, run, built](Actions& out) { agent->built(run, built, now, out); });
       }
       case Type::launch: {
@@ -335,7 +346,8 @@ class World {
       }
       case Type::stop:
       case Type::kill:
-        if (auto command = commands.find(run); command != commands.end() && command->second.told != "kill")
+        if (auto command = commands.find(run);
+            command != commands.end() && command->second.told != "kill")
           command->second.told = action.type == Type::stop ? "stop" : "kill";
         return;
       case Type::ship: {
@@ -348,22 +360,22 @@ class World {
       }
       case Type::save: {
         auto saved = outcome<Saved>("save", request<Saved>([&]() -> Result<Saved> {
-          Saved found;
-          found.tree = "tree of " + run;
-          found.files = 12;
-          found.bytes = 3'565'158;
-          found.new_bytes = 1'258'291;
-          found.took_us = 800'000;
-          found.push = !service.runs[run].outputs.contains(found.tree);
-          return found;
-        }));
+                                      Saved found;
+                                      found.tree = "tree of " + run;
+                                      found.files = 12;
+                                      found.bytes = 3'565'158;
+                                      found.new_bytes = 1'258'291;
+                                      found.took_us = 800'000;
+                                      found.push = !service.runs[run].outputs.contains(found.tree);
+                                      return found;
+                                    }));
         return then([this, run, saved](Actions& out) { agent->saved(run, saved, now, out); });
       }
       case Type::push: {
         auto pushed = outcome<void>("push", request<void>([&]() -> Result<> {
-          service.runs[run].outputs.insert("tree of " + run);
-          return ok();
-        }));
+                                      service.runs[run].outputs.insert("tree of " + run);
+                                      return ok();
+                                    }));
         return then([this, run, pushed](Actions& out) { agent->pushed(run, pushed, now, out); });
       }
       case Type::remove:
@@ -383,7 +395,8 @@ class World {
   std::deque<std::function<void(Actions&)>> outcomes_;
 };
 
-inline model::StartCommand start_command(const std::string& run = "0190a0b0c0d07000800000000000000a", std::int64_t epoch = 1) {
+inline model::StartCommand start_command(
+    const std::string& run = "0190a0b0c0d07000800000000000000a", std::int64_t epoch = 1) {
   model::StartCommand start;
   start.run = run;
   start.epoch = epoch;

@@ -79,7 +79,9 @@ void ship_all(LogShipper& shipper, Spool& spool, Receiver& receiver) {
 
 TEST_CASE("a log arrives whole, in batches of whole frames") {
   Spool spool;
-  for (int i = 0; i < 40; ++i) spool.write(std::string(100'000, static_cast<char>('a' + i % 26)), i % 2 ? model::frame_stderr : 0);
+  for (int i = 0; i < 40; ++i)
+    spool.write(std::string(100'000, static_cast<char>('a' + i % 26)),
+                i % 2 ? model::frame_stderr : 0);
   spool.write_end();
   Receiver receiver;
   LogShipper shipper(spool.path, true);
@@ -155,10 +157,11 @@ TEST_CASE("a request that fails is sent again") {
   Receiver receiver;
   LogShipper shipper(spool.path, true);
   for (bool carried_out : {false, true}) {
-    auto failed = shipper.ship(spool.end(), [&](std::int64_t offset, std::string frames) -> Result<std::int64_t> {
-      if (carried_out) (void)receiver.take(offset, frames);
-      return base::error("connection_lost", "cut");
-    });
+    auto failed = shipper.ship(
+        spool.end(), [&](std::int64_t offset, std::string frames) -> Result<std::int64_t> {
+          if (carried_out) (void)receiver.take(offset, frames);
+          return base::error("connection_lost", "cut");
+        });
     CHECK(!failed);
   }
   ship_all(shipper, spool, receiver);

@@ -14,7 +14,8 @@ TEST_CASE("a manifest comes back as it was") {
   TemporaryFolder folder;
   git::CheckoutManifest manifest;
   manifest["a"] = {1, 2, -3, 4, 0100644};
-  manifest[" two  words\n"] = {std::int64_t{1} << 40, 1'700'000'000'123'456'789, 0, UINT64_MAX, 0100755};
+  manifest[" two  words\n"] = {std::int64_t{1} << 40, 1'700'000'000'123'456'789, 0, UINT64_MAX,
+                               0100755};
   REQUIRE(write_manifest(folder.path, manifest));
   auto read = read_manifest(folder.path);
   REQUIRE(read);
@@ -148,5 +149,6 @@ TEST_CASE("a run that leaves nothing gives its folder to the next, any other doe
   REQUIRE(folders.clear(id));
   CHECK((inode(run + "/spell") == first) == !spoiled);
   CHECK(*base::read_file(run + "/journal") == "second\n");
-  for (auto* name : {"/spool", "/spell/left", "/tmp/left", "/bin"}) CHECK(!base::exists(run + name));
+  for (auto* name : {"/spool", "/spell/left", "/tmp/left", "/bin"})
+    CHECK(!base::exists(run + name));
 }

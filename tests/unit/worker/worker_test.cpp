@@ -1,4 +1,5 @@
-// The whole worker with real supervisors, against a service that keeps the protocol and nothing else.
+// The whole worker with real supervisors, against a service that keeps the protocol and nothing
+// else.
 #include "worker/worker.hpp"
 
 #include <condition_variable>
@@ -81,7 +82,8 @@ class ServedWorker : net::Handler {
   }
   bool wait_log(const std::string& run, const std::string& text) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, patience, [&] { return logs_[run].find(text) != std::string::npos; });
+    return changed_.wait_for(lock, patience,
+                             [&] { return logs_[run].find(text) != std::string::npos; });
   }
 
   TemporaryFolder folder;
@@ -90,19 +92,23 @@ class ServedWorker : net::Handler {
   net::BodyRule body_rule(const std::string&, const std::string& target) override {
     return {64 << 20, target.find("/objects") != std::string::npos};
   }
-  net::Response error(const Error& e, const std::string&) override { return {500, "text/plain", e.message(), {}}; }
+  net::Response error(const Error& e, const std::string&) override {
+    return {500, "text/plain", e.message(), {}};
+  }
 
   void handle(net::Request request, net::Reply reply) override {
     std::lock_guard lock(mutex_);
     auto& route = request.target.segments.back();
     auto& query = request.target.query;
-    if (net::find_header(request.headers, "Authorization") != "Bearer spm_test") return reply.send({401, "", "", {}});
+    if (net::find_header(request.headers, "Authorization") != "Bearer spm_test")
+      return reply.send({401, "", "", {}});
     if (route == "log") {
       auto& log = logs_[query["run"]];
       if (std::stoul(query["offset"]) == log.size()) {
         model::FrameParser parser;
         parser.feed(request.body);
-        for (auto frame = parser.next(); frame && *frame; frame = parser.next()) log += (*frame)->payload;
+        for (auto frame = parser.next(); frame && *frame; frame = parser.next())
+          log += (*frame)->payload;
       }
       answer(reply, {{"bytes", log.size()}});
     } else if (route == "missing") {
@@ -123,7 +129,9 @@ class ServedWorker : net::Handler {
     }
     changed_.notify_all();
   }
-  void answer(const net::Reply& reply, const model::json& body) { reply.send({200, "application/json", body.dump(), {}}); }
+  void answer(const net::Reply& reply, const model::json& body) {
+    reply.send({200, "application/json", body.dump(), {}});
+  }
   void answer_poll() {
     if (!waiting_) return;
     auto out = service_.sync(waiting_->first);
@@ -196,7 +204,8 @@ TEST_CASE("a repository that is not there fails the build") {
 
 TEST_CASE("stop reaches the command, and its files are saved") {
   ServedWorker world;
-  world.assign(command("trap 'echo bye; echo x > kept; exit 3' TERM; echo ready; while :; do sleep 0.01; done"));
+  world.assign(command(
+      "trap 'echo bye; echo x > kept; exit 3' TERM; echo ready; while :; do sleep 0.01; done"));
   REQUIRE(world.wait_log(id, "ready\n"));
   world.want(id, "stop");
   auto run = world.wait_end(id);
