@@ -24,6 +24,7 @@ namespace {
 constexpr std::int64_t journal_limit = 64 << 20, manifest_limit = 4LL << 30;
 
 constexpr int spare_limit = 4;
+constexpr mode_t spell_mode = 0755, tmp_mode = 0700;
 
 /// A folder as mkdir makes it: empty, ours, of the usual mode, without attributes, and not grown by
 /// what was in it once.
@@ -43,7 +44,7 @@ bool is_fresh(const std::string& path, mode_t mode) {
 /// Leaves only the empty spell/ and tmp/ in a run's folder; false if that takes more than deleting
 /// a few files.
 bool make_spare(const std::string& path) {
-  if (!is_fresh(path + "/spell", 0755) || !is_fresh(path + "/tmp", 0755)) return false;
+  if (!is_fresh(path + "/spell", spell_mode) || !is_fresh(path + "/tmp", tmp_mode)) return false;
   std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
   if (!folder) return false;
   while (dirent* entry = ::readdir(folder.get())) {
@@ -54,11 +55,11 @@ bool make_spare(const std::string& path) {
   return true;
 }
 
-Result<> make_empty_folder(const std::string& path) {
-  if (is_fresh(path, 0755)) return ok();
+Result<> make_empty_folder(const std::string& path, mode_t mode) {
+  if (is_fresh(path, mode)) return ok();
   SPELL_TRY(base::remove_tree(path));
   // The mode is what is said here, whatever this process's umask.
-  if (::mkdir(path.c_str(), 0755) != 0 || ::chmod(path.c_str(), 0755) != 0)
+  if (::mkdir(path.c_str(), mode) != 0 || ::chmod(path.c_str(), mode) != 0)
     return base::errno_error("make the folder " + path);
   return ok();
 }
@@ -139,8 +140,8 @@ Result<std::vector<Journal>> Folders::read(std::vector<std::string>& notes) cons
 Result<> Folders::clear(const std::string& id) const {
   std::string folder = run(id);
   ::unlink((folder + "/manifest").c_str());
-  SPELL_TRY(make_empty_folder(folder + "/spell"));
-  return make_empty_folder(folder + "/tmp");
+  SPELL_TRY(make_empty_folder(folder + "/spell", spell_mode));
+  return make_empty_folder(folder + "/tmp", tmp_mode);
 }
 
 bool Folders::reuse(const std::string& id) const {

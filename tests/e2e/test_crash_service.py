@@ -245,7 +245,10 @@ def test_a_clock_that_has_gone_on_for_two_hours(place, gate):
     if tried.returncode:
         pytest.skip(f"needs root for another clock: {tried.stderr.strip()}")
     number = start_run(place, "--timeout", "60", f"echo before; {gate.waiting}; {printing(1000)}")
-    place.start("logs", "-f", number).wait_output("before\n")
+    follower = place.start("logs", "-f", number)
+    follower.wait_output("before\n")
+    follower.signal(signal.SIGKILL)  # it would start the service again, by the old clock
+    follower.process.wait()
     queued = start_run(place, "--after", number, "echo queued")
     supervisor = the_supervisor(place)
     os.kill(service(place), signal.SIGTERM)
