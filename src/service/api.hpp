@@ -11,12 +11,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/pool.hpp"
 #include "git/store.hpp"
 #include "model/routes.hpp"
 #include "model/run.hpp"
 #include "net/server.hpp"
 #include "service/hub.hpp"
-#include "service/jobs.hpp"
 #include "service/log_store.hpp"
 #include "service/machine_link.hpp"
 #include "service/reactor.hpp"
@@ -35,8 +35,8 @@ struct Context {
   Reactor& reactor;
   Hub& hub;
   Timer& timer;
-  Jobs& jobs;      ///< Git and packs
-  Jobs& log_jobs;  ///< log files
+  base::Pool& jobs;      ///< Git and packs
+  base::Pool& log_jobs;  ///< log files
   LogStore& logs;
   spellfs::ChunkStore& objects;
   MachineLink& machines;

@@ -25,7 +25,7 @@ struct Service::Impl : Reactor::Observer {
   std::unique_ptr<State> state;
   Hub hub;
   Timer timer;
-  Jobs jobs{3}, log_jobs{3};
+  base::Pool jobs{3}, log_jobs{3};
   std::unique_ptr<MachineLink> machines;
   std::unique_ptr<Reactor> reactor;
   std::unique_ptr<Context> context;

@@ -275,7 +275,7 @@ void Engine::perform(const Action& action) {
 }
 
 template <class T>
-void Engine::work(Pool& pool, std::function<Result<T>()> job,
+void Engine::work(base::Pool& pool, std::function<Result<T>()> job,
                   std::function<void(Result<T>&, std::int64_t, Actions&)> then) {
   pool.post([this, job = std::move(job), then = std::move(then)] {
     // Messages are copyable functions; what a step hands over need not be.

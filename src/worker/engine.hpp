@@ -15,10 +15,10 @@
 #include <vector>
 
 #include "base/fd.hpp"
+#include "base/pool.hpp"
 #include "worker/agent.hpp"
 #include "worker/hooks.hpp"
 #include "worker/log_shipper.hpp"
-#include "worker/pool.hpp"
 
 namespace spell::worker {
 
@@ -66,7 +66,7 @@ class Engine {
   void save_run(const std::string& run);
   void push_run(const std::string& run);
   template <class T>
-  void work(Pool&, std::function<Result<T>()> job,
+  void work(base::Pool&, std::function<Result<T>()> job,
             std::function<void(Result<T>&, std::int64_t now, Actions&)> then);
   void log(const std::string& line) const {
     if (options_.log) options_.log(line);
@@ -91,7 +91,7 @@ class Engine {
   std::vector<std::function<void()>> messages_;
   std::optional<OfferedPoll> offered_;
 
-  Pool steps_{4}, launches_{2}, courier_{2};
+  base::Pool steps_{4}, launches_{2}, courier_{2};
   std::thread loop_thread_, poll_thread_;
 };
 

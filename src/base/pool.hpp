@@ -7,7 +7,7 @@
 #include <mutex>
 #include <thread>
 
-namespace spell::worker {
+namespace spell::base {
 
 class Pool {
  public:
@@ -17,16 +17,18 @@ class Pool {
   void post(std::function<void()> job);
   /// Drops what has not begun, waits for what has.
   void stop();
+  /// Nothing waits and nothing is being done.
+  bool idle() const;
 
  private:
   void work();
 
   const int limit_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> jobs_;
   int threads_ = 0, waiting_ = 0;
   bool stopping_ = false;
 };
 
-}  // namespace spell::worker
+}  // namespace spell::base

@@ -1,8 +1,8 @@
-#include "worker/pool.hpp"
+#include "base/pool.hpp"
 
 #include <chrono>
 
-namespace spell::worker {
+namespace spell::base {
 
 namespace {
 constexpr std::chrono::seconds idle_limit{5};
@@ -48,4 +48,9 @@ void Pool::stop() {
   changed_.wait(lock, [&] { return threads_ == 0; });
 }
 
-}  // namespace spell::worker
+bool Pool::idle() const {
+  std::lock_guard lock(mutex_);
+  return jobs_.empty() && threads_ == waiting_;
+}
+
+}  // namespace spell::base
