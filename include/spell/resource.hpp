@@ -23,6 +23,11 @@ struct ResourceInfo {
   std::uint32_t mode = 0;  ///< permission bits
   std::optional<Time> modified_at{};
   std::string link_target{};
+  /// SpellFS name of the content: two of one name are the same, byte for byte. "" of a link, an
+  /// empty file, and what is no stored tree ("runs").
+  std::string node{};
+  std::int64_t bytes = 0;  ///< of a folder: those of all files below it
+  std::int64_t files = 0;  ///< of a folder: files and links below it
 };
 
 struct DownloadOptions {

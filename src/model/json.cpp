@@ -102,6 +102,8 @@ struct Table<ResourceInfo> {
       SPELL_REQUIRED(ResourceInfo, path),      SPELL_REQUIRED(ResourceInfo, type),
       SPELL_MEMBER(ResourceInfo, size),        SPELL_MEMBER(ResourceInfo, mode),
       SPELL_MEMBER(ResourceInfo, modified_at), SPELL_MEMBER(ResourceInfo, link_target),
+      SPELL_MEMBER(ResourceInfo, node),        SPELL_MEMBER(ResourceInfo, bytes),
+      SPELL_MEMBER(ResourceInfo, files),
   };
 };
 

@@ -83,6 +83,9 @@ ResourceInfo info_of(const spellfs::Entry& entry, const std::string& path) {
   if (entry.mtime_ns != 0)
     info.modified_at = Time(std::chrono::microseconds(entry.mtime_ns / 1000));
   info.link_target = base::to_utf8(entry.target);
+  if (entry.node != spellfs::Name{}) info.node = entry.node.text();
+  info.bytes = entry.size;
+  info.files = info.type == EntryType::folder ? entry.files : 1;
   return info;
 }
 
@@ -201,8 +204,9 @@ void list_resource(Context& context, Call call) {
         if (!entry)
           return refuse(
               call, entry.error().code() == "resource_not_found" ? not_found(path) : entry.error());
-        ResourceInfo resource =
-            place.below.empty() ? folder_info(path, place.time_us) : info_of(*entry, path);
+        ResourceInfo resource = info_of(*entry, path);
+        if (place.below.empty())
+          resource.modified_at = folder_info(path, place.time_us).modified_at;
         if (entry->type != spellfs::EntryType::folder)
           return answer_list(call, resource, {info_of(*entry, path.substr(path.rfind('/') + 1))},
                              limit);

@@ -265,6 +265,7 @@ def test_list_resource(service, ended_run):
     deep = entries(f"/runs/{ended_run}/deep")
     assert [(e["path"], e["type"], e["size"]) for e in deep["entries"]][0] == ("file", "file", 10)
     assert deep["entries"][1]["link_target"] == "file"
+    assert [(e["bytes"], e["files"], bool(e["node"])) for e in (deep["resource"], *deep["entries"])] == [(10, 2, True), (10, 1, True), (0, 1, False)]
     page = entries(f"/runs/{ended_run}/deep", "?limit=1")
     assert page["next"] == "file"
     assert [e["path"] for e in entries(f"/runs/{ended_run}/deep", "?limit=1&after=file")["entries"]] == ["link"]

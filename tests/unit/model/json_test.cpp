@@ -150,7 +150,8 @@ TEST_CASE("the other value types come back as they were") {
   };
   ResourceInfo resource{"a/b", EntryType::link, 5, 0777, at(1), "../c"};
   CHECK(json(resource) == json::parse(R"({"path": "a/b", "type": "link", "size": 5, "mode": 511,
-    "modified_at": "1970-01-01T00:00:00.000001Z", "link_target": "../c"})"));
+    "modified_at": "1970-01-01T00:00:00.000001Z", "link_target": "../c", "node": "", "bytes": 0,
+    "files": 0})"));
   CHECK(same(resource));
   CHECK(same(ResourceInfo{"x", EntryType::folder}));
   CHECK(same(ProjectInfo{"p", "d", true, 3, at(2)}));
