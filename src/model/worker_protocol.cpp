@@ -71,6 +71,7 @@ struct Table<StartCommand> {
       SPELL_MEMBER(StartCommand, number),   SPELL_MEMBER(StartCommand, owner),
       SPELL_MEMBER(StartCommand, machine),  SPELL_REQUIRED(StartCommand, request),
       SPELL_MEMBER(StartCommand, code_url), SPELL_MEMBER(StartCommand, env),
+      SPELL_MEMBER(StartCommand, places),
   };
 };
 

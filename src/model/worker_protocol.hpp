@@ -78,6 +78,9 @@ struct StartCommand {
   std::string run{};                   ///< id
   std::int64_t epoch = 0, number = 0;  ///< number: the run's, as users see it
   std::string owner{}, machine{};
+  /// The run begins when fewer than so many are under way here; until then it waits, without a
+  /// trace on disk. 0: at once.
+  std::int64_t places = 0;
   RunRequest request{};
   std::string
       code_url{};  ///< file:///…: a bare repository that has request.code->commit; "": no code

@@ -10,23 +10,41 @@ bool serves(const Machine& machine, std::string_view machine_type) {
                                                    machine_type) != machine.serves.end();
 }
 
+namespace {
+
+int room(const Machine& machine) {
+  return machine.connected ? std::max(0, machine.places + machine.ahead - machine.busy) : 0;
+}
+
+/// Where a run of this type goes; null: it has to wait. A run is given ahead of a free place only
+/// where no other machine could take it sooner.
+Machine* choose(std::vector<Machine>& machines, std::string_view machine_type) {
+  Machine *best = nullptr, *serving = nullptr;
+  int servers = 0;
+  for (auto& machine : machines) {
+    if (!serves(machine, machine_type)) continue;
+    ++servers;
+    serving = &machine;
+    int free = machine.places - machine.busy;
+    if (!machine.connected || free <= 0) continue;
+    int most = best ? best->places - best->busy : 0;
+    if (!best || free > most || (free == most && machine.name < best->name)) best = &machine;
+  }
+  if (!best && servers == 1 && room(*serving) > 0) return serving;
+  return best;
+}
+
+}  // namespace
+
 std::vector<Placement> place(std::vector<Machine>& machines, const std::vector<Waiting>& queue) {
   std::vector<Placement> placements;
   int free = 0;
-  for (auto& machine : machines)
-    if (machine.connected) free += std::max(0, machine.places - machine.busy);
+  for (auto& machine : machines) free += room(machine);
   std::set<std::string_view> held;
   for (auto& waiting : queue) {
     if (free == 0) break;
     if (held.contains(waiting.machine_type)) continue;
-    Machine* best = nullptr;
-    for (auto& machine : machines) {
-      int room = machine.places - machine.busy;
-      if (!machine.connected || room <= 0 || !serves(machine, waiting.machine_type)) continue;
-      int best_room = best ? best->places - best->busy : 0;
-      if (!best || room > best_room || (room == best_room && machine.name < best->name))
-        best = &machine;
-    }
+    Machine* best = choose(machines, waiting.machine_type);
     if (!best) {
       held.insert(waiting.machine_type);
       continue;

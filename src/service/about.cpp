@@ -1,6 +1,8 @@
 // What the service says of itself and its machines.
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -22,7 +24,7 @@ std::vector<MachineInfo> machine_infos(Context& context) {
     info.connected = view.machine.connected;
     info.cores = view.hello.cores;
     info.places = view.machine.places;
-    info.busy = view.machine.busy;
+    info.busy = std::min(view.machine.busy, view.machine.places);
     info.memory = view.hello.memory;
     info.disk_free = view.hello.disk_free;
     for (auto& type : view.machine.serves) info.serves.push_back(type == "cpu" ? "CPU" : type);

@@ -109,8 +109,7 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.status = RunStatus(run.status);
   info.reason_code = run.reason_code;
   info.reason = run.reason;
-  if (run.status == "machine_requested" && run.machine.empty() &&
-      context.machines.machines().size() > 0)
+  if (run.status == "machine_requested" && context.machines.machines().size() > 0)
     std::tie(info.reason_code, info.reason) = why_waiting(context, run);
   info.user_exit_code = run.exit_code;
   info.user_signal = run.signal;
@@ -122,7 +121,7 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.machine_type = run.request.machine_type;
   if (info.machine_type.empty() || info.machine_type == "cpu" || info.machine_type == "Cpu")
     info.machine_type = "CPU";
-  info.machine = run.machine;
+  if (run.placed_us != 0) info.machine = run.machine;
   info.labels = store::split_labels(run.labels);
   info.env = run.request.env;
   if (run.request.code) {

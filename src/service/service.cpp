@@ -99,7 +99,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
     return logs->size(run).value_or(0);
   };
   self.state = std::make_unique<State>(*self.writer, state_options);
-  self.state->add_machine(options.machine, {"cpu"}, options.places);
+  self.state->add_machine(options.machine, {"cpu"}, options.places, /*ahead=*/options.places);
   SPELL_TRY(self.state->load());
   SPELL_TRY(
       self.writer->drop_keys_before(base::unix_us() - std::int64_t{30} * 24 * 3600 * 1'000'000));

@@ -403,11 +403,13 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   }
 }
 
-void State::add_machine(const std::string& name, std::vector<std::string> serves, int places) {
+void State::add_machine(const std::string& name, std::vector<std::string> serves, int places,
+                        int ahead) {
   auto& machine = machines_[lower(name)];
   machine.view.name = lower(name);
   machine.view.serves = std::move(serves);
   machine.view.places = places;
+  machine.view.ahead = ahead;
   machine.last_command = options_.first_command;
 }
 
@@ -423,6 +425,7 @@ model::Command State::start_command(const RunRecord& run) const {
   start.number = run.number;
   start.owner = run.owner;
   start.machine = run.machine;
+  start.places = machines_.at(run.machine).view.places;
   start.request = run.request;
   if (run.request.code)
     start.code_url = "file://" + options_.code_folder + "/" + run.owner + "/" +
@@ -529,6 +532,7 @@ Result<> State::report(const std::string& name, const model::RunReport& report,
     std::int64_t time = std::max(run->created_us, now_us - std::max<std::int64_t>(0, event.age_us));
     bool step = !event.status.empty() && model::may_follow(run->status, event.status);
     if (step) run->status = event.status;
+    if (event.status == "building" && run->placed_us == 0) run->placed_us = time;
     if (event.status == "running" && run->started_us == 0) run->started_us = time;
     note(run, time, event.text, step, event.important, event.log_offset);
   }
@@ -556,7 +560,8 @@ Result<> State::report(const std::string& name, const model::RunReport& report,
 Result<> State::schedule(std::int64_t now_us) {
   int free = 0;
   for (auto& [name, machine] : machines_)
-    if (machine.view.connected) free += std::max(0, machine.view.places - machine.view.busy);
+    if (auto& view = machine.view; view.connected)
+      free += std::max(0, view.places + view.ahead - view.busy);
   if (free == 0) return ok();
   // Later runs of a type are held back by earlier ones, so no more than `free` of each need to be
   // looked at.
@@ -587,7 +592,6 @@ Result<> State::schedule(std::int64_t now_us) {
     MachineState& machine = machines_.at(placement.machine);
     leave_queue(run);
     run->machine = placement.machine;
-    run->placed_us = now_us;
     ++run->epoch;
     run->taken = 0;
     machine.assigned.insert(run->id);

@@ -82,7 +82,9 @@ class State {
   Result<RunRecord> remove(const std::string& owner, std::int64_t number);
 
   // Machines.
-  void add_machine(const std::string& name, std::vector<std::string> serves, int places);
+  /// `ahead`: runs that it may be given beyond its places, to begin as soon as one is free there.
+  void add_machine(const std::string& name, std::vector<std::string> serves, int places,
+                   int ahead = 0);
   /// A worker has connected: brings its commands in line with what should be.
   Result<> hello(const std::string& machine, const model::WorkerHello&,
                  const std::map<std::string, std::int64_t>& holds, std::int64_t now_us);

@@ -32,6 +32,7 @@ Agent::Poll Agent::next_poll(std::int64_t free_disk) const {
     request.hello = hello_;
     request.hello->disk_free = free_disk;
     for (auto& [id, run] : runs_) request.holds[id] = run.start().epoch;
+    for (auto& start : waiting_) request.holds[start.run] = start.epoch;
   }
   return {std::move(request), session_};
 }
@@ -54,6 +55,7 @@ void Agent::poll_answered(std::int64_t session, const Result<model::SyncAnswer>&
     poll_backoff_.failed(now);
     if (answer.error().code() == "incarnation_changed" && !incarnation_.empty()) {
       incarnation_.clear();
+      waiting_.clear();
       poll_backoff_.reset();
     }
     return end_session(now, out);
@@ -63,6 +65,7 @@ void Agent::poll_answered(std::int64_t session, const Result<model::SyncAnswer>&
     // Data that was restored knows other epochs: it must hear what is held before its commands mean
     // anything.
     incarnation_ = answer->incarnation;
+    waiting_.clear();
     return end_session(now, out);
   }
   incarnation_ = answer->incarnation;
@@ -87,18 +90,47 @@ void Agent::apply(const model::SyncAnswer& answer, std::int64_t now, Actions& ou
 void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) {
   auto* run = tracker(command.run);
   if (command.type != "start") {
+    if (auto waits = find_waiting(command.run);
+        waits != waiting_.end() && waits->epoch == command.epoch) {
+      auto start = std::move(*waits);
+      waiting_.erase(waits);
+      if (command.type != "forget")
+        runs_.emplace(command.run, RunTracker::decline(start, command, boot_id_, now, out));
+      return;
+    }
     if (run && run->start().epoch == command.epoch) run->told(command, boot_id_, now, out);
     return;
   }
   if (!command.start || command.start->run != command.run) return;
   if (!run) {
-    // The start is on disk before anything else is done for the run.
-    auto [at, added] = runs_.emplace(command.run, RunTracker::begin(command, boot_id_, now, out));
-    at->second.online(online_, now, out);
+    if (auto waits = find_waiting(command.run); waits != waiting_.end()) {
+      if (waits->epoch < command.epoch) *waits = command;
+    } else if (waiting_.empty() && has_place(*command.start)) {
+      begin(command, now, out);
+    } else {
+      waiting_.push_back(command);
+    }
   } else if (run->start().epoch < command.start->epoch) {
     successors_[command.run] = command;
     run->refused("assigned anew", now, out);
   }
+}
+
+void Agent::begin(const model::Command& start, std::int64_t now, Actions& out) {
+  // The start is on disk before anything else is done for the run.
+  auto [at, added] = runs_.emplace(start.run, RunTracker::begin(start, boot_id_, now, out));
+  at->second.online(online_, now, out);
+}
+
+bool Agent::has_place(const model::StartCommand& start) const {
+  if (start.places == 0) return true;
+  return std::count_if(runs_.begin(), runs_.end(),
+                       [](auto& entry) { return entry.second.under_way(); }) < start.places;
+}
+
+std::deque<model::Command>::iterator Agent::find_waiting(const std::string& run) {
+  return std::find_if(waiting_.begin(), waiting_.end(),
+                      [&](auto& start) { return start.run == run; });
 }
 
 // ---- reports
@@ -141,6 +173,7 @@ void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_
     if (int status = answer.error().http_status(); status >= 400 && status < 500) report_width_ = 1;
     if (answer.error().code() == "incarnation_changed" && current) {
       incarnation_.clear();
+      waiting_.clear();
       end_session(now, out);
     }
     return;
@@ -195,6 +228,10 @@ void Agent::gone(const std::string& id, const Result<>& gone, std::int64_t now, 
 
 void Agent::advance(std::int64_t now, Actions& out) {
   for (auto& [id, run] : runs_) run.advance(now, out);
+  while (!waiting_.empty() && has_place(*waiting_.front().start)) {
+    begin(waiting_.front(), now, out);
+    waiting_.pop_front();
+  }
 }
 
 std::optional<std::int64_t> Agent::wake_at() const {
@@ -202,6 +239,7 @@ std::optional<std::int64_t> Agent::wake_at() const {
   auto earlier = [&](std::optional<std::int64_t> other) {
     if (other && (!at || *other < *at)) at = other;
   };
+  if (!waiting_.empty() && has_place(*waiting_.front().start)) earlier(0);
   for (auto& [id, run] : runs_) {
     earlier(run.wake_at());
     if (!online_ || reporting_) continue;

@@ -7,10 +7,14 @@
 //
 //   no session --hello answered--> session --poll failed, or another incarnation--> no session
 //
+// A run that was given ahead of a free place waits in memory until one is free here; after a crash
+// the service gives it again.
+//
 // Reports, logs and outputs are sent only in a session. One report at a time is under way; it takes
 // along all that is unsaid. Not thread-safe. Times are CLOCK_BOOTTIME µs.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -66,7 +70,7 @@ class Agent {
 
   /// Null for a run that is not here.
   const RunTracker* find(const std::string& run) const;
-  bool idle() const { return runs_.empty(); }
+  bool idle() const { return runs_.empty() && waiting_.empty(); }
   std::size_t runs() const { return runs_.size(); }
 
  private:
@@ -84,11 +88,15 @@ class Agent {
   void set_online(bool, std::int64_t now, Actions&);
   void end_session(std::int64_t now, Actions&);
   void obey(const model::Command&, std::int64_t now, Actions&);
+  void begin(const model::Command& start, std::int64_t now, Actions&);
+  bool has_place(const model::StartCommand&) const;
+  std::deque<model::Command>::iterator find_waiting(const std::string& run);
   void apply(const model::SyncAnswer&, std::int64_t now, Actions&);
 
   model::WorkerHello hello_;
   std::string boot_id_, incarnation_;
   std::map<std::string, RunTracker> runs_;
+  std::deque<model::Command> waiting_;  ///< starts that wait for a free place, in their order
   /// Starts of a later epoch, waiting until the earlier one has left.
   std::map<std::string, model::Command> successors_;
 

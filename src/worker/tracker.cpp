@@ -39,6 +39,16 @@ RunTracker RunTracker::begin(const model::Command& start, const std::string& boo
   return run;
 }
 
+RunTracker RunTracker::decline(const model::Command& start, const model::Command& told,
+                               const std::string& boot_id, std::int64_t now, Actions& out) {
+  RunTracker run;
+  run.start_ = *start.start;
+  run.want_ = told;
+  run.act(Action::Type::create, out, journal_line(start, boot_id));
+  run.finish_unstarted(out, now);
+  return run;
+}
+
 RunTracker RunTracker::resume(Journal journal, bool supervised, const std::string& boot_id,
                               std::int64_t now) {
   RunTracker run;

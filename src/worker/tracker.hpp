@@ -32,12 +32,17 @@ class RunTracker {
   /// A run that was just assigned.
   static RunTracker begin(const model::Command& start, const std::string& boot_id, std::int64_t now,
                           Actions& out);
+  /// A run that is to be ended (`told`) before it was begun here.
+  static RunTracker decline(const model::Command& start, const model::Command& told,
+                            const std::string& boot_id, std::int64_t now, Actions& out);
   /// A run found on disk. `supervised`: it has, or had, a supervisor; observed() tells the rest.
   static RunTracker resume(Journal journal, bool supervised, const std::string& boot_id,
                            std::int64_t now);
 
   const model::StartCommand& start() const { return start_; }
   std::int64_t output_bytes() const { return output_bytes_; }
+  /// It takes a place: until its result is known.
+  bool under_way() const { return !result_; }
 
   void not_created(const Error&, std::int64_t now, Actions& out);
   void built(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);

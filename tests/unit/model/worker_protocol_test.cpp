@@ -22,7 +22,7 @@ const char* const golden_answer = R"({
   "incarnation": "i1", "lease_ms": 30000,
   "commands": [
     {"number": 5, "type": "start", "run": "0123", "epoch": 3, "reason_code": "", "reason": "",
-     "start": {"run": "0123", "epoch": 3, "number": 7, "owner": "ada", "machine": "laptop", "request": {"command": "true"},
+     "start": {"run": "0123", "epoch": 3, "number": 7, "owner": "ada", "machine": "laptop", "places": 2, "request": {"command": "true"},
                "code_url": "file:///x.git", "env": {"SPELL_RUN": "7"}}},
     {"number": 6, "type": "stop", "run": "0123", "epoch": 3, "reason_code": "user", "reason": "stopped by ada", "start": null}],
   "refused": {"0456": "stale_epoch"}})";

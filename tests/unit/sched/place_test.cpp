@@ -47,3 +47,17 @@ TEST_CASE("the reason counts what is busy") {
   CHECK(why_waiting(machines, "cpu") == "waiting for a CPU machine: 2 of 2 places busy");
   CHECK(why_waiting(machines, "k80") == "waiting for a K80 machine: none serves it");
 }
+
+TEST_CASE("a full machine that alone serves a type is given some runs ahead") {
+  std::vector<Machine> machines{{"here", {"cpu"}, 2, 0, true, 1}};
+  CHECK(place(machines, {{"a", "cpu"}, {"b", "cpu"}, {"c", "cpu"}, {"d", "cpu"}}).size() == 3);
+  CHECK(place(machines, {{"d", "cpu"}}).empty());
+  CHECK(why_waiting(machines, "cpu") == "waiting for a CPU machine: 2 of 2 places busy");
+}
+
+TEST_CASE("nothing is given ahead where another machine could take it sooner") {
+  std::vector<Machine> machines{{"a", {"cpu"}, 1, 1, true, 1}, {"b", {"cpu"}, 1, 1, true, 1}};
+  CHECK(place(machines, {{"1", "cpu"}}).empty());
+  machines[1].connected = false;
+  CHECK(place(machines, {{"1", "cpu"}}).empty());
+}

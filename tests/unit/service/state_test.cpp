@@ -17,14 +17,14 @@ struct House {
   std::unique_ptr<State> state;
   std::int64_t now = 1'000'000'000;
 
-  explicit House(int places = 2) {
+  explicit House(int places = 2, int ahead = 0) {
     REQUIRE(base::make_folders(folder));
-    open(places);
+    open(places, ahead);
   }
   ~House() { (void)base::remove_tree(folder); }
 
   /// As after a crash: what is not in the store is gone.
-  void open(int places = 2) {
+  void open(int places = 2, int ahead = 0) {
     state.reset();
     writer.reset();
     auto opened = store::Writer::open(folder + "/spell.db");
@@ -33,7 +33,7 @@ struct House {
     StateOptions options;
     options.code_folder = "/code";
     state = std::make_unique<State>(*writer, options);
-    state->add_machine("here", {"cpu"}, places);
+    state->add_machine("here", {"cpu"}, places, ahead);
     REQUIRE(state->load());
   }
 
@@ -139,6 +139,26 @@ TEST_CASE("runs wait in their order for a place") {
   CHECK(house.commands() == Words{"start 1", "start 2"});
   REQUIRE(house.report(2, {"building", "running", "saving", "pushing"}, 0));
   CHECK(house.commands() == Words{"start 1", "forget 2", "start 3"});
+}
+
+TEST_CASE("a run given ahead of a place waits until its worker begins it") {
+  House house(1, 1);
+  house.connect();
+  for (int i = 0; i < 3; ++i) REQUIRE(house.submit("sleep 1"));
+  CHECK(house.commands() == Words{"start 1", "start 2"});
+  CHECK(house.run(2).status == "machine_requested");
+  CHECK(house.run(2).placed_us == 0);
+  SECTION("its time begins with its place") {
+    REQUIRE(house.report(2, {"building", "running"}));
+    CHECK(house.run(2).placed_us > 0);
+  }
+  SECTION("who ends it asks its worker, which may have begun it a moment ago") {
+    REQUIRE(house.change([&] { return house.state->end("ada", 2, "stop", house.now); }));
+    CHECK(house.commands() == Words{"start 1", "start 2", "kill 2"});
+    REQUIRE(house.report(2, {}, 137, "killed"));
+    CHECK(house.run(2).status == "killed");
+    CHECK(house.commands() == Words{"start 1", "forget 2", "start 3"});
+  }
 }
 
 TEST_CASE("what could not be stored is not done") {

@@ -380,3 +380,61 @@ TEST_CASE("one run that the service cannot take does not hold up the others") {
   world.run();
   CHECK(world.service.runs[bad].result->status == "complete");
 }
+
+namespace {
+model::StartCommand numbered(int number, std::int64_t places) {
+  auto start = start_command();
+  start.run.back() = static_cast<char>('0' + number);
+  start.number = number;
+  start.places = places;
+  return start;
+}
+}  // namespace
+
+TEST_CASE("a run that was given ahead begins when a place is free here") {
+  World world;
+  world.next_command.never_ends = true;
+  auto first = numbered(1, 1), second = numbered(2, 1), third = numbered(3, 1);
+  for (auto& start : {first, second, third}) world.service.assign(start);
+  world.run();
+  CHECK(world.commands.contains(first.run));
+  CHECK(world.journals.size() == 1);
+  CHECK(world.service.runs[second.run].events.empty());
+
+  world.commands[first.run].never_ends = false;
+  CHECK(world.run_until([&] { return world.commands.contains(second.run); }));
+  CHECK(!world.commands.contains(third.run));
+}
+
+TEST_CASE("a run that was given ahead is lost by a crash, and given again") {
+  World world;
+  world.next_command.never_ends = true;
+  auto first = numbered(1, 1), second = numbered(2, 1);
+  world.service.assign(first);
+  world.service.assign(second);
+  world.run();
+  world.crash();
+  world.run();
+  world.commands[first.run].never_ends = false;
+  world.next_command.never_ends = false;
+  world.run();
+  CHECK(world.service.runs[second.run].result);
+  CHECK(world.launches[second.run] == 1);
+}
+
+TEST_CASE("a run that waits for a place is ended at once, or forgotten") {
+  World world;
+  world.next_command.never_ends = true;
+  auto first = numbered(1, 1), second = numbered(2, 1);
+  world.service.assign(first);
+  world.service.assign(second);
+  world.run();
+  world.service.want(second.run, "kill");
+  world.run();
+  auto& ended = world.service.runs[second.run];
+  REQUIRE(ended.result);
+  CHECK(ended.result->status == "killed");
+  CHECK(ended.events.empty());
+  CHECK(world.launches[second.run] == 0);
+  CHECK(world.journals.size() == 1);
+}
