@@ -37,19 +37,28 @@ class ChunkStore {
 Result<std::unique_ptr<ChunkStore>> open_pack_store(const std::string& folder);
 std::unique_ptr<ChunkStore> make_memory_store();
 
-/// Writes a pack v1 into a file. Not thread-safe.
+/// Writes a pack v1 into a file, or packs of bounded size one after the other. Not thread-safe.
 class PackWriter {
  public:
+  /// Takes a whole pack of `size` bytes and returns the file for the next one. May still be busy
+  /// with it then; but packs are to arrive in their order, since one may name objects of those
+  /// before it.
+  using Next = std::function<Result<int>(std::int64_t size)>;
   /// Writes to `fd` from its start; the file is the caller's.
   explicit PackWriter(int fd);
+  /// Hands each pack on to `next` that has reached `limit` bytes; the last one is the caller's, see
+  /// finish().
+  PackWriter(int fd, std::int64_t limit, Next next);
   ~PackWriter();
-  /// Compresses where that pays. A name that this pack has already is not written again.
+  /// Compresses where that pays. A name that this pack, or the one before, has is not written
+  /// again.
   Result<> add(Kind, const Name&, std::string_view bytes);
   bool has(const Name&) const;
+  /// In the present pack.
   std::int64_t objects() const;
-  /// Written so far, as stored.
+  /// Written so far, as stored, in all packs.
   std::int64_t bytes() const;
-  /// Footer and checksum. Returns the pack's size.
+  /// Footer and checksum of the present pack. Returns its size.
   Result<std::int64_t> finish();
 
  private:

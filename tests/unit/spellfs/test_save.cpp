@@ -368,6 +368,34 @@ TEST_CASE("only what is missing is written") {
   CHECK(save(folder.path, options, nothing.writer).error().code() == "gone");
 }
 
+TEST_CASE("a save in packs of bounded size: each is taken by itself, nothing is sent twice") {
+  TemporaryFolder folder;
+  for (int i = 0; i < 40; ++i)
+    write(folder / ("in/" + std::to_string(i)), noise(200'000, static_cast<std::uint64_t>(i % 30)));
+  auto store = make_memory_store();
+  constexpr std::int64_t limit = 1 << 20;
+  base::Fd files[2] = {PackInFile::make(), PackInFile::make()};
+  std::int64_t packs = 0, sent = 0;
+  auto take = [&](std::int64_t size) {
+    // A pack is full when it has reached the limit: one object and the index may be above it.
+    CHECK(size < limit + 600'000);
+    sent += size;
+    return store->add_pack("ada", files[packs++ % 2].get(), size);
+  };
+  PackWriter writer(files[0].get(), limit, [&](std::int64_t size) -> Result<int> {
+    if (auto taken = take(size); !taken) return taken.error();
+    return files[packs % 2].get();
+  });
+  SaveOptions options;
+  options.missing = [&](auto names) { return store->missing("ada", names); };
+  auto saved = save(folder / "in", options, writer).value();
+  CHECK(saved.new_bytes == writer.bytes());
+  REQUIRE(take(writer.finish().value()).ok());
+  CHECK(packs >= 5);
+  CHECK(store->owns("ada", *saved.tree).value());
+  CHECK(sent < 30 * 200'000 * 102 / 100);
+}
+
 TEST_CASE("the same folder has the same tree, small or large, and equal content is written once") {
   TemporaryFolder folder;
   std::string bytes = noise(3 << 20, 1);
