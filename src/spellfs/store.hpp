@@ -47,7 +47,8 @@ class PackWriter {
   /// Writes to `fd` from its start; the file is the caller's.
   explicit PackWriter(int fd);
   /// Hands each pack on to `next` that has reached `limit` bytes; the last one is the caller's, see
-  /// finish().
+  /// finish(). A limit above what save() asks about at once (16 MiB) keeps equal content from being
+  /// written twice.
   PackWriter(int fd, std::int64_t limit, Next next);
   ~PackWriter();
   /// Compresses where that pays. A name that this pack, or the one before, has is not written
