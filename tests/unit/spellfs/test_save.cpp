@@ -371,7 +371,7 @@ TEST_CASE("only what is missing is written") {
 TEST_CASE("a save in packs of bounded size: each is taken by itself, nothing is sent twice") {
   TemporaryFolder folder;
   for (int i = 0; i < 40; ++i)
-    write(folder / ("in/" + std::to_string(i)),
+    write(folder / ("in/" + std::to_string(100 + i)),
           noise(200'000, static_cast<std::uint64_t>(i % 4 == 3 ? i - 3 : i)));
   auto store = make_memory_store();
   constexpr std::int64_t limit = 1 << 20;
