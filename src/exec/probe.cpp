@@ -45,41 +45,74 @@ std::string remedy_for(const std::string& why) {
          "RestrictNamespaces=no)";
 }
 
-Result<Capabilities> try_in(const std::string& supervisor, const std::string& folder) {
+/// A run in `folder` to its end.
+Result<State> trial(Launch launch, const std::string& folder) {
   SPELL_TRY(base::make_folders(folder + "/spell"));
   SPELL_TRY(base::make_folders(folder + "/tmp"));
-  Launch launch;
   launch.run_id = "probe";
-  launch.supervisor = supervisor;
   launch.folder = folder;
-  launch.containment = ::geteuid() == 0 ? Containment::namespaces : Containment::user_namespaces;
-  launch.command = ":";
   auto run = Supervised::start(launch);
   if (!run) return run.error();
   for (;;) {
     auto state = run->state();
     if (!state) return state.error();
     if (state->phase == State::Phase::supervisor_lost)
-      return base::error("supervisor_failed", supervisor + " died in a trial run");
-    if (state->exit) {
-      if (!state->exit->error_code.empty())
-        return base::error(state->exit->error_code, state->exit->error);
-      Capabilities out;
-      auto colon = state->containment.find(": ");
-      auto level = state->containment.substr(0, colon);
-      for (auto c : {Containment::namespaces, Containment::user_namespaces})
-        if (level == name_of(c)) out.containment = c;
-      if (out.containment == Containment::best_effort)
-        out.remedy = remedy_for(colon == std::string::npos ? "no namespaces"
-                                                           : state->containment.substr(colon + 2));
-      return out;
-    }
+      return base::error("supervisor_failed", launch.supervisor + " died in a trial run");
+    if (state->exit) return state;
     pollfd file{run->event_fd(), POLLIN, 0};
     if (::poll(&file, 1, probe_limit_ms) == 0) {
       (void)run->kill();
-      return base::error("supervisor_failed", "a trial run of " + supervisor + " does not end");
+      return base::error("supervisor_failed",
+                         "a trial run of " + launch.supervisor + " does not end");
     }
   }
+}
+
+Result<Capabilities> try_fences(const std::string& supervisor, const std::string& folder) {
+  Launch launch;
+  launch.supervisor = supervisor;
+  launch.containment = ::geteuid() == 0 ? Containment::namespaces : Containment::user_namespaces;
+  launch.command = ":";
+  auto state = trial(launch, folder);
+  if (!state) return state.error();
+  if (!state->exit->error_code.empty())
+    return base::error(state->exit->error_code, state->exit->error);
+  Capabilities out;
+  auto colon = state->containment.find(": ");
+  auto level = state->containment.substr(0, colon);
+  for (auto c : {Containment::namespaces, Containment::user_namespaces})
+    if (level == name_of(c)) out.containment = c;
+  if (out.containment == Containment::best_effort)
+    out.remedy = remedy_for(colon == std::string::npos ? "no namespaces"
+                                                       : state->containment.substr(colon + 2));
+  return out;
+}
+
+/// Not every kernel lets every user lay overlays, and not every file system can be under one.
+Result<> try_overlays(const std::string& supervisor, const std::string& folder, Capabilities& out) {
+  for (auto* part : {"/lower/kept", "/upper", "/work"})
+    SPELL_TRY(base::make_folders(folder + part));
+  SPELL_TRY(base::write_file(folder + "/lower/old", "old", 0644, false));
+  Launch launch;
+  launch.supervisor = supervisor;
+  launch.containment = out.containment;
+  launch.mounts = {{folder + "/lower", folder + "/upper", folder + "/work", "/spell/trial"}};
+  launch.command =
+      "cd /spell/trial && echo new > old && mv old kept/new && rm -r kept && mkdir kept";
+  auto state = trial(launch, folder + "/run");
+  if (!state) return state.error();
+  out.overlays = state->exit->error_code.empty() && state->exit->code == 0;
+  if (!out.overlays)
+    out.no_overlays = state->exit->error_code.empty() ? "an overlay cannot be written to here"
+                                                      : state->exit->error;
+  return ok();
+}
+
+Result<Capabilities> try_in(const std::string& supervisor, const std::string& folder) {
+  auto found = try_fences(supervisor, folder);
+  if (found && found->containment != Containment::best_effort)
+    SPELL_TRY(try_overlays(supervisor, folder, *found));
+  return found;
 }
 
 }  // namespace

@@ -90,6 +90,12 @@ Result<std::string> spec_of(const Launch& launch) {
     spec.put("bind_from", from);
     spec.put("bind_to", to);
   }
+  for (auto& mount : launch.mounts) {
+    spec.put("mount_from", mount.from);
+    spec.put("mount_upper", mount.upper);
+    spec.put("mount_work", mount.work);
+    spec.put("mount_to", mount.to);
+  }
   for (auto& [target, at] : launch.links) {
     spec.put("link_to", target);
     spec.put("link_at", at);

@@ -26,14 +26,24 @@ const char* name_of(Containment);
 
 struct Capabilities {
   Containment containment = Containment::best_effort;
-  std::string remedy{};  ///< why not more, and what would help; "" if nothing is missing
+  std::string remedy{};       ///< why not more, and what would help; "" if nothing is missing
+  bool overlays = false;      ///< MountSpec::upper can be used in folders beside the scratch folder
+  std::string no_overlays{};  ///< why not
 };
-/// Tries it by doing it (a tiny run in `scratch_folder`); about 10 ms.
+/// Tries it by doing it (tiny runs in `scratch_folder`); about 20 ms.
 Result<Capabilities> probe(const std::string& supervisor, const std::string& scratch_folder);
 
 /// `spell-supervisor`: `option` if not empty, $SPELL_LIBEXEC, beside the running program,
 /// ../libexec/spell beside it.
 Result<std::string> find_supervisor(const std::string& option);
+
+/// Data that a run may use and not change. What it writes goes to `upper` (an overlay, which needs
+/// `work` beside it), or is refused where that is "".
+struct MountSpec {
+  std::string from{};           ///< folder or file on the host
+  std::string upper{}, work{};  ///< empty folders on one file system
+  std::string to{};             ///< absolute path in the run; made there where the host has it not
+};
 
 struct Launch {
   std::string run_id{};      ///< 32 hex digits
@@ -47,7 +57,8 @@ struct Launch {
   std::vector<std::string> hidden{};  ///< folders that the run must not see ($SPELL_DIR, where the
                                       ///< sockets are); an empty read-only one is over them
   std::vector<std::pair<std::string, std::string>>
-      binds{};  ///< (host folder, absolute path in the run): mounted read-write; for later mounts
+      binds{};                      ///< (host folder, absolute path in the run): mounted read-write
+  std::vector<MountSpec> mounts{};  ///< for fences with a run root; inner ones after outer ones
   /// (target, absolute path in the run): symbolic links in the run root's own top, which is
   /// read-only; for fences with a run root.
   std::vector<std::pair<std::string, std::string>> links{};

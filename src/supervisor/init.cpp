@@ -197,9 +197,11 @@ void set_default_limits() {
         map_one_id("/proc/self/gid_map", group)))
     give_up(Report::no_fence, "", "map the user into a namespace", errno);
   Failure failure;
-  if (fenced && !build_root(spec, folder, failure))
+  if (fenced && !build_root(spec, folder, level, failure))
     give_up(failure.of_mount ? Report::error : Report::no_fence, "mount_failed", failure.what,
             failure.error);
+  if (!fenced && spec.mounts.size > 0)
+    give_up(Report::error, "mount_failed", "mount without namespaces", 0);
   if (fenced)
     read_nothing();  // the one it has is of the old root
   else

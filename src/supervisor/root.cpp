@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
-#include <linux/mount.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -14,6 +13,8 @@
 #include <unistd.h>
 
 #include "supervisor/hide.hpp"
+#include "supervisor/mount.hpp"
+#include "supervisor/place.hpp"
 
 namespace spell::supervisor {
 
@@ -27,52 +28,17 @@ bool fail(Failure& failure, const char* what, const char* name = "") {
   return false;
 }
 
-/// A copy of the mounts at a path, attached nowhere yet: it outlives the old root.
-int clone_tree(const char* path) {
-  return static_cast<int>(
-      syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
-}
-
-bool attach_tree(int tree, const char* path) {
-  if (syscall(SYS_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) != 0) return false;
-  close(tree);
-  return true;
-}
-
 bool ours(const char* name) {
   for (const char* own : {".", "..", "proc", "spell", "spell-tmp"})
     if (strcmp(name, own) == 0) return true;
   return false;
 }
 
-/// Makes /NAME of the host appear in the current folder. One that the host itself cannot serve (a
-/// dead network mount) is left out.
-void take_over(const char* name, unsigned char type) {
-  char path[NAME_MAX + 2] = "/";
-  strncpy(path + 1, name, NAME_MAX);
-  if (type == DT_UNKNOWN) {
-    struct stat st;
-    if (lstat(path, &st) != 0) return;
-    type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISLNK(st.st_mode) ? DT_LNK : DT_REG;
-  }
-  if (type == DT_LNK) {
-    char target[PATH_MAX];
-    ssize_t n = readlink(path, target, sizeof target - 1);
-    if (n < 0) return;
-    target[n] = 0;
-    (void)!symlink(target, name);
-    return;
-  }
-  bool made = type == DT_DIR ? mkdir(name, 0755) == 0 : mknod(name, S_IFREG | 0644, 0) == 0;
-  if (made && mount(path, name, nullptr, MS_BIND | MS_REC, nullptr) != 0)
-    type == DT_DIR ? rmdir(name) : unlink(name);
-}
-
 bool take_over_all() {
   DIR* root = opendir("/");
   if (!root) return false;
   while (dirent* entry = readdir(root))
-    if (!ours(entry->d_name)) take_over(entry->d_name, entry->d_type);
+    if (!ours(entry->d_name)) take_over("/", entry->d_name, entry->d_type);
   closedir(root);
   return true;
 }
@@ -112,37 +78,21 @@ bool pivot() {
   return done;
 }
 
-/// Makes the place for a mount: below /spell and in the run root's own top, never in a folder of
-/// the host.
-bool make_place(const char* path, bool folder, dev_t own_device) {
-  char part[PATH_MAX];
-  size_t size = strlen(path);
-  if (size == 0 || size >= sizeof part || path[0] != '/') {
-    errno = EINVAL;
+/// Attaches a mount where it is wanted; `made`: things may be made in it for the mounts that
+/// follow.
+bool attach_at(Places& places, int tree, const char* path, bool made) {
+  char real[PATH_MAX];
+  struct stat st;
+  if (fstat(tree, &st) != 0 || !places.make(path, S_ISDIR(st.st_mode), real) ||
+      !attach_tree(tree, real))
     return false;
-  }
-  struct stat parent, st;
-  if (stat("/", &parent) != 0) return false;
-  for (size_t at = 1; at <= size; ++at) {
-    if (at < size && path[at] != '/') continue;
-    memcpy(part, path, at);
-    part[at] = 0;
-    if (stat(part, &st) != 0) {
-      bool last = at == size;
-      if (errno != ENOENT || (parent.st_dev != own_device && strncmp(path, "/spell/", 7) != 0))
-        return false;
-      if (last && !folder ? mknod(part, S_IFREG | 0644, 0) != 0 : mkdir(part, 0755) != 0)
-        return false;
-      if (stat(part, &st) != 0) return false;
-    }
-    parent = st;
-  }
+  if (made) places.allow(st.st_dev);
   return true;
 }
 
 }  // namespace
 
-bool build_root(const Spec& spec, const char* folder, Failure& failure) {
+bool build_root(const Spec& spec, const char* folder, int level, Failure& failure) {
   if (!become_slave_of_host()) return fail(failure, "take over the host's mounts");
 
   char path[PATH_MAX];
@@ -160,6 +110,14 @@ bool build_root(const Spec& spec, const char* folder, Failure& failure) {
     if (binds[i] >= 0) continue;
     failure.of_mount = true;
     return fail(failure, "mount ", spec.binds.items[i].from);
+  }
+  int* mounts = static_cast<int*>(calloc(spec.mounts.size + 1, sizeof(int)));
+  for (size_t i = 0; i < spec.mounts.size; ++i) {
+    mounts[i] = make_mount(spec.mounts.items[i], level == user_namespaces);
+    if (mounts[i] >= 0) continue;
+    failure.of_mount = true;
+    return fail(failure, *spec.mounts.items[i].upper ? "lay an overlay for " : "mount ",
+                spec.mounts.items[i].to);
   }
 
   // The new root is built over /proc: the one folder that every host has, and that is not taken
@@ -182,21 +140,25 @@ bool build_root(const Spec& spec, const char* folder, Failure& failure) {
   rmdir(hidden_cover);
   if (!attach_tree(spell, "/spell") || !attach_tree(tmp, "/spell-tmp"))
     return fail(failure, "mount /spell");
-  for (size_t i = 0; i < spec.binds.size; ++i) {
-    struct stat st;
-    bool is_folder = fstat(binds[i], &st) == 0 && S_ISDIR(st.st_mode);
-    if (make_place(spec.binds.items[i].to, is_folder, own.st_dev) &&
-        attach_tree(binds[i], spec.binds.items[i].to))
-      continue;
-    failure.of_mount = true;
-    return fail(failure, "mount on ", spec.binds.items[i].to);
-  }
+  Places places;
+  places.allow(own.st_dev);
+  for (size_t i = 0; i < spec.binds.size; ++i)
+    if (!attach_at(places, binds[i], spec.binds.items[i].to, false)) {
+      failure.of_mount = true;
+      return fail(failure, "mount on ", spec.binds.items[i].to);
+    }
+  for (size_t i = 0; i < spec.mounts.size; ++i)
+    if (!attach_at(places, mounts[i], spec.mounts.items[i].to, *spec.mounts.items[i].upper)) {
+      failure.of_mount = true;
+      return fail(failure, "mount on ", spec.mounts.items[i].to);
+    }
   free(binds);
+  free(mounts);
   for (auto& link : spec.links) {
     // The place is made as a folder's would be, so that its parents are there; the link takes its
     // name.
-    if (make_place(link.to, true, own.st_dev) && rmdir(link.to) == 0 &&
-        symlink(link.from, link.to) == 0)
+    char real[PATH_MAX];
+    if (places.make(link.to, true, real) && rmdir(real) == 0 && symlink(link.from, real) == 0)
       continue;
     return fail(failure, "make the link ", link.to);
   }

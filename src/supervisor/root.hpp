@@ -12,9 +12,9 @@ struct Failure {
   char what[256] = {};
 };
 
-/// In a fresh mount and PID namespace, as its pid 1. Afterwards "/" is the run root and the old
-/// root is gone.
-bool build_root(const Spec&, const char* folder, Failure&);
+/// In fresh namespaces of this level, as pid 1. Afterwards "/" is the run root and the old root is
+/// gone.
+bool build_root(const Spec&, const char* folder, int level, Failure&);
 
 /// Takes from this process, for good, the capabilities by which root could undo its fences. What it
 /// leaves is what ordinary programs of root need. Root stays root, though: it may write the disk's

@@ -34,13 +34,14 @@ bool read_spec(int descriptor, Spec& out) {
   size_t size;
   if (!read_all(descriptor, bytes, size)) return false;
 
-  size_t env = 0, hidden = 0, binds = 0, links = 0, revive = 0;
+  size_t env = 0, hidden = 0, binds = 0, mounts = 0, links = 0, revive = 0;
   Field field;
   bool whole = false;
   for (FieldReader reader(bytes, size); reader.next(field);) {
     env += field.key == "env";
     hidden += field.key == "hidden";
     binds += field.key == "bind_from";
+    mounts += field.key == "mount_from";
     links += field.key == "link_to";
     revive += field.key == "revive";
     whole = field.key == "end";
@@ -49,9 +50,10 @@ bool read_spec(int descriptor, Spec& out) {
   out.env = static_cast<char**>(calloc(env + 5, sizeof(char*)));
   out.hidden.items = static_cast<const char**>(calloc(hidden + 1, sizeof(char*)));
   out.binds.items = static_cast<Bind*>(calloc(binds + 1, sizeof(Bind)));
+  out.mounts.items = static_cast<Mount*>(calloc(mounts + 1, sizeof(Mount)));
   out.links.items = static_cast<Bind*>(calloc(links + 1, sizeof(Bind)));
   out.revive = revive ? static_cast<char**>(calloc(revive + 1, sizeof(char*))) : nullptr;
-  if (!out.env || !out.hidden.items || !out.binds.items || !out.links.items ||
+  if (!out.env || !out.hidden.items || !out.binds.items || !out.mounts.items || !out.links.items ||
       (revive && !out.revive))
     return false;
 
@@ -93,6 +95,15 @@ bool read_spec(int descriptor, Spec& out) {
       if (!reader.next(field) || field.key != "bind_to") return false;
       bind.to = text_of(field);
       out.binds.items[out.binds.size++] = bind;
+    } else if (key == "mount_from") {
+      Mount mount{text_of(field), nullptr, nullptr, nullptr};
+      if (!reader.next(field) || field.key != "mount_upper") return false;
+      mount.upper = text_of(field);
+      if (!reader.next(field) || field.key != "mount_work") return false;
+      mount.work = text_of(field);
+      if (!reader.next(field) || field.key != "mount_to") return false;
+      mount.to = text_of(field);
+      out.mounts.items[out.mounts.size++] = mount;
     } else if (key == "link_to") {
       Bind link{text_of(field), nullptr};
       if (!reader.next(field) || field.key != "link_at") return false;

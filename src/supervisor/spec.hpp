@@ -17,6 +17,15 @@ struct Bind {
   const char* to;
 };
 
+/// Data that the run may use and not change: what it writes goes to `upper`, or is refused where
+/// that is "".
+struct Mount {
+  const char* from;
+  const char* upper;
+  const char* work;
+  const char* to;
+};
+
 template <class T>
 struct List {
   T* items = nullptr;
@@ -34,6 +43,7 @@ struct Spec {
   size_t env_size = 0;
   List<const char*> hidden{};
   List<Bind> binds{};
+  List<Mount> mounts{};     ///< one that lies in another comes after it
   List<Bind> links{};       ///< from: what it points to; to: where it is
   char** revive = nullptr;  ///< ends with a null pointer; null: none
   long long log_limit = 0, log_wait_s = 0, stop_grace_s = 0, timeout_s = 0;

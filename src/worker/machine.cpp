@@ -30,12 +30,14 @@ std::optional<exec::Capabilities> read_cache(const std::string& path, const std:
   if (!text) return std::nullopt;
   json cache = json::parse(*text, nullptr, false);
   if (!cache.is_object()) return std::nullopt;
-  for (auto member : {"for", "containment", "remedy"})
+  for (auto member : {"for", "containment", "remedy", "no_overlays"})
     if (!cache.contains(member) || !cache[member].is_string()) return std::nullopt;
+  if (!cache.contains("overlays") || !cache["overlays"].is_boolean()) return std::nullopt;
   if (cache["for"] != wanted) return std::nullopt;
   for (auto containment : all_containments)
     if (cache["containment"] == exec::name_of(containment))
-      return exec::Capabilities{containment, cache["remedy"]};
+      return exec::Capabilities{containment, cache["remedy"], cache["overlays"],
+                                cache["no_overlays"]};
   return std::nullopt;
 }
 
@@ -51,6 +53,8 @@ Result<exec::Capabilities> find_capabilities(const std::string& supervisor,
   cache["for"] = wanted;
   cache["containment"] = exec::name_of(probed->containment);
   cache["remedy"] = probed->remedy;
+  cache["overlays"] = probed->overlays;
+  cache["no_overlays"] = probed->no_overlays;
   // Without the cache the next start only probes again.
   (void)base::write_file(path, cache.dump(-1, ' ', false, json::error_handler_t::replace), 0600,
                          false);

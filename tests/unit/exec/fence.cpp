@@ -167,16 +167,11 @@ TEST_CASE("mounts of a run appear where asked, also from a hidden folder") {
     CHECK(*base::read_file(data + "/new") == "more\n");
 
     Scratch scratch;
-    for (auto& bind : {std::pair<std::string, std::string>{"/nowhere", "/data"},
-                       {data, "/usr/spell-no-such-folder"}}) {
-      auto bad =
-          launch(scratch.run_folder("bad" + bind.second.substr(1, 3)), "echo started", level);
-      bad.binds = {bind};
-      auto ended = run(bad);
-      CHECK(ended.exit->error_code == "mount_failed");
-      CHECK(ended.output_bytes == 0);
-    }
-    CHECK_FALSE(base::exists("/usr/spell-no-such-folder"));
+    auto bad = launch(scratch.run_folder(), "echo started", level);
+    bad.binds = {{"/nowhere", "/data"}};
+    auto ended = run(bad);
+    CHECK(ended.exit->error_code == "mount_failed");
+    CHECK(ended.output_bytes == 0);
   }
 }
 

@@ -1,0 +1,92 @@
+#include "supervisor/mount.hpp"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "supervisor/spec.hpp"
+
+namespace spell::supervisor {
+
+namespace {
+
+constexpr unsigned fences = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+
+/// A folder as an option of an overlay: by a descriptor, for a path may have colons and commas in
+/// it, which would mean something there.
+class FolderOption {
+ public:
+  explicit FolderOption(const char* path)
+      : file_(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)), number_(file_) {}
+  ~FolderOption() {
+    if (file_ >= 0) close(file_);
+  }
+  FolderOption(const FolderOption&) = delete;
+  bool set(int context, const char* key) const {
+    char path[48] = "/proc/self/fd/";
+    return file_ >= 0 && syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key,
+                                 strcat(path, number_.text()), 0) == 0;
+  }
+
+ private:
+  int file_;
+  Digits number_;
+};
+
+int make_overlay(const Mount& mount, bool in_user_namespace, bool is_volatile) {
+  int context = static_cast<int>(syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC));
+  if (context < 0) return -1;
+  FolderOption lower(mount.from), upper(mount.upper), work(mount.work);
+  auto flag = [&](const char* name) {
+    return syscall(SYS_fsconfig, context, FSCONFIG_SET_FLAG, name, nullptr, 0) == 0;
+  };
+  int made = -1;
+  if (lower.set(context, "lowerdir") && upper.set(context, "upperdir") &&
+      work.set(context, "workdir") && (!in_user_namespace || flag("userxattr")) &&
+      (!is_volatile || flag("volatile")) &&
+      syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0)
+    made = static_cast<int>(syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, fences));
+  int error = errno;
+  close(context);
+  errno = error;
+  return made;
+}
+
+int make_read_only(const char* path) {
+  int tree = clone_tree(path);
+  if (tree < 0) return -1;
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY | fences;
+  if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
+              sizeof attributes) == 0)
+    return tree;
+  int error = errno;
+  close(tree);
+  errno = error;
+  return -1;
+}
+
+}  // namespace
+
+int clone_tree(const char* path) {
+  return static_cast<int>(
+      syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+}
+
+int make_mount(const Mount& mount, bool in_user_namespace) {
+  if (!*mount.upper) return make_read_only(mount.from);
+  // What a run writes there goes with it, so nothing of it has to reach the disk.
+  int made = make_overlay(mount, in_user_namespace, true);
+  return made >= 0 ? made : make_overlay(mount, in_user_namespace, false);
+}
+
+bool attach_tree(int tree, const char* path) {
+  if (syscall(SYS_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) != 0) return false;
+  close(tree);
+  return true;
+}
+
+}  // namespace spell::supervisor
