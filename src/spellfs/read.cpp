@@ -4,38 +4,15 @@
 #include "base/text.hpp"
 #include "spellfs/node.hpp"
 #include "spellfs/tree.hpp"
+#include "spellfs/walk.hpp"
 
 namespace spell::spellfs {
 
 namespace {
 
-Error lies(const Name& name) {
-  return base::error("damaged", "object " + name.text() + " is not what its parent says");
-}
-
-Error as_damaged(const Error& e, const Name& name) {
-  return base::error("damaged", "object " + name.text() + ": " + e.message());
-}
-
-Result<FolderNode> folder_node(const ChunkStore& store, const Name& name) {
-  auto bytes = store.get(Kind::folder, name);
-  if (!bytes) return bytes.error();
-  auto node = decode_folder_node(*bytes);
-  if (!node) return as_damaged(node.error(), name);
-  return node;
-}
-
-Result<FileNode> file_node(const ChunkStore& store, const Name& name) {
-  auto bytes = store.get(Kind::file, name);
-  if (!bytes) return bytes.error();
-  auto node = decode_file_node(*bytes);
-  if (!node) return as_damaged(node.error(), name);
-  return node;
-}
-
 Result<> list_below(const ChunkStore& store, const Name& name, int level, const std::string& after,
                     std::size_t limit, std::vector<Entry>& out) {
-  auto node = folder_node(store, name);
+  auto node = get_folder_node(store, name);
   if (!node) return node.error();
   if (level >= 0 && node->level != level) return lies(name);
   for (auto& entry : node->entries) {
@@ -53,7 +30,7 @@ Result<> list_below(const ChunkStore& store, const Name& name, int level, const 
 Result<std::optional<Entry>> find_entry(const ChunkStore& store, Name name,
                                         const std::string& wanted) {
   for (int level = -1;;) {
-    auto node = folder_node(store, name);
+    auto node = get_folder_node(store, name);
     if (!node) return node.error();
     if (level >= 0 && node->level != level) return lies(name);
     if (node->level == 0) {
@@ -76,7 +53,7 @@ Result<std::optional<Entry>> find_entry(const ChunkStore& store, Name name,
 /// start.
 Result<> read_below(const ChunkStore& store, const Name& name, int level, std::int64_t size,
                     std::int64_t from, std::int64_t to, std::string& out) {
-  auto node = file_node(store, name);
+  auto node = get_file_node(store, name);
   if (!node) return node.error();
   if ((level >= 0 && node->level != level) || node->totals.size != size) return lies(name);
   std::int64_t at = 0;
@@ -108,12 +85,17 @@ Result<> read_below(const ChunkStore& store, const Name& name, int level, std::i
 
 }  // namespace
 
+Kind kind_of(const Entry& entry) {
+  if (entry.type == EntryType::folder) return Kind::folder;
+  return entry.size <= small_file ? Kind::chunk : Kind::file;
+}
+
 Result<Entry> find(const ChunkStore& store, const Name& tree, const std::string& path) {
   auto none = [&] {
     return base::error("resource_not_found", "there is no " + base::to_utf8(path));
   };
   if (!base::safe_relative_path(path)) return none();
-  auto root = folder_node(store, tree);
+  auto root = get_folder_node(store, tree);
   if (!root) return root.error();
   Entry entry;
   entry.type = EntryType::folder;

@@ -102,19 +102,51 @@ class Walker {
   Walker(const SaveOptions& options, Pipeline& pipeline, SaveResult& result)
       : options_(options), pipeline_(pipeline), result_(result) {}
 
-  Result<> walk(const std::string& folder) {
-    auto root = base::open(folder, O_RDONLY | O_DIRECTORY);
-    if (!root) return root.error();
-    auto names = names_in(root->get());
-    if (!names) return base::error(names.error().code(), folder + ": " + names.error().message());
-    pipeline_.push(Enter{});
-    visit_all(root->get(), *names, "", 1);
-    pipeline_.push(Leave{});
+  Result<> walk(const std::string& path) {
+    struct stat st;
+    if (::stat(path.c_str(), &st) != 0) return base::errno_error("read " + path);
+    Entry& root = result_.root;
+    root = entry_of(last_component(path), S_ISDIR(st.st_mode) ? EntryType::folder : EntryType::file,
+                    st);
+    SPELL_TRY(root.type == EntryType::folder ? walk_folder(path) : walk_file(path, st));
+    if (options_.stop.stop_requested())
+      return base::error("canceled", "stopped before all was saved");
     if (options_.progress) options_.progress(files_, bytes_);
     return ok();
   }
 
  private:
+  static std::string last_component(std::string path) {
+    while (path.size() > 1 && path.back() == '/') path.pop_back();
+    auto slash = path.rfind('/');
+    return slash == std::string::npos || path.size() == 1 ? path : path.substr(slash + 1);
+  }
+
+  Result<> walk_folder(const std::string& path) {
+    auto root = base::open(path, O_RDONLY | O_DIRECTORY);
+    if (!root) return root.error();
+    auto names = names_in(root->get());
+    if (!names) return base::error(names.error().code(), path + ": " + names.error().message());
+    pipeline_.push(Enter{});
+    visit_all(root->get(), *names, "", 1);
+    pipeline_.push(Leave{});
+    return ok();
+  }
+
+  /// A file that was named is followed if it is a link, and must be readable.
+  Result<> walk_file(const std::string& path, const struct stat& st) {
+    if (!S_ISREG(st.st_mode))
+      return base::error("not_a_file", path + " is neither a file nor a folder");
+    auto file = base::open(path, O_RDONLY | O_NONBLOCK);
+    if (!file) return file.error();
+    char* real = ::realpath(path.c_str(), nullptr);
+    std::string resolved = real ? real : path;
+    std::free(real);
+    if (!save_file(AT_FDCWD, resolved, result_.root.name) || result_.skipped.empty()) return ok();
+    if (files_ > 0) return ok();  // it was saved as it was read
+    return base::error("io_error", "cannot save " + result_.skipped[0]);
+  }
+
   void skip(const std::string& path, const std::string& why) {
     result_.skipped.push_back(base::to_utf8(path) + ": " + why);
   }
@@ -125,6 +157,7 @@ class Walker {
 
   bool visit_all(int folder, const std::vector<Found>& names, const std::string& path, int depth) {
     for (auto& found : names) {
+      if (options_.stop.stop_requested()) return false;
       std::string below = path.empty() ? found.name : path + "/" + found.name;
       if (!visit(folder, found, below, depth)) return false;
     }
@@ -133,10 +166,12 @@ class Walker {
 
   bool visit(int folder, const Found& found, const std::string& path, int depth) {
     if (found.type == DT_DIR) return visit_folder(folder, found.name, path, depth);
+    if (options_.ignore && found.type != DT_UNKNOWN && options_.ignore(path, false)) return true;
     struct stat st;
     if (::fstatat(folder, found.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
       return skip_errno(path, "read"), true;
     if (S_ISDIR(st.st_mode)) return visit_folder(folder, found.name, path, depth);
+    if (options_.ignore && found.type == DT_UNKNOWN && options_.ignore(path, false)) return true;
     if (S_ISREG(st.st_mode)) return unchanged(path, st) || save_file(folder, found.name, path);
     if (S_ISLNK(st.st_mode)) return unchanged(path, st) || save_link(folder, found.name, path, st);
     skip(path, S_ISSOCK(st.st_mode) ? "a socket" : S_ISFIFO(st.st_mode) ? "a fifo" : "a device");
@@ -153,6 +188,7 @@ class Walker {
   }
 
   bool visit_folder(int parent, const std::string& name, const std::string& path, int depth) {
+    if (options_.ignore && options_.ignore(path, true)) return true;
     auto& skipped = options_.skip_folders;
     base::Fd folder = open_in(parent, name, O_DIRECTORY);
     bool left_out = std::find(skipped.begin(), skipped.end(), name) != skipped.end();
@@ -304,14 +340,21 @@ class Walker {
 
 }  // namespace
 
-Result<SaveResult> save(const std::string& folder, const SaveOptions& options, PackWriter& pack) {
+Result<SaveResult> save(const std::string& path, const SaveOptions& options, PackWriter& pack) {
   SaveResult result;
   std::int64_t before = pack.bytes();
   Builder builder(options, pack);
   Pipeline pipeline(builder);
-  SPELL_TRY(Walker(options, pipeline, result).walk(folder));
+  SPELL_TRY(Walker(options, pipeline, result).walk(path));
   SPELL_TRY(pipeline.finish());
-  result.tree = builder.tree();
+  if (result.root.type == EntryType::folder) {
+    result.tree = builder.tree();
+    builder.fill(result.root);
+  } else {
+    auto name = std::exchange(result.root.name, {});
+    result.root = builder.single();
+    result.root.name = std::move(name);
+  }
   result.files = builder.files();
   result.bytes = builder.bytes();
   result.new_bytes = pack.bytes() - before;

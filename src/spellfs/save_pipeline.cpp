@@ -7,6 +7,17 @@
 
 namespace spell::spellfs {
 
+namespace {
+
+void fill_folder(Entry& entry, const Child& root) {
+  entry.node = root.node;
+  entry.size = root.totals.size;
+  entry.files = root.totals.files;
+  entry.depth = root.totals.depth;
+}
+
+}  // namespace
+
 Builder::Builder(const SaveOptions& options, PackWriter& pack) : options_(options), pack_(pack) {
   emit_ = [this](Kind kind, const Name& name, std::string bytes) {
     auto owner = std::make_shared<const std::string>(std::move(bytes));
@@ -32,13 +43,11 @@ Result<> Builder::on(Leave& leave) {
   if (!root) return root.error();
   if (folders_.empty()) {
     tree_ = root->node;
+    totals_ = root->totals;
     return ok();
   }
   Entry& entry = leave.entry;
-  entry.node = root->node;
-  entry.size = root->totals.size;
-  entry.files = root->totals.files;
-  entry.depth = root->totals.depth;
+  fill_folder(entry, *root);
   folders_.back().any = true;
   return folders_.back().tree.add(entry);
 }
@@ -72,8 +81,16 @@ Result<> Builder::on(Done& done) {
   }
   ++files_;
   bytes_ += entry.size;
+  if (folders_.empty()) {
+    single_ = std::move(entry);
+    return ok();
+  }
   folders_.back().any = true;
   return folders_.back().tree.add(entry);
+}
+
+void Builder::fill(Entry& entry) const {
+  if (tree_) fill_folder(entry, {*tree_, {}, totals_});
 }
 
 Result<> Builder::add_piece(const Piece& piece) {

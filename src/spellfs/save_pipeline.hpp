@@ -49,6 +49,10 @@ class Builder {
   /// Writes what still waits for an answer about what is missing.
   Result<> finish() { return settle(); }
   std::optional<Name> tree() const { return tree_; }
+  /// What the tree is, into an entry.
+  void fill(Entry& entry) const;
+  /// The file that was saved by itself, in no folder.
+  const Entry& single() const { return single_; }
   std::int64_t files() const { return files_; }
   std::int64_t bytes() const { return bytes_; }
 
@@ -85,6 +89,8 @@ class Builder {
   std::vector<Folder> folders_;
   File file_;
   std::optional<Name> tree_;
+  Totals totals_;
+  Entry single_;
   std::int64_t files_ = 0, bytes_ = 0;
   std::vector<Waiting> waiting_;
   std::size_t waiting_bytes_ = 0;

@@ -1,9 +1,11 @@
-// Saving a folder into a pack, and reading trees: list, stat, file ranges.
+// Saving a file or folder into packs, changing a saved tree, reading it: list, stat, file ranges,
+// and bringing it back to disk.
 #pragma once
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -31,21 +33,44 @@ struct SaveOptions {
   std::function<Result<std::vector<Name>>(std::span<const Name>)> missing{};
   /// Called now and then with what was read so far, and at the end.
   std::function<void(std::int64_t files, std::int64_t bytes)> progress{};
+  /// A file that remembers what the last save of the same folder found, so that unchanged files are
+  /// not read again. Used only if `missing` says that the last save's tree is all there; written
+  /// anew at the end. Lost, damaged or another folder's: read as if there were none. "": none.
+  std::string cache{};
+  /// True for what is to be left out; relative path. A folder's contents are not asked about then.
+  std::function<bool(const std::string& path, bool is_folder)> ignore{};
+  /// That read, hash and compress; 0: as many as there are cores, at most 8.
+  int threads = 0;
+  /// Error `canceled` soon after a stop is asked for.
+  std::stop_token stop{};
 };
 
 struct SaveResult {
-  std::optional<Name> tree{};                        ///< none: nothing to save
+  std::optional<Name> tree{};                        ///< of a folder; none: nothing to save
   std::int64_t files = 0, bytes = 0, new_bytes = 0;  ///< new_bytes: written to the pack
   std::int64_t left_out = 0;                         ///< files in skipped folders
   std::vector<std::string> skipped{};  ///< "path: why": sockets, devices, unreadable files
+  Entry root{};  ///< of what was saved; its name is the last component of the path
 };
 
-/// Reads what is new or changed below `folder` and writes its objects to `pack`. Links are kept as
+/// Reads what is new or changed below `path`, a folder, or a single file, and writes its objects to
+/// `pack`. Links are kept as
 /// links, never followed. A folder is part of the tree if something in it is saved, or if it is
 /// empty and no known file was in it. A file that changes while it is read is read again twice,
 /// then saved as it was read and named in `skipped`. What cannot be read is named in `skipped`, the
-/// rest is saved. Errors: the folder itself cannot be read, the pack not written.
-Result<SaveResult> save(const std::string& folder, const SaveOptions&, PackWriter& pack);
+/// rest is saved. Errors: the path itself cannot be read (`not_found`, `not_permitted`,
+/// `not_a_file`: a device or the like), the pack not written.
+Result<SaveResult> save(const std::string& path, const SaveOptions&, PackWriter& pack);
+
+/// What becomes of a path: an entry (its name is the path's last component, whatever it says), or
+/// none: it goes. Folders on the way are made where they are missing (0755).
+using Changes = std::map<std::string, std::optional<Entry>>;
+/// The tree with the changes, by writing only the nodes on their way to the root. `tree`: none for
+/// an empty one. Returns the entry of the new root folder (without a name). What the changes name
+/// must be in `pack` or the store. Errors: `invalid_path` (no plain relative path, or one below
+/// what is no folder), `bad_node`, those of store and pack.
+Result<Entry> edit(const ChunkStore&, const std::optional<Name>& tree, const Changes&,
+                   PackWriter& pack);
 
 /// The entry at `path` below a tree; "" is the tree itself (mode 0755 and no mtime: those stand in
 /// a parent's entry). Error `resource_not_found`.
@@ -53,6 +78,28 @@ Result<Entry> find(const ChunkStore&, const Name& tree, const std::string& path)
 /// Entries of a folder node, sorted by name, those after `after`, at most `limit`.
 Result<std::vector<Entry>> list(const ChunkStore&, const Name& tree, const std::string& after = {},
                                 std::size_t limit = SIZE_MAX);
+/// The kind of the object that a file's or folder's entry names.
+Kind kind_of(const Entry& entry);
+
+struct RestoreOptions {
+  bool durable = false;  ///< all is synced before it appears at the target
+  /// Write permission is taken from all files and folders (a shared, read-only copy).
+  bool read_only = false;
+  int threads = 0;  ///< as SaveOptions::threads
+  /// Called now and then with what was written so far, and at the end; one call at a time.
+  std::function<void(std::int64_t files, std::int64_t bytes)> progress{};
+  std::stop_token stop{};  ///< error `canceled` soon after
+};
+struct RestoreResult {
+  std::int64_t files = 0, bytes = 0;
+};
+
+/// Brings a file or folder back as `target`, which must not exist yet (error `exists`), in a folder
+/// that does. It is made under a temporary name beside it and renamed when it is whole; on an error
+/// nothing stays. Modes, times, links (never followed) and holes are as they were saved.
+Result<RestoreResult> restore(const ChunkStore&, const Entry& what, const std::string& target,
+                              const RestoreOptions& = {});
+
 /// No single read() is longer: ask again behind it.
 inline constexpr std::size_t max_read = 64 << 20;
 /// Up to `size` bytes of a file at `offset`, fewer only at the end of the file or beyond

@@ -429,3 +429,33 @@ TEST_CASE("a pack that cannot be written, and a folder that is not there, are er
   PackInFile pack;
   CHECK(save(folder / "nowhere", {}, pack.writer).error().code() == "not_found");
 }
+
+TEST_CASE("what is to be ignored is not looked into") {
+  TemporaryFolder folder;
+  write(folder / "in/keep/a", "a");
+  write(folder / "in/keep/b.tmp", "b");
+  write(folder / "in/out/c", "c");
+  std::vector<std::string> asked;
+  SaveOptions options;
+  options.ignore = [&](const std::string& path, bool is_folder) {
+    asked.push_back(path + (is_folder ? "/" : ""));
+    return path == "out" || path.ends_with(".tmp");
+  };
+  PackInFile pack;
+  auto saved = save(folder / "in", options, pack.writer).value();
+  CHECK(saved.files == 1);
+  CHECK(asked == std::vector<std::string>{"keep/", "keep/a", "keep/b.tmp", "out/"});
+}
+
+TEST_CASE("a save that is stopped is canceled, and what is no file cannot be saved by itself") {
+  TemporaryFolder folder;
+  for (int i = 0; i < 10; ++i) write(folder / ("in/" + std::to_string(i)), "x");
+  std::stop_source stop;
+  SaveOptions options;
+  options.stop = stop.get_token();
+  options.ignore = [&](const std::string& path, bool) { return stop.request_stop(), path == "0"; };
+  PackInFile pack, other;
+  CHECK(save(folder / "in", options, pack.writer).error().code() == "canceled");
+  CHECK(save("/dev/null", {}, other.writer).error().code() == "not_a_file");
+  CHECK(save(folder / "none", {}, other.writer).error().code() == "not_found");
+}
