@@ -11,6 +11,9 @@ namespace spell::spellfs {
 
 inline constexpr const char* ignore_file = ".spellignore";
 inline constexpr std::int64_t max_ignore_file = 1 << 20;
+/// Folders of these names are left out wherever they are, unless all is asked for.
+inline constexpr const char* usually_left_out[] = {"__pycache__", ".git", ".venv", "node_modules",
+                                                   ".ipynb_checkpoints"};
 
 class IgnoreRules {
  public:

@@ -14,7 +14,7 @@ struct PackWriter::Impl {
   /// whoever is asked what is missing does not know of it.
   std::unordered_set<Name, NameHash> names, names_before;
   Compressor compressor;
-  std::int64_t limit, bytes_before = 0;
+  std::int64_t limit, bytes_before = 0, content = 0;
   Next next;
 
   Result<> begin_next() {
@@ -40,6 +40,7 @@ Result<> PackWriter::add(Kind kind, const Name& name, std::string_view bytes) {
   if (has(name)) return ok();
   if (impl_->file.size() >= impl_->limit) SPELL_TRY(impl_->begin_next());
   impl_->names.insert(name);
+  if (kind == Kind::chunk) impl_->content += static_cast<std::int64_t>(bytes.size());
   Frame frame;
   frame.kind = kind;
   frame.name = name;
@@ -54,6 +55,7 @@ std::int64_t PackWriter::objects() const {
   return static_cast<std::int64_t>(impl_->file.frames().size());
 }
 std::int64_t PackWriter::bytes() const { return impl_->bytes_before + impl_->file.size(); }
+std::int64_t PackWriter::content() const { return impl_->content; }
 Result<std::int64_t> PackWriter::finish() { return impl_->file.finish(); }
 
 }  // namespace spell::spellfs

@@ -59,6 +59,8 @@ class PackWriter {
   std::int64_t objects() const;
   /// Written so far, as stored, in all packs.
   std::int64_t bytes() const;
+  /// Of that, bytes of files, before compression.
+  std::int64_t content() const;
   /// Footer and checksum of the present pack. Returns its size.
   Result<std::int64_t> finish();
 

@@ -5,6 +5,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "spellfs/ignore.hpp"
 #include "spellfs/tree.hpp"
 #include "worker/hooks.hpp"
 
@@ -18,9 +19,6 @@ bool is_empty(const std::string& path) {
     if (std::string_view name = entry->d_name; name != "." && name != "..") return false;
   return true;
 }
-
-constexpr const char* usually_left_out[] = {"__pycache__", ".git", ".venv", "node_modules",
-                                            ".ipynb_checkpoints"};
 }  // namespace
 
 bool leaves_nothing(const Folders& folders, const std::string& run) {
@@ -38,7 +36,8 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
     options.known.emplace(
         path, spellfs::KnownFile{file.size, file.mtime_ns, file.ctime_ns, file.inode, file.mode});
   if (!start.request.save_all)
-    options.skip_folders.assign(std::begin(usually_left_out), std::end(usually_left_out));
+    options.skip_folders.assign(std::begin(spellfs::usually_left_out),
+                                std::end(spellfs::usually_left_out));
   options.missing = [&](std::span<const spellfs::Name> names) {
     return link.missing(start.run, start.epoch, names, call);
   };

@@ -391,6 +391,7 @@ TEST_CASE("a save in packs of bounded size: each is taken by itself, nothing is 
   options.missing = [&](auto names) { return store->missing("ada", names); };
   auto saved = save(folder / "in", options, writer).value();
   CHECK(saved.new_bytes > 30 * 200'000);
+  CHECK(writer.content() == 30 * 200'000);
   REQUIRE(take(writer.finish().value()).ok());
   CHECK(packs >= 5);
   CHECK(store->owns("ada", *saved.tree).value());
