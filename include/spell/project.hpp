@@ -17,11 +17,16 @@ struct ProjectInfo {
   bool archived = false;
   std::int64_t runs = 0;
   std::optional<Time> created_at{};
+  /// Ended runs without labels are removed when they are older than so many days; 0: never.
+  std::int64_t keep_days = 0;
+  /// Of them only the newest so many are kept; 0: all.
+  std::int64_t keep_runs = 0;
 };
 
 struct ProjectChange {
   std::optional<std::string> name{}, description{};
   std::optional<bool> archived{};
+  std::optional<std::int64_t> keep_days{}, keep_runs{};  ///< see ProjectInfo
 };
 
 /// Thread-safe.

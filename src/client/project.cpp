@@ -42,6 +42,8 @@ Result<ProjectInfo> Projects::edit(const std::string& name, const ProjectChange&
   if (change.name) body["name"] = *change.name;
   if (change.description) body["description"] = *change.description;
   if (change.archived) body["archived"] = *change.archived;
+  if (change.keep_days) body["keep_days"] = *change.keep_days;
+  if (change.keep_runs) body["keep_runs"] = *change.keep_runs;
   return project_of(
       connection_->call({.route = Route::edit_project, .names = {name}, .body = body}, options));
 }

@@ -30,6 +30,7 @@ constexpr ErrorRow table[] = {
     {"key_conflict", 409,
      "the submission's key was used with another body; the message names the first field that "
      "differs"},
+    {"name_taken", 409, "the name belongs to something else; the message says to what"},
     {"run_not_final", 409, "the run has not ended; stop or kill it first"},
     {"stale_epoch", 409, "the run has been given to another machine since"},
     {"incarnation_changed", 409,

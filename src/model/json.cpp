@@ -112,7 +112,8 @@ struct Table<ProjectInfo> {
   static constexpr Field<ProjectInfo> fields[] = {
       SPELL_REQUIRED(ProjectInfo, name),     SPELL_MEMBER(ProjectInfo, description),
       SPELL_MEMBER(ProjectInfo, archived),   SPELL_MEMBER(ProjectInfo, runs),
-      SPELL_MEMBER(ProjectInfo, created_at),
+      SPELL_MEMBER(ProjectInfo, created_at), SPELL_MEMBER(ProjectInfo, keep_days),
+      SPELL_MEMBER(ProjectInfo, keep_runs),
   };
 };
 

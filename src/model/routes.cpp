@@ -22,12 +22,19 @@ constexpr RouteRow table[] = {
     {Route::run_log, "GET", "/v1/owners/{owner}/runs/{run}/log", "run_log"},
     {Route::list_resource, "GET", "/v1/owners/{owner}/resources/{path...}", "list_resource"},
     {Route::read_file, "GET", "/v1/owners/{owner}/files/{path...}", "read_file"},
+    {Route::objects_missing, "POST", "/v1/owners/{owner}/objects/missing", "objects_missing"},
+    {Route::send_objects, "POST", "/v1/owners/{owner}/objects", "send_objects"},
+    {Route::put_upload, "PUT", "/v1/owners/{owner}/uploads/{name}", "put_upload"},
+    {Route::delete_upload, "DELETE", "/v1/owners/{owner}/uploads/{name}", "delete_upload"},
+    {Route::list_links, "GET", "/v1/owners/{owner}/links", "list_links"},
+    {Route::put_link, "PUT", "/v1/owners/{owner}/links/{alias}", "put_link"},
+    {Route::delete_link, "DELETE", "/v1/owners/{owner}/links/{alias}", "delete_link"},
     {Route::list_projects, "GET", "/v1/owners/{owner}/projects", "list_projects"},  // archived=1
     {Route::create_project, "POST", "/v1/owners/{owner}/projects",
      "create_project"},  // {"name", "description"}
     {Route::get_project, "GET", "/v1/owners/{owner}/projects/{name}", "get_project"},
     {Route::edit_project, "PATCH", "/v1/owners/{owner}/projects/{name}",
-     "edit_project"},  // {"name", "description", "archived"}
+     "edit_project"},  // {"name", "description", "archived", "keep_days", "keep_runs"}
     {Route::project_runs, "POST", "/v1/owners/{owner}/projects/{name}/runs",
      "project_runs"},  // {"add": [n], "remove": [n]}
     {Route::list_repositories, "GET", "/v1/owners/{owner}/repositories", "list_repositories"},

@@ -20,7 +20,13 @@
 // `commit`, `repository` (name) -> {"commit"}. list_resource: query `after`, `limit` ->
 // {"resource": {...}, "entries":
 // [{"path","type":"file|folder|link","size","mode","modified_at","link_target"}], "next"}.
-// read_file: bytes; Range (one range), ETag, If-None-Match.
+// Of non-UTF-8 names `next` is no name: it is opaque.
+// read_file: bytes; Range (one range), If-Range, ETag, If-None-Match.
+// objects_missing: {"names": […]} -> {"names": [those this owner has not sent]}. send_objects: body
+// a SpellFS pack -> {"bytes"}. put_upload: {"type": "file|folder", "node" ("": an empty file),
+// "size", "files", "mode", "modified_at"} -> {"upload": {…}}; what is named must have been sent by
+// this owner. Uploads of the owner `public` are everybody's `public/NAME`.
+// put_link: {"resource"} -> {"link": {"alias", "resource", "created_at"}}.
 // stop_service: body {"handover": bool} -> 202 {"pid": N}; personal services only.
 #pragma once
 #include <span>
@@ -45,6 +51,13 @@ enum class Route {
   run_log,
   list_resource,
   read_file,
+  objects_missing,
+  send_objects,
+  put_upload,
+  delete_upload,
+  list_links,
+  put_link,
+  delete_link,
   list_projects,
   create_project,
   get_project,

@@ -161,4 +161,20 @@ Result<json> body_object(const Call& call) {
   return body;
 }
 
+Result<std::vector<spellfs::Name>> object_names(const json& body, const char* field) {
+  auto list = body.is_object() ? body.find(field) : body.end();
+  if (list == body.end() || !list->is_array())
+    return base::error("invalid_request", std::string("'") + field + "' must be a list of names");
+  std::vector<spellfs::Name> names;
+  for (auto& text : *list) {
+    auto name =
+        text.is_string() ? spellfs::Name::parse(text.get_ref<const std::string&>()) : std::nullopt;
+    if (!name)
+      return base::error("invalid_request",
+                         std::string("'") + field + "' must hold names of SpellFS objects");
+    names.push_back(*name);
+  }
+  return names;
+}
+
 }  // namespace spell::service

@@ -22,6 +22,7 @@
 #include "service/reactor.hpp"
 #include "service/readers.hpp"
 #include "service/service.hpp"
+#include "service/space.hpp"
 #include "service/timer.hpp"
 #include "spellfs/store.hpp"
 
@@ -40,6 +41,7 @@ struct Context {
   LogStore& logs;
   spellfs::ChunkStore& objects;
   MachineLink& machines;
+  Space& space;
   std::int64_t started_us;
   std::function<void(const std::string& reason)> request_stop;
   std::function<std::string(const std::string& owner, const std::string& workspace)> code_path;
@@ -78,6 +80,9 @@ json run_json(Context&, const store::RunRecord&, bool existed = false);
 /// The caller's body as an object; error `invalid_json`, `invalid_request`.
 Result<json> body_object(const Call&);
 
+/// A list of SpellFS names in a body; error `invalid_request`.
+Result<std::vector<spellfs::Name>> object_names(const json& body, const char* field);
+
 using HandlerFunction = void (*)(Context&, Call);
 HandlerFunction handler_of(model::Route);
 
@@ -102,6 +107,15 @@ void get_log(Context&, Call);
 // resources.cpp
 void list_resource(Context&, Call);
 void read_file(Context&, Call);
+// uploads.cpp
+void objects_missing(Context&, Call);
+void send_objects(Context&, Call);
+void put_upload(Context&, Call);
+void delete_upload(Context&, Call);
+// links.cpp
+void list_links(Context&, Call);
+void put_link(Context&, Call);
+void delete_link(Context&, Call);
 // projects.cpp
 void list_projects(Context&, Call);
 void create_project(Context&, Call);

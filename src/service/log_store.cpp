@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <vector>
 
 #include "base/error.hpp"
@@ -331,25 +332,77 @@ Result<> LogStore::remove(const std::string& run) {
   return ok();
 }
 
+Result<std::int64_t> LogStore::sweep(
+    const std::function<Result<bool>(const std::string& run)>& known) {
+  std::map<std::string, std::int64_t> found;
+  each_file([&](const std::string& run, std::int64_t size) { found[run] += size; });
+  std::int64_t freed = 0;
+  for (auto& [run, size] : found) {
+    auto wanted = known(run);
+    if (!wanted) return wanted.error();
+    if (*wanted) continue;
+    SPELL_TRY(remove(run));
+    freed += size;
+  }
+  return freed;
+}
+
+Result<std::int64_t> LogStore::check(const std::string& run) const {
+  std::string path = path_of(run);
+  auto file = base::open(path, O_RDONLY);
+  if (!file && file.error().code() == "not_found") return std::int64_t{0};
+  if (!file) return file.error();
+  struct stat st;
+  if (::fstat(file->get(), &st) != 0) return base::errno_error("read " + path);
+  std::int64_t at = 0, output = 0;
+  for (char head[model::frame_header_size];;) {
+    auto n = base::pread_full(file->get(), head, sizeof head, at);
+    if (!n) return n.error();
+    if (*n < sizeof head) return output;
+    auto header = model::parse_frame_header({head, sizeof head});
+    if (!header || header->sequence != static_cast<std::uint64_t>(output)) return output;
+    at += static_cast<std::int64_t>(sizeof head + header->size);
+    if (at > st.st_size) return output;
+    output += header->size;
+  }
+}
+
 std::int64_t LogStore::stored_bytes() const {
   std::int64_t total = 0;
+  each_file([&](const std::string&, std::int64_t size) { total += size; });
+  return total;
+}
+
+std::int64_t LogStore::stored_bytes(const std::string& run) const {
+  std::int64_t total = 0;
+  std::string path = path_of(run);
+  struct stat st;
+  for (auto& name : {path, path + ".idx"})
+    if (::lstat(name.c_str(), &st) == 0) total += st.st_blocks * 512;
+  return total;
+}
+
+void LogStore::each_file(
+    const std::function<void(const std::string& run, std::int64_t size)>& see) const {
   DIR* top = ::opendir(folder_.c_str());
-  if (!top) return 0;
+  if (!top) return;
   while (dirent* entry = ::readdir(top)) {
     if (entry->d_name[0] == '.') continue;
-    std::string path = folder_ + "/" + entry->d_name;
-    DIR* folder = ::opendir(path.c_str());
+    DIR* folder = ::opendir((folder_ + "/" + entry->d_name).c_str());
     if (!folder) continue;
     while (dirent* file = ::readdir(folder)) {
       struct stat st;
-      if (file->d_name[0] != '.' &&
-          ::fstatat(::dirfd(folder), file->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        total += st.st_blocks * 512;
+      if (file->d_name[0] == '.' ||
+          ::fstatat(::dirfd(folder), file->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        continue;
+      std::string run = file->d_name;
+      if (run.ends_with(".idx")) run.resize(run.size() - 4);
+      if (run.size() != 32) continue;  // no id: nothing of ours
+      see(run, st.st_blocks * 512);
     }
     ::closedir(folder);
   }
   ::closedir(top);
-  return total;
 }
 
 }  // namespace spell::service

@@ -39,10 +39,19 @@ class LogStore {
   Result<std::int64_t> tail(const std::string& run, std::int64_t lines);
   /// Deletes the run's log.
   Result<> remove(const std::string& run);
+  /// Deletes the logs of runs that nobody knows: what a crash left of a removal. Returns their
+  /// bytes.
+  Result<std::int64_t> sweep(const std::function<Result<bool>(const std::string& run)>& known);
+  /// Output bytes whose frames are whole, from the first on; changes nothing.
+  Result<std::int64_t> check(const std::string& run) const;
+  /// On disk: of all logs, of one.
   std::int64_t stored_bytes() const;
+  std::int64_t stored_bytes(const std::string& run) const;
 
  private:
   struct File;
+  /// Of each file of a log; `size`: on disk.
+  void each_file(const std::function<void(const std::string& run, std::int64_t size)>&) const;
   std::string path_of(const std::string& run) const;
   /// Null: there is no output and `create` is false.
   Result<std::shared_ptr<File>> open(const std::string& run, bool create);

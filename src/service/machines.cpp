@@ -127,16 +127,10 @@ void machine_missing(Context& context, Call call) {
                                     "the body must be {\"run\", \"epoch\", \"names\": [...]}"));
   auto assignment = assigned(context, call, (*body)["run"], (*body)["epoch"]);
   if (!assignment) return refuse(call, assignment.error());
-  std::vector<spellfs::Name> names;
-  for (auto& text : (*body)["names"]) {
-    auto name =
-        text.is_string() ? spellfs::Name::parse(text.get_ref<const std::string&>()) : std::nullopt;
-    if (!name)
-      return refuse(call, base::error("invalid_request", "'names' must hold SpellFS names"));
-    names.push_back(*name);
-  }
+  auto names = object_names(*body, "names");
+  if (!names) return refuse(call, names.error());
   context.jobs.post(
-      [&context, call = std::move(call), owner = assignment->owner, names = std::move(names)] {
+      [&context, call = std::move(call), owner = assignment->owner, names = std::move(*names)] {
         auto missing = context.objects.missing(owner, names);
         if (!missing) return refuse(call, missing.error());
         json out = json::array();

@@ -1,6 +1,7 @@
 // Projects: named groups of runs.
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/fields.hpp"
 #include "service/api.hpp"
 #include "spell/json.hpp"
 
@@ -14,6 +15,8 @@ json project_json(const store::ProjectRecord& project) {
   info.description = project.description;
   info.archived = project.archived;
   info.runs = project.runs;
+  info.keep_days = project.keep_days;
+  info.keep_runs = project.keep_runs;
   info.created_at = Time(std::chrono::microseconds(project.created_us));
   return info;
 }
@@ -44,14 +47,23 @@ void change(Context& context, Call call, int status,
 struct ProjectChange {
   std::optional<std::string> name, description;
   std::optional<bool> archived;
+  std::optional<std::int64_t> keep_days, keep_runs;
 };
 
-Result<ProjectChange> parse_change(const Call& call, bool with_archived) {
+/// Days, or runs, that a project may be told to keep.
+constexpr std::int64_t most_kept = 1'000'000;
+
+/// `edited`: of a project that is there more may be changed.
+Result<ProjectChange> parse_change(const Call& call, bool edited) {
   auto body = body_object(call);
   if (!body) return body.error();
   ProjectChange change;
   for (auto& [field, value] : body->items()) {
-    if (field == "archived" && with_archived) {
+    if (edited && (field == "keep_days" || field == "keep_runs")) {
+      auto& kept = field == "keep_days" ? change.keep_days : change.keep_runs;
+      if (auto problem = model::read_int(value, kept.emplace(), 0, most_kept))
+        return base::error("invalid_request", field + " " + problem.text);
+    } else if (field == "archived" && edited) {
       if (!value.is_boolean())
         return base::error("invalid_request", "'archived' must be true or false");
       change.archived = value;
@@ -124,6 +136,8 @@ void edit_project(Context& context, Call call) {
            if (!*project) return no_such_project(name);
            if (asked.description) (*project)->description = *asked.description;
            if (asked.archived) (*project)->archived = *asked.archived;
+           if (asked.keep_days) (*project)->keep_days = *asked.keep_days;
+           if (asked.keep_runs) (*project)->keep_runs = *asked.keep_runs;
            SPELL_TRY(state.writer().put_project(owner, name, **project));
            if (!asked.name || *asked.name == name) return name;
            auto other = state.writer().find_project(owner, *asked.name);

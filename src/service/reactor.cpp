@@ -35,6 +35,7 @@ void Reactor::loop() {
     }
     std::int64_t now = clock_us_();
     std::vector<Answer> answers;
+    observer_.starting(state_);
     Result<> done = state_.writer().begin();
     if (done) {
       for (auto& command : commands) answers.push_back(command(state_, now));

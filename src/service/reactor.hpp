@@ -22,6 +22,8 @@ class Reactor {
   using Command = std::function<Answer(State&, std::int64_t now_us)>;
   struct Observer {
     virtual ~Observer() = default;
+    /// Before each transaction.
+    virtual void starting(State&) {}
     /// After each commit, before its answers: runs that changed.
     virtual void committed(const std::vector<std::string>& changed, State&) = 0;
     /// A transaction changed nothing because of this.

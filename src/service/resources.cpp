@@ -1,9 +1,11 @@
-// Resources: the outputs of runs, listed and read.
+// Resources: outputs of runs and uploads, listed and read.
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "base/text.hpp"
 #include "service/api.hpp"
+#include "service/resource_path.hpp"
 #include "spell/json.hpp"
 #include "spellfs/tree.hpp"
 
@@ -12,65 +14,6 @@ namespace spell::service {
 namespace {
 
 constexpr std::size_t read_size = 1 << 20;
-
-Error not_found(const std::string& path) {
-  return base::error("resource_not_found",
-                     "there is no '" + path + "'; `spell ls` shows what there is");
-}
-
-/// What a path names: "" and "runs" are folders of the service's own, the rest is in a run's tree.
-struct Place {
-  enum class Kind { top, runs, tree } kind = Kind::top;
-  std::optional<spellfs::Name> tree;  ///< none: the run saved nothing
-  std::string below;
-  std::int64_t time_us = 0;
-};
-
-Result<Place> locate(Context& context, const Call& call, const std::string& path) {
-  if (!base::safe_relative_path(path))
-    return base::error("invalid_path", "'" + path + "' is no path of a resource");
-  Place place;
-  if (path.empty()) return place;
-  auto parts = base::split(path, '/');
-  if (parts[0] != "runs") return not_found(path);
-  place.kind = Place::Kind::runs;
-  if (parts.size() == 1) return place;
-  auto number = base::parse_int(parts[1]);
-  if (!number || *number < 1) return not_found(path);
-  auto run = context.readers.with(
-      [&](store::Reader& reader) { return reader.find_run(call->owner(), *number); });
-  if (!run) return run.error();
-  if (!*run) return not_found(path);
-  place.kind = Place::Kind::tree;
-  place.time_us = (*run)->ended_us;
-  if (!(*run)->outputs.empty()) place.tree = spellfs::Name::parse((*run)->outputs);
-  place.below = base::join({parts.begin() + 2, parts.end()}, "/");
-  return place;
-}
-
-/// The entry at a path as lists show it: of a name that is no UTF-8 each bad byte is shown, and
-/// found, as U+FFFD.
-Result<spellfs::Entry> find_shown(const spellfs::ChunkStore& objects, const spellfs::Name& tree,
-                                  const std::string& path) {
-  constexpr std::string_view replaced = "\xEF\xBF\xBD";
-  auto entry = spellfs::find(objects, tree, path);
-  if (entry || entry.error().code() != "resource_not_found" ||
-      path.find(replaced) == std::string::npos)
-    return entry;
-  entry = spellfs::find(objects, tree, "");
-  for (auto& part : base::split(path, '/')) {
-    if (!entry) return entry;
-    if (entry->type != spellfs::EntryType::folder) return not_found(path);
-    auto folder = entry->node;
-    entry = spellfs::find(objects, folder, part);
-    if (entry || part.find(replaced) == std::string::npos) continue;
-    auto names = spellfs::list(objects, folder);
-    if (!names) return names.error();
-    for (auto& child : *names)
-      if (base::to_utf8(child.name) == part) entry = child;
-  }
-  return entry;
-}
 
 ResourceInfo info_of(const spellfs::Entry& entry, const std::string& path) {
   ResourceInfo info;
@@ -98,34 +41,90 @@ ResourceInfo folder_info(const std::string& path, std::int64_t time_us = 0) {
   return info;
 }
 
+/// The cursor behind an entry: its name; of one that JSON cannot hold, '%' and its bytes in hex.
+std::string cursor_of(const std::string& name) {
+  return base::valid_text(name) && !name.starts_with('%') ? name : "%" + base::hex(name);
+}
+
+Result<std::string> name_of_cursor(const Call& call) {
+  std::string cursor = call->query("after");
+  if (!cursor.starts_with('%')) return cursor;
+  std::string name(cursor.size() / 2, '\0');
+  if (!base::unhex(std::string_view(cursor).substr(1), reinterpret_cast<std::uint8_t*>(name.data()),
+                   name.size()))
+    return base::error("invalid_request", "query parameter 'after' must be 'next' of a page");
+  return name;
+}
+
+/// One entry more than `limit` says that there is a next page.
 void answer_list(const Call& call, const ResourceInfo& resource, std::vector<ResourceInfo> entries,
                  std::size_t limit) {
   json next;
   if (entries.size() > limit) {
     entries.resize(limit);
-    next = entries.back().path;
+    next = cursor_of(entries.back().path);
   }
   json list = json::array();
   for (auto& entry : entries) list.push_back(entry);
   answer(call, {{"resource", resource}, {"entries", std::move(list)}, {"next", next}});
 }
 
-void list_runs_with_outputs(Context& context, const Call& call, std::size_t limit) {
-  // By number from the first on; `after` is the last name of the page before.
-  std::string after = call->query("after");
-  std::int64_t from = after.empty() ? 0 : base::parse_int(after).value_or(0);
-  store::RunQuery query;
-  query.owner = call->owner();
-  query.with_outputs = true;
-  query.archived = true;
-  query.limit = INT32_MAX;
-  auto runs = context.readers.with([&](store::Reader& reader) { return reader.list_runs(query); });
-  if (!runs) return refuse(call, runs.error());
+/// What everybody has, and the owner's links.
+Result<std::vector<ResourceInfo>> list_top(store::Reader& reader, const std::string& owner,
+                                           const std::string& after, std::size_t limit) {
   std::vector<ResourceInfo> entries;
-  for (auto run = runs->rbegin(); run != runs->rend() && entries.size() <= limit; ++run)
-    if (run->number > from)
-      entries.push_back(folder_info(std::to_string(run->number), run->ended_us));
-  answer_list(call, folder_info("runs"), std::move(entries), limit);
+  for (auto* name : {"public", "runs", "uploads"}) entries.push_back(folder_info(name));
+  auto links = reader.links(owner);
+  if (!links) return links.error();
+  for (auto& link : *links) {
+    auto& entry = entries.emplace_back();
+    entry.path = link.alias;
+    entry.type = EntryType::link;
+    entry.mode = 0777;
+    entry.modified_at = Time(std::chrono::microseconds(link.created_us));
+    entry.link_target = link.resource;
+    entry.files = 1;
+  }
+  std::erase_if(entries, [&](auto& entry) { return entry.path <= after; });
+  std::sort(entries.begin(), entries.end(), [](auto& a, auto& b) { return a.path < b.path; });
+  if (entries.size() > limit + 1) entries.resize(limit + 1);
+  return entries;
+}
+
+/// By number from the first on.
+Result<std::vector<ResourceInfo>> list_runs(store::Reader& reader, const std::string& owner,
+                                            const std::string& after, std::size_t limit) {
+  auto runs = reader.runs_with_outputs(owner, base::parse_int(after).value_or(0),
+                                       static_cast<int>(limit + 1));
+  if (!runs) return runs.error();
+  std::vector<ResourceInfo> entries;
+  for (auto& run : *runs) entries.push_back(folder_info(std::to_string(run.number), run.ended_us));
+  return entries;
+}
+
+Result<std::vector<ResourceInfo>> list_uploads(store::Reader& reader, const std::string& owner,
+                                               const std::string& after, std::size_t limit) {
+  auto uploads = reader.uploads(owner, after, static_cast<int>(limit + 1));
+  if (!uploads) return uploads.error();
+  std::vector<ResourceInfo> entries;
+  for (auto& upload : *uploads) entries.push_back(info_of(root_of(upload), upload.name));
+  return entries;
+}
+
+void list_tree(Context& context, const Call& call, const ResourcePath& place,
+               const std::string& after, std::size_t limit) {
+  std::string path = call->path.at("path");
+  if (!place.root && place.below.empty()) return answer_list(call, folder_info(path), {}, limit);
+  auto entry = entry_at(context.objects, place);
+  if (!entry) return refuse(call, entry.error());
+  ResourceInfo resource = info_of(*entry, path);
+  if (entry->type != spellfs::EntryType::folder)
+    return answer_list(call, resource, {info_of(*entry, path.substr(path.rfind('/') + 1))}, limit);
+  auto listed = spellfs::list(context.objects, entry->node, after, limit + 1);
+  if (!listed) return refuse(call, listed.error());
+  std::vector<ResourceInfo> entries;
+  for (auto& child : *listed) entries.push_back(info_of(child, child.name));
+  answer_list(call, resource, std::move(entries), limit);
 }
 
 /// A range of a file, block by block, read on the job threads.
@@ -150,6 +149,16 @@ class FileSource : public net::BodySource, public std::enable_shared_from_this<F
   spellfs::Entry entry_;
   std::int64_t at_, until_;
 };
+
+/// Whether an If-None-Match names this ETag.
+bool names_tag(std::string_view header, std::string_view tag) {
+  for (auto& part : base::split(header, ',')) {
+    std::string_view given = base::trim(part);
+    if (given.starts_with("W/")) given.remove_prefix(2);
+    if (given == tag || given == "*") return true;
+  }
+  return false;
+}
 
 struct Range {
   std::int64_t from = 0, until = 0;
@@ -184,50 +193,49 @@ Result<Range> parse_range(std::string_view header, std::int64_t size) {
 }  // namespace
 
 void list_resource(Context& context, Call call) {
-  std::string path = call->path.at("path");
   auto limit = call->number("limit", 1000, 1, 10'000);
   if (!limit) return refuse(call, limit.error());
-  auto place = locate(context, call, path);
-  if (!place) return refuse(call, place.error());
-  if (place->kind == Place::Kind::top)
-    return answer_list(call, folder_info(""), {folder_info("runs")},
-                       static_cast<std::size_t>(*limit));
-  if (place->kind == Place::Kind::runs)
-    return list_runs_with_outputs(context, call, static_cast<std::size_t>(*limit));
-  context.jobs.post(
-      [&context, call, path, place = *place, limit = static_cast<std::size_t>(*limit)] {
-        if (!place.tree) {
-          if (!place.below.empty()) return refuse(call, not_found(path));
-          return answer_list(call, folder_info(path, place.time_us), {}, limit);
+  auto after = name_of_cursor(call);
+  if (!after) return refuse(call, after.error());
+  std::string path = call->path.at("path");
+  auto most = static_cast<std::size_t>(*limit);
+  using Kind = ResourcePath::Kind;
+  ResourcePath place;
+  auto entries =
+      context.readers.with([&](store::Reader& reader) -> Result<std::vector<ResourceInfo>> {
+        auto resolved = resolve(reader, call->owner(), path);
+        if (!resolved) return resolved.error();
+        place = std::move(*resolved);
+        switch (place.kind) {
+          case Kind::top:
+            return list_top(reader, call->owner(), *after, most);
+          case Kind::runs:
+            return list_runs(reader, call->owner(), *after, most);
+          case Kind::uploads:
+          case Kind::shared:
+            return list_uploads(reader, place.owner, *after, most);
+          case Kind::tree:
+            break;
         }
-        auto entry = find_shown(context.objects, *place.tree, place.below);
-        if (!entry)
-          return refuse(
-              call, entry.error().code() == "resource_not_found" ? not_found(path) : entry.error());
-        ResourceInfo resource = info_of(*entry, path);
-        if (place.below.empty())
-          resource.modified_at = folder_info(path, place.time_us).modified_at;
-        if (entry->type != spellfs::EntryType::folder)
-          return answer_list(call, resource, {info_of(*entry, path.substr(path.rfind('/') + 1))},
-                             limit);
-        auto listed = spellfs::list(context.objects, entry->node, call->query("after"), limit + 1);
-        if (!listed) return refuse(call, listed.error());
-        std::vector<ResourceInfo> entries;
-        for (auto& child : *listed) entries.push_back(info_of(child, child.name));
-        answer_list(call, resource, std::move(entries), limit);
+        return std::vector<ResourceInfo>();
       });
+  if (!entries) return refuse(call, entries.error());
+  if (place.kind != Kind::tree)
+    return answer_list(call, folder_info(path), std::move(*entries), most);
+  context.jobs.post([&context, call, place, after = *after, most] {
+    list_tree(context, call, place, after, most);
+  });
 }
 
 void read_file(Context& context, Call call) {
   std::string path = call->path.at("path");
-  auto place = locate(context, call, path);
+  auto place = context.readers.with(
+      [&](store::Reader& reader) { return resolve(reader, call->owner(), path); });
   if (!place) return refuse(call, place.error());
-  if (place->kind != Place::Kind::tree || !place->tree) return refuse(call, not_found(path));
+  if (place->kind != ResourcePath::Kind::tree) return refuse(call, resource_not_found(path));
   context.jobs.post([&context, call, path, place = *place] {
-    auto entry = find_shown(context.objects, *place.tree, place.below);
-    if (!entry)
-      return refuse(call,
-                    entry.error().code() == "resource_not_found" ? not_found(path) : entry.error());
+    auto entry = entry_at(context.objects, place);
+    if (!entry) return refuse(call, entry.error());
     if (entry->type != spellfs::EntryType::file)
       return refuse(call, base::error("invalid_path", "'" + path + "' is no file"));
     std::string tag = "\"" + entry->node.text() + "\"";
@@ -235,11 +243,15 @@ void read_file(Context& context, Call call) {
     head.content_type = "application/octet-stream";
     head.headers.emplace_back("ETag", tag);
     head.headers.emplace_back("Accept-Ranges", "bytes");
-    if (net::find_header(call->request.headers, "If-None-Match") == tag) {
+    if (names_tag(net::find_header(call->request.headers, "If-None-Match"), tag)) {
       head.status = 304;
       return call->reply.send(std::move(head));
     }
-    auto range = parse_range(net::find_header(call->request.headers, "Range"), entry->size);
+    // Who goes on with a copy of another file gets the whole of this one.
+    auto if_range = net::find_header(call->request.headers, "If-Range");
+    bool same = if_range.empty() || if_range == tag;
+    auto range = parse_range(
+        same ? net::find_header(call->request.headers, "Range") : std::string_view(), entry->size);
     if (!range) {
       auto response = error_response(range.error(), call->request.id);
       response.headers.emplace_back("Content-Range", "bytes */" + std::to_string(entry->size));

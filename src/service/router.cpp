@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "service/resource_path.hpp"
 
 namespace spell::service {
 
@@ -73,6 +74,21 @@ bool for_machines(model::Route route) {
          route == machine_missing;
 }
 
+/// Routes that bring new work or new bytes: refused while the disk is full. What ends runs, tells
+/// of them or makes room is not.
+bool needs_room(model::Route route) {
+  using enum model::Route;
+  return route == create_run || route == rerun || route == send_code || route == send_objects ||
+         route == put_upload || route == machine_objects || route == machine_log;
+}
+
+/// Routes by which the administrator fills `public/`; on a personal service that is its user.
+bool writes_public(model::Route route) {
+  using enum model::Route;
+  return route == objects_missing || route == send_objects || route == put_upload ||
+         route == delete_upload;
+}
+
 }  // namespace
 
 HandlerFunction handler_of(model::Route route) {
@@ -110,6 +126,20 @@ HandlerFunction handler_of(model::Route route) {
       return service::list_resource;
     case model::Route::read_file:
       return service::read_file;
+    case model::Route::objects_missing:
+      return service::objects_missing;
+    case model::Route::send_objects:
+      return service::send_objects;
+    case model::Route::put_upload:
+      return service::put_upload;
+    case model::Route::delete_upload:
+      return service::delete_upload;
+    case model::Route::list_links:
+      return service::list_links;
+    case model::Route::put_link:
+      return service::put_link;
+    case model::Route::delete_link:
+      return service::delete_link;
     case model::Route::list_projects:
       return service::list_projects;
     case model::Route::create_project:
@@ -148,12 +178,14 @@ net::BodyRule Router::body_rule(const std::string& method, const std::string& ra
   switch (found.row->route) {
     case model::Route::send_code:
     case model::Route::machine_objects:
+    case model::Route::send_objects:
       return {std::int64_t{1} << 42, true};
     case model::Route::machine_sync:
       return {64 << 20, false};
     case model::Route::machine_log:
       return {8 << 20, false};
     case model::Route::machine_missing:
+    case model::Route::objects_missing:
       return {8 << 20, false};
     case model::Route::code_missing:
       return {4 << 20, false};
@@ -186,12 +218,20 @@ void Router::handle(net::Request request, net::Reply reply) {
   if (auto allowed = authorize(request, *found.row); !allowed)
     return reply.send(error_response(allowed.error(), request.id));
   if (!for_machines(found.row->route)) on_call_();
-  if (auto owner = found.path.find("owner");
-      owner != found.path.end() && owner->second != context_.options.owner)
+  auto is_here = [&](const std::string& owner) {
+    return owner == context_.options.owner ||
+           (owner == public_owner && writes_public(found.row->route));
+  };
+  if (auto owner = found.path.find("owner"); owner != found.path.end() && !is_here(owner->second))
     return reply.send(error_response(
         base::error("owner_not_found", "there is no owner '" + owner->second +
                                            "' here; there is: " + context_.options.owner),
         request.id));
+  if (needs_room(found.row->route)) {
+    context_.space.look();
+    if (auto room = context_.space.check(); !room)
+      return reply.send(error_response(room.error(), request.id));
+  }
   handler_of(found.row->route)(
       context_, std::make_shared<CallData>(
                     CallData{std::move(request), std::move(reply), std::move(found.path)}));

@@ -24,6 +24,7 @@ struct Service::Impl : Reactor::Observer {
   std::unique_ptr<Readers> readers;
   std::unique_ptr<State> state;
   Hub hub;
+  std::unique_ptr<Space> space;  // called by the timer's thread until that has ended
   Timer timer;
   base::Pool jobs{3}, log_jobs{3};
   std::unique_ptr<MachineLink> machines;
@@ -38,6 +39,7 @@ struct Service::Impl : Reactor::Observer {
   bool ending = false, stopped = false;
   std::atomic<std::int64_t> last_call_ns{base::boot_ns()};
   std::atomic<std::size_t> active{0};
+  bool saving_space = false;  // of the reactor's thread
 
   void committed(const std::vector<std::string>& changed, State& s) override {
     active = s.active();
@@ -45,7 +47,16 @@ struct Service::Impl : Reactor::Observer {
     for (auto& id : changed) hub.notify(id);
   }
 
+  void starting(State& s) override {
+    space->look();
+    if (saving_space == space->full()) return;
+    saving_space = space->full();
+    if (auto done = s.writer().save_space(saving_space); !done && options.log)
+      options.log("the database could not be made small: " + done.error().message());
+  }
+
   void failed(const Error& error) override {
+    space->failed(error);
     if (options.log) options.log("a change could not be stored: " + error.message());
   }
 
@@ -83,6 +94,12 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   for (auto* part : {"", "/logs", "/code", "/incoming"})
     SPELL_TRY(base::make_folders(folder + part));
 
+  // First: a full disk must not keep the service from coming back.
+  self.space = std::make_unique<Space>(folder, self.timer, [&self](bool full) {
+    if (self.options.log)
+      self.options.log(full ? "the disk is full: new work is refused"
+                            : "there is room on the disk again");
+  });
   auto writer = store::Writer::open(folder + "/spell.db");
   if (!writer) return writer.error();
   self.writer.emplace(std::move(*writer));
@@ -108,7 +125,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   self.reactor = std::make_unique<Reactor>(*self.state, self, base::unix_us);
   self.context.reset(new Context{self.options, *self.readers, *self.reactor, self.hub, self.timer,
                                  self.jobs, self.log_jobs, *self.logs, *self.objects,
-                                 *self.machines, base::unix_us(),
+                                 *self.machines, *self.space, base::unix_us(),
                                  [&self](const std::string& reason) { self.request_stop(reason); },
                                  [folder](const std::string& owner, const std::string& workspace) {
                                    return folder + "/code/" + owner + "/" + workspace + ".git";

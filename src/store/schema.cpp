@@ -39,6 +39,19 @@ CREATE TABLE project (
 CREATE TABLE repository (
   owner TEXT NOT NULL, workspace TEXT NOT NULL, name TEXT NOT NULL, used_us INTEGER NOT NULL,
   PRIMARY KEY (owner, workspace)) WITHOUT ROWID;
+)",
+    // Uploads, link aliases, what a run's mounts were resolved to, and how long projects keep runs.
+    R"(
+CREATE TABLE upload (
+  owner TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL, node TEXT NOT NULL,
+  size INTEGER NOT NULL, files INTEGER NOT NULL, mode INTEGER NOT NULL, modified_us INTEGER NOT NULL,
+  created_us INTEGER NOT NULL, creator TEXT NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID;
+CREATE TABLE link (
+  owner TEXT NOT NULL, alias TEXT NOT NULL, resource TEXT NOT NULL, created_us INTEGER NOT NULL,
+  PRIMARY KEY (owner, alias)) WITHOUT ROWID;
+ALTER TABLE run ADD COLUMN mounts TEXT NOT NULL DEFAULT '';
+ALTER TABLE project ADD COLUMN keep_days INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE project ADD COLUMN keep_runs INTEGER NOT NULL DEFAULT 0;
 )"};
 static_assert(std::size(steps) == schema_version);
 

@@ -28,7 +28,7 @@ std::string join_labels(const std::vector<std::string>& labels) {
   "creator, machine, "                                                                          \
   "reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, "    \
   "epoch, entries, taken, "                                                                     \
-  "wanted, project, labels, identity, request"
+  "wanted, project, labels, identity, mounts, request"
 
 struct Reader::Impl {
   Connection db;
@@ -98,6 +98,7 @@ RunRecord read_run(Statement& row) {
   run.project = row.text(i++);
   run.labels = row.text(i++);
   run.identity = row.text(i++);
+  run.mounts = row.text(i++);
   std::string request = row.text(i++);
   if (auto body = model::parse_json(request))
     if (auto parsed = model::parse_run_request(*body)) run.request = std::move(*parsed);
@@ -105,8 +106,16 @@ RunRecord read_run(Statement& row) {
 }
 
 ProjectRecord read_project(Statement& row) {
-  return {row.text(0), row.text(1), row.integer(2) != 0, row.integer(3), row.integer(4)};
+  return {row.text(0),    row.text(1),    row.integer(2) != 0, row.integer(3),
+          row.integer(4), row.integer(5), row.integer(6)};
 }
+
+UploadRecord read_upload(Statement& row) {
+  return {row.text(0),    row.text(1),    row.text(2),    row.text(3),    row.integer(4),
+          row.integer(5), row.integer(6), row.integer(7), row.integer(8), row.text(9)};
+}
+
+LinkRecord read_link(Statement& row) { return {row.text(0), row.text(1), row.integer(2)}; }
 
 }  // namespace
 
@@ -147,10 +156,9 @@ Result<std::vector<RunRecord>> Reader::list_runs(const RunQuery& q) {
       " FROM run WHERE owner = ?1 AND number < ?2 AND (?3 = '' OR instr(labels, ?3) > 0)"
       " AND (?4 = '' OR project = ?4) AND (?5 = '' OR workspace = ?5 OR json_extract(request, "
       "'$.code.repository') = ?5)"
-      " AND (?6 = 0 OR final = 0) AND archived <= ?7 AND (?8 = 0 OR outputs <> '') ORDER BY number "
-      "DESC LIMIT ?9",
+      " AND (?6 = 0 OR final = 0) AND archived <= ?7 ORDER BY number DESC LIMIT ?8",
       [&](Statement& row) { runs.push_back(read_run(row)); }, q.owner, q.below, label, q.project,
-      q.repository, q.active, q.archived, q.with_outputs, q.limit));
+      q.repository, q.active, q.archived, q.limit));
   return runs;
 }
 
@@ -196,7 +204,7 @@ Result<std::vector<ProjectRecord>> Reader::projects(const std::string& owner, bo
   SPELL_TRY(impl_->each(
       "SELECT name, description, archived, created_us,"
       " (SELECT count(*) FROM run WHERE run.owner = project.owner AND run.project = project.name "
-      "AND run.project <> '')"
+      "AND run.project <> ''), keep_days, keep_runs"
       " FROM project WHERE owner = ? AND archived <= ? ORDER BY name",
       [&](Statement& row) { out.push_back(read_project(row)); }, owner, with_archived));
   return out;
@@ -208,7 +216,7 @@ Result<std::optional<ProjectRecord>> Reader::find_project(const std::string& own
   SPELL_TRY(impl_->each(
       "SELECT name, description, archived, created_us,"
       " (SELECT count(*) FROM run WHERE run.owner = project.owner AND run.project = project.name "
-      "AND run.project <> '')"
+      "AND run.project <> ''), keep_days, keep_runs"
       " FROM project WHERE owner = ? AND name = ?",
       [&](Statement& row) { found = read_project(row); }, owner, name));
   return found;
@@ -235,14 +243,141 @@ Result<std::map<std::string, std::int64_t>> Reader::count_by_status(const std::s
   return out;
 }
 
+Result<std::vector<RunRecord>> Reader::runs_with_outputs(const std::string& owner,
+                                                         std::int64_t after, int limit) {
+  std::vector<RunRecord> runs;
+  SPELL_TRY(impl_->each(
+      "SELECT " RUN_COLUMNS
+      " FROM run WHERE owner = ? AND number > ? AND outputs <> '' ORDER BY number LIMIT ?",
+      [&](Statement& row) { runs.push_back(read_run(row)); }, owner, after, limit));
+  return runs;
+}
+
+#define UPLOAD_COLUMNS \
+  "owner, name, type, node, size, files, mode, modified_us, created_us, creator"
+
+Result<std::optional<UploadRecord>> Reader::find_upload(const std::string& owner,
+                                                        const std::string& name) {
+  std::optional<UploadRecord> found;
+  SPELL_TRY(impl_->each(
+      "SELECT " UPLOAD_COLUMNS " FROM upload WHERE owner = ? AND name = ?",
+      [&](Statement& row) { found = read_upload(row); }, owner, name));
+  return found;
+}
+
+Result<std::vector<UploadRecord>> Reader::uploads(const std::string& owner,
+                                                  const std::string& after, int limit) {
+  std::vector<UploadRecord> out;
+  SPELL_TRY(impl_->each(
+      "SELECT " UPLOAD_COLUMNS " FROM upload WHERE owner = ? AND name > ? ORDER BY name LIMIT ?",
+      [&](Statement& row) { out.push_back(read_upload(row)); }, owner, after, limit));
+  return out;
+}
+
+Result<std::optional<LinkRecord>> Reader::find_link(const std::string& owner,
+                                                    const std::string& alias) {
+  std::optional<LinkRecord> found;
+  SPELL_TRY(impl_->each(
+      "SELECT alias, resource, created_us FROM link WHERE owner = ? AND alias = ?",
+      [&](Statement& row) { found = read_link(row); }, owner, alias));
+  return found;
+}
+
+Result<std::vector<LinkRecord>> Reader::links(const std::string& owner) {
+  std::vector<LinkRecord> out;
+  SPELL_TRY(impl_->each(
+      "SELECT alias, resource, created_us FROM link WHERE owner = ? ORDER BY alias",
+      [&](Statement& row) { out.push_back(read_link(row)); }, owner));
+  return out;
+}
+
+Result<std::vector<RootRecord>> Reader::roots() {
+  std::vector<RootRecord> out;
+  std::string damaged;
+  // One transaction: what moves from an upload into a run's mounts is in one of the two.
+  SPELL_TRY(impl_->run("BEGIN"));
+  auto read = [&]() -> Result<> {
+    SPELL_TRY(impl_->each("SELECT owner, number, outputs FROM run WHERE outputs <> ''",
+                          [&](Statement& row) {
+                            out.push_back({row.text(0), "runs/" + row.text(1), row.text(2)});
+                          }));
+    SPELL_TRY(impl_->each("SELECT owner, name, node FROM upload WHERE node <> ''", [&](Statement&
+                                                                                           row) {
+      bool shared = row.text(0) == "public";
+      out.push_back({row.text(0), (shared ? "public/" : "uploads/") + row.text(1), row.text(2)});
+    }));
+    return impl_->each("SELECT owner, number, mounts FROM run WHERE final = 0 AND mounts <> ''",
+                       [&](Statement& row) {
+                         auto mounts = model::parse_json(row.text(2));
+                         if (!mounts || !mounts->is_array()) return void(damaged = row.text(1));
+                         for (auto& mount : *mounts)
+                           if (auto node = mount.find("node");
+                               node != mount.end() && node->is_string())
+                             if (auto name = node->get<std::string>(); !name.empty())
+                               out.push_back({row.text(0), "", name});
+                       });
+  };
+  auto done = read();
+  SPELL_TRY(impl_->run("COMMIT"));
+  SPELL_TRY(done);
+  if (!damaged.empty())
+    return base::error("damaged", "the mounts of run " + damaged + " cannot be read");
+  return out;
+}
+
+#define KEPT_RUN "final = 1 AND labels = '' AND run.owner = project.owner AND run.project = name"
+
+Result<std::vector<std::pair<std::string, std::int64_t>>> Reader::expired_runs(
+    std::int64_t now_us) {
+  std::vector<std::pair<std::string, std::int64_t>> out;
+  SPELL_TRY(impl_->each(
+      "SELECT owner, number FROM (SELECT run.owner AS owner, number, ended_us, keep_days, "
+      "keep_runs,"
+      " row_number() OVER (PARTITION BY run.owner, name ORDER BY number DESC) AS place"
+      " FROM project JOIN run ON " KEPT_RUN
+      ") WHERE (keep_days > 0 AND ended_us < ?1 - keep_days * 86400000000)"
+      " OR (keep_runs > 0 AND place > keep_runs)",
+      [&](Statement& row) { out.emplace_back(row.text(0), row.integer(1)); }, now_us));
+  return out;
+}
+
+Result<std::int64_t> Reader::next_expiry_us() {
+  std::int64_t next = 0;
+  SPELL_TRY(impl_->each(
+      "SELECT min(ended_us + keep_days * 86400000000) FROM project JOIN run ON " KEPT_RUN
+      " WHERE keep_days > 0",
+      [&](Statement& row) { next = row.integer(0); }));
+  return next;
+}
+
+Result<bool> Reader::has_run(const std::string& id) {
+  bool found = false;
+  SPELL_TRY(impl_->each(
+      "SELECT 1 FROM run WHERE id = ?", [&](Statement&) { found = true; }, id));
+  return found;
+}
+
+Result<std::int64_t> Reader::note(const std::string& key) {
+  std::int64_t value = 0;
+  SPELL_TRY(impl_->each(
+      "SELECT value FROM meta WHERE key = ?", [&](Statement& row) { value = row.integer(0); },
+      key));
+  return value;
+}
+
+namespace {
+// A checkpoint copies the log back into the database; every 4,000 pages (16 MB) keeps it off the
+// common path.
+constexpr const char* everyday_checkpoint = "PRAGMA wal_autocheckpoint = 4000";
+}  // namespace
+
 Result<Writer> Writer::open(const std::string& path) {
   auto db = Connection::open(path, false);
   if (!db) return db.error();
-  // A checkpoint copies the log back into the database; every 4,000 pages (16 MB) keeps it off the
-  // common path.
-  SPELL_TRY(db->execute(
-      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;"
-      "PRAGMA cache_size = -4096; PRAGMA foreign_keys = ON;"));
+  SPELL_TRY(
+      db->execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;"
+                  "PRAGMA foreign_keys = ON;"));
+  SPELL_TRY(db->execute(everyday_checkpoint));
   SPELL_TRY(migrate(*db, path));
   auto impl = std::make_unique<Impl>();
   impl->db = std::move(*db);
@@ -258,6 +393,14 @@ void Writer::rollback() {
   if (!sqlite3_get_autocommit(impl_->db.get())) (void)impl_->run("ROLLBACK");
 }
 
+Result<> Writer::save_space(bool wanted) {
+  // The log is copied back and cut, and then again and again: the next pages go where the last ones
+  // were.
+  if (wanted)
+    return impl_->db.execute("PRAGMA wal_autocheckpoint = 16; PRAGMA wal_checkpoint(TRUNCATE)");
+  return impl_->db.execute(everyday_checkpoint);
+}
+
 Result<> Writer::insert_run(const RunRecord& r) {
   std::string request = model::to_json(r.request).dump();
   std::string workspace = r.request.code ? r.request.code->workspace : "";
@@ -266,12 +409,13 @@ Result<> Writer::insert_run(const RunRecord& r) {
       "placed_us, started_us, ended_us, creator,"
       " machine, reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, "
       "output_bytes, epoch, entries, taken,"
-      " wanted, project, labels, identity, workspace, request)"
-      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+      " wanted, project, labels, identity, workspace, mounts, request)"
+      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
       r.id, r.owner, r.number, r.status, model::is_final(r.status), r.version, r.archived,
       r.created_us, r.placed_us, r.started_us, r.ended_us, r.creator, r.machine, r.reason_code,
       r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes,
-      r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, request);
+      r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, r.mounts,
+      request);
 }
 
 Result<> Writer::update_run(const RunRecord& r) {
@@ -280,12 +424,13 @@ Result<> Writer::update_run(const RunRecord& r) {
       "= ?, ended_us = ?, machine = ?,"
       " reason_code = ?, reason = ?, exit_code = ?, signal = ?, log_bytes = ?, outputs = ?, "
       "output_files = ?, output_bytes = ?,"
-      " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ? WHERE owner = ? AND "
+      " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ?, mounts = ? WHERE "
+      "owner = ? AND "
       "number = ?",
       r.status, model::is_final(r.status), r.version, r.archived, r.placed_us, r.started_us,
       r.ended_us, r.machine, r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs,
       r.output_files, r.output_bytes, r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels,
-      r.owner, r.number);
+      r.mounts, r.owner, r.number);
 }
 
 Result<> Writer::delete_run(const std::string& id) {
@@ -336,9 +481,11 @@ Result<> Writer::set_last_number(const std::string& owner, std::int64_t number) 
 Result<> Writer::put_project(const std::string& owner, const std::string& name,
                              const ProjectRecord& p) {
   return impl_->run(
-      "INSERT INTO project VALUES (?,?,?,?,?) ON CONFLICT (owner, name) DO UPDATE SET"
-      " description = excluded.description, archived = excluded.archived",
-      owner, name, p.description, p.archived, p.created_us);
+      "INSERT INTO project (owner, name, description, archived, created_us, keep_days, keep_runs)"
+      " VALUES (?,?,?,?,?,?,?) ON CONFLICT (owner, name) DO UPDATE SET"
+      " description = excluded.description, archived = excluded.archived,"
+      " keep_days = excluded.keep_days, keep_runs = excluded.keep_runs",
+      owner, name, p.description, p.archived, p.created_us, p.keep_days, p.keep_runs);
 }
 
 Result<> Writer::rename_project(const std::string& owner, const std::string& from,
@@ -346,6 +493,31 @@ Result<> Writer::rename_project(const std::string& owner, const std::string& fro
   SPELL_TRY(
       impl_->run("UPDATE project SET name = ? WHERE owner = ? AND name = ?", to, owner, from));
   return impl_->run("UPDATE run SET project = ? WHERE owner = ? AND project = ?", to, owner, from);
+}
+
+Result<> Writer::put_upload(const UploadRecord& u) {
+  return impl_->run(
+      "INSERT OR REPLACE INTO upload (" UPLOAD_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?)", u.owner,
+      u.name, u.type, u.node, u.size, u.files, u.mode, u.modified_us, u.created_us, u.creator);
+}
+
+Result<> Writer::delete_upload(const std::string& owner, const std::string& name) {
+  return impl_->run("DELETE FROM upload WHERE owner = ? AND name = ?", owner, name);
+}
+
+Result<> Writer::put_link(const std::string& owner, const LinkRecord& link) {
+  return impl_->run(
+      "INSERT OR REPLACE INTO link (owner, alias, resource, created_us) VALUES (?,?,?,?)", owner,
+      link.alias, link.resource, link.created_us);
+}
+
+Result<> Writer::delete_link(const std::string& owner, const std::string& alias) {
+  return impl_->run("DELETE FROM link WHERE owner = ? AND alias = ?", owner, alias);
+}
+
+Result<> Writer::set_note(const std::string& key, std::int64_t value) {
+  return impl_->run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", key,
+                    std::to_string(value));
 }
 
 Result<> Writer::use_repository(const std::string& owner, const std::string& workspace,

@@ -19,7 +19,7 @@ namespace spell::store {
 
 /// The newest schema this program knows. Older files are migrated in one transaction after a copy
 /// beside the file; newer ones are refused.
-inline constexpr int schema_version = 1;
+inline constexpr int schema_version = 2;
 
 /// A run as the service keeps it.
 struct RunRecord {
@@ -41,6 +41,9 @@ struct RunRecord {
   std::string wanted;           ///< "", "stop", "kill"
   std::string project, labels;  ///< labels: "\nA\nB\n"; both may change after the submission
   std::string identity;         ///< hash of what makes two runs the same (for --idempotent)
+  /// What its mounts were resolved to: a JSON list of objects, each with its tree's name in "node";
+  /// "": none, or not yet. Such a tree is kept until the run has ended.
+  std::string mounts;
   model::RunRequest request;
 };
 
@@ -65,6 +68,29 @@ struct ProjectRecord {
   std::string name, description;
   bool archived = false;
   std::int64_t created_us = 0, runs = 0;
+  /// Its ended runs without labels are removed once they are older, or once there are more; 0:
+  /// never.
+  std::int64_t keep_days = 0, keep_runs = 0;
+};
+
+/// A file or folder that was uploaded under a name.
+struct UploadRecord {
+  std::string owner, name, type;  ///< type: "file" or "folder"
+  std::string node;               ///< "": an empty file
+  std::int64_t size = 0, files = 0, mode = 0, modified_us = 0, created_us = 0;
+  std::string creator;
+};
+
+/// A name that stands for a resource.
+struct LinkRecord {
+  std::string alias, resource;
+  std::int64_t created_us = 0;
+};
+
+/// A tree that must be kept, and for whom.
+struct RootRecord {
+  std::string owner, resource;  ///< "runs/7", "uploads/NAME"; "" of a mount
+  std::string node;
 };
 
 struct RepositoryRecord {
@@ -78,7 +104,6 @@ struct RunQuery {
   std::int64_t below = INT64_MAX;  ///< only runs with a smaller number
   std::string label, project, repository;
   bool active = false, archived = false;
-  bool with_outputs = false;
 };
 
 /// What both sides can look up.
@@ -103,6 +128,27 @@ class Reader {
                                                     const std::string& name);
   Result<std::vector<RepositoryRecord>> repositories(const std::string& owner);
   Result<std::map<std::string, std::int64_t>> count_by_status(const std::string& owner);
+  /// Runs with outputs, by number, from behind `after` on.
+  Result<std::vector<RunRecord>> runs_with_outputs(const std::string& owner, std::int64_t after,
+                                                   int limit);
+  Result<std::optional<UploadRecord>> find_upload(const std::string& owner,
+                                                  const std::string& name);
+  /// By name, from behind `after` on.
+  Result<std::vector<UploadRecord>> uploads(const std::string& owner, const std::string& after,
+                                            int limit);
+  Result<std::optional<LinkRecord>> find_link(const std::string& owner, const std::string& alias);
+  Result<std::vector<LinkRecord>> links(const std::string& owner);
+  /// All trees that must be kept, of all owners, as they are at one moment: outputs, uploads, and
+  /// what the mounts of unfinished runs were resolved to.
+  Result<std::vector<RootRecord>> roots();
+  /// Ended runs without labels that their projects keep no longer.
+  Result<std::vector<std::pair<std::string, std::int64_t>>> expired_runs(std::int64_t now_us);
+  /// When the next run will be too old for its project; 0: none will.
+  Result<std::int64_t> next_expiry_us();
+  /// Ids of all runs, for those who keep files of runs.
+  Result<bool> has_run(const std::string& id);
+  /// A note that the service keeps for itself; 0 if there is none.
+  Result<std::int64_t> note(const std::string& key);
 
  protected:
   std::unique_ptr<Impl> impl_;
@@ -118,6 +164,9 @@ class Writer : public Reader {
   Result<> commit();
   void rollback();
 
+  /// On a full disk: what the database has beside itself is kept small. Not within a transaction.
+  Result<> save_space(bool wanted);
+
   Result<> insert_run(const RunRecord&);
   /// Everything that may change; the request does not.
   Result<> update_run(const RunRecord&);
@@ -132,6 +181,13 @@ class Writer : public Reader {
   Result<> set_last_number(const std::string& owner, std::int64_t number);
   Result<> put_project(const std::string& owner, const std::string& name, const ProjectRecord&);
   Result<> rename_project(const std::string& owner, const std::string& from, const std::string& to);
+  /// Replaces the upload of this name.
+  Result<> put_upload(const UploadRecord&);
+  /// Fine if there is none.
+  Result<> delete_upload(const std::string& owner, const std::string& name);
+  Result<> put_link(const std::string& owner, const LinkRecord&);
+  Result<> delete_link(const std::string& owner, const std::string& alias);
+  Result<> set_note(const std::string& key, std::int64_t value);
   Result<> use_repository(const std::string& owner, const std::string& workspace,
                           const std::string& name, std::int64_t now_us);
   /// Random id of this database, renewed by a restore.

@@ -209,4 +209,6 @@ class Api:
             cursor = page["next"]
         return {"runs": runs,
                 "projects": self.get(self.of_owner("projects?archived=1")).json,
+                "uploads": self.get(self.of_owner("resources/uploads?limit=10000")).json,
+                "links": self.get(self.of_owner("links")).json,
                 "repositories": self.get(self.of_owner("repositories")).json}

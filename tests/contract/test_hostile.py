@@ -17,9 +17,12 @@ SAMPLES = {
     "archive_run": {"archived": True},
     "label_run": {"add": ["a"], "remove": ["b"]},
     "create_project": {"name": "another", "description": "d"},
-    "edit_project": {"name": "another", "description": "d", "archived": False},
+    "edit_project": {"name": "another", "description": "d", "archived": False, "keep_days": 1, "keep_runs": 1},
     "project_runs": {"add": [1], "remove": [1]},
     "code_missing": {"commit": GIT, "trees": [GIT]},
+    "objects_missing": {"names": ["s" + "0" * 64]},
+    "put_upload": {"type": "folder", "node": "s" + "0" * 64, "size": 1, "files": 1, "mode": 493, "modified_at": "2026-01-31T12:00:00Z"},
+    "put_link": {"resource": "runs/999999/x"},
 }
 WRONG = [None, True, False, 0, -1, 1.5, 2**53, 2**64, -2**63, "", " ", "x" * 300_000, "../x", "/x", [], [None], [[]], [{}], {}, {"x": None}]
 
@@ -38,7 +41,7 @@ def target_of(service, document, operation, run=1):
     method, path, _ = document.operations[operation]
     path = path.replace("{owner}", service.owner).replace("{run}", str(run)).replace("{path}", f"runs/{run}")
     name = GIT if "repositories" in path else "hostile"
-    return method, path.replace("{name}", name).replace("{machine}", "m")
+    return method, path.replace("{name}", name).replace("{machine}", "m").replace("{alias}", "a")
 
 
 def refused(answer, *codes):

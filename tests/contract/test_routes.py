@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from api import METHODS, Connection
+from spellfs import Objects, text_of
 
 NO_SUCH_ID = "0" * 40
 
@@ -259,7 +260,7 @@ def test_list_resource(service, ended_run):
         answer = service.get(service.of_owner("resources" + path) + query)
         assert answer.status == 200, answer.body
         return answer.json
-    assert [entry["path"] for entry in entries("/")["entries"]] == ["runs"]
+    assert [entry["path"] for entry in entries("/")["entries"]] == ["public", "runs", "uploads"]
     assert str(ended_run) in [entry["path"] for entry in entries("/runs", "?limit=10000")["entries"]]
     assert [(e["path"], e["type"]) for e in entries(f"/runs/{ended_run}")["entries"]] == [("deep", "folder")]
     deep = entries(f"/runs/{ended_run}/deep")
@@ -290,10 +291,212 @@ def test_read_file(service, ended_run):
         assert service.get(path, headers={"Range": asked}).status == 200
     code_of(service.get(path, headers={"Range": "bytes=10-"}), 416, "range_not_satisfiable")
     assert service.get(path, headers={"If-None-Match": whole.headers["ETag"]}).status == 304
+    assert service.get(path, headers={"If-None-Match": f'"another", {whole.headers["ETag"]}'}).status == 304
     assert service.get(path, headers={"If-None-Match": '"another"'}).status == 200
+    for tag, status in ((whole.headers["ETag"], 206), ('"another"', 200)):
+        assert service.get(path, headers={"Range": "bytes=2-4", "If-Range": tag}).status == status
     code_of(service.get(service.of_owner(f"files/runs/{ended_run}/deep")), 400, "invalid_path")
     for none in ("none", "runs", f"runs/{ended_run}/none", "runs/999999/file"):
         code_of(service.get(service.of_owner("files/" + none)), 404, "resource_not_found")
+
+
+# Uploads
+
+PACK = {"Content-Type": "application/octet-stream"}
+
+
+@pytest.fixture
+def sent(service):
+    """A folder of three files that has been sent, and is to be named: (objects, request)."""
+    objects = Objects()
+    big = os.urandom(300_000)
+    node = objects.folder({"a": b"first " + os.urandom(8), "big": big, "empty": b""})
+    path = service.of_owner("objects")
+    names = [text_of(name) for name, _, _ in objects.list]
+    assert service.post(path + "/missing", {"names": names}).json == {"names": names}
+    pack = objects.pack()
+    assert service.post(path, pack, headers=PACK).json == {"bytes": len(pack)}
+    assert service.post(path + "/missing", {"names": names}).json == {"names": []}
+    objects.big = big
+    return objects, {"type": "folder", "node": text_of(node), "size": 300_014, "files": 3, "mode": 0o750,
+                     "modified_at": "2026-01-31T12:00:00.000001Z"}
+
+
+def upload(service, name, request):
+    answer = service.request("PUT", service.of_owner("uploads/" + urllib.parse.quote(name, safe="")), request)
+    assert answer.status == 200, answer.body
+    return answer.json["upload"]
+
+
+def test_objects(service, sent):
+    path = service.of_owner("objects")
+    objects, _ = sent
+    code_of(service.post(path, b"no pack", headers=PACK), 400, "bad_pack")
+    code_of(service.post(path, objects.pack()[:-1], headers=PACK), 400, "bad_pack")
+    other = Objects()
+    never = other.folder({"x": os.urandom(20)})
+    code_of(service.post(path, other.pack(only=[never]), headers=PACK), 409, "incomplete_pack")
+    for bad in ({}, {"names": "x"}, {"names": ["x"]}, {"names": [1]}, {"names": ["s" + "G" * 64]}, {"names": [], "more": 1}, []):
+        code_of(service.post(path + "/missing", bad), 400, "invalid_request")
+    code_of(service.post(path + "/missing", b"{"), 400, "invalid_json")
+    code_of(service.post("/v1/owners/nobody/objects/missing", {"names": []}), 404, "owner_not_found")
+
+
+def test_put_upload(service, sent):
+    objects, request = sent
+    name = "u" + uuid.uuid4().hex[:8]
+    made = upload(service, name, request)
+    assert made | {"created_at": None} == {"name": name, "type": "folder", "size": 300_014, "files": 3, "creator": service.owner,
+                                           "node": request["node"], "created_at": None}
+    listed = service.get(service.of_owner(f"resources/uploads/{name}")).json
+    assert (listed["resource"]["mode"], listed["resource"]["modified_at"]) == (0o750, "2026-01-31T12:00:00.000001Z")
+    assert (listed["resource"]["bytes"], listed["resource"]["files"]) == (300_014, 3)
+    assert [(entry["path"], entry["size"]) for entry in listed["entries"]] == [("a", 14), ("big", 300_000), ("empty", 0)]
+    assert name in [entry["path"] for entry in service.get(service.of_owner("resources/uploads")).json["entries"]]
+    # A file, also one that is read in ranges.
+    path = service.of_owner(f"files/uploads/{name}/big")
+    whole = service.get(path)
+    assert (whole.status, whole.body) == (200, objects.big)
+    part = service.get(path, headers={"Range": "bytes=65530-65540"})
+    assert (part.status, part.body, part.headers["ETag"]) == (206, objects.big[65530:65541], whole.headers["ETag"])
+    assert service.get(path, headers={"If-None-Match": whole.headers["ETag"]}).status == 304
+    assert service.get(service.of_owner(f"files/uploads/{name}/empty")).body == b""
+    code_of(service.get(service.of_owner(f"files/uploads/{name}")), 400, "invalid_path")
+    # An upload that is a file itself, also an empty one, replaces what had the name.
+    upload(service, name, {"type": "file", "node": text_of(objects.file(objects.big)), "size": 300_000})
+    assert service.get(service.of_owner(f"files/uploads/{name}"), headers={"Range": "bytes=-5"}).body == objects.big[-5:]
+    itself = service.get(service.of_owner(f"resources/uploads/{name}")).json
+    assert (itself["resource"]["type"], [e["path"] for e in itself["entries"]]) == ("file", [name])
+    code_of(service.get(service.of_owner(f"files/uploads/{name}/below")), 404, "resource_not_found")
+    assert upload(service, name, {"type": "file", "node": "", "size": 0})["files"] == 1
+    assert service.get(service.of_owner(f"files/uploads/{name}")).body == b""
+    # Names of people.
+    for strange in ("with space", "ü", "-v", ".hidden", "x" * 255, "a%2fb", "'\"`$(x)"):
+        assert upload(service, strange, request)["name"] == strange
+        shown = service.get(service.of_owner("resources/uploads/" + urllib.parse.quote(strange, safe="")))
+        assert shown.json["resource"]["path"] == "uploads/" + strange
+        assert service.request("DELETE", service.of_owner("uploads/" + urllib.parse.quote(strange, safe=""))).status == 200
+    assert service.request("DELETE", service.of_owner(f"uploads/{name}")).json["upload"]["size"] == 0
+    code_of(service.request("DELETE", service.of_owner(f"uploads/{name}")), 404, "resource_not_found")
+    code_of(service.get(service.of_owner(f"files/uploads/{name}")), 404, "resource_not_found")
+
+
+def test_uploads_that_are_not_what_they_say(service, sent):
+    """Each is refused and leaves what has the name as it was."""
+    objects, request = sent
+    name = "u" + uuid.uuid4().hex[:8]
+    before = upload(service, name, request)
+    path = service.of_owner(f"uploads/{name}")
+    small = next(text_of(n) for n, kind, data in objects.list if kind == b"c" and len(data) == 14)
+    big = text_of(objects.file(objects.big))
+    for change, status, code in (
+            ({"size": 300_013}, 400, "invalid_request"), ({"size": 0}, 400, "invalid_request"),
+            ({"files": 4}, 400, "invalid_request"), ({"files": 0}, 400, "invalid_request"),
+            ({"type": "file"}, 400, "invalid_request"), ({"type": "link"}, 400, "invalid_request"),
+            ({"node": ""}, 400, "invalid_request"), ({"node": "x"}, 400, "invalid_request"),
+            ({"node": small}, 400, "invalid_request"), ({"node": big}, 400, "invalid_request"),
+            ({"type": "file", "node": small, "size": 13}, 400, "invalid_request"),
+            ({"type": "file", "node": small, "size": 14, "files": 2}, 400, "invalid_request"),
+            ({"type": "file", "node": small, "size": 300_000}, 400, "invalid_request"),
+            ({"type": "file", "node": big, "size": 299_999}, 400, "invalid_request"),
+            ({"type": "file", "node": big, "size": 14}, 400, "invalid_request"),
+            ({"type": "file", "node": small, "size": 0}, 400, "invalid_request"),
+            ({"mode": 0o10000}, 400, "invalid_request"), ({"mode": -1}, 400, "invalid_request"),
+            ({"modified_at": "yesterday"}, 400, "invalid_request"), ({"owner": "x"}, 400, "invalid_request"),
+            ({"node": "s" + "0" * 64}, 409, "incomplete_pack"),
+            ({"node": text_of(os.urandom(32))}, 409, "incomplete_pack")):
+        code_of(service.request("PUT", path, request | change), status, code)
+    for without in ("type", "node", "size"):
+        code_of(service.request("PUT", path, {k: v for k, v in request.items() if k != without}), 400, "invalid_request")
+    for bad in ("a:b", "a\nb", "\x7f", "x" * 256):
+        code_of(service.request("PUT", service.of_owner("uploads/" + urllib.parse.quote(bad, safe="")), request), 400, "invalid_request")
+    code_of(service.request("PUT", path, b"{"), 400, "invalid_json")
+    code_of(service.request("PUT", service.of_owner("uploads/a%2Fb"), request), 400, "invalid_path")
+    code_of(service.request("PUT", "/v1/owners/nobody/uploads/x", request), 404, "owner_not_found")
+    listed = service.get(service.of_owner("resources/uploads")).json["entries"]
+    assert [(entry["node"], entry["bytes"]) for entry in listed if entry["path"] == name] == [(before["node"], before["size"])]
+    assert service.request("DELETE", path).json["upload"] == before
+
+
+def test_public_uploads(service, sent):
+    """Everybody reads them; on a personal service its user writes them."""
+    objects, request = sent
+    name = "p" + uuid.uuid4().hex[:8]
+    path = f"/v1/owners/public/uploads/{name}"
+    # What one owner has sent is not another's: public's objects are sent to it.
+    code_of(service.request("PUT", path, request), 409, "incomplete_pack")
+    assert len(service.post("/v1/owners/public/objects/missing", {"names": [request["node"]]}).json["names"]) == 1
+    assert service.post("/v1/owners/public/objects", objects.pack(), headers=PACK).status == 200
+    assert service.request("PUT", path, request).json["upload"]["name"] == name
+    assert name in [entry["path"] for entry in service.get(service.of_owner("resources/public")).json["entries"]]
+    assert name not in [entry["path"] for entry in service.get(service.of_owner("resources/uploads")).json["entries"]]
+    assert service.get(service.of_owner(f"files/public/{name}/big")).body == objects.big
+    code_of(service.get("/v1/owners/public/runs"), 404, "owner_not_found")
+    assert service.request("DELETE", path).status == 200
+    code_of(service.request("DELETE", path), 404, "resource_not_found")
+    code_of(service.get(service.of_owner(f"files/public/{name}/big")), 404, "resource_not_found")
+
+
+def test_pages_of_uploads(service, sent):
+    names = [f"page{n}" for n in range(5)]
+    for name in names:
+        upload(service, name, sent[1])
+    page = service.get(service.of_owner("resources/uploads?limit=2&after=page")).json
+    assert ([entry["path"] for entry in page["entries"]], page["next"]) == (["page0", "page1"], "page1")
+    page = service.get(service.of_owner("resources/uploads?limit=3&after=page1")).json
+    assert ([entry["path"] for entry in page["entries"]], page["next"]) == (["page2", "page3", "page4"], None)
+    for name in names:
+        service.request("DELETE", service.of_owner("uploads/" + name))
+    code_of(service.get(service.of_owner("resources/uploads?after=%25zz")), 400, "invalid_request")
+
+
+# Links
+
+def test_links(service, sent, ended_run):
+    path = service.of_owner("links")
+    put = lambda alias, resource: service.request("PUT", f"{path}/{alias}", {"resource": resource})
+    name = "l" + uuid.uuid4().hex[:8]
+    upload(service, name, sent[1])
+    assert put("data", f"uploads/{name}").json["link"] | {"created_at": None} == {
+        "alias": "data", "resource": f"uploads/{name}", "created_at": None}
+    assert service.get(service.of_owner("files/data/big")).body == sent[0].big
+    assert service.get(service.of_owner("resources/data")).json["resource"]["files"] == 3
+    # An alias of an alias names what that one names now.
+    assert put("big", "data/big/").json["link"]["resource"] == f"uploads/{name}/big"
+    assert put("data", f"runs/{ended_run}/deep").json["link"]["resource"] == f"runs/{ended_run}/deep"
+    assert service.get(service.of_owner("files/big"), headers={"Range": "bytes=0-3"}).body == sent[0].big[:4]
+    assert service.get(service.of_owner("files/data/file")).body == b"0123456789"
+    assert [link["alias"] for link in service.get(path).json["links"]] == ["big", "data"]
+    top = service.get(service.of_owner("resources/")).json["entries"]
+    assert [(e["path"], e["type"], e["link_target"]) for e in top if e["type"] == "link"] == [
+        ("big", "link", f"uploads/{name}/big"), ("data", "link", f"runs/{ended_run}/deep")]
+    machine = service.get(service.of_owner("machines")).json["machines"][0]["name"]
+    for taken in ("runs", "uploads", "public", "s3", "Runs", "cpu", "CPU", machine, machine.upper()):
+        code_of(put(taken, f"uploads/{name}"), 409, "name_taken")
+    for bad in ("-x", ".x", "a%20b", "x" * 65):
+        code_of(put(bad, f"uploads/{name}"), 400, "invalid_request")
+    for bad in ("", "runs", "uploads", "public"):
+        code_of(put("x", bad), 400, "invalid_request")
+    for none in ("nonsense", "uploads/none", "runs/999999", f"uploads/{name}/none", f"runs/{ended_run}/none", "s3:"):
+        code_of(put("x", none), 404, "resource_not_found")
+    for bad in ("/etc", "../x", "runs/../x", "a//b"):
+        code_of(put("x", bad), 400, "invalid_path")
+    for bad in ({}, {"resource": 1}, {"resource": "x", "more": 1}, []):
+        code_of(service.request("PUT", f"{path}/x", bad), 400, "invalid_request")
+    code_of(service.request("PUT", f"{path}/x", b"{"), 400, "invalid_json")
+    # In a run that goes on there may be something later.
+    number = service.run("sleep 1000")
+    assert put("later", f"runs/{number}/model").status == 200
+    service.post(service.of_owner(f"runs/{number}/kill"))
+    service.wait(number)
+    code_of(service.get(service.of_owner("files/later")), 404, "resource_not_found")
+    # What a link names may go; the link then names nothing.
+    service.request("DELETE", service.of_owner(f"uploads/{name}"))
+    code_of(service.get(service.of_owner("files/big")), 404, "resource_not_found")
+    for alias in ("big", "data", "later"):
+        assert service.request("DELETE", f"{path}/{alias}").json["link"]["alias"] == alias
+    code_of(service.request("DELETE", f"{path}/big"), 404, "resource_not_found")
+    assert service.get(path).json["links"] == []
 
 
 # Projects
@@ -325,14 +528,17 @@ def test_projects(service):
 
     edited = service.request("PATCH", f"{path}/{name}", {"name": name + "x", "description": "new", "archived": True})
     assert edited.json["project"] | {"created_at": None} == {
-        "name": name + "x", "description": "new", "archived": True, "runs": 1, "created_at": None}
+        "name": name + "x", "description": "new", "archived": True, "runs": 1, "created_at": None, "keep_days": 0, "keep_runs": 0}
+    kept = service.request("PATCH", f"{path}/{name}x", {"keep_days": 30, "keep_runs": 5}).json["project"]
+    assert (kept["keep_days"], kept["keep_runs"], kept["description"]) == (30, 5, "new")
+    assert service.request("PATCH", f"{path}/{name}x", {"keep_runs": 0}).json["project"] == kept | {"keep_runs": 0}
     assert name + "x" not in [project["name"] for project in service.get(path).json["projects"]]
     assert name + "x" in [project["name"] for project in service.get(path + "?archived=1").json["projects"]]
     assert service.get(service.of_owner(f"runs/{other}")).json["run"]["project"] == name + "x"
     service.post(path, {"name": name})
     code_of(service.request("PATCH", f"{path}/{name}", {"name": name + "x"}), 409, "project_exists")
     code_of(service.request("PATCH", f"{path}/none", {"description": ""}), 404, "project_not_found")
-    for bad in ({"name": None}, {"archived": 1}, {"runs": []}):
+    for bad in ({"name": None}, {"archived": 1}, {"runs": []}, {"keep_days": -1}, {"keep_runs": "5"}, {"keep_days": 1000001}, {"keep_runs": 1.5}):
         code_of(service.request("PATCH", f"{path}/{name}", bad), 400, "invalid_request")
     for run in (number, other):
         service.wait(run)
@@ -394,7 +600,7 @@ def test_methods_that_a_path_does_not_have(service, document):
     for path, described in document.json["paths"].items():
         for method in METHODS:
             if method not in described:
-                target = path.replace("{owner}", service.owner).replace("{run}", "1").replace("{path}", "runs")
+                target = path.replace("{owner}", service.owner).replace("{run}", "1").replace("{path}", "runs").replace("{alias}", "a")
                 target = target.replace("{name}", NO_SUCH_ID).replace("{machine}", "m")
                 code_of(service.request(method.upper(), target), 405, "method_not_allowed")
 

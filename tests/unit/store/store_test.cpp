@@ -3,6 +3,9 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
+
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "catch.hpp"
@@ -140,4 +143,100 @@ TEST_CASE("a file that is no database is called damaged") {
   auto writer = Writer::open(folder.database());
   REQUIRE_FALSE(writer);
   CHECK(writer.error().code() == "damaged");
+}
+
+TEST_CASE("uploads and links are kept by owner and name") {
+  Folder folder;
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  UploadRecord upload{"ada", "data", "folder", "s1", 10, 2, 0755, 5, 7, "ada"};
+  REQUIRE(writer->put_upload(upload));
+  upload.owner = "bob";
+  upload.node = "s2";
+  REQUIRE(writer->put_upload(upload));
+  upload.owner = "ada";
+  upload.name = "more";
+  REQUIRE(writer->put_upload(upload));
+  CHECK(writer->find_upload("ada", "data").value()->node == "s1");
+  upload.name = "data";
+  upload.node = "s3";
+  REQUIRE(writer->put_upload(upload));
+  auto found = writer->find_upload("ada", "data").value();
+  REQUIRE(found);
+  CHECK(found->node == "s3");
+  CHECK(found->mode == 0755);
+  CHECK(found->modified_us == 5);
+  CHECK(found->created_us == 7);
+  CHECK(writer->uploads("ada", "", 10)->size() == 2);
+  CHECK(writer->uploads("ada", "", 1)->front().name == "data");
+  CHECK(writer->uploads("ada", "data", 10)->front().name == "more");
+  REQUIRE(writer->delete_upload("ada", "data"));
+  CHECK_FALSE(writer->find_upload("ada", "data").value());
+  CHECK(writer->find_upload("bob", "data").value()->node == "s2");
+
+  REQUIRE(writer->put_link("ada", {"d", "runs/1", 3}));
+  REQUIRE(writer->put_link("ada", {"d", "runs/2", 4}));
+  REQUIRE(writer->links("ada")->size() == 1);
+  CHECK(writer->find_link("ada", "d").value()->resource == "runs/2");
+  CHECK_FALSE(writer->find_link("bob", "d").value());
+  REQUIRE(writer->delete_link("ada", "d"));
+  CHECK(writer->links("ada")->empty());
+}
+
+TEST_CASE("data of version 1 is brought to this version, a copy stays beside it") {
+  Folder folder;
+  auto golden = base::read_file(SPELL_SOURCE_DIR "/tests/unit/store/data/v1.sql");
+  REQUIRE(golden);
+  sqlite3* db = nullptr;
+  REQUIRE(sqlite3_open(folder.database().c_str(), &db) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(db, golden->c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(db);
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  CHECK(writer->incarnation() == "44664cfa13378c4e8d5ece1f17f3eefc");
+  auto run = writer->find_run("ada", 1);
+  REQUIRE(run);
+  REQUIRE(*run);
+  CHECK((*run)->exit_code == 3);
+  CHECK((*run)->output_files == 1);
+  CHECK((*run)->mounts.empty());
+  CHECK(split_labels((*run)->labels) == std::vector<std::string>{"kept"});
+  CHECK((*run)->request.env.at("A") == "1");
+  CHECK(writer->runs_with_outputs("ada", 0, 10)->size() == 1);
+  CHECK(writer->events((*run)->id, 0)->size() == 10);
+  CHECK(writer->last_number("ada").value() == 2);
+  auto project = writer->find_project("ada", "paper").value();
+  REQUIRE(project);
+  CHECK(project->runs == 1);
+  CHECK(project->keep_days == 0);
+  CHECK(writer->uploads("ada", "", 10)->empty());
+  CHECK(writer->links("ada")->empty());
+
+  // The copy is the old data, whole, for the older program.
+  std::string copy;
+  for (auto& entry : std::filesystem::directory_iterator(folder.path))
+    if (entry.path().string().find(".v1-") != std::string::npos) copy = entry.path();
+  REQUIRE_FALSE(copy.empty());
+  REQUIRE(sqlite3_open(copy.c_str(), &db) == SQLITE_OK);
+  int version = 0;
+  auto read = [](void* out, int, char** values, char**) {
+    return *static_cast<int*>(out) = std::atoi(values[0]), 0;
+  };
+  REQUIRE(sqlite3_exec(db, "PRAGMA user_version", read, &version, nullptr) == SQLITE_OK);
+  CHECK(version == 1);
+  int runs = 0;
+  REQUIRE(sqlite3_exec(db, "SELECT count(*) FROM run", read, &runs, nullptr) == SQLITE_OK);
+  CHECK(runs == 2);
+  sqlite3_close(db);
+
+  // New members are written too.
+  auto changed = **run;
+  changed.mounts = R"([{"node":"s1"}])";
+  REQUIRE(writer->update_run(changed));
+  CHECK(writer->find_run("ada", 1).value()->mounts == changed.mounts);
+  project->keep_days = 7;
+  project->keep_runs = 3;
+  REQUIRE(writer->put_project("ada", "paper", *project));
+  CHECK(writer->find_project("ada", "paper").value()->keep_days == 7);
+  CHECK(writer->find_project("ada", "paper").value()->keep_runs == 3);
 }

@@ -1,0 +1,42 @@
+"""The service's memory does not grow with what it stores."""
+import hashlib
+import os
+
+from faults import service
+from storage import Api, Objects
+
+MB = 1 << 20
+
+
+def peak(pid):
+    """The most memory that was ever resident, in bytes."""
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError("no VmHWM")
+
+
+def test_memory_stays_flat_whatever_the_size_of_a_file_or_a_pack(place):
+    """A pack of 320 MB comes, and a file of it goes: both by pieces."""
+    api = Api(place)
+    pid = service(place)
+    api.upload("small", {"a": b"a"})
+    before = peak(pid)
+    files, hashes = {}, {}
+    objects = Objects()
+    for number in range(160):
+        data = os.urandom(MB) * 2  # what is in a pack twice is there once: random, and long
+        data = data[:MB + 7] + data[:1]
+        name = f"file-{number:03}"
+        hashes[name] = hashlib.sha256(data).digest()
+        files[name] = (len(data), objects.file(data))
+    folder = objects.folder(files)
+    pack = objects.pack()
+    assert len(pack) > 160 * MB
+    answer = api.request("POST", api.of_owner("objects"), pack, {"Content-Type": "application/octet-stream"})
+    assert answer.status == 200, answer.body
+    assert api.put("big", folder, sum(size for size, _ in files.values())).status == 200
+    for name in list(files)[::16]:
+        assert hashlib.sha256(api.read(f"uploads/big/{name}").body).digest() == hashes[name]
+    assert service(place) == pid
+    assert peak(pid) - before < 48 * MB, f"{before >> 20} MB before, {peak(pid) >> 20} MB after"
