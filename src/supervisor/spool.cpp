@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -18,8 +19,12 @@ void put(unsigned char* out, unsigned long long value, int bytes) {
 }  // namespace
 
 bool Spool::create(const char* path) {
-  file_ = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  return file_ >= 0;
+  file_ = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file_ < 0) return false;
+  struct stat found;
+  if (fstat(file_, &found) == 0 && found.st_size == 0) return true;
+  errno = EEXIST;
+  return false;
 }
 
 void Spool::append(FrameKind kind, uint8_t flags, const char* payload, size_t size) {

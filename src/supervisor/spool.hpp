@@ -12,7 +12,7 @@ inline constexpr size_t frame_payload_limit = 1 << 20;
 
 class Spool {
  public:
-  /// A new file; false if there is one.
+  /// A new file, or an empty one; false if something is in it. Only under the folder's lock.
   bool create(const char* path);
   /// The payload must stay as it is until pending() is false. Only when nothing is pending.
   void append(FrameKind, uint8_t flags, const char* payload, size_t size);

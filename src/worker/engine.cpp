@@ -203,7 +203,7 @@ void Engine::perform(Actions actions) {
       if (std::find(failed.begin(), failed.end(), action.run) != failed.end()) continue;
       if (action.type != Action::Type::create) {
         perform(action);
-      } else if (auto created = folders_.create(action.run, action.text); !created) {
+      } else if (auto created = create_run(action.run, action.text); !created) {
         failed.push_back(action.run);
         agent_.not_created(action.run, created.error(), now_us(), more);
       }
@@ -225,7 +225,7 @@ void Engine::perform(const Action& action) {
     case Action::Type::create:
       return;
     case Action::Type::append:
-      return told(folders_.append(run, action.text));
+      return told(append_journal(run, action.text));
     case Action::Type::log:
       return log(action.text);
     case Action::Type::launch:
@@ -286,6 +286,23 @@ void Engine::work(base::Pool& pool, std::function<Result<T>()> job,
       perform(std::move(actions));
     });
   });
+}
+
+Result<> Engine::create_run(const std::string& run, const std::string& lines) {
+  auto journal = folders_.create(run, lines);
+  if (!journal) return journal.error();
+  carried_[run].journal = std::move(*journal);
+  return ok();
+}
+
+Result<> Engine::append_journal(const std::string& run, const std::string& lines) {
+  auto& journal = carried_[run].journal;
+  if (!journal) {
+    auto opened = folders_.journal(run);
+    if (!opened) return opened.error();
+    journal = std::move(*opened);
+  }
+  return base::write_all(journal.get(), lines);
 }
 
 void Engine::launch_run(const std::string& run) {

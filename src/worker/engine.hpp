@@ -41,6 +41,7 @@ class Engine {
   /// What belongs to a run beside the agent's knowledge of it.
   struct Carried {
     std::optional<exec::Supervised> supervised;
+    base::Fd journal;
     int watched = -1;  ///< the supervisor's event_fd while it is in epoll_
     std::int64_t spool_end = 0;
     std::shared_ptr<LogShipper> shipper;  ///< used by one job at a time
@@ -61,6 +62,8 @@ class Engine {
   void perform(const Action&);
   void observe(const std::string& run);
   void watch(const std::string& run, Carried&);
+  Result<> create_run(const std::string& run, const std::string& lines);
+  Result<> append_journal(const std::string& run, const std::string& lines);
   void launch_run(const std::string& run);
   void ship_log(const std::string& run);
   void save_run(const std::string& run);

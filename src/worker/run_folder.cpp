@@ -23,7 +23,7 @@ namespace {
 /// Long logs and large trees never come in here; a journal is some dozen lines.
 constexpr std::int64_t journal_limit = 64 << 20, manifest_limit = 4LL << 30;
 
-constexpr int spare_limit = 4;
+constexpr int spare_limit = 16;
 constexpr mode_t spell_mode = 0755, tmp_mode = 0700;
 
 /// A folder as mkdir makes it: empty, ours, of the usual mode, without attributes, and not grown by
@@ -41,8 +41,14 @@ bool is_fresh(const std::string& path, mode_t mode) {
   return true;
 }
 
-/// Leaves only the empty spell/ and tmp/ in a run's folder; false if that takes more than deleting
-/// a few files.
+/// Opened and closed: ext4 writes out what comes into a file between truncate(2) and the next
+/// close(2) at once (auto_da_alloc), which a journal that nobody waits for need not be.
+bool make_empty(const std::string& path) {
+  return base::open(path, O_WRONLY | O_TRUNC | O_NOFOLLOW).ok();
+}
+
+/// Leaves only the empty spell/, tmp/, journal and spool in a run's folder; false if that takes
+/// more than deleting a few files.
 bool make_spare(const std::string& path) {
   if (!is_fresh(path + "/spell", spell_mode) || !is_fresh(path + "/tmp", tmp_mode)) return false;
   std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
@@ -50,6 +56,7 @@ bool make_spare(const std::string& path) {
   while (dirent* entry = ::readdir(folder.get())) {
     std::string_view name = entry->d_name;
     if (name == "." || name == ".." || name == "spell" || name == "tmp") continue;
+    if ((name == "journal" || name == "spool") && make_empty(path + "/" + entry->d_name)) continue;
     if (::unlinkat(::dirfd(folder.get()), entry->d_name, 0) != 0) return false;
   }
   return true;
@@ -74,20 +81,27 @@ Result<> Folders::make() const {
   return base::make_folders(folder_ + "/incoming");
 }
 
-Result<> Folders::create(const std::string& id, const std::string& lines) const {
+Result<base::Fd> Folders::create(const std::string& id, const std::string& lines) const {
   std::string coming = folder_ + "/incoming/" + id + ".new", folder = run(id);
   if (!take_spare(coming) && ::mkdir(coming.c_str(), 0700) != 0 && errno != EEXIST)
     return base::errno_error("make the folder " + coming);
-  SPELL_TRY(base::write_file(coming + "/journal", lines, 0600, false));
+  // Nobody looks for it before the folder has its name. Truncated only where that is needed: see
+  // make_empty().
+  auto journal = base::open(coming + "/journal", O_WRONLY | O_APPEND | O_CREAT, 0600);
+  if (!journal) return journal.error();
+  if (::lseek(journal->get(), 0, SEEK_END) != 0 && ::ftruncate(journal->get(), 0) != 0)
+    return base::errno_error("write " + coming + "/journal");
+  SPELL_TRY(base::write_all(journal->get(), lines));
   if (base::exists(folder)) SPELL_TRY(park(id, 0));
   if (::rename(coming.c_str(), folder.c_str()) != 0)
     return base::errno_error("make the folder " + folder);
-  return ok();
+  return journal;
 }
 
-// Making and removing folders is the dearest part of a short run on ext4, which looks long for an
-// inode that was not freed just now. So a few folders of runs that left nothing are kept for the
-// next; each place holds one, and a rename finds out.
+// Making and removing folders and files is the dearest part of a short run on ext4, which looks
+// long for an inode that was not freed just now. So a few folders of runs that left nothing are
+// kept for the next, with the files that every run has; each place holds one, and a rename finds
+// out.
 bool Folders::take_spare(const std::string& path) const {
   for (int place = 0; place < spare_limit; ++place)
     if (::rename((folder_ + "/incoming/spare-" + std::to_string(place)).c_str(), path.c_str()) == 0)
@@ -103,10 +117,8 @@ bool Folders::keep_spare(const std::string& path) const {
   return false;
 }
 
-Result<> Folders::append(const std::string& id, const std::string& lines) const {
-  auto file = base::open(run(id) + "/journal", O_WRONLY | O_APPEND);
-  if (!file) return file.error();
-  return base::write_all(file->get(), lines);
+Result<base::Fd> Folders::journal(const std::string& id) const {
+  return base::open(run(id) + "/journal", O_WRONLY | O_APPEND);
 }
 
 Result<std::vector<Journal>> Folders::read(std::vector<std::string>& notes) const {

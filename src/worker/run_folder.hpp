@@ -29,9 +29,10 @@ class Folders {
   std::string run(const std::string& id) const { return folder_ + "/runs/" + id; }
   const std::string& top() const { return folder_; }
 
-  /// The run's folder with a journal of these lines.
-  Result<> create(const std::string& id, const std::string& lines) const;
-  Result<> append(const std::string& id, const std::string& lines) const;
+  /// The run's folder with a journal of these lines. Returns the journal, open for appending.
+  Result<base::Fd> create(const std::string& id, const std::string& lines) const;
+  /// The journal of a run that has a folder, open for appending.
+  Result<base::Fd> journal(const std::string& id) const;
   /// All runs on disk. A folder without a journal that can be read is parked; `notes` gets a line
   /// for it.
   Result<std::vector<Journal>> read(std::vector<std::string>& notes) const;

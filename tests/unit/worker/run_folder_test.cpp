@@ -51,7 +51,7 @@ TEST_CASE("runs are found again; what is no run is left alone, what is damaged i
   auto start = start_command();
   std::string cut = "{\"told";
   REQUIRE(folders.create(start.run, journal_line(FakeService::start_of(start), "boot-1")));
-  REQUIRE(folders.append(start.run, cut));
+  REQUIRE(base::write_all(folders.journal(start.run)->get(), cut));
   std::string damaged = start.run.substr(0, 31) + "b";
   REQUIRE(folders.create(damaged, "no journal"));
   REQUIRE(base::make_folders(folder.path + "/runs/something"));
@@ -71,7 +71,7 @@ TEST_CASE("runs are found again; what is no run is left alone, what is damaged i
   model::RunReport report;
   report.run = start.run;
   report.events.emplace_back();
-  REQUIRE(folders.append(start.run, journal_line(report)));
+  REQUIRE(base::write_all(folders.journal(start.run)->get(), journal_line(report)));
   auto again = folders.read(notes);
   REQUIRE(again);
   CHECK(again->front().events.size() == 1);
@@ -136,6 +136,7 @@ TEST_CASE("a run that leaves nothing gives its folder to the next, any other doe
   auto held = base::open(run + "/spell", O_RDONLY | O_DIRECTORY);
   REQUIRE(held);
   REQUIRE(base::write_file(run + "/spool", "output of the first"));
+  REQUIRE(base::write_file(run + "/lock", "of the first"));
   bool spoiled = GENERATE(false, true);
   auto how = spoiled ? GENERATE(0, 1, 2, 3) : 9;
   if (how == 0) REQUIRE(base::write_file(run + "/spell/left", "x"));
@@ -149,6 +150,7 @@ TEST_CASE("a run that leaves nothing gives its folder to the next, any other doe
   REQUIRE(folders.clear(id));
   CHECK((inode(run + "/spell") == first) == !spoiled);
   CHECK(*base::read_file(run + "/journal") == "second\n");
-  for (auto* name : {"/spool", "/spell/left", "/tmp/left", "/bin"})
+  CHECK(base::read_file(run + "/spool").value_or("") == "");
+  for (auto* name : {"/lock", "/spell/left", "/tmp/left", "/bin"})
     CHECK(!base::exists(run + name));
 }
