@@ -41,7 +41,6 @@ using RemotePtr = std::unique_ptr<git_remote, Freer<git_remote_free>>;
 using ConfigPtr = std::unique_ptr<git_config, Freer<git_config_free>>;
 using FiltersPtr = std::unique_ptr<git_filter_list, Freer<git_filter_list_free>>;
 using IndexerPtr = std::unique_ptr<git_indexer, Freer<git_indexer_free>>;
-using PackBuilderPtr = std::unique_ptr<git_packbuilder, Freer<git_packbuilder_free>>;
 
 /// Calls a C function that makes something: `make(odb, git_odb_open, path)`. Its return code; the
 /// owner is set at once.
