@@ -1,4 +1,6 @@
 #include "command.hpp"
+#include "exit_status.hpp"
+#include "interrupt.hpp"
 #include "json_text.hpp"
 #include "progress.hpp"
 #include "text.hpp"
@@ -7,8 +9,10 @@ namespace spell::cli {
 
 Result<int> cp_command(Context& context) {
   Options options("cp", "[OPTIONS] SOURCE [DEST]",
-                  "Copies a file or folder of a run's outputs here. DEST is an existing folder or "
-                  "a new name (default .).");
+                  "Copies a file or folder of a run's outputs, or of an upload, here. DEST is an "
+                  "existing folder or\na new name (default .). Files that are here already, "
+                  "whole, are not fetched again: after ^C or a lost\nconnection the same command "
+                  "goes on where it was.");
   Words paths;
   bool force = false, interactive = false;
   options.words(paths, "a SOURCE", 1, 2)
@@ -32,13 +36,22 @@ Result<int> cp_command(Context& context) {
   download.progress = [&](std::int64_t done, std::int64_t total) {
     progress.update("Copying", done, total);
   };
-  auto files = client->resources().download(paths[0], paths.size() > 1 ? paths[1] : ".", download);
+  Interrupt interrupt;
+  auto copied = client->resources().fetch(paths[0], paths.size() > 1 ? paths[1] : ".", download,
+                                          {.stop = interrupt.token()});
   progress.finish();
-  if (!files) return files.error();
-  if (context.out.json())
-    context.out.json_line(json_text("files", *files));
-  else
-    context.out.status(Mark::step, "Copied " + count(*files, "file"));
+  if (!copied && interrupt.happened()) {
+    context.out.error(Error("canceled", "stopped; the same command goes on from there"));
+    return interrupted_status;
+  }
+  if (!copied) return copied.error();
+  if (context.out.json()) {
+    context.out.json_line(json_text("files", copied->files));
+  } else {
+    std::string text = "Copied " + count(copied->files, "file");
+    if (copied->present > 0) text += "; " + count(copied->present, "file") + " here already";
+    context.out.status(Mark::step, text);
+  }
   return 0;
 }
 

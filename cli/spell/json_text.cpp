@@ -21,12 +21,19 @@ std::string json_text(std::string_view name, const T& value) {
 }
 template std::string json_text(std::string_view, const RunInfo&);
 template std::string json_text(std::string_view, const std::vector<RunInfo>&);
-template std::string json_text(std::string_view, const std::vector<ResourceInfo>&);
+template std::string json_text(std::string_view, const UploadInfo&);
+template std::string json_text(std::string_view, const LinkInfo&);
+template std::string json_text(std::string_view, const std::vector<LinkInfo>&);
+template std::string json_text(std::string_view, const UsageInfo&);
+template std::string json_text(std::string_view, const std::vector<UsageInfo>&);
+template std::string json_text(std::string_view, const std::string&);
 template std::string json_text(std::string_view, const ProjectInfo&);
 template std::string json_text(std::string_view, const std::vector<ProjectInfo>&);
 template std::string json_text(std::string_view, const std::vector<RepositoryInfo>&);
 template std::string json_text(std::string_view, const ServiceInfo&);
 template std::string json_text(std::string_view, const std::int64_t&);
+
+std::string json_element(const ResourceInfo& entry) { return dump(json(entry)); }
 
 std::string json_text(const LogEntry& entry) { return dump(json(entry)); }
 

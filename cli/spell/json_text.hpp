@@ -13,6 +13,8 @@ namespace spell::cli {
 template <class T>
 std::string json_text(std::string_view name, const T& value);
 
+/// An element of {"entries": […]}.
+std::string json_element(const ResourceInfo& entry);
 /// A log entry as the API's JSON lines have it.
 std::string json_text(const LogEntry& entry);
 /// {"error": {"code", "message"}}

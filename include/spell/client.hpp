@@ -116,6 +116,8 @@ class Client {
   }
   Runs runs() const { return Runs(connection_); }
   Resources resources() const { return Resources(connection_); }
+  /// "uploads/x", "runs/7/results"; nothing is asked yet.
+  Resource resource(std::string path) const { return Resource(connection_, std::move(path)); }
   Projects projects() const { return Projects(connection_); }
   /// spell::inspect, with a memory: much quicker the second time where Git's own index is stale.
   Result<CodeInfo> inspect(const Code&) const;

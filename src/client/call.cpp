@@ -37,10 +37,16 @@ bool is_repeatable(model::Route route) {
     case label_run:
     case edit_project:
     case project_runs:
+    case objects_missing:  // a question
+    case send_objects:     // named by their content
+    case put_upload:
+    case put_link:
       return true;
     case delete_run:      // the second one would find nothing
     case create_project:  // the second one would find it taken
-    case stop_service:    // might end the next service
+    case delete_upload:   // likewise
+    case delete_link:
+    case stop_service:  // might end the next service
       return false;
     default:
       return row_of(route).method == "GET";
@@ -57,7 +63,7 @@ net::ClientRequest make_request(const Call& call, const std::string& owner) {
     if (part[0] != '{') {
       request.target += '/' + part;
     } else if (part == "{owner}") {
-      request.target += '/' + net::percent_encode(owner);
+      request.target += '/' + net::percent_encode(call.owner.empty() ? owner : call.owner);
     } else if (std::string name = call.names.at(used++); part == "{path...}") {
       if (!name.empty()) request.target += '/' + encode_path(name);
     } else {

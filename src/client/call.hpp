@@ -24,6 +24,7 @@ struct Call {
   int body_fd = -1;  ///< instead of body: a pack
   std::int64_t body_size = 0;
   std::function<void(std::int64_t sent)> progress{};
+  std::string owner{};  ///< "": the connection's
 };
 
 /// {owner} and names are percent-encoded; a name for {path...} keeps its slashes.

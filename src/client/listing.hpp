@@ -1,21 +1,37 @@
 // A folder of the service, page by page.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "client/connection.hpp"
+#include "client/resource_path.hpp"
 #include "spell/resource.hpp"
 
 namespace spell::detail {
 
-struct Listing {
-  ResourceInfo resource;              ///< what was listed
-  std::vector<ResourceInfo> entries;  ///< of a folder, all of them
+/// The first page is small, so that something can be shown at once. Not thread-safe.
+class Pages {
+ public:
+  /// `path`: see plain_path().
+  Pages(Connection& connection, std::string path, const Limit& limit)
+      : connection_(connection), path_(std::move(path)), limit_(limit) {}
+
+  /// The next entries of a folder, or the one of a file; empty at the end. Error
+  /// `resource_not_found`.
+  Result<std::vector<ResourceInfo>> next();
+  /// What is listed; known after the first page.
+  const ResourceInfo& resource() const { return resource_; }
+
+ private:
+  Connection& connection_;
+  std::string path_, after_;
+  Limit limit_;
+  ResourceInfo resource_;
+  int page_ = 0;
+  bool ended_ = false;
 };
 
-/// `path` may begin or end with '/'. Errors `invalid_path`, `resource_not_found`.
-Result<Listing> list_all(Connection&, const std::string& path, const Limit&);
-/// Without '/' at its ends; error `invalid_path` for "a//b", "..", and the like.
-Result<std::string> plain_path(const std::string& path);
+/// What a path names. Error `resource_not_found`.
+Result<ResourceInfo> stat_resource(Connection&, const std::string& plain_path, const Limit&);
 
 }  // namespace spell::detail

@@ -37,15 +37,6 @@ Result<git::Snapshot> snapshot_of(Connection& connection, const Code& code) {
   return git::snapshot(options);
 }
 
-/// A file without a name, for a pack that may be large.
-Result<base::Fd> make_unnamed_file(Connection& connection) {
-  std::string path = make_cache(connection, "").value_or("/tmp") + "/pack-XXXXXX";
-  base::Fd file(::mkstemp(path.data()));
-  if (!file) return base::errno_error("make a temporary file " + path);
-  ::unlink(path.c_str());
-  return file;
-}
-
 /// Sends what the service lacks of the snapshot.
 Result<> send_code(Connection& connection, const git::Snapshot& snapshot,
                    const SubmitProgress& progress, const Limit& limit) {
@@ -101,6 +92,14 @@ model::RunRequest request_of(const RunSpec& spec) {
 }
 
 }  // namespace
+
+Result<base::Fd> detail::make_unnamed_file(Connection& connection) {
+  std::string path = make_cache(connection, "").value_or("/tmp") + "/pack-XXXXXX";
+  base::Fd file(::mkstemp(path.data()));
+  if (!file) return base::errno_error("make a temporary file " + path);
+  ::unlink(path.c_str());
+  return file;
+}
 
 Result<std::string> detail::make_cache(Connection& connection, const std::string& name) {
   if (connection.cache().empty()) return base::error("not_found", "this client has no cache");

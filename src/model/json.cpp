@@ -108,6 +108,37 @@ struct Table<ResourceInfo> {
 };
 
 template <>
+struct Table<UploadInfo> {
+  static constexpr Field<UploadInfo> fields[] = {
+      SPELL_REQUIRED(UploadInfo, name),       SPELL_MEMBER(UploadInfo, type),
+      SPELL_MEMBER(UploadInfo, size),         SPELL_MEMBER(UploadInfo, files),
+      SPELL_MEMBER(UploadInfo, created_at),   SPELL_MEMBER(UploadInfo, creator),
+      SPELL_MEMBER(UploadInfo, node),         SPELL_MEMBER(UploadInfo, sent),
+      SPELL_MEMBER(UploadInfo, deduplicated), SPELL_MEMBER(UploadInfo, left_out),
+      SPELL_MEMBER(UploadInfo, skipped),
+  };
+};
+
+template <>
+struct Table<LinkInfo> {
+  static constexpr Field<LinkInfo> fields[] = {
+      SPELL_REQUIRED(LinkInfo, alias),
+      SPELL_MEMBER(LinkInfo, resource),
+      SPELL_MEMBER(LinkInfo, created_at),
+  };
+};
+
+template <>
+struct Table<UsageInfo> {
+  static constexpr Field<UsageInfo> fields[] = {
+      SPELL_MEMBER(UsageInfo, name),
+      SPELL_MEMBER(UsageInfo, bytes),
+      SPELL_MEMBER(UsageInfo, stored_bytes),
+      SPELL_MEMBER(UsageInfo, files),
+  };
+};
+
+template <>
 struct Table<ProjectInfo> {
   static constexpr Field<ProjectInfo> fields[] = {
       SPELL_REQUIRED(ProjectInfo, name),     SPELL_MEMBER(ProjectInfo, description),
@@ -181,6 +212,12 @@ void to_json(json& j, const RunInfo& run) { j = model::write_object(run); }
 void from_json(const json& j, RunInfo& run) { read_or_throw(j, run); }
 void to_json(json& j, const ResourceInfo& resource) { j = model::write_object(resource); }
 void from_json(const json& j, ResourceInfo& resource) { read_or_throw(j, resource); }
+void to_json(json& j, const UploadInfo& upload) { j = model::write_object(upload); }
+void from_json(const json& j, UploadInfo& upload) { read_or_throw(j, upload); }
+void to_json(json& j, const LinkInfo& link) { j = model::write_object(link); }
+void from_json(const json& j, LinkInfo& link) { read_or_throw(j, link); }
+void to_json(json& j, const UsageInfo& usage) { j = model::write_object(usage); }
+void from_json(const json& j, UsageInfo& usage) { read_or_throw(j, usage); }
 void to_json(json& j, const ProjectInfo& project) { j = model::write_object(project); }
 void from_json(const json& j, ProjectInfo& project) { read_or_throw(j, project); }
 void to_json(json& j, const RepositoryInfo& repository) { j = model::write_object(repository); }

@@ -166,12 +166,14 @@ class Walker {
 
   bool visit(int folder, const Found& found, const std::string& path, int depth) {
     if (found.type == DT_DIR) return visit_folder(folder, found.name, path, depth);
-    if (options_.ignore && found.type != DT_UNKNOWN && options_.ignore(path, false)) return true;
+    if (options_.ignore && found.type != DT_UNKNOWN && options_.ignore(path, false))
+      return ++result_.left_out, true;
     struct stat st;
     if (::fstatat(folder, found.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
       return skip_errno(path, "read"), true;
     if (S_ISDIR(st.st_mode)) return visit_folder(folder, found.name, path, depth);
-    if (options_.ignore && found.type == DT_UNKNOWN && options_.ignore(path, false)) return true;
+    if (options_.ignore && found.type == DT_UNKNOWN && options_.ignore(path, false))
+      return ++result_.left_out, true;
     if (S_ISREG(st.st_mode)) return unchanged(path, st) || save_file(folder, found.name, path);
     if (S_ISLNK(st.st_mode)) return unchanged(path, st) || save_link(folder, found.name, path, st);
     skip(path, S_ISSOCK(st.st_mode) ? "a socket" : S_ISFIFO(st.st_mode) ? "a fifo" : "a device");
@@ -188,11 +190,11 @@ class Walker {
   }
 
   bool visit_folder(int parent, const std::string& name, const std::string& path, int depth) {
-    if (options_.ignore && options_.ignore(path, true)) return true;
     auto& skipped = options_.skip_folders;
     base::Fd folder = open_in(parent, name, O_DIRECTORY);
-    bool left_out = std::find(skipped.begin(), skipped.end(), name) != skipped.end();
-    if (!folder) return skip_errno(path, "open"), true;
+    bool left_out = std::find(skipped.begin(), skipped.end(), name) != skipped.end() ||
+                    (options_.ignore && options_.ignore(path, true));
+    if (!folder) return left_out ? true : (skip_errno(path, "open"), true);
     if (depth >= max_depth) return skip(path, "too many folders within each other"), true;
     if (left_out) return result_.left_out += files_below(folder.get(), depth), true;
     auto names = names_in(folder.get());

@@ -78,7 +78,7 @@ TEST_CASE("mistakes are one line and exit status 2") {
            {{"stop", "-1"}, "unknown option -1"},
            {{"wait", "0"}, "\"0\" is not a run's number"},
            {{"rm", "7"}, "-f deletes without asking"},
-           {{"rm", "-f", "uploads/x"}, "rm uploads/x is not available in this version"},
+           {{"upload", "-c", "x"}, "-c is not available in this version"},
            {{"cp", "-f", "-i", "runs/1"}, "contradict"},
            {{"cp"}, "needs a SOURCE"},
            {{"project"}, "needs a command"},

@@ -1,7 +1,6 @@
 #include "text.hpp"
 
 #include "catch.hpp"
-#include "progress.hpp"
 #include "terminal.hpp"
 #include "user_unit.hpp"
 
@@ -71,17 +70,6 @@ TEST_CASE("plurals and lists") {
   CHECK(count(2, "repository") == "2 repositories");
   CHECK(join_some({"a", "b"}) == "a, b");
   CHECK(join_some({"a", "b", "c", "d", "e"}) == "a, b, c and 2 more");
-}
-
-TEST_CASE("a progress line fits its terminal") {
-  for (int width : {10, 40, 60, 80, 200}) {
-    std::string line = progress_line("Sending", 50 << 20, 200 << 20, 2s, width);
-    CHECK(display_width(line) < static_cast<std::size_t>(width));
-  }
-  std::string line = progress_line("Sending", 50 << 20, 200 << 20, 2s, 120);
-  CHECK(line.find(" 25 %") != std::string::npos);
-  CHECK(line.find("50.0 MiB of 200 MiB, 25.0 MiB/s, 6.0s left") != std::string::npos);
-  CHECK(progress_line("Sending", 0, 0, 0s, 80).find("0 %") != std::string::npos);
 }
 
 TEST_CASE("a unit quotes what systemd would interpret") {
