@@ -19,7 +19,7 @@ namespace {
 /// Threads that compress; the objects that they hold in memory are as many.
 constexpr unsigned most_threads = 4;
 /// What is looked at to find out whether an object can be compressed.
-constexpr std::size_t sample_size = 32 << 10;
+constexpr std::size_t sample_size = 4 << 10;
 
 /// zlib's form of `bytes`: its quickest compression, or, where a sample shows that this saves less
 /// than a tenth, none at all.
@@ -27,7 +27,7 @@ class Deflater {
  public:
   Result<std::string_view> squeeze(std::string_view bytes) {
     int level = 1;
-    if (bytes.size() > sample_size) {
+    if (bytes.size() > 4 * sample_size) {
       auto sample = deflated(bytes.substr((bytes.size() - sample_size) / 2, sample_size), 1);
       if (!sample) return sample;
       if (sample->size() > sample_size / 10 * 9) level = 0;
