@@ -17,9 +17,10 @@ struct Codec<RunRequest> {
 template <>
 struct Table<RunEvent> {
   static constexpr Field<RunEvent> fields[] = {
-      SPELL_REQUIRED(RunEvent, number), SPELL_MEMBER(RunEvent, status),
-      SPELL_MEMBER(RunEvent, text),     SPELL_MEMBER(RunEvent, important),
-      SPELL_MEMBER(RunEvent, age_us),   SPELL_MEMBER(RunEvent, log_offset),
+      SPELL_REQUIRED(RunEvent, number),    SPELL_MEMBER(RunEvent, status),
+      SPELL_MEMBER(RunEvent, text),        SPELL_MEMBER(RunEvent, important),
+      SPELL_MEMBER(RunEvent, age_us),      SPELL_MEMBER(RunEvent, log_offset),
+      SPELL_MEMBER(RunEvent, reason_code),
   };
 };
 

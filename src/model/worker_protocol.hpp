@@ -31,6 +31,8 @@ struct RunEvent {
   bool important = false;
   std::int64_t age_us = 0;      ///< how long ago, when this report is sent
   std::int64_t log_offset = 0;  ///< output bytes that come before it
+  /// The run's reason from here on; its text is that of the event. "": there is none any more.
+  std::optional<std::string> reason_code{};
 };
 
 /// How a run ended on its machine; sent when nothing more will come but what has been sent already

@@ -43,7 +43,8 @@ void get_openapi(Context&, Call call) {
 
 void get_health(Context&, Call call) { answer(call, {{"status", "ok"}}); }
 
-void get_status(Context& context, Call call) {
+namespace {
+void answer_status(Context& context, const Call& call) {
   ServiceInfo info;
   info.version = version();
   info.owner = info.user = context.options.owner;
@@ -64,6 +65,11 @@ void get_status(Context& context, Call call) {
   for (auto& view : context.machines.machines())
     for (auto& note : view.hello.notes) info.notes.push_back(view.machine.name + ": " + note);
   answer(call, {{"service", json(info)}});
+}
+}  // namespace
+
+void get_status(Context& context, Call call) {
+  context.machines.when_settled([&context, call] { answer_status(context, call); });
 }
 
 void stop_service(Context& context, Call call) {

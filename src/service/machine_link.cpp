@@ -1,5 +1,7 @@
 #include "service/machine_link.hpp"
 
+#include <algorithm>
+
 namespace spell::service {
 
 void MachineLink::finish(Poll poll) {
@@ -39,8 +41,34 @@ void MachineLink::poll(const std::string& machine, std::int64_t wait_ms, model::
   }
 }
 
+bool MachineLink::settled() const {
+  return Timer::Clock::now() >= settle_by_ ||
+         (!machines_.empty() && std::all_of(machines_.begin(), machines_.end(),
+                                            [](auto& view) { return view.machine.connected; }));
+}
+
+void MachineLink::when_settled(std::function<void()> then) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!settled()) {
+      settling_.push_back(std::move(then));
+      if (settling_.size() == 1)
+        timer_.after(std::chrono::ceil<std::chrono::milliseconds>(settle_by_ - Timer::Clock::now()),
+                     [this] {
+                       std::unique_lock lock(mutex_);
+                       auto due = std::exchange(settling_, {});
+                       lock.unlock();
+                       for (auto& then : due) then();
+                     });
+      return;
+    }
+  }
+  then();
+}
+
 void MachineLink::refresh(const std::vector<std::string>& changed, const State& state) {
   std::vector<Poll> due;
+  std::vector<std::function<void()>> settled_now;
   {
     std::lock_guard lock(mutex_);
     for (auto& id : changed) {
@@ -58,7 +86,9 @@ void MachineLink::refresh(const std::vector<std::string>& changed, const State& 
       due.push_back(std::move(poll->second));
       polls_.erase(poll);
     }
+    if (!settling_.empty() && settled()) settled_now = std::exchange(settling_, {});
   }
+  for (auto& then : settled_now) then();
   for (auto& poll : due) finish(std::move(poll));
 }
 

@@ -41,6 +41,10 @@ class MachineLink {
   /// After a commit: takes over what changed, answers polls that have commands now.
   void refresh(const std::vector<std::string>& changed, const State&);
 
+  /// Calls `then` when the machines are connected; at once if they are, at the latest half a second
+  /// after the start: whoever has just started the service does not see his own computer as away.
+  void when_settled(std::function<void()> then);
+
   std::optional<Assignment> assignment(const std::string& run) const;
   std::vector<MachineView> machines() const;
   const std::string& incarnation() const { return incarnation_; }
@@ -52,6 +56,7 @@ class MachineLink {
     std::optional<net::Reply> reply;
   };
   void finish(Poll);
+  bool settled() const;  ///< under the mutex
   std::optional<Poll> take(const std::string& machine, std::uint64_t id);
 
   Timer& timer_;
@@ -61,6 +66,8 @@ class MachineLink {
   std::map<std::string, Poll> polls_;
   std::unordered_map<std::string, Assignment> assignments_;
   std::vector<MachineView> machines_;
+  const Timer::Clock::time_point settle_by_ = Timer::Clock::now() + std::chrono::milliseconds(500);
+  std::vector<std::function<void()>> settling_;
 };
 
 }  // namespace spell::service

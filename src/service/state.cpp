@@ -532,6 +532,10 @@ Result<> State::report(const std::string& name, const model::RunReport& report,
     std::int64_t time = std::max(run->created_us, now_us - std::max<std::int64_t>(0, event.age_us));
     bool step = !event.status.empty() && model::may_follow(run->status, event.status);
     if (step) run->status = event.status;
+    if (event.reason_code) {
+      run->reason_code = *event.reason_code;
+      run->reason = event.reason_code->empty() ? "" : event.text;
+    }
     if (event.status == "building" && run->placed_us == 0) run->placed_us = time;
     if (event.status == "running" && run->started_us == 0) run->started_us = time;
     note(run, time, event.text, step, event.important, event.log_offset);

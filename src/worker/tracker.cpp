@@ -57,6 +57,7 @@ RunTracker RunTracker::resume(Journal journal, bool supervised, const std::strin
   for (auto& event : journal.events) {
     // Another boot's clock says nothing about how long ago it was.
     if (!same_boot) event.age_us = now;
+    if (event.reason_code) run.log_full_ = *event.reason_code == "log_full";
     run.events_.push_back({std::move(event), now});
   }
   run.journaled_ = run.events_.size();
@@ -107,6 +108,17 @@ void RunTracker::say(std::string_view status, std::string text, std::int64_t at,
   event.age_us = at;
   event.log_offset = status == "running" ? 0 : output_bytes_;
   events_.push_back({std::move(event), patient ? at + patience_us : at});
+}
+
+void RunTracker::say_reason(std::string_view code, std::string text, std::int64_t now) {
+  model::RunEvent event;
+  event.number = static_cast<std::int64_t>(events_.size()) + 1;
+  event.text = std::move(text);
+  event.important = true;
+  event.age_us = now;
+  event.log_offset = output_bytes_;
+  event.reason_code = std::string(code);
+  events_.push_back({std::move(event), now});
 }
 
 std::string RunTracker::unwritten() {
@@ -205,8 +217,12 @@ void RunTracker::observed(const exec::State& state, std::int64_t now, Actions& o
     say("", "containment: best effort (" + state.containment.substr(less.size()) + ")", now, true);
   if (started_us_ != 0) say("running", "Run is running", std::min(started_us_, now), true);
   if (state.log_full && !log_full_)
-    say("", "log is full (" + base::format_size(start_.request.log_limit) + "): the command waits",
-        now, false, true);
+    say_reason(
+        "log_full",
+        "log is full (" + base::format_size(start_.request.log_limit) + "): the command waits",
+        now);
+  if (!state.log_full && log_full_ && phase_ == Phase::running)
+    say_reason("", "log has room again: the command goes on", now);
   log_full_ = state.log_full;
   write_journal(out);
   if (phase_ != Phase::starting && phase_ != Phase::running) {

@@ -86,6 +86,8 @@ class RunTracker {
   bool reached(std::string_view status) const { return said(status, {}); }
   void say(std::string_view status, std::string text, std::int64_t at, bool patient,
            bool important = false);
+  /// What the run waits for, or that it goes on ("").
+  void say_reason(std::string_view code, std::string text, std::int64_t now);
   std::string unwritten();
   void write_journal(Actions& out);
   void finish(model::RunResult, std::int64_t ended_at, Actions& out);

@@ -14,7 +14,8 @@ const char* const golden_request = R"({
             "capabilities": {"containment": "namespaces"}, "notes": ["n"]},
   "holds": {"0123": 3},
   "reports": [{"run": "0123", "epoch": 3,
-    "events": [{"number": 1, "status": "running", "text": "Run is running", "important": true, "age_us": 5, "log_offset": 0}],
+    "events": [{"number": 1, "status": "running", "text": "Run is running", "important": true, "age_us": 5, "log_offset": 0,
+                "reason_code": null}],
     "result": {"status": "complete", "reason_code": "", "reason": "", "exit_code": 0, "signal": null, "log_bytes": 6,
                "outputs": "s0", "output_files": 1, "output_bytes": 2, "ended_age_us": 7}}]})";
 

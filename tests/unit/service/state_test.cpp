@@ -161,6 +161,28 @@ TEST_CASE("a run given ahead of a place waits until its worker begins it") {
   }
 }
 
+TEST_CASE("a run's reason is what its worker says it waits for, until it goes on") {
+  House house;
+  house.connect();
+  REQUIRE(house.submit("yes"));
+  REQUIRE(house.report(1, {"building", "running"}));
+  auto say = [&](std::int64_t number, const std::string& code, const std::string& text) {
+    model::RunReport report{.run = house.run(1).id, .epoch = 1, .events = {}, .result = {}};
+    model::RunEvent event;
+    event.number = number;
+    event.text = text;
+    event.reason_code = code;
+    report.events.push_back(event);
+    REQUIRE(house.change([&] { return house.state->report("here", report, house.now); }));
+  };
+  say(3, "log_full", "log is full: the command waits");
+  CHECK(house.run(1).reason_code == "log_full");
+  CHECK(house.run(1).reason == "log is full: the command waits");
+  say(4, "", "log has room again");
+  CHECK(house.run(1).reason_code.empty());
+  CHECK(house.run(1).reason.empty());
+}
+
 TEST_CASE("what could not be stored is not done") {
   House house(1);
   house.connect();

@@ -278,6 +278,16 @@ TEST_CASE("a full log is told once") {
   world.run();
   auto& run = world.service.runs[id];
   CHECK(run.count("log is full (10.0 GiB): the command waits") == 1);
+  CHECK(run.events.back().reason_code == "log_full");
+
+  world.crash();
+  world.run();
+  CHECK(run.count("log is full") == 1);
+  world.commands[id].state.log_full = false;
+  Actions actions;
+  world.agent->observed(id, world.commands[id].state, world.now, actions);
+  world.run();
+  CHECK(run.events.back().reason_code == "");
 }
 
 TEST_CASE("commands are obeyed once, however often they come") {
