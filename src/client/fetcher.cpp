@@ -151,7 +151,6 @@ Result<> Fetcher::fetch(const Job& job) {
 }
 
 Result<> Fetcher::read_into(PartFile& part, const Job& job) {
-  // Of 64 blocks: what is read lies as the file does.
   constexpr std::size_t buffer_size = 256 << 10;
   std::string tag = job.info.node.empty() ? "" : '"' + job.info.node + '"';
   if (part.begin() < job.info.size) {

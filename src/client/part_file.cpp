@@ -101,7 +101,7 @@ Result<> PartFile::write(std::string_view bytes) {
   while (i < bytes.size()) {
     auto offset = at_ + static_cast<std::int64_t>(i);
     auto length = std::min(bytes.size() - i, static_cast<std::size_t>(block - offset % block));
-    bool zero = length == block && is_zero(bytes.substr(i, length));
+    bool zero = is_zero(bytes.substr(i, length));
     if (zero) {
       SPELL_TRY(flush(i));
       zeros_ += static_cast<std::int64_t>(length);
@@ -110,7 +110,7 @@ Result<> PartFile::write(std::string_view bytes) {
       at_ += static_cast<std::int64_t>(i);
       bytes.remove_prefix(i);
       from = i = 0;
-      SPELL_TRY(end_zeros());
+      SPELL_TRY(end_zeros(false));
     }
     i += length;
   }
@@ -119,11 +119,15 @@ Result<> PartFile::write(std::string_view bytes) {
   return ok();
 }
 
-/// Zeros end at at_: a short run is written, a long one is left out.
-Result<> PartFile::end_zeros() {
-  std::int64_t length = std::exchange(zeros_, 0);
-  if (length == 0 || length >= shortest_hole) return ok();
-  return put(std::string(static_cast<std::size_t>(length), '\0'), at_ - length);
+/// Zeros end at at_: whole blocks of them are left out if there are enough, the rest is written.
+Result<> PartFile::end_zeros(bool at_end_of_file) {
+  std::int64_t begin = at_ - std::exchange(zeros_, 0);
+  std::int64_t hole = (begin + block - 1) / block * block;
+  std::int64_t hole_end = at_end_of_file ? at_ : at_ / block * block;
+  if (hole_end - hole < shortest_hole) hole = hole_end = at_;
+  for (auto [from, to] : {std::pair(begin, hole), std::pair(hole_end, at_)})
+    if (from < to) SPELL_TRY(put(std::string(static_cast<std::size_t>(to - from), '\0'), from));
+  return ok();
 }
 
 Result<> PartFile::put(std::string_view bytes, std::int64_t at) {
@@ -133,7 +137,7 @@ Result<> PartFile::put(std::string_view bytes, std::int64_t at) {
 }
 
 Result<> PartFile::finish(std::int64_t size) {
-  SPELL_TRY(end_zeros());
+  SPELL_TRY(end_zeros(true));
   if (at_ != size)
     return base::error("resource_changed", spot_.shown + " is not as long as it was said to be");
   if (::ftruncate(fd_.get(), size) != 0) return failed("write");

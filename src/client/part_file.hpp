@@ -46,7 +46,7 @@ class PartFile {
  private:
   Result<bool> take_up(std::int64_t size);
   Result<> put(std::string_view bytes, std::int64_t at);
-  Result<> end_zeros();
+  Result<> end_zeros(bool at_end_of_file);
   Error failed(const char* what) const;
 
   const Spot& spot_;

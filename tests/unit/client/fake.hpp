@@ -3,6 +3,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -51,8 +52,10 @@ struct Answer {
 /// What happens to one request on its way.
 enum class Fault { none, unreachable, lost_before, lost_after, shutting_down };
 
-/// Counts steps (a request, or a read of a body); `fault` says what happens at each.
+/// Counts steps (a request, or a read of a body); `fault` says what happens at each. One thing at a
+/// time, whatever the number of threads.
 struct FakeTransport : detail::Transport {
+  std::recursive_mutex mutex;
   std::function<Answer(const net::ClientRequest&)> serve;
   std::function<Fault(int step)> fault = [](int) { return Fault::none; };
   std::size_t piece = 1 << 20;  ///< bytes a read brings at most
@@ -63,6 +66,7 @@ struct FakeTransport : detail::Transport {
   Fault next_fault() { return fault(++steps); }
 
   Result<Answer> exchange(const net::ClientRequest& request) {
+    std::lock_guard lock(mutex);
     Fault what = next_fault();
     if (what == Fault::unreachable) return base::error("service_unreachable", "nobody there");
     if (what == Fault::lost_before) return base::error("connection_lost", "lost");
@@ -94,6 +98,7 @@ struct FakeTransport : detail::Transport {
     const net::Headers& headers() const override { return answer.headers; }
     Result<std::size_t> read(char* buffer, std::size_t size, const CallOptions& options) override {
       if (options.stop.stop_requested()) return base::error("canceled", "canceled");
+      std::lock_guard lock(transport.mutex);
       if (transport.next_fault() != Fault::none) return base::error("connection_lost", "cut");
       std::size_t n = std::min({size, transport.piece, answer.body.size() - at});
       answer.body.copy(buffer, n, at);
