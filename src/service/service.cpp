@@ -12,6 +12,7 @@
 #include "base/hash.hpp"
 #include "service/api.hpp"
 #include "service/router.hpp"
+#include "spellfs/pack_store.hpp"
 
 namespace spell::service {
 

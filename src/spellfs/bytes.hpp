@@ -30,6 +30,8 @@ class ByteReader {
   explicit ByteReader(std::string_view bytes) : rest_(bytes) {}
 
   bool failed() const { return failed_; }
+  /// Where the next byte is.
+  const char* at() const { return rest_.data(); }
   /// All was read, and nothing was wrong.
   bool done() const { return !failed_ && rest_.empty(); }
   void fail() {

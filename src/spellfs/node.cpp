@@ -324,6 +324,18 @@ Result<> TreeBuilder::add(const Entry& entry) {
   return put(0, encode(entry), base::sha256(entry.name)[0], totals_of(entry), entry.name);
 }
 
+bool TreeBuilder::at_cut(int level) const {
+  for (std::size_t i = 0; i < levels_.size() && i <= static_cast<std::size_t>(level); ++i)
+    if (levels_[i].count > 0) return false;
+  return true;
+}
+
+Result<> TreeBuilder::add_node(int level, const Child& node) {
+  auto above = static_cast<std::size_t>(level) + 1;
+  if (levels_.size() < above) levels_.resize(above);
+  return put_child(above, node);
+}
+
 Result<Child> TreeBuilder::finish() {
   if (hole_ > 0) SPELL_TRY(put_piece({std::nullopt, std::exchange(hole_, 0)}));
   for (std::size_t level = 0;; ++level) {

@@ -118,6 +118,11 @@ class TreeBuilder {
   Result<> add(const Piece& piece);
   /// In order of names. Errors: `bad_node` for an entry that cannot be encoded.
   Result<> add(const Entry& entry);
+  /// Whether a node of this level, and all below it, would begin with the next item.
+  bool at_cut(int level) const;
+  /// A finished node of such a level, where at_cut(level) is true. It must be one that these items
+  /// would have made.
+  Result<> add_node(int level, const Child& node);
   /// The root. A folder without entries has one, too; a file needs at least one piece.
   Result<Child> finish();
 

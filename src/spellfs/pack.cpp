@@ -281,13 +281,26 @@ Result<std::string_view> PackFileReader::stored(const Frame& frame) {
 }
 
 Result<std::string> read_stored(int fd, const Frame& frame) {
-  std::string bytes(frame_head_size + frame.stored, '\0');
-  auto n = base::pread_full(fd, bytes.data(), bytes.size(), frame.offset);
-  if (!n) return n.error();
-  std::string head;
-  put_head(head, frame);
-  if (*n != bytes.size() || bytes.compare(0, frame_head_size, head) != 0) return damaged(frame);
-  bytes.erase(0, frame_head_size);
+  // Head and bytes by one call, each to its place.
+  char head[frame_head_size];
+  std::string bytes(frame.stored, '\0');
+  iovec parts[2] = {{head, sizeof head}, {bytes.data(), bytes.size()}};
+  ssize_t n;
+  do n = ::preadv(fd, parts, 2, frame.offset);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return base::errno_error("read a pack");
+  auto got = static_cast<std::size_t>(n);
+  if (got < sizeof head) return damaged(frame);
+  if (got < sizeof head + bytes.size()) {
+    std::size_t at = got - sizeof head;
+    auto more = base::pread_full(fd, bytes.data() + at, bytes.size() - at,
+                                 frame.offset + static_cast<std::int64_t>(got));
+    if (!more) return more.error();
+    if (*more < bytes.size() - at) return damaged(frame);
+  }
+  std::string expected;
+  put_head(expected, frame);
+  if (expected != std::string_view(head, sizeof head)) return damaged(frame);
   return bytes;
 }
 

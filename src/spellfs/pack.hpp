@@ -92,6 +92,23 @@ class PackFileWriter {
   std::vector<Frame> frames_;
 };
 
+/// Where a PackWriter's packs go.
+struct PackTarget {
+  virtual ~PackTarget() = default;
+  /// Whose packs they are; "" on the way to a store.
+  virtual std::string owner() const { return {}; }
+  /// The file of the first pack.
+  virtual int file() const = 0;
+  /// False: the store has the bytes of this object, it only has to be named (Codec::elsewhere).
+  virtual Result<bool> wants(Kind, const Name&, std::string_view bytes) = 0;
+  /// Whether the pack is to be the last of its kind before next().
+  virtual bool full(const PackFileWriter& pack) const = 0;
+  /// Takes a finished pack; returns the next one's file.
+  virtual Result<int> next(const PackFileWriter& pack) = 0;
+  /// Takes the last one, which may have no objects.
+  virtual Result<> last(const PackFileWriter& pack) = 0;
+};
+
 /// Reads a pack. Everything in it is hostile until it was checked. Not thread-safe.
 class PackFileReader {
  public:

@@ -10,12 +10,12 @@ namespace spell::spellfs {
 
 namespace {
 
-constexpr int schema_version = 1;
+constexpr int schema_version = 2;
 constexpr const char* schema = R"(
   CREATE TABLE owner(number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE);
   CREATE TABLE pack(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
-                    size INTEGER NOT NULL);
-  -- `owner` is who sent it first; the others are in `sent`.
+                    size INTEGER NOT NULL, objects INTEGER NOT NULL);
+  -- `owner` is who sent it first, 0 if that does not count; the others are in `sent`.
   CREATE TABLE object(name BLOB PRIMARY KEY, kind INTEGER NOT NULL, owner INTEGER NOT NULL,
                       pack INTEGER NOT NULL, place INTEGER NOT NULL, codec INTEGER NOT NULL,
                       raw INTEGER NOT NULL, stored INTEGER NOT NULL, level INTEGER NOT NULL,
@@ -23,7 +23,7 @@ constexpr const char* schema = R"(
     WITHOUT ROWID;
   CREATE TABLE sent(owner INTEGER NOT NULL, name BLOB NOT NULL, PRIMARY KEY(owner, name))
     WITHOUT ROWID;
-  PRAGMA user_version = 1;
+  PRAGMA user_version = 2;
 )";
 
 }  // namespace
@@ -89,7 +89,8 @@ class PackIndex::Statement {
 PackIndex::PackIndex(sqlite3* db) : db_(db) {}
 
 PackIndex::~PackIndex() {
-  for (auto* statement : {&find_, &find_sent_, &add_owner_, &add_pack_, &add_object_, &add_sent_})
+  for (auto* statement : {&find_, &find_sent_, &add_owner_, &add_pack_, &add_object_, &add_sent_,
+                          &move_, &remove_object_, &remove_sent_, &drop_, &disown_})
     statement->reset();
   sqlite3_close(db_);
 }
@@ -147,9 +148,16 @@ Result<> PackIndex::prepare() {
        "  (SELECT 1 FROM sent WHERE sent.name = ?1 AND"
        "   sent.owner = (SELECT number FROM owner WHERE name = ?2)))"},
       {add_owner_, "INSERT OR IGNORE INTO owner(name) VALUES(?)"},
-      {add_pack_, "INSERT INTO pack(id, size) VALUES(?, ?)"},
+      {add_pack_, "INSERT INTO pack(id, size, objects) VALUES(?, ?, ?)"},
       {add_object_, "INSERT OR IGNORE INTO object VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
       {add_sent_, "INSERT OR IGNORE INTO sent VALUES(?, ?)"},
+      {move_,
+       "UPDATE object SET pack = ?1, place = ?2, codec = ?3, stored = ?4 WHERE name = ?5 AND"
+       " pack = (SELECT number FROM pack WHERE id = ?6)"},
+      {remove_object_, "DELETE FROM object WHERE name = ?"},
+      {remove_sent_, "DELETE FROM sent WHERE name = ? AND owner IN (SELECT number FROM owner)"},
+      {disown_, "UPDATE object SET owner = 0 WHERE name = ?"},
+      {drop_, "DELETE FROM pack WHERE id = ?"},
   };
   for (auto& [statement, sql] : all) {
     statement = std::make_unique<Statement>(db_, sql);
@@ -222,7 +230,12 @@ Result<> PackIndex::insert(const std::string& pack_id, const std::string& owner,
       return error("write");
     sender = query.integer();
   }
-  if (!add_pack_->start().bind(pack_id).bind(size).run()) return error("write");
+  if (!add_pack_->start()
+           .bind(pack_id)
+           .bind(size)
+           .bind(static_cast<std::int64_t>(objects.size()))
+           .run())
+    return error("write");
   std::int64_t pack = sqlite3_last_insert_rowid(db_);
   for (auto& [frame, facts] : objects) {
     if (frame.codec != Codec::elsewhere) {
@@ -242,28 +255,97 @@ Result<> PackIndex::insert(const std::string& pack_id, const std::string& owner,
   return ok();
 }
 
-Result<> PackIndex::forget(const std::string& pack_id) {
-  for (const char* sql : {"DELETE FROM object WHERE pack = (SELECT number FROM pack WHERE id = ?)",
-                          "DELETE FROM pack WHERE id = ?"}) {
-    Statement statement(db_, sql);
-    if (!statement.valid() || !statement.start().bind(pack_id).run()) return error("write");
-  }
-  return ok();
+template <class Change>
+Result<> PackIndex::durably(Change change) {
+  // FULL: what is removed from a disk next must not come back to the index after a power loss.
+  SPELL_TRY(run("PRAGMA synchronous = FULL; BEGIN IMMEDIATE"));
+  Result<> done = change();
+  if (done) done = run("COMMIT");
+  if (!done) sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+  sqlite3_exec(db_, "PRAGMA synchronous = NORMAL", nullptr, nullptr, nullptr);
+  return done;
 }
 
-Result<std::vector<std::string>> PackIndex::packs() {
-  Statement query(db_, "SELECT id FROM pack ORDER BY id");
+Result<> PackIndex::move(const std::string& old_id, const std::string& pack_id,
+                         const std::string& owner, std::int64_t size,
+                         const std::vector<Frame>& frames) {
+  return durably([&]() -> Result<> {
+    if (!add_owner_->start().bind_blob(owner).run()) return error("write");
+    if (!add_pack_->start()
+             .bind(pack_id)
+             .bind(size)
+             .bind(static_cast<std::int64_t>(frames.size()))
+             .run())
+      return error("write");
+    std::int64_t pack = sqlite3_last_insert_rowid(db_);
+    for (auto& frame : frames) {
+      if (frame.codec == Codec::elsewhere) continue;
+      move_->start().bind(pack).bind(frame.offset).bind(static_cast<std::int64_t>(frame.codec));
+      if (!move_->bind(std::int64_t{frame.stored}).bind(frame.name).bind(old_id).run())
+        return error("write");
+    }
+    if (!drop_->start().bind(old_id).run()) return error("write");
+    return ok();
+  });
+}
+
+Result<> PackIndex::drop(const std::string& pack_id) {
+  return durably([&]() -> Result<> {
+    return drop_->start().bind(pack_id).run() ? ok() : Result<>(error("write"));
+  });
+}
+
+Result<> PackIndex::remove(const std::vector<Name>& names) {
+  return durably([&]() -> Result<> {
+    for (auto& name : names) {
+      if (!remove_object_->start().bind(name).run()) return error("write");
+      if (!remove_sent_->start().bind(name).run()) return error("write");
+    }
+    return ok();
+  });
+}
+
+Result<> PackIndex::disown(const std::vector<Name>& names) {
+  return durably([&]() -> Result<> {
+    for (auto& name : names) {
+      if (!disown_->start().bind(name).run()) return error("write");
+      if (!remove_sent_->start().bind(name).run()) return error("write");
+    }
+    return ok();
+  });
+}
+
+Result<std::vector<PackIndex::Pack>> PackIndex::packs(std::int64_t after) {
+  Statement query(db_, "SELECT number, id FROM pack WHERE number > ? ORDER BY number");
   if (!query.valid()) return error("read");
-  std::vector<std::string> out;
+  std::vector<Pack> out;
+  query.start().bind(after);
   int code;
-  while ((code = query.step()) == SQLITE_ROW) out.push_back(query.text());
+  while ((code = query.step()) == SQLITE_ROW) {
+    Pack& pack = out.emplace_back();
+    pack.number = query.integer();
+    pack.id = query.text();
+  }
   if (code != SQLITE_DONE) return error("read");
   return out;
 }
 
-Result<std::int64_t> PackIndex::stored_bytes() {
-  Statement query(db_, "SELECT coalesce(sum(size), 0) FROM pack");
+Result<std::int64_t> PackIndex::number(const char* sql) {
+  Statement query(db_, sql);
   if (!query.valid() || query.step() != SQLITE_ROW) return error("read");
+  return query.integer();
+}
+
+Result<std::int64_t> PackIndex::stored_bytes() {
+  return number("SELECT coalesce(sum(size), 0) FROM pack");
+}
+Result<std::int64_t> PackIndex::objects() {
+  return number("SELECT coalesce(sum(objects), 0) FROM pack");
+}
+
+Result<std::int64_t> PackIndex::other_owners(const std::string& owner) {
+  Statement query(db_, "SELECT count(*) FROM owner WHERE name NOT IN (?, x'')");
+  if (!query.valid() || query.start().bind_blob(owner).step() != SQLITE_ROW) return error("read");
   return query.integer();
 }
 

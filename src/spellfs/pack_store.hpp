@@ -21,7 +21,8 @@ struct Root {
   Name node{};
   std::string label{};
 };
-/// Asked for all roots of all owners; durable ones are enough (see Pin).
+/// Asked for all roots of all owners; durable ones are enough (see Pin). Called while packs and
+/// pins wait: it must not ask the store for any.
 using Roots = std::function<Result<std::vector<Root>>()>;
 
 struct CollectOptions {
@@ -64,6 +65,10 @@ struct Usage {
   std::int64_t stored = 0;            ///< of all objects below, each once, as stored
 };
 
+/// `folder`/packs/*.pack and `folder`/index.db (SQLite; rebuilt from the packs where it is lost).
+class PackStore;
+Result<std::unique_ptr<PackStore>> open_pack_store(const std::string& folder);
+
 class PackStore : public ChunkStore {
  public:
   /// Keeps names, and all below them, from being collected. Taken *before* asking whether a name is
@@ -71,12 +76,10 @@ class PackStore : public ChunkStore {
   class Pin {
    public:
     Pin() = default;
-    Pin(Pin&&) noexcept;
-    Pin& operator=(Pin&&) noexcept;
-    ~Pin();
+    /// Lets go of it with the last copy.
+    explicit Pin(std::shared_ptr<void> held) : held_(std::move(held)) {}
 
    private:
-    friend class LocalStore;
     std::shared_ptr<void> held_;
   };
   virtual Pin pin(std::vector<Name> names) = 0;

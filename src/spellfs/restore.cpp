@@ -40,7 +40,6 @@ class Restorer {
   Result<> make(const Entry& what, const std::string& path) {
     auto root = std::make_shared<Folder>(*this);
     root->fd = base::Fd(::open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    root->complete = false;  // not ours
     Entry entry = what;
     entry.name = path;
     Batch batch{root};
@@ -68,7 +67,7 @@ class Restorer {
     base::Fd fd{};
     std::uint32_t mode = 0;
     std::int64_t mtime_ns = 0;
-    bool complete = true;
+    bool complete = false;  ///< it is ours, and to be completed
     std::shared_ptr<Folder> parent{};
     explicit Folder(Restorer& r) : restorer(r) {}
     ~Folder() {
@@ -124,10 +123,8 @@ class Restorer {
       return base::errno_error("make the folder " + base::to_utf8(entry.name));
     folder->fd =
         base::Fd(::openat(parent->fd.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!folder->fd) {
-      folder->complete = false;
-      return base::errno_error("open the folder " + base::to_utf8(entry.name));
-    }
+    if (!folder->fd) return base::errno_error("open the folder " + base::to_utf8(entry.name));
+    folder->complete = true;
     folder->mode = mode_of(entry);
     folder->mtime_ns = entry.mtime_ns;
     folder->parent = parent;

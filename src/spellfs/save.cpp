@@ -7,8 +7,10 @@
 #include <cerrno>
 #include <memory>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "base/file.hpp"
 #include "base/text.hpp"
 #include "spellfs/chunker.hpp"
 #include "spellfs/save_pipeline.hpp"
@@ -97,10 +99,110 @@ std::vector<Segment> segments_of(int fd, const struct stat& st) {
   return out;
 }
 
+/// Room to read into. Small files share a block, and blocks come back: fresh memory costs as much
+/// as reading into it.
+class Blocks {
+ public:
+  static constexpr std::size_t block_size = 2 << 20;
+  /// Room for so many bytes, on its own or in the block that is open.
+  std::shared_ptr<char[]> take(std::size_t size) {
+    if (size > block_size) return std::shared_ptr<char[]>(new char[size]);
+    if (!open_ || used_ + size > block_size) {
+      open_ = fresh();
+      used_ = 0;
+    }
+    char* at = open_.get() + used_;
+    used_ += size;
+    return {open_, at};
+  }
+
+ private:
+  struct Spare {
+    std::mutex mutex;
+    std::vector<std::unique_ptr<char[]>> blocks;
+  };
+  std::shared_ptr<char[]> fresh() {
+    std::unique_ptr<char[]> block;
+    {
+      std::lock_guard lock(spare_->mutex);
+      if (!spare_->blocks.empty()) {
+        block = std::move(spare_->blocks.back());
+        spare_->blocks.pop_back();
+      }
+    }
+    if (!block) block.reset(new char[block_size]);
+    return {block.release(), [spare = spare_](char* bytes) {
+              std::lock_guard lock(spare->mutex);
+              spare->blocks.emplace_back(bytes);
+            }};
+  }
+  std::shared_ptr<Spare> spare_ = std::make_shared<Spare>();
+  std::shared_ptr<char[]> open_;
+  std::size_t used_ = 0;
+};
+
+/// What the last save remembered, asked in the order of the walk.
+class Remembered {
+ public:
+  /// Opens the cache if it is of this folder and the store still has all of it.
+  void open(const SaveOptions& options, const struct stat& folder) {
+    if (options.cache.empty() || !options.missing) return;
+    auto bytes = base::read_file(options.cache, SaveCacheWriter::limit + (1 << 20));
+    if (!bytes) return;
+    auto reader = SaveCacheReader::open(std::move(*bytes));
+    if (!reader || reader->head().device != folder.st_dev || reader->head().inode != folder.st_ino)
+      return;
+    auto missing = options.missing({&reader->head().root, 1});
+    if (!missing || !missing->empty()) return;
+    reader_ = std::move(*reader);
+    advance();
+  }
+  /// Whether a cache like this would say nothing new.
+  bool same(const SaveCacheHead& head) const {
+    return reader_ && reader_->head().root == head.root && head.count == hits_ &&
+           reader_->head().count == hits_;
+  }
+  void hit() { ++hits_; }
+
+  const CachedFile* find(const std::string& path) {
+    while (next_ && walked_before(path_, path)) advance();
+    return next_ && path_ == path ? &*next_ : nullptr;
+  }
+
+ private:
+  void advance() {
+    auto next = reader_->next(path_);
+    next_ = next ? *next : std::nullopt;
+  }
+  std::optional<SaveCacheReader> reader_;
+  std::optional<CachedFile> next_;
+  std::string path_;
+  std::uint64_t hits_ = 0;
+};
+
+KnownFile state_of(const struct stat& st) {
+  return {st.st_size, mtime_of(st), ctime_of(st), st.st_ino,
+          static_cast<std::uint32_t>(st.st_mode & 07777)};
+}
+
+bool is_as(const KnownFile& known, const struct stat& st) {
+  return known.size == st.st_size && known.mtime_ns == mtime_of(st) &&
+         known.ctime_ns == ctime_of(st) && known.inode == st.st_ino &&
+         (known.mode & 07777) == (st.st_mode & 07777);
+}
+
+/// Whether a later change is sure to show in the file's ctime: it must be older than the kernel's
+/// tick, or than two seconds where times are that coarse.
+bool settled(const struct stat& st) {
+  constexpr std::int64_t tick = 20'000'000, coarse = 2'000'000'000;
+  std::int64_t ctime = ctime_of(st);
+  return base::unix_us() * 1000 - ctime > (ctime % 1'000'000'000 == 0 ? coarse : tick);
+}
+
 class Walker {
  public:
-  Walker(const SaveOptions& options, Pipeline& pipeline, SaveResult& result)
-      : options_(options), pipeline_(pipeline), result_(result) {}
+  Walker(const SaveOptions& options, Pipeline& pipeline, SaveResult& result, Remembered& remembered)
+      : options_(options), pipeline_(pipeline), result_(result), remembered_(remembered) {}
 
   Result<> walk(const std::string& path) {
     struct stat st;
@@ -174,7 +276,12 @@ class Walker {
     if (S_ISDIR(st.st_mode)) return visit_folder(folder, found.name, path, depth);
     if (options_.ignore && found.type == DT_UNKNOWN && options_.ignore(path, false))
       return ++result_.left_out, true;
-    if (S_ISREG(st.st_mode)) return unchanged(path, st) || save_file(folder, found.name, path);
+    if (S_ISREG(st.st_mode)) {
+      if (unchanged(path, st)) return true;
+      const CachedFile* cached = remembered_.find(path);
+      if (cached && is_as(cached->state, st)) return push_cached(found.name, path, st, *cached);
+      return save_file(folder, found.name, path);
+    }
     if (S_ISLNK(st.st_mode)) return unchanged(path, st) || save_link(folder, found.name, path, st);
     skip(path, S_ISSOCK(st.st_mode) ? "a socket" : S_ISFIFO(st.st_mode) ? "a fifo" : "a device");
     return true;
@@ -183,10 +290,17 @@ class Walker {
   bool unchanged(const std::string& path, const struct stat& st) const {
     auto it = options_.known.find(path);
     if (it == options_.known.end()) return false;
-    const KnownFile& known = it->second;
-    return known.size == st.st_size && known.mtime_ns == mtime_of(st) &&
-           known.ctime_ns == ctime_of(st) && known.inode == st.st_ino &&
-           (known.mode & 07777) == (st.st_mode & 07777);
+    return is_as(it->second, st);
+  }
+
+  /// A file that the last save saw as it is now.
+  bool push_cached(const std::string& name, const std::string& path, const struct stat& st,
+                   const CachedFile& cached) {
+    Done done{entry_of(name, EntryType::file, st), true, path, cached.state};
+    done.entry.size = st.st_size;
+    done.entry.node = cached.node;
+    remembered_.hit();
+    return count_file() && pipeline_.push(std::move(done));
   }
 
   bool visit_folder(int parent, const std::string& name, const std::string& path, int depth) {
@@ -268,7 +382,12 @@ class Walker {
         continue;
       }
       if (!stable) skip(path, "changed while it was read");
-      return count_file() && pipeline_.push(Done{entry_of(name, EntryType::file, before)});
+      Done done{entry_of(name, EntryType::file, before)};
+      if (stable && settled(before)) {
+        done.path = path;
+        done.state = state_of(before);
+      }
+      return count_file() && pipeline_.push(std::move(done));
     }
   }
 
@@ -292,14 +411,14 @@ class Walker {
   }
 
   Result<std::int64_t> read_data(int fd, const Segment& segment) {
-    constexpr std::int64_t block_size = 2 << 20;
+    constexpr std::int64_t most = Blocks::block_size - Chunking::max;
     std::int64_t at = segment.from;
     std::shared_ptr<char[]> last;
     std::string_view rest;
     for (bool end = false; !end;) {
-      auto want = static_cast<std::size_t>(std::min(block_size, segment.to - at));
-      std::shared_ptr<char[]> block(new char[rest.size() + want]);
-      // What does not fill a largest chunk yet moves to the front of the next block.
+      auto want = static_cast<std::size_t>(std::min(most, segment.to - at));
+      std::shared_ptr<char[]> block = blocks_.take(rest.size() + want);
+      // The begun chunk moves to the front of the next block.
       std::copy(rest.begin(), rest.end(), block.get());
       auto n = base::pread_full(fd, block.get() + rest.size(), want, at);
       if (!n) return n.error();
@@ -307,8 +426,10 @@ class Walker {
       count_bytes(static_cast<std::int64_t>(*n));
       end = *n < want || at == segment.to;
       rest = {block.get(), rest.size() + *n};
-      while (!rest.empty() && (end || rest.size() >= Chunking::max)) {
+      while (!rest.empty()) {
         std::size_t length = first_chunk(rest);
+        // A cut at the end of what is there may be none: more has to be seen.
+        if (length == rest.size() && length < Chunking::max && !end) break;
         if (!pipeline_.push(Data{block, rest.substr(0, length)})) return at - segment.from;
         rest.remove_prefix(length);
       }
@@ -337,18 +458,35 @@ class Walker {
   const SaveOptions& options_;
   Pipeline& pipeline_;
   SaveResult& result_;
+  Remembered& remembered_;
+  Blocks blocks_;
   std::int64_t files_ = 0, bytes_ = 0, unreported_ = 0;
 };
+
+/// Not synced: a cache that is lost or torn is none. If it cannot be written the next save reads
+/// everything again.
+void remember(const std::string& path, SaveCacheWriter& cache, const SaveCacheHead& head,
+              const Remembered& before) {
+  if (!before.same(head)) (void)base::write_file(path, cache.finish(head), 0600, false);
+}
 
 }  // namespace
 
 Result<SaveResult> save(const std::string& path, const SaveOptions& options, PackWriter& pack) {
   SaveResult result;
   std::int64_t before = pack.bytes();
-  Builder builder(options, pack);
-  Pipeline pipeline(builder);
-  SPELL_TRY(Walker(options, pipeline, result).walk(path));
+  struct stat folder {};
+  bool is_folder = ::stat(path.c_str(), &folder) == 0 && S_ISDIR(folder.st_mode);
+  Remembered remembered;
+  SaveCacheWriter cache;
+  if (is_folder) remembered.open(options, folder);
+  Builder builder(options, pack, options.cache.empty() || !is_folder ? nullptr : &cache);
+  Pipeline pipeline(builder, thread_count(options.threads));
+  SPELL_TRY(Walker(options, pipeline, result, remembered).walk(path));
   SPELL_TRY(pipeline.finish());
+  if (builder.tree() && !options.cache.empty() && !cache.too_large())
+    remember(options.cache, cache, {folder.st_dev, folder.st_ino, *builder.tree(), cache.count()},
+             remembered);
   if (result.root.type == EntryType::folder) {
     result.tree = builder.tree();
     builder.fill(result.root);

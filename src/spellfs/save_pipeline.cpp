@@ -18,13 +18,16 @@ void fill_folder(Entry& entry, const Child& root) {
 
 }  // namespace
 
-Builder::Builder(const SaveOptions& options, PackWriter& pack) : options_(options), pack_(pack) {
+Builder::Builder(const SaveOptions& options, PackWriter& pack, SaveCacheWriter* cache)
+    : options_(options), pack_(pack), cache_(cache) {
   emit_ = [this](Kind kind, const Name& name, std::string bytes) {
     auto owner = std::make_shared<const std::string>(std::move(bytes));
     std::string_view view = *owner;
     return put(kind, name, std::move(owner), view);
   };
 }
+
+Builder::~Builder() = default;
 
 Result<> Builder::take(Event& event) {
   return std::visit([this](auto& what) { return on(what); }, event);
@@ -53,7 +56,8 @@ Result<> Builder::on(Leave& leave) {
 }
 
 Result<> Builder::on(Data& data) {
-  Piece piece{name_of(Kind::chunk, data.bytes), static_cast<std::int64_t>(data.bytes.size())};
+  if (!data.name) data.name = name_of(Kind::chunk, data.bytes);
+  Piece piece{*data.name, static_cast<std::int64_t>(data.bytes.size())};
   if (file_.size == 0) file_.first_chunk = *piece.chunk;
   SPELL_TRY(put(Kind::chunk, *piece.chunk, data.block, data.bytes));
   return add_piece(piece);
@@ -68,7 +72,7 @@ Result<> Builder::on(Again&) {
 
 Result<> Builder::on(Done& done) {
   Entry& entry = done.entry;
-  if (entry.type == EntryType::file) {
+  if (entry.type == EntryType::file && !done.cached) {
     entry.size = file_.size;
     if (file_.size > small_file) {
       auto root = file_.tree->finish();
@@ -81,6 +85,8 @@ Result<> Builder::on(Done& done) {
   }
   ++files_;
   bytes_ += entry.size;
+  if (cache_ && !done.path.empty() && entry.size == done.state.size)
+    cache_->add(done.path, {done.state, entry.node});
   if (folders_.empty()) {
     single_ = std::move(entry);
     return ok();
@@ -102,7 +108,6 @@ Result<> Builder::add_piece(const Piece& piece) {
 Result<> Builder::put(Kind kind, const Name& name, std::shared_ptr<const void> owner,
                       std::string_view bytes) {
   constexpr std::size_t most_bytes = 16 << 20, most_objects = 4096;
-  if (!options_.missing) return pack_.add(kind, name, bytes);
   if (pack_.has(name)) return ok();
   waiting_.push_back({kind, name, std::move(owner), bytes});
   waiting_bytes_ += bytes.size();
@@ -112,17 +117,80 @@ Result<> Builder::put(Kind kind, const Name& name, std::shared_ptr<const void> o
 
 Result<> Builder::settle() {
   if (waiting_.empty()) return ok();
-  std::vector<Name> names;
-  names.reserve(waiting_.size());
-  for (auto& object : waiting_) names.push_back(object.name);
-  auto missing = options_.missing(names);
-  if (!missing) return missing.error();
-  std::unordered_set<Name, NameHash> wanted(missing->begin(), missing->end());
-  // In the order they came: an object after those that it names.
-  for (auto& object : waiting_)
-    if (wanted.contains(object.name)) SPELL_TRY(pack_.add(object.kind, object.name, object.bytes));
-  waiting_.clear();
+  auto waiting = std::exchange(waiting_, {});
   waiting_bytes_ = 0;
+  if (options_.missing) {
+    std::vector<Name> names;
+    names.reserve(waiting.size());
+    for (auto& object : waiting) names.push_back(object.name);
+    auto missing = options_.missing(names);
+    if (!missing) return missing.error();
+    std::unordered_set<Name, NameHash> wanted(missing->begin(), missing->end());
+    std::erase_if(waiting, [&](const Waiting& object) { return !wanted.contains(object.name); });
+  }
+  return write(std::move(waiting));
+}
+
+/// What some neighbouring objects are stored as.
+struct Builder::Squeezed {
+  struct Part {
+    Frame frame;
+    std::string compressed;  ///< "": as it is
+  };
+  std::vector<Part> parts;
+};
+
+/// Compressed side by side, written in the order in which they came: an object after those that it
+/// names.
+Result<> Builder::write(std::vector<Waiting> objects) {
+  constexpr std::size_t slice_bytes = 1 << 20, worth_threads = 2 << 20;
+  auto squeeze = [&](std::size_t from, std::size_t to, Squeezed& out) {
+    std::unique_ptr<Compressor> compressor;
+    {
+      std::lock_guard lock(compressors_mutex_);
+      if (!compressors_.empty()) {
+        compressor = std::move(compressors_.back());
+        compressors_.pop_back();
+      }
+    }
+    if (!compressor) compressor = std::make_unique<Compressor>();
+    for (std::size_t i = from; i < to; ++i) {
+      auto& [frame, compressed] = out.parts.emplace_back();
+      frame.kind = objects[i].kind;
+      frame.name = objects[i].name;
+      std::string_view stored = compressor->squeeze(frame, objects[i].bytes);
+      if (frame.codec != Codec::raw) compressed = stored;
+    }
+    std::lock_guard lock(compressors_mutex_);
+    compressors_.push_back(std::move(compressor));
+  };
+
+  std::deque<Squeezed> slices;
+  std::vector<std::size_t> starts;
+  std::size_t bytes = 0, total = 0;
+  for (std::size_t i = 0; i < objects.size(); ++i) {
+    if (starts.empty() || bytes >= slice_bytes) starts.push_back(i), bytes = 0;
+    bytes += objects[i].bytes.size();
+    total += objects[i].bytes.size();
+  }
+  {
+    int threads = thread_count(options_.threads);
+    Crew crew(threads, starts.size() + 1);
+    for (std::size_t k = 0; k < starts.size(); ++k) {
+      std::size_t from = starts[k], to = k + 1 < starts.size() ? starts[k + 1] : objects.size();
+      Squeezed& slice = slices.emplace_back();
+      if (threads == 1 || total < worth_threads)
+        squeeze(from, to, slice);
+      else
+        crew.post([&squeeze, from, to, &slice] { squeeze(from, to, slice); });
+    }
+  }
+  std::size_t i = 0;
+  for (auto& slice : slices)
+    for (auto& [frame, compressed] : slice.parts) {
+      std::string_view plain = objects[i++].bytes;
+      SPELL_TRY(pack_.add(frame, compressed.empty() ? plain : compressed, plain));
+    }
   return ok();
 }
 
@@ -148,40 +216,49 @@ Result<> Pipeline::finish() {
 }
 
 void Pipeline::hand_over() {
-  constexpr std::size_t worth_a_thread = 4 << 20, queue_limit = 8;
+  constexpr std::size_t worth_a_thread = 4 << 20;
   total_bytes_ += std::exchange(batch_bytes_, 0);
-  Batch batch = std::exchange(batch_, {});
-  if (!thread_.joinable() && total_bytes_ < worth_a_thread) return process(batch);
+  auto batch = std::make_shared<Batch>(Batch{std::exchange(batch_, {})});
+  if (!thread_.joinable() && total_bytes_ < worth_a_thread) return process(batch->events);
   if (!thread_.joinable()) {
     try {
       thread_ = std::thread([this] { work(); });
     } catch (const std::system_error&) {
-      return process(batch);  // no thread to be had: slower, not wrong
+      return process(batch->events);  // no thread to be had: slower, not wrong
     }
   }
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return queue_.size() < queue_limit; });
-  queue_.push_back(std::move(batch));
-  changed_.notify_all();
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return queue_.size() < queue_limit; });
+    queue_.push_back(batch);
+  }
+  hashers_.post([this, batch] {
+    for (auto& event : batch->events)
+      if (auto* data = std::get_if<Data>(&event); data && !failed_)
+        data->name = name_of(Kind::chunk, data->bytes);
+    std::lock_guard lock(mutex_);
+    batch->hashed = true;
+    changed_.notify_all();
+  });
 }
 
 void Pipeline::work() {
   for (;;) {
-    Batch batch;
+    std::shared_ptr<Batch> batch;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return !queue_.empty() || ended_; });
+      changed_.wait(lock, [&] { return queue_.empty() ? ended_ : queue_.front()->hashed; });
       if (queue_.empty()) return;
       batch = std::move(queue_.front());
       queue_.pop_front();
       changed_.notify_all();
     }
-    process(batch);
+    process(batch->events);
   }
 }
 
-void Pipeline::process(Batch& batch) {
-  for (auto& event : batch) {
+void Pipeline::process(std::vector<Event>& events) {
+  for (auto& event : events) {
     if (failed_) return;
     if (auto taken = builder_.take(event); !taken) {
       result_ = std::move(taken);

@@ -1,6 +1,7 @@
 // What save() finds, on its way into a pack. The walker (save.cpp) reads and cuts files and pushes
-// events; the builder hashes chunks, makes nodes and writes objects. Everything flows one way, so
-// for a large save the builder simply moves to a thread of its own. Private to this module.
+// events; a crew hashes the chunks; the builder, with the events in their order again, makes nodes,
+// asks what is missing and writes that, compressed by a crew. Everything flows one way, so a small
+// save does all of it in the caller's thread. Private to this module.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -12,7 +13,10 @@
 #include <variant>
 #include <vector>
 
+#include "spellfs/crew.hpp"
 #include "spellfs/node.hpp"
+#include "spellfs/pack.hpp"
+#include "spellfs/save_cache.hpp"
 #include "spellfs/tree.hpp"
 
 namespace spell::spellfs {
@@ -28,6 +32,7 @@ struct Leave {
 struct Data {
   std::shared_ptr<const char[]> block;
   std::string_view bytes;
+  std::optional<Name> name{};  ///< once it was hashed
 };
 /// The next piece of the file is a hole.
 struct Hole {
@@ -35,16 +40,22 @@ struct Hole {
 };
 /// What came of the file so far does not count.
 struct Again {};
-/// The file, or a link, is complete. Its size and node are the builder's to fill in.
+/// The file, or a link, is complete. Its size and node are the builder's to fill in, except of a
+/// file that is as the cache says.
 struct Done {
   Entry entry;
+  bool cached = false;
+  /// What the cache is to remember of it: its path; "": nothing.
+  std::string path{};
+  KnownFile state{};
 };
 using Event = std::variant<Enter, Leave, Data, Hole, Again, Done>;
 
 /// Makes objects of events. Not thread-safe.
 class Builder {
  public:
-  Builder(const SaveOptions& options, PackWriter& pack);
+  Builder(const SaveOptions& options, PackWriter& pack, SaveCacheWriter* cache);
+  ~Builder();
   Result<> take(Event& event);
   /// Writes what still waits for an answer about what is missing.
   Result<> finish() { return settle(); }
@@ -67,6 +78,7 @@ class Builder {
     std::shared_ptr<const void> owner;
     std::string_view bytes;
   };
+  struct Squeezed;
   struct File {
     std::optional<TreeBuilder> tree;
     std::int64_t size = 0;
@@ -82,9 +94,11 @@ class Builder {
   Result<> put(Kind kind, const Name& name, std::shared_ptr<const void> owner,
                std::string_view bytes);
   Result<> settle();
+  Result<> write(std::vector<Waiting> objects);
 
   const SaveOptions& options_;
   PackWriter& pack_;
+  SaveCacheWriter* cache_;
   Emit emit_;
   std::vector<Folder> folders_;
   File file_;
@@ -94,13 +108,15 @@ class Builder {
   std::int64_t files_ = 0, bytes_ = 0;
   std::vector<Waiting> waiting_;
   std::size_t waiting_bytes_ = 0;
+  std::mutex compressors_mutex_;
+  std::vector<std::unique_ptr<Compressor>> compressors_;  ///< not in use
 };
 
-/// Carries events to the builder: at once while there is little, through a bounded queue and a
-/// thread from some megabytes on.
+/// Carries events to the builder: at once while there is little; from some megabytes on over a crew
+/// that hashes and a thread that builds, through a bounded queue.
 class Pipeline {
  public:
-  explicit Pipeline(Builder& builder) : builder_(builder) {}
+  Pipeline(Builder& builder, int threads) : builder_(builder), hashers_(threads, queue_limit) {}
   ~Pipeline();
   /// False once the builder has failed: there is no use in going on.
   bool push(Event event);
@@ -108,22 +124,27 @@ class Pipeline {
   Result<> finish();
 
  private:
-  using Batch = std::vector<Event>;
+  static constexpr std::size_t queue_limit = 16;
+  struct Batch {
+    std::vector<Event> events;
+    bool hashed = false;
+  };
   void hand_over();
   void work();
-  void process(Batch& batch);
+  void process(std::vector<Event>& events);
   void join();
 
   Builder& builder_;
-  Batch batch_;
+  std::vector<Event> batch_;
   std::size_t batch_bytes_ = 0, total_bytes_ = 0;
   std::atomic<bool> failed_ = false;
   Result<> result_ = ok();
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Batch> queue_;
+  std::deque<std::shared_ptr<Batch>> queue_;
   bool ended_ = false;
+  Crew hashers_;
 };
 
 }  // namespace spell::spellfs

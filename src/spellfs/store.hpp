@@ -33,9 +33,10 @@ class ChunkStore {
   virtual std::int64_t stored_bytes() const = 0;
 };
 
-/// `folder`/packs/*.pack and `folder`/index.db (SQLite; rebuilt from the packs where it is lost).
-Result<std::unique_ptr<ChunkStore>> open_pack_store(const std::string& folder);
 std::unique_ptr<ChunkStore> make_memory_store();
+
+struct Frame;
+struct PackTarget;
 
 /// Writes a pack v1 into a file, or packs of bounded size one after the other. Not thread-safe.
 class PackWriter {
@@ -50,10 +51,14 @@ class PackWriter {
   /// finish(). A limit above what save() asks about at once (16 MiB) keeps equal content from being
   /// written twice.
   PackWriter(int fd, std::int64_t limit, Next next);
+  /// As a store of this process does it (pack.hpp).
+  explicit PackWriter(std::unique_ptr<PackTarget> target);
   ~PackWriter();
   /// Compresses where that pays. A name that this pack, or the one before, has is not written
   /// again.
   Result<> add(Kind, const Name&, std::string_view bytes);
+  /// The same for an object that is compressed already (pack.hpp).
+  Result<> add(const Frame&, std::string_view stored, std::string_view bytes);
   bool has(const Name&) const;
   /// In the present pack.
   std::int64_t objects() const;
@@ -61,7 +66,8 @@ class PackWriter {
   std::int64_t bytes() const;
   /// Of that, bytes of files, before compression.
   std::int64_t content() const;
-  /// Footer and checksum of the present pack. Returns its size.
+  /// Footer and checksum of the present pack. Returns its size. Of a store's writer: all is durable
+  /// then.
   Result<std::int64_t> finish();
 
  private:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import rows
+import spellfs_rows  # noqa: F401, its rows join the others
 from place import BUILD, Skipped
 
 REPEATS = 5  # of one round, at most
@@ -65,18 +66,19 @@ def line(result):
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these: " + ", ".join(row.name for row in rows.ROWS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these, or all that begin with it and a dash: " + ", ".join(row.name for row in rows.ROWS))
     parser.add_argument("--quick", action="store_true", help="one round")
     parser.add_argument("--json", metavar="FILE", help="all samples, too")
     options = parser.parse_args()
     known = {row.name: row for row in rows.ROWS}
-    if unknown := [name for name in options.names if name not in known]:
+    chosen = [row for name in options.names for row in rows.ROWS if row.name == name or row.name.startswith(f"{name}-")]
+    if unknown := [name for name in options.names if not any(row.name == name or row.name.startswith(f"{name}-") for row in chosen)]:
         parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(known)}")
     subprocess.run(["ninja", "-C", BUILD, "spell_bench"], check=True, stdout=subprocess.DEVNULL)
 
     results, notes = [], []
     print("| what | figure | asked | floor | ratio | peer | ratio | repeated |\n|---|---|---|---|---|---|---|---|", flush=True)
-    for row in [known[name] for name in options.names] or rows.ROWS:
+    for row in chosen or rows.ROWS:
         try:
             result = measure(row, 1 if options.quick else 5)
         except Skipped as why:

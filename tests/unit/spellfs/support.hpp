@@ -11,12 +11,14 @@
 #include <sstream>
 #include <string>
 
+#include "base/error.hpp"
 #include "base/fd.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "catch.hpp"
 #include "spellfs/node.hpp"
 #include "spellfs/pack.hpp"
+#include "spellfs/pack_store.hpp"
 #include "spellfs/store.hpp"
 #include "spellfs/tree.hpp"
 
