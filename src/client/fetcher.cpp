@@ -85,13 +85,13 @@ void Fetcher::give_up() {
 
 /// Tells of progress in between.
 Result<> Fetcher::wait(std::unique_lock<std::mutex>& lock, const std::function<bool()>& until) {
-  auto ready = [&] { return failed_ || until(); };
+  auto ready = [&] { return !result_ || until(); };
   while (!changed_.wait_for(lock, 100ms, ready)) {
     lock.unlock();
     tell();
     lock.lock();
   }
-  return failed_ ? result_ : ok();
+  return result_;
 }
 
 void Fetcher::tell() const {
@@ -103,21 +103,19 @@ void Fetcher::work() {
   for (;;) {
     changed_.wait(lock, [&] { return ended_ || !queue_.empty(); });
     if (queue_.empty()) return;
-    {
-      Job job = std::move(queue_.front());  // gone before others hear of it: a folder may be done
-
-      queue_.pop_front();
-      ++busy_;
-      lock.unlock();
-      auto fetched = failed_ ? ok() : fetch(job);
-      job = {};
-      lock.lock();
-      --busy_;
-      if (!fetched && !failed_) {
-        result_ = std::move(fetched);
-        failed_ = true;
-        stop_.request_stop();  // the others need not go on
-      }
+    Job job = std::move(queue_.front());
+    queue_.pop_front();
+    ++busy_;
+    lock.unlock();
+    auto fetched = failed_ ? ok() : fetch(job);
+    // Its folder may be done with the job, and has to know before whether it is to stay open.
+    bool first = !fetched && !failed_.exchange(true);
+    job = {};
+    lock.lock();
+    --busy_;
+    if (first) {
+      result_ = std::move(fetched);
+      stop_.request_stop();  // the others need not go on
     }
     changed_.notify_all();
   }
