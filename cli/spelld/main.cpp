@@ -1,6 +1,6 @@
 // spelld: the service as a program. `spelld serve --personal` is started by the command line when
 // it is needed: one per SPELL_DIR, on a Unix socket, with a worker for this computer; it ends by
-// itself when there is nothing left to do.
+// itself when there is nothing left to do. `spelld gc` and `spelld fsck` look after its storage.
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
@@ -23,6 +23,7 @@
 #include "net/client.hpp"
 #include "service/service.hpp"
 #include "spell/version.hpp"
+#include "storage.hpp"
 #include "worker/worker.hpp"
 
 namespace spell::daemon {
@@ -202,11 +203,25 @@ int main(int argc, char** argv) {
       ->add_option("--idle-seconds", options.idle_seconds,
                    "Ends after so long without anything to do; 0: never")
       ->capture_default_str();
+  spell::daemon::StorageOptions storage;
+  auto* gc = app.add_subcommand("gc", "Free what nothing names any more");
+  auto* fsck = app.add_subcommand("fsck", "Read and verify everything that is stored");
+  for (auto* command : {gc, fsck}) {
+    command->add_option("--spell-dir", storage.spell_dir, "The service's folder; default ~/.spell")
+        ->envname("SPELL_DIR");
+    command->add_flag("--json", storage.json, "Print the API's object");
+  }
+  gc->add_option("--spare", storage.spare,
+                 "Seconds: what arrived more recently stays; default: what unfinished uploads and "
+                 "runs have sent")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     int code = app.exit(e);
     return code == 0 ? 0 : 2;
   }
+  if (*gc) return spell::daemon::collect(storage);
+  if (*fsck) return spell::daemon::check(storage);
   return spell::daemon::serve_personal(options);
 }

@@ -8,6 +8,8 @@ constexpr RouteRow table[] = {
     {Route::health, "GET", "/healthz", "health"},
     {Route::status, "GET", "/v1/status", "status"},
     {Route::stop_service, "POST", "/v1/service/stop", "stop_service"},
+    {Route::collect, "POST", "/v1/service/collect", "collect"},  // {"spare"}
+    {Route::check, "POST", "/v1/service/check", "check"},
     {Route::list_runs, "GET", "/v1/owners/{owner}/runs", "list_runs"},
     {Route::create_run, "POST", "/v1/owners/{owner}/runs", "create_run"},
     {Route::get_run, "GET", "/v1/owners/{owner}/runs/{run}", "get_run"},
@@ -26,6 +28,7 @@ constexpr RouteRow table[] = {
     {Route::send_objects, "POST", "/v1/owners/{owner}/objects", "send_objects"},
     {Route::put_upload, "PUT", "/v1/owners/{owner}/uploads/{name}", "put_upload"},
     {Route::delete_upload, "DELETE", "/v1/owners/{owner}/uploads/{name}", "delete_upload"},
+    {Route::usage, "GET", "/v1/owners/{owner}/usage", "usage"},
     {Route::list_links, "GET", "/v1/owners/{owner}/links", "list_links"},
     {Route::put_link, "PUT", "/v1/owners/{owner}/links/{alias}", "put_link"},
     {Route::delete_link, "DELETE", "/v1/owners/{owner}/links/{alias}", "delete_link"},

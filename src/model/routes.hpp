@@ -26,6 +26,10 @@
 // a SpellFS pack -> {"bytes"}. put_upload: {"type": "file|folder", "node" ("": an empty file),
 // "size", "files", "mode", "modified_at"} -> {"upload": {…}}; what is named must have been sent by
 // this owner. Uploads of the owner `public` are everybody's `public/NAME`.
+// collect: {"spare": seconds} (what arrived later stays; without it, what is on its way) ->
+// {"collected": {"objects", "bytes", "log_bytes"}}. check -> {"check": {…, "damaged", "hurt"}}.
+// usage: query `path` -> {"usage": {"path", "bytes", "stored_bytes", "files"}}; `by` (run | kind),
+// `after`, `limit` -> {"usage": [{"name", …}], "next"}.
 // put_link: {"resource"} -> {"link": {"alias", "resource", "created_at"}}.
 // stop_service: body {"handover": bool} -> 202 {"pid": N}; personal services only.
 #pragma once
@@ -39,6 +43,8 @@ enum class Route {
   health,
   status,
   stop_service,
+  collect,
+  check,
   list_runs,
   create_run,
   get_run,
@@ -55,6 +61,7 @@ enum class Route {
   send_objects,
   put_upload,
   delete_upload,
+  usage,
   list_links,
   put_link,
   delete_link,

@@ -16,6 +16,7 @@
 #include "model/routes.hpp"
 #include "model/run.hpp"
 #include "net/server.hpp"
+#include "service/collector.hpp"
 #include "service/hub.hpp"
 #include "service/log_store.hpp"
 #include "service/machine_link.hpp"
@@ -24,7 +25,7 @@
 #include "service/service.hpp"
 #include "service/space.hpp"
 #include "service/timer.hpp"
-#include "spellfs/store.hpp"
+#include "spellfs/pack_store.hpp"
 
 namespace spell::service {
 
@@ -39,9 +40,11 @@ struct Context {
   base::Pool& jobs;      ///< Git and packs
   base::Pool& log_jobs;  ///< log files
   LogStore& logs;
-  spellfs::ChunkStore& objects;
+  spellfs::PackStore& objects;
   MachineLink& machines;
   Space& space;
+  Storage& storage;
+  Collector& collector;
   std::int64_t started_us;
   std::function<void(const std::string& reason)> request_stop;
   std::function<std::string(const std::string& owner, const std::string& workspace)> code_path;
@@ -112,6 +115,10 @@ void objects_missing(Context&, Call);
 void send_objects(Context&, Call);
 void put_upload(Context&, Call);
 void delete_upload(Context&, Call);
+// storage_routes.cpp
+void collect_storage(Context&, Call);
+void check_storage(Context&, Call);
+void get_usage(Context&, Call);
 // links.cpp
 void list_links(Context&, Call);
 void put_link(Context&, Call);

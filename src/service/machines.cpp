@@ -41,6 +41,7 @@ void machine_sync(Context& context, Call call) {
                               std::to_string(model::worker_protocol) + ": upgrade the service"));
   // A tree that is named as a run's outputs must be this owner's; what is not is refused before it
   // reaches the state.
+  std::vector<spellfs::PackStore::Pin> pins;  // until the commit
   for (auto& report : request->reports) {
     if (!report.result || report.result->outputs.empty()) continue;
     auto assignment = context.machines.assignment(report.run);
@@ -49,13 +50,15 @@ void machine_sync(Context& context, Call call) {
       return refuse(call, base::error("invalid_request",
                                       "'" + report.result->outputs + "' is no SpellFS name"));
     if (!assignment) continue;
+    pins.push_back(context.objects.pin({*name}));
     auto owns = context.objects.owns(assignment->owner, *name);
     if (!owns) return refuse(call, owns.error());
     if (!*owns)
       return refuse(call, base::error("incomplete_pack",
                                       "the outputs of run " + report.run + " have not been sent"));
   }
-  context.reactor.post([&context, call = std::move(call), request, machine](
+  auto pinned = std::make_shared<std::vector<spellfs::PackStore::Pin>>(std::move(pins));
+  context.reactor.post([&context, call = std::move(call), request, machine, pinned](
                            State& state, std::int64_t now) -> Reactor::Answer {
     model::SyncAnswer out;
     out.incarnation = context.machines.incarnation();
@@ -77,14 +80,15 @@ void machine_sync(Context& context, Call call) {
       else
         out.refused[report.run] = taken.error().code();
     }
-    return [&context, call, out, request, machine, failed, &state](const Result<>& committed) {
-      if (!failed) return refuse(call, failed.error());
-      if (!committed) return refuse(call, committed.error());
-      // Commands go over the long poll alone, so that none is carried out twice by two answers that
-      // cross.
-      if (request->wait_ms == 0) return answer(call, model::to_json(out));
-      context.machines.poll(machine, request->wait_ms, out, call->reply, state);
-    };
+    return
+        [&context, call, out, request, machine, failed, pinned, &state](const Result<>& committed) {
+          if (!failed) return refuse(call, failed.error());
+          if (!committed) return refuse(call, committed.error());
+          // Commands go over the long poll alone, so that none is carried out twice by two answers
+          // that cross.
+          if (request->wait_ms == 0) return answer(call, model::to_json(out));
+          context.machines.poll(machine, request->wait_ms, out, call->reply, state);
+        };
   });
 }
 

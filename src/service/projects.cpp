@@ -39,6 +39,8 @@ void change(Context& context, Call call, int status,
           [&](store::Reader& reader) { return reader.find_project(call->owner(), *name); });
       if (!project) return refuse(call, project.error());
       if (!*project) return refuse(call, no_such_project(*name));
+      if ((*project)->keep_days > 0 || (*project)->keep_runs > 0)
+        context.collector.projects_changed();
       answer(call, {{"project", project_json(**project)}}, status);
     };
   });

@@ -132,22 +132,30 @@ class FileSource : public net::BodySource, public std::enable_shared_from_this<F
  public:
   FileSource(Context& context, spellfs::Entry entry, std::int64_t from, std::int64_t until)
       : context_(context), entry_(std::move(entry)), at_(from), until_(until) {}
+  /// Reads the first block, so that what cannot be read is refused and not begun. Blocks.
+  Result<> begin() {
+    auto piece = next();
+    if (!piece) return piece.error();
+    first_ = std::move(*piece);
+    return ok();
+  }
   void pull(std::function<void(Result<std::string>)> done) override {
+    if (!first_.empty()) return done(std::exchange(first_, {}));
     if (at_ >= until_) return done(std::string());
-    context_.jobs.post([self = shared_from_this(), done = std::move(done)] {
-      auto size =
-          static_cast<std::size_t>(std::min<std::int64_t>(read_size, self->until_ - self->at_));
-      auto piece = spellfs::read(self->context_.objects, self->entry_.node, self->entry_.size,
-                                 self->at_, size);
-      if (piece) self->at_ += static_cast<std::int64_t>(piece->size());
-      done(std::move(piece));
-    });
+    context_.jobs.post([self = shared_from_this(), done = std::move(done)] { done(self->next()); });
   }
 
  private:
+  Result<std::string> next() {
+    auto size = static_cast<std::size_t>(std::min<std::int64_t>(read_size, until_ - at_));
+    auto piece = spellfs::read(context_.objects, entry_.node, entry_.size, at_, size);
+    if (piece) at_ += static_cast<std::int64_t>(piece->size());
+    return piece;
+  }
   Context& context_;
   spellfs::Entry entry_;
   std::int64_t at_, until_;
+  std::string first_;
 };
 
 /// Whether an If-None-Match names this ETag.
@@ -263,9 +271,9 @@ void read_file(Context& context, Call call) {
                                                      std::to_string(range->until - 1) + "/" +
                                                      std::to_string(entry->size));
     }
-    call->reply.stream(std::move(head),
-                       std::make_shared<FileSource>(context, *entry, range->from, range->until),
-                       range->until - range->from);
+    auto source = std::make_shared<FileSource>(context, *entry, range->from, range->until);
+    if (auto begun = source->begin(); !begun) return refuse(call, begun.error());
+    call->reply.stream(std::move(head), std::move(source), range->until - range->from);
   });
 }
 

@@ -134,6 +134,12 @@ HandlerFunction handler_of(model::Route route) {
       return service::put_upload;
     case model::Route::delete_upload:
       return service::delete_upload;
+    case collect:
+      return collect_storage;
+    case check:
+      return check_storage;
+    case usage:
+      return get_usage;
     case model::Route::list_links:
       return service::list_links;
     case model::Route::put_link:

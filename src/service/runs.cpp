@@ -184,14 +184,18 @@ void delete_run(Context& context, Call call) {
   auto number = run_number(call);
   if (!number) return refuse(call, number.error());
   context.reactor.post([&context, call = std::move(call), number = *number](
-                           State& state, std::int64_t) -> Reactor::Answer {
+                           State& state, std::int64_t now) -> Reactor::Answer {
     auto run = state.remove(call->owner(), number);
-    return [&context, call, run = std::move(run)](const Result<>& committed) {
+    Result<> noted = run ? Collector::note_removal(state, now) : ok();
+    return [&context, call, run = std::move(run), noted](const Result<>& committed) {
       if (!run) return refuse(call, run.error());
+      if (!noted) return refuse(call, noted.error());
       if (!committed) return refuse(call, committed.error());
       context.log_jobs.post([&context, call, run] {
-        if (auto removed = context.logs.remove(run->id); !removed)
-          return refuse(call, removed.error());
+        // What cannot go now goes with the next collection, which looks for it.
+        auto removed = context.logs.remove(run->id);
+        context.collector.removed();
+        if (!removed) return refuse(call, removed.error());
         answer(call, {{"run", run_json(context, *run)}});
       });
     };

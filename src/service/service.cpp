@@ -20,7 +20,7 @@ struct Service::Impl : Reactor::Observer {
   ServiceOptions options;
   std::string machine_token = "spm_" + base::hex(base::random_bytes(32));
   std::optional<store::Writer> writer;
-  std::unique_ptr<spellfs::ChunkStore> objects;
+  std::unique_ptr<spellfs::PackStore> objects;
   std::unique_ptr<LogStore> logs;
   std::unique_ptr<Readers> readers;
   std::unique_ptr<State> state;
@@ -30,6 +30,8 @@ struct Service::Impl : Reactor::Observer {
   base::Pool jobs{3}, log_jobs{3};
   std::unique_ptr<MachineLink> machines;
   std::unique_ptr<Reactor> reactor;
+  std::unique_ptr<Storage> storage;
+  std::unique_ptr<Collector> collector;
   std::unique_ptr<Context> context;
   std::unique_ptr<Router> router;
   std::unique_ptr<net::Server> server;
@@ -40,12 +42,16 @@ struct Service::Impl : Reactor::Observer {
   bool ending = false, stopped = false;
   std::atomic<std::int64_t> last_call_ns{base::boot_ns()};
   std::atomic<std::size_t> active{0};
+  std::atomic<Collector*> to_hurry{nullptr};
   bool saving_space = false;  // of the reactor's thread
+
+  ~Impl() override { timer.stop(); }  // before what its callbacks use
 
   void committed(const std::vector<std::string>& changed, State& s) override {
     active = s.active();
     machines->refresh(changed, s);
     for (auto& id : changed) hub.notify(id);
+    if (!changed.empty() && collector) collector->runs_changed();
   }
 
   void starting(State& s) override {
@@ -75,7 +81,7 @@ struct Service::Impl : Reactor::Observer {
     std::int64_t idle_ms = (base::boot_ns() - last_call_ns) / 1'000'000,
                  limit_ms = options.idle_seconds * 1000;
     bool busy = active > 0 || hub.size() > 0 || !jobs.idle() || !log_jobs.idle() ||
-                (options.worker_idle && !options.worker_idle());
+                !collector->idle() || (options.worker_idle && !options.worker_idle());
     if (idle_ms >= limit_ms && !busy)
       return request_stop("idle for " + std::to_string(options.idle_seconds) + " s");
     std::int64_t next_ms = idle_ms >= limit_ms ? limit_ms : limit_ms - idle_ms;
@@ -100,6 +106,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
     if (self.options.log)
       self.options.log(full ? "the disk is full: new work is refused"
                             : "there is room on the disk again");
+    if (auto* collector = self.to_hurry.load(); full && collector) collector->hurry();
   });
   auto writer = store::Writer::open(folder + "/spell.db");
   if (!writer) return writer.error();
@@ -124,13 +131,17 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
 
   self.machines = std::make_unique<MachineLink>(self.timer, self.writer->incarnation());
   self.reactor = std::make_unique<Reactor>(*self.state, self, base::unix_us);
-  self.context.reset(new Context{self.options, *self.readers, *self.reactor, self.hub, self.timer,
-                                 self.jobs, self.log_jobs, *self.logs, *self.objects,
-                                 *self.machines, *self.space, base::unix_us(),
-                                 [&self](const std::string& reason) { self.request_stop(reason); },
-                                 [folder](const std::string& owner, const std::string& workspace) {
-                                   return folder + "/code/" + owner + "/" + workspace + ".git";
-                                 }});
+  self.storage =
+      std::make_unique<Storage>(*self.readers, *self.objects, *self.logs, folder, options.owner);
+  self.collector = std::make_unique<Collector>(*self.storage, *self.readers, *self.reactor,
+                                               self.timer, *self.logs, self.log_jobs, options.log);
+  self.context.reset(new Context{
+      self.options, *self.readers, *self.reactor, self.hub, self.timer, self.jobs, self.log_jobs,
+      *self.logs, *self.objects, *self.machines, *self.space, *self.storage, *self.collector,
+      base::unix_us(), [&self](const std::string& reason) { self.request_stop(reason); },
+      [folder](const std::string& owner, const std::string& workspace) {
+        return folder + "/code/" + owner + "/" + workspace + ".git";
+      }});
   SPELL_TRY(base::make_folders(folder + "/code/" + options.owner));
   self.router = std::make_unique<Router>(*self.context, self.machine_token,
                                          [&self] { self.last_call_ns = base::boot_ns(); });
@@ -147,6 +158,8 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   auto started = net::Server::start(server, *self.router);
   if (!started) return started.error();
   self.server = std::move(*started);
+  self.collector->start();
+  self.to_hurry = self.collector.get();
   self.watch_idleness();
   return std::unique_ptr<Service>(new Service(std::move(impl)));
 }
@@ -166,6 +179,7 @@ void Service::stop() {
   impl_->stopped = true;
   if (impl_->server) impl_->server->stop();
   impl_->timer.stop();
+  if (impl_->collector) impl_->collector->stop();
   impl_->jobs.stop();
   impl_->log_jobs.stop();
   if (impl_->reactor) impl_->reactor->stop();

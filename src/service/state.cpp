@@ -606,6 +606,14 @@ Result<> State::schedule(std::int64_t now_us) {
   return ok();
 }
 
+bool State::is_awaited(const std::string& owner, std::int64_t number) const {
+  return std::any_of(runs_.begin(), runs_.end(), [&](auto& entry) {
+    auto& after = entry.second->request.after;
+    return entry.second->owner == owner && !model::is_final(entry.second->status) &&
+           std::find(after.begin(), after.end(), number) != after.end();
+  });
+}
+
 Result<> State::flush() {
   for (auto& owner : new_numbers_) SPELL_TRY(writer_.set_last_number(owner, last_numbers_[owner]));
   new_numbers_.clear();

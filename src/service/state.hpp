@@ -113,6 +113,8 @@ class State {
     auto found = runs_.find(id);
     return found == runs_.end() ? nullptr : found->second.get();
   }
+  /// Whether a run that has not ended comes after this one.
+  bool is_awaited(const std::string& owner, std::int64_t number) const;
   std::size_t active() const { return runs_.size(); }
   store::Writer& writer() { return writer_; }
 

@@ -133,13 +133,32 @@ void objects_missing(Context& context, Call call) {
   });
 }
 
-void send_objects(Context& context, Call call) {
+namespace {
+void take_objects(Context& context, Call call) {
   context.jobs.post([&context, call = std::move(call)] {
     auto taken = context.objects.add_pack(call->owner(), call->request.body_file.get(),
                                           call->request.body_size);
-    if (!taken) return refuse(call, taken.error());
+    if (!taken) {
+      context.space.failed(taken.error());
+      return refuse(call, taken.error());
+    }
     answer(call, {{"bytes", call->request.body_size}});
   });
+}
+}  // namespace
+
+void send_objects(Context& context, Call call) {
+  if (context.collector.arrival_noted()) return take_objects(context, std::move(call));
+  context.reactor.post(
+      [&context, call = std::move(call)](State& state, std::int64_t now) -> Reactor::Answer {
+        auto noted = Collector::note_arrival(state, now);
+        return [&context, call, noted](const Result<>& committed) {
+          if (!noted) return refuse(call, noted.error());
+          if (!committed) return refuse(call, committed.error());
+          context.collector.arrival_is_noted(true);
+          take_objects(context, call);
+        };
+      });
 }
 
 void put_upload(Context& context, Call call) {
@@ -147,45 +166,57 @@ void put_upload(Context& context, Call call) {
   if (!name) return refuse(call, name.error());
   auto parsed = parse_upload(call);
   if (!parsed) return refuse(call, parsed.error());
-  context.jobs.post([&context, call = std::move(call), name = *name,
-                     request = std::move(*parsed)]() mutable {
-    if (auto checked = check_node(context.objects, call->owner(), request); !checked)
-      return refuse(call, checked.error());
-    store::UploadRecord upload{call->owner(),
-                               name,
-                               request.type,
-                               request.node,
-                               request.size,
-                               request.files,
-                               request.mode,
-                               request.modified_us,
-                               0,
-                               context.options.owner};
-    context.reactor.post([call, upload](State& state, std::int64_t now) mutable -> Reactor::Answer {
-      upload.created_us = now;
-      auto put = state.writer().put_upload(upload);
-      return [call, upload, put](const Result<>& committed) {
-        if (!put) return refuse(call, put.error());
-        if (!committed) return refuse(call, committed.error());
-        answer(call, {{"upload", upload_json(upload)}});
-      };
-    });
-  });
+  context.jobs.post(
+      [&context, call = std::move(call), name = *name, request = std::move(*parsed)]() mutable {
+        // From here to the commit no collection takes what is being named.
+        auto pin = std::make_shared<spellfs::PackStore::Pin>();
+        if (auto node = spellfs::Name::parse(request.node)) *pin = context.objects.pin({*node});
+        if (auto checked = check_node(context.objects, call->owner(), request); !checked)
+          return refuse(call, checked.error());
+        store::UploadRecord upload{call->owner(),
+                                   name,
+                                   request.type,
+                                   request.node,
+                                   request.size,
+                                   request.files,
+                                   request.mode,
+                                   request.modified_us,
+                                   0,
+                                   context.options.owner};
+        context.reactor.post([&context, call, upload, pin](
+                                 State& state, std::int64_t now) mutable -> Reactor::Answer {
+          upload.created_us = now;
+          auto before = state.writer().find_upload(upload.owner, upload.name);
+          Result<> put = before ? state.writer().put_upload(upload) : Result<>(before.error());
+          if (put) put = Collector::note_named(state);
+          bool replaced = before && *before && (*before)->node != upload.node;
+          if (put && replaced) put = Collector::note_removal(state, now);
+          return [&context, call, upload, pin, put, replaced](const Result<>& committed) {
+            if (!put) return refuse(call, put.error());
+            if (!committed) return refuse(call, committed.error());
+            context.collector.arrival_is_noted(false);
+            if (replaced) context.collector.removed();
+            answer(call, {{"upload", upload_json(upload)}});
+          };
+        });
+      });
 }
 
 void delete_upload(Context& context, Call call) {
   auto name = upload_name(call);
   if (!name) return refuse(call, name.error());
-  context.reactor.post([call = std::move(call), name = *name](State& state,
-                                                              std::int64_t) -> Reactor::Answer {
+  context.reactor.post([&context, call = std::move(call), name = *name](
+                           State& state, std::int64_t now) -> Reactor::Answer {
     auto found = state.writer().find_upload(call->owner(), name);
     Result<> done = found ? ok() : Result<>(found.error());
     if (found && !*found)
       done = resource_not_found((call->owner() == public_owner ? "public/" : "uploads/") + name);
     if (done) done = state.writer().delete_upload(call->owner(), name);
-    return [call, found, done](const Result<>& committed) {
+    if (done) done = Collector::note_removal(state, now);
+    return [&context, call, found, done](const Result<>& committed) {
       if (!done) return refuse(call, done.error());
       if (!committed) return refuse(call, committed.error());
+      context.collector.removed();
       answer(call, {{"upload", upload_json(**found)}});
     };
   });

@@ -341,13 +341,46 @@ Result<std::vector<std::pair<std::string, std::int64_t>>> Reader::expired_runs(
   return out;
 }
 
-Result<std::int64_t> Reader::next_expiry_us() {
+Result<std::int64_t> Reader::next_expiry_us(std::int64_t now_us) {
   std::int64_t next = 0;
   SPELL_TRY(impl_->each(
       "SELECT min(ended_us + keep_days * 86400000000) FROM project JOIN run ON " KEPT_RUN
-      " WHERE keep_days > 0",
-      [&](Statement& row) { next = row.integer(0); }));
+      " WHERE keep_days > 0 AND ended_us + keep_days * 86400000000 > ?",
+      [&](Statement& row) { next = row.integer(0); }, now_us));
   return next;
+}
+
+Result<bool> Reader::projects_keep() {
+  bool found = false;
+  SPELL_TRY(impl_->each("SELECT 1 FROM project WHERE keep_days > 0 OR keep_runs > 0 LIMIT 1",
+                        [&](Statement&) { found = true; }));
+  return found;
+}
+
+Result<std::int64_t> Reader::oldest_active_us() {
+  std::int64_t oldest = 0;
+  SPELL_TRY(impl_->each("SELECT min(created_us) FROM run WHERE final = 0",
+                        [&](Statement& row) { oldest = row.integer(0); }));
+  return oldest;
+}
+
+Result<std::vector<std::pair<RunName, std::int64_t>>> Reader::log_lengths() {
+  std::vector<std::pair<RunName, std::int64_t>> out;
+  SPELL_TRY(
+      impl_->each("SELECT id, owner, number, log_bytes FROM run WHERE final = 1 AND log_bytes > 0"
+                  " ORDER BY owner, number",
+                  [&](Statement& row) {
+                    out.push_back({{row.text(0), row.text(1), row.integer(2)}, row.integer(3)});
+                  }));
+  return out;
+}
+
+Result<std::vector<std::string>> Reader::check() {
+  std::vector<std::string> out;
+  SPELL_TRY(impl_->each("PRAGMA integrity_check(20)", [&](Statement& row) {
+    if (auto line = row.text(0); line != "ok") out.push_back(line);
+  }));
+  return out;
 }
 
 Result<bool> Reader::has_run(const std::string& id) {

@@ -93,6 +93,11 @@ struct RootRecord {
   std::string node;
 };
 
+struct RunName {
+  std::string id, owner;
+  std::int64_t number = 0;
+};
+
 struct RepositoryRecord {
   std::string workspace, name;
   std::int64_t used_us = 0, runs = 0;
@@ -143,9 +148,17 @@ class Reader {
   Result<std::vector<RootRecord>> roots();
   /// Ended runs without labels that their projects keep no longer.
   Result<std::vector<std::pair<std::string, std::int64_t>>> expired_runs(std::int64_t now_us);
-  /// When the next run will be too old for its project; 0: none will.
-  Result<std::int64_t> next_expiry_us();
-  /// Ids of all runs, for those who keep files of runs.
+  /// When the next run, after now, will be too old for its project; 0: none will.
+  Result<std::int64_t> next_expiry_us(std::int64_t now_us);
+  /// Whether any project removes runs.
+  Result<bool> projects_keep();
+  /// When the oldest run that has not ended was made; 0: there is none.
+  Result<std::int64_t> oldest_active_us();
+  /// How long the logs of ended runs are.
+  Result<std::vector<std::pair<RunName, std::int64_t>>> log_lengths();
+  /// What is wrong with the database itself, a line each; none: nothing.
+  Result<std::vector<std::string>> check();
+  /// For those who keep files of runs.
   Result<bool> has_run(const std::string& id);
   /// A note that the service keeps for itself; 0 if there is none.
   Result<std::int64_t> note(const std::string& key);

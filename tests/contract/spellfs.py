@@ -45,7 +45,7 @@ class Objects:
         if len(data) <= SMALL_FILE:
             return self.add(b"c", data)
         pieces = [data[at:at + 65536] for at in range(0, len(data), 65536)]
-        assert len(pieces) < 32, "one node"
+        assert len(pieces) <= 512, "one node"
         items = b"".join(b"\x01" + varint(len(piece)) + self.add(b"c", piece) for piece in pieces)
         return self.add(b"f", b"\x01" + b"\x00" + varint(len(pieces)) + items)
 

@@ -22,6 +22,7 @@ SAMPLES = {
     "code_missing": {"commit": GIT, "trees": [GIT]},
     "objects_missing": {"names": ["s" + "0" * 64]},
     "put_upload": {"type": "folder", "node": "s" + "0" * 64, "size": 1, "files": 1, "mode": 493, "modified_at": "2026-01-31T12:00:00Z"},
+    "collect": {"spare": 100},
     "put_link": {"resource": "runs/999999/x"},
 }
 WRONG = [None, True, False, 0, -1, 1.5, 2**53, 2**64, -2**63, "", " ", "x" * 300_000, "../x", "/x", [], [None], [[]], [{}], {}, {"x": None}]

@@ -437,6 +437,63 @@ def test_public_uploads(service, sent):
     code_of(service.get(service.of_owner(f"files/public/{name}/big")), 404, "resource_not_found")
 
 
+@pytest.mark.parametrize("mine,theirs", [("", "public"), ("public", "")])
+def test_who_knows_a_hash_has_nothing(service, mine, theirs):
+    """Neither by asking what is missing, nor in a tree, nor as an upload: what another owner has sent is not there."""
+    mine, theirs = mine or service.owner, theirs or service.owner
+    of = lambda owner, path: f"/v1/owners/{urllib.parse.quote(owner)}/{path}"
+    secret, foreign = os.urandom(2000), Objects()
+    chunk = foreign.file(secret)
+    tree = foreign.folder({"secret": secret})
+    assert service.post(of(theirs, "objects"), foreign.pack(), headers=PACK).status == 200
+    # Asking.
+    names = sorted(text_of(name) for name in (chunk, tree))
+    assert sorted(service.post(of(mine, "objects/missing"), {"names": names}).json["names"]) == names
+    # A tree of mine with their chunk, and with their folder's content.
+    thief = Objects()
+    stolen = thief.folder({"mine": (2000, chunk)})
+    code_of(service.post(of(mine, "objects"), thief.pack(), headers=PACK), 409, "incomplete_pack")
+    above = Objects()
+    above.add(b"t", b"\x01\x00\x01\x02\x01x" + b"\xed\x03" + b"\0" * 8 + b"\xd0\x0f\x01\x01" + tree + b"\x00")
+    code_of(service.post(of(mine, "objects"), above.pack(), headers=PACK), 409, "incomplete_pack")
+    # Their tree, their chunk, my refused tree as an upload.
+    for body in ({"type": "folder", "node": text_of(tree), "size": 2000}, {"type": "file", "node": text_of(chunk), "size": 2000},
+                 {"type": "folder", "node": text_of(stolen), "size": 2000}):
+        code_of(service.request("PUT", of(mine, "uploads/stolen"), body), 409, "incomplete_pack")
+    assert sorted(service.post(of(mine, "objects/missing"), {"names": names}).json["names"]) == names
+    shown = "public" if mine == "public" else "uploads"
+    assert "stolen" not in [entry["path"] for entry in service.get(service.of_owner(f"resources/{shown}")).json["entries"]]
+    # Who has the bytes may have them: they are sent, and stored once.
+    assert service.post(of(mine, "objects"), foreign.pack(), headers=PACK).status == 200
+    assert service.post(of(mine, "objects/missing"), {"names": names}).json["names"] == []
+
+
+def test_collect_check_and_usage(service, sent, ended_run):
+    """Over the API; what they do is shown in tests/e2e/test_storage_collect.py."""
+    name = "c" + uuid.uuid4().hex[:8]
+    upload(service, name, sent[1])
+    assert set(service.post("/v1/service/collect").json["collected"]) == {"objects", "bytes", "log_bytes"}
+    assert service.post("/v1/service/collect", {"spare": 86400}).status == 200
+    for bad in ({"spare": -1}, {"spare": "1"}, {"spare": 1.5}, {"older": 1}, []):
+        code_of(service.post("/v1/service/collect", bad), 400, "invalid_request")
+    code_of(service.post("/v1/service/collect", b"{"), 400, "invalid_json")
+    checked = service.post("/v1/service/check").json["check"]
+    assert (checked["damaged"], checked["hurt"]) == ([], []) and checked["objects"] > 5
+    path = service.of_owner("usage")
+    assert service.get(f"{path}?path=uploads/{name}").json["usage"]["bytes"] == 300_014
+    assert service.get(f"{path}?path=runs/{ended_run}").json["usage"] | {"stored_bytes": 0} == {
+        "path": f"runs/{ended_run}", "bytes": 10, "files": 2, "stored_bytes": 0}
+    page = service.get(f"{path}?by=run&limit=1").json
+    assert len(page["usage"]) == 1
+    assert service.get(f"{path}?by=run&after=999999").json == {"usage": [], "next": None}
+    assert [row["name"] for row in service.get(f"{path}?by=kind").json["usage"]] == ["outputs", "uploads", "code", "logs"]
+    for bad in ("by=x", "limit=0", "by=run&limit=1001", "by=run&after=x"):
+        code_of(service.get(f"{path}?{bad}"), 400, "invalid_request")
+    code_of(service.get(f"{path}?path=uploads/none"), 404, "resource_not_found")
+    code_of(service.get(f"{path}?path=../x"), 400, "invalid_path")
+    service.request("DELETE", service.of_owner(f"uploads/{name}"))
+
+
 def test_pages_of_uploads(service, sent):
     names = [f"page{n}" for n in range(5)]
     for name in names:

@@ -1,4 +1,5 @@
 """A disk that is full under the service: what cannot be kept is refused, nothing that was promised is lost, and all goes on."""
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 from faults import Gate, await_gone, ended, info, kill_service, lines, output_of, printing, run_folders, same_bytes, service, start_run, \
     the_supervisor
 from harness import processes_of, wait_for
+from storage import Api, Objects
 
 
 class SmallDisk:
@@ -156,3 +158,92 @@ def test_an_end_that_finds_no_room_is_kept_until_there_is_some(place, disk):
     assert output_of(place, number) == b"begin\nend\n"
     wait_for(lambda: not run_folders(place), what="the end of the folder")
     assert service(place) == before
+
+
+def refused_run(place):
+    """Whether a submission is refused for want of room."""
+    result = place.spell("run", "-f", "-b", "--json", "true")
+    assert result.returncode in (0, 1), result
+    if result.returncode == 1:
+        assert '"disk_full"' in result.stderr, result
+    return result.returncode == 1
+
+
+def await_room(place):
+    """Until new work is taken again, which nobody but the service decides."""
+    wait_for(lambda: (place.spell_dir / "reserve").exists() and not refused_run(place), timeout=60, what="room")
+    assert (place.spell_dir / "reserve").stat().st_blocks * 512 >= 1 << 20
+
+
+def test_the_reserve_is_given_up_for_statuses_and_made_anew(place, disk):
+    gate = Gate(place.work / "gate")
+    active = start_run(place, gate.waiting)
+    waiting = [start_run(place, "--after", active, "true") for _ in range(20)]
+    before = service(place)
+    assert (place.spell_dir / "reserve").stat().st_blocks * 512 >= 1 << 20
+    disk.fill()
+    for number in waiting:
+        place.spell("label", number, "on-a-full-disk", check=0)
+        place.spell("kill", number, check=0)
+        assert info(place, number)["status"] == "killed"
+    assert not (place.spell_dir / "reserve").exists()
+    assert refused_run(place)
+    kill_service(place)
+    assert [info(place, number)["status"] for number in waiting] == ["killed"] * len(waiting)
+    assert refused_run(place) and service(place) != before
+    disk.free()
+    await_room(place)
+    gate.open()
+    assert ended(place, active)["status"] == "complete"
+
+
+def test_uploads_are_refused_while_the_disk_is_full(place, disk):
+    """At each step, the pack and the name; what was there stays, and what was sent is not sent again."""
+    api = Api(place)
+    files = {"a": os.urandom(300_000)}
+    assert api.upload("data", files).status == 200
+    objects = Objects()
+    new = os.urandom(300_000)
+    node = objects.folder({"a": new})
+    assert api.send(objects).status == 200
+    disk.fill()
+    refused = api.put("data", node, len(new))
+    assert (refused.status, refused.code) == (507, "disk_full")
+    refused = api.upload("more", {"b": os.urandom(3_000_000)})
+    assert (refused.status, refused.code) == (507, "disk_full")
+    assert api.uploads() == ["data"] and api.read("uploads/data/a").body == files["a"]
+    disk.free()
+    await_room(place)
+    assert api.missing([entry[0] for entry in objects.list]) == set()
+    assert api.put("data", node, len(new)).status == 200
+    assert api.read("uploads/data/a").body == new
+    assert api.upload("more", {"b": os.urandom(3_000_000)}).status == 200
+
+
+def test_what_is_removed_on_a_full_disk_makes_room(place, disk):
+    """The collection works within the reserve; then all goes on by itself."""
+    api = Api(place)
+    kept = {"a": os.urandom(200_000)}
+    assert api.upload("kept", kept).status == 200
+    assert api.upload("big", {str(n): os.urandom(1_000_000) for n in range(20)}).status == 200
+    disk.fill()
+    assert refused_run(place)
+    assert api.remove("big").status == 200
+    await_room(place)
+    assert api.read("uploads/kept/a").body == kept["a"]
+    assert place.start("fsck", program="spelld").finish().returncode == 0
+
+
+def test_a_save_that_finds_no_room_is_made_when_there_is_some(place, disk):
+    """Outputs that did not fit stay with the worker, and are saved when they do."""
+    gate = Gate(place.work / "gate")
+    number = start_run(place, f"head -c 5000000 /dev/urandom > out; sha256sum < out; {gate.waiting}")
+    wait_for(lambda: output_of(place, number), what="the file")
+    disk.fill()
+    gate.open()
+    assert refused_run(place)
+    disk.free()
+    run = ended(place, number)
+    assert (run["status"], run["output_files"]) == ("complete", 1), run
+    assert hashlib.sha256(Api(place).read(f"runs/{number}/out").body).hexdigest().encode() == output_of(place, number).split()[0]
+    await_room(place)

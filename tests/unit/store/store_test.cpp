@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -239,4 +240,102 @@ TEST_CASE("data of version 1 is brought to this version, a copy stays beside it"
   REQUIRE(writer->put_project("ada", "paper", *project));
   CHECK(writer->find_project("ada", "paper").value()->keep_days == 7);
   CHECK(writer->find_project("ada", "paper").value()->keep_runs == 3);
+}
+
+TEST_CASE("roots are outputs, uploads, and mounts of runs that have not ended") {
+  Folder folder;
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  for (int i = 1; i <= 4; ++i) {
+    auto run = sample(i);
+    if (i == 1)
+      run.status = "complete", run.outputs = "s-out", run.mounts = R"([{"node":"s-old"}])";
+    if (i == 2) run.mounts = R"([{"node":"s-a","at":"/x"},{"node":"","run":1},{"node":"s-b"}])";
+    REQUIRE(writer->insert_run(run));
+  }
+  REQUIRE(writer->put_upload({"ada", "data", "folder", "s-data", 1, 1, 0, 0, 0, "ada"}));
+  REQUIRE(writer->put_upload({"public", "data", "folder", "s-public", 1, 1, 0, 0, 0, "ada"}));
+  REQUIRE(writer->put_upload({"ada", "empty", "file", "", 0, 1, 0, 0, 0, "ada"}));
+  auto roots = writer->roots();
+  REQUIRE(roots);
+  std::map<std::string, std::string> found;
+  for (auto& root : *roots) found[root.node] = root.resource;
+  CHECK(found == std::map<std::string, std::string>{{"s-out", "runs/1"},
+                                                    {"s-data", "uploads/data"},
+                                                    {"s-public", "public/data"},
+                                                    {"s-a", ""},
+                                                    {"s-b", ""}});
+  auto run = *writer->find_run("ada", 3).value();
+  run.mounts = "nonsense";
+  REQUIRE(writer->update_run(run));
+  CHECK(writer->roots().error().code() == "damaged");
+}
+
+TEST_CASE("projects keep runs by age and by count, labelled ones and unfinished ones for good") {
+  Folder folder;
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  constexpr std::int64_t day = 86'400'000'000, now = 100 * day;
+  REQUIRE(writer->put_project("ada", "p", {}));
+  REQUIRE(writer->put_project("ada", "q", {}));
+  for (int i = 1; i <= 8; ++i) {
+    auto run = sample(i);
+    run.labels = i == 2 ? join_labels({"best"}) : "";
+    run.status = i == 3 ? "running" : "failed";
+    run.ended_us = (90 + i) * day;
+    if (i == 8) run.project = "q";
+    if (i == 7) run.project = "";
+    REQUIRE(writer->insert_run(run));
+  }
+  auto expired = [&] {
+    std::vector<std::int64_t> out;
+    auto found = writer->expired_runs(now);
+    REQUIRE(found);
+    for (auto& [owner, number] : *found) out.push_back(number);
+    std::sort(out.begin(), out.end());
+    return out;
+  };
+  CHECK(expired().empty());
+  CHECK_FALSE(writer->projects_keep().value());
+  CHECK(writer->next_expiry_us(now).value() == 0);
+  ProjectRecord project;
+  project.keep_days = 6;
+  REQUIRE(writer->put_project("ada", "p", project));
+  CHECK(writer->projects_keep().value());
+  CHECK(expired() == std::vector<std::int64_t>{1});
+  CHECK(writer->next_expiry_us(now).value() == (95 + 6) * day);
+  project.keep_days = 0;
+  project.keep_runs = 2;
+  REQUIRE(writer->put_project("ada", "p", project));
+  CHECK(expired() == std::vector<std::int64_t>{1, 4});
+  project.keep_runs = 100;
+  REQUIRE(writer->put_project("ada", "p", project));
+  CHECK(expired().empty());
+}
+
+TEST_CASE("notes and the lengths of logs are kept; a whole database has nothing to complain of") {
+  Folder folder;
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  CHECK(writer->note("x").value() == 0);
+  REQUIRE(writer->set_note("x", 1'700'000'000'000'000));
+  CHECK(writer->note("x").value() == 1'700'000'000'000'000);
+  auto run = sample(1);
+  run.status = "complete";
+  run.log_bytes = 77;
+  REQUIRE(writer->insert_run(run));
+  REQUIRE(writer->insert_run(sample(2)));
+  auto lengths = writer->log_lengths();
+  REQUIRE(lengths);
+  REQUIRE(lengths->size() == 1);
+  CHECK(lengths->front().first.number == 1);
+  CHECK(lengths->front().second == 77);
+  CHECK(writer->oldest_active_us().value() == 1'000'002);
+  CHECK(writer->has_run(run.id).value());
+  CHECK_FALSE(writer->has_run(std::string(32, 'f')).value());
+  CHECK(writer->check()->empty());
+  REQUIRE(writer->save_space(true));
+  REQUIRE(writer->set_note("x", 2));
+  REQUIRE(writer->save_space(false));
+  CHECK(writer->note("x").value() == 2);
 }

@@ -1,0 +1,19 @@
+// `spelld gc` and `spelld fsck`: asked of the service where it runs, else done here on its folder.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace spell::daemon {
+
+struct StorageOptions {
+  std::string spell_dir;
+  std::optional<std::int64_t> spare;  ///< seconds
+  bool json = false;
+};
+
+/// The exit status.
+int collect(const StorageOptions&);
+int check(const StorageOptions&);
+
+}  // namespace spell::daemon

@@ -1,0 +1,89 @@
+// When a running service frees what nothing names any more, and removes runs that their projects
+// keep no longer: a while after a removal, at the latest a week after the last time; never by
+// looking again and again. What is due is noted in the store, so a service that ends before it got
+// to it does it after its next start. Thread-safe.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/pool.hpp"
+#include "service/reactor.hpp"
+#include "service/readers.hpp"
+#include "service/storage.hpp"
+#include "service/timer.hpp"
+
+namespace spell::service {
+
+class Collector {
+ public:
+  Collector(Storage& storage, Readers& readers, Reactor& reactor, Timer& timer, LogStore& logs,
+            base::Pool& log_jobs, std::function<void(const std::string&)> log)
+      : storage_(storage),
+        readers_(readers),
+        reactor_(reactor),
+        timer_(timer),
+        logs_(logs),
+        log_jobs_(log_jobs),
+        log_(std::move(log)) {}
+
+  /// Takes up what an earlier process has noted.
+  void start();
+  /// In the transaction of a removal: a collection is due.
+  static Result<> note_removal(State&, std::int64_t now_us);
+  /// In a transaction, before objects are taken that nothing names yet: they are spared until an
+  /// upload names them, for a day at most.
+  static Result<> note_arrival(State&, std::int64_t now_us);
+  static Result<> note_named(State&);
+  bool arrival_noted() const { return arrival_noted_; }
+  void arrival_is_noted(bool noted) { arrival_noted_ = noted; }
+
+  /// After a removal was committed.
+  void removed() { collect_after(std::chrono::seconds(5)); }
+  /// Room is needed now.
+  void hurry() { collect_after(std::chrono::milliseconds(1)); }
+  /// Collects on a thread of its own. `spare`: not set: what is on its way is spared.
+  void collect(std::optional<std::chrono::seconds> spare,
+               std::function<void(Result<Collected>)> done);
+  /// The same thread for a check: the two never run at the same time.
+  void check(std::function<void(Result<Checked>)> done);
+
+  /// Some runs have ended, or a project has changed: perhaps something is kept no longer.
+  void runs_changed();
+  void projects_changed() { look_after(std::chrono::milliseconds(1)); }
+
+  bool idle() const { return jobs_.idle(); }
+  /// Ends what goes on, soon.
+  void stop();
+
+ private:
+  void collect_after(std::chrono::milliseconds delay);
+  void look_after(std::chrono::milliseconds delay);
+  void look_for_expired();
+  Result<std::chrono::seconds> time_of_arrivals(std::int64_t now_us);
+  Result<Collected> collect_now(std::optional<std::chrono::seconds> spare);
+  void say(const std::string& line) const {
+    if (log_) log_(line);
+  }
+
+  Storage& storage_;
+  Readers& readers_;
+  Reactor& reactor_;
+  Timer& timer_;
+  LogStore& logs_;
+  base::Pool& log_jobs_;
+  std::function<void(const std::string&)> log_;
+  std::atomic<bool> arrival_noted_ = false, projects_keep_ = true;
+  std::mutex mutex_;
+  std::optional<Timer::Clock::time_point> collect_at_, look_at_;
+  std::uint64_t collect_ticket_ = 0, look_ticket_ = 0;
+  std::stop_source stop_;
+  base::Pool jobs_{1};
+};
+
+}  // namespace spell::service

@@ -1,0 +1,193 @@
+#include "service/storage.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "git/store.hpp"
+#include "model/status.hpp"
+#include "service/resource_path.hpp"
+
+namespace spell::service {
+
+namespace {
+
+std::string count(std::size_t number, const char* what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+}
+
+}  // namespace
+
+Result<std::vector<spellfs::Root>> Storage::roots() {
+  auto records = readers_.with([](store::Reader& reader) { return reader.roots(); });
+  if (!records) return records.error();
+  std::vector<spellfs::Root> out;
+  out.reserve(records->size());
+  for (auto& record : *records) {
+    auto node = spellfs::Name::parse(record.node);
+    if (!node)
+      return base::error("damaged", "'" + record.node + "' of " + record.resource +
+                                        " in the database is no name of an object");
+    bool own = record.owner == owner_ || record.owner == public_owner;
+    out.push_back({*node, own ? record.resource : record.owner + ": " + record.resource});
+  }
+  return out;
+}
+
+Result<Collected> Storage::collect(std::chrono::seconds spare, std::stop_token stop) {
+  Collected out;
+  // First the logs: a full disk has room for nothing else then.
+  auto logs = logs_.sweep([this](const std::string& run) {
+    return readers_.with([&](store::Reader& reader) { return reader.has_run(run); });
+  });
+  if (!logs) return logs.error();
+  spellfs::CollectOptions options;
+  options.spare = spare;
+  options.stop = stop;
+  auto freed = objects_.collect([this] { return roots(); }, options);
+  if (!freed) return freed.error();
+  out.log_bytes = *logs;
+  out.objects = freed->objects;
+  out.bytes = freed->bytes + *logs;
+  return out;
+}
+
+Result<Checked> Storage::check(std::stop_token stop) {
+  Checked out;
+  auto problems = readers_.with([](store::Reader& reader) { return reader.check(); });
+  if (!problems) return problems.error();
+  for (auto& problem : *problems) out.damaged.push_back("the database: " + problem);
+  spellfs::CheckOptions options;
+  options.stop = stop;
+  auto checked = objects_.check([this] { return roots(); }, options);
+  if (!checked) return checked.error();
+  out.packs = checked->packs;
+  out.objects = checked->objects;
+  out.bytes = checked->bytes;
+  for (auto& damage : checked->damaged)
+    out.damaged.push_back("pack " + damage.pack + ": " + damage.what +
+                          (damage.name ? " (object " + damage.name->text() + ")" : ""));
+  for (auto& hurt : checked->hurt)
+    out.hurt.push_back(hurt.label + ": " + count(hurt.names.size(), "object") +
+                       (hurt.names.size() >= 100 ? " or more" : "") + " damaged or missing");
+  // Of an ended run it is known how long its log was.
+  auto runs = readers_.with([](store::Reader& reader) { return reader.log_lengths(); });
+  if (!runs) return runs.error();
+  for (auto& [run, length] : *runs) {
+    auto found = logs_.check(run.id);
+    if (!found) return found.error();
+    if (*found < length)
+      out.hurt.push_back((run.owner == owner_ ? "" : run.owner + ": ") + "runs/" +
+                         std::to_string(run.number) + ": its log has " + std::to_string(*found) +
+                         " bytes of " + std::to_string(length));
+  }
+  return out;
+}
+
+Result<Room> Storage::of(std::string name, const std::vector<spellfs::Name>& nodes) {
+  Room room{std::move(name)};
+  if (nodes.empty()) return room;
+  auto used = objects_.usage(nodes);
+  if (!used) return used.error();
+  room.bytes = used->bytes;
+  room.files = used->files;
+  room.stored = used->stored;
+  return room;
+}
+
+Result<Room> Storage::usage(const std::string& owner, const std::string& path) {
+  auto place = readers_.with([&](store::Reader& reader) { return resolve(reader, owner, path); });
+  if (!place) return place.error();
+  if (place->kind == ResourcePath::Kind::tree) {
+    if (!place->root && place->below.empty()) return Room{path};
+    auto entry = entry_at(objects_, *place);
+    if (!entry) return entry.error();
+    if (entry->node == spellfs::Name{}) return Room{path, 0, 0, 1};
+    return of(path, {entry->node});
+  }
+  auto records = readers_.with([](store::Reader& reader) { return reader.roots(); });
+  if (!records) return records.error();
+  std::string within = path.empty() ? "" : path + "/";
+  std::vector<spellfs::Name> nodes;
+  for (auto& record : *records) {
+    bool visible = record.owner == owner || (record.owner == public_owner && !path.empty());
+    if (!visible || record.resource.empty() || !record.resource.starts_with(within)) continue;
+    if (auto node = spellfs::Name::parse(record.node)) nodes.push_back(*node);
+  }
+  return of(path, nodes);
+}
+
+Result<std::vector<Room>> Storage::usage_by_run(const std::string& owner, std::int64_t after,
+                                                int limit) {
+  auto runs = readers_.with(
+      [&](store::Reader& reader) { return reader.runs_with_outputs(owner, after, limit); });
+  if (!runs) return runs.error();
+  std::vector<Room> out;
+  for (auto& run : *runs) {
+    auto node = spellfs::Name::parse(run.outputs);
+    auto room = of("runs/" + std::to_string(run.number),
+                   node ? std::vector{*node} : std::vector<spellfs::Name>());
+    if (!room) return room.error();
+    out.push_back(std::move(*room));
+  }
+  return out;
+}
+
+Result<std::vector<Room>> Storage::usage_by_kind(const std::string& owner) {
+  auto outputs = usage(owner, "runs");
+  if (!outputs) return outputs.error();
+  auto uploads = usage(owner, "uploads");
+  if (!uploads) return uploads.error();
+  outputs->name = "outputs";
+  Room code{"code"}, logs{"logs"};
+  auto repositories =
+      readers_.with([&](store::Reader& reader) { return reader.repositories(owner); });
+  if (!repositories) return repositories.error();
+  for (auto& repository : *repositories) {
+    auto store = git::Store::open(folder_ + "/code/" + owner + "/" + repository.workspace + ".git");
+    if (!store) return store.error();
+    code.bytes += store->size();
+    ++code.files;
+  }
+  code.stored = code.bytes;
+  auto runs = readers_.with([](store::Reader& reader) { return reader.log_lengths(); });
+  if (!runs) return runs.error();
+  for (auto& [run, length] : *runs) {
+    if (run.owner != owner) continue;
+    logs.bytes += length;
+    logs.stored += logs_.stored_bytes(run.id);
+    ++logs.files;
+  }
+  return std::vector<Room>{*outputs, *uploads, code, logs};
+}
+
+struct StorageAtRest::Impl {
+  std::optional<store::Writer> writer;
+  std::unique_ptr<spellfs::PackStore> objects;
+  std::unique_ptr<LogStore> logs;
+  std::unique_ptr<Readers> readers;
+  std::unique_ptr<Storage> storage;
+};
+
+StorageAtRest::StorageAtRest(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+StorageAtRest::~StorageAtRest() = default;
+Storage& StorageAtRest::storage() { return *impl_->storage; }
+
+Result<std::unique_ptr<StorageAtRest>> StorageAtRest::open(const std::string& folder,
+                                                           const std::string& owner) {
+  auto impl = std::make_unique<Impl>();
+  auto writer = store::Writer::open(folder + "/spell.db");
+  if (!writer) return writer.error();
+  impl->writer.emplace(std::move(*writer));
+  auto objects = spellfs::open_pack_store(folder + "/objects");
+  if (!objects) return objects.error();
+  impl->objects = std::move(*objects);
+  impl->logs = std::make_unique<LogStore>(folder + "/logs");
+  impl->readers = std::make_unique<Readers>(folder + "/spell.db");
+  impl->storage =
+      std::make_unique<Storage>(*impl->readers, *impl->objects, *impl->logs, folder, owner);
+  return std::unique_ptr<StorageAtRest>(new StorageAtRest(std::move(impl)));
+}
+
+}  // namespace spell::service

@@ -1,0 +1,85 @@
+// What a service keeps, as a whole: frees what nothing names, looks whether all is as it was
+// written, tells how much room it takes. Used by the running service, and by spelld on the folder
+// of one that does not run. Thread-safe; every operation blocks on the disk, some for long.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "service/log_store.hpp"
+#include "service/readers.hpp"
+#include "spell/result.hpp"
+#include "spellfs/pack_store.hpp"
+
+namespace spell::service {
+
+struct Collected {
+  std::int64_t objects = 0, bytes = 0;  ///< bytes: that the disk got back
+  std::int64_t log_bytes = 0;           ///< of that, from logs of removed runs
+};
+
+struct Checked {
+  std::int64_t packs = 0, objects = 0, bytes = 0;  ///< that were read
+  std::vector<std::string> damaged;                ///< a line each: which file, what is wrong
+  /// Resources that lost something ("runs/7", "uploads/data"), a line each.
+  std::vector<std::string> hurt;
+  bool fine() const { return damaged.empty() && hurt.empty(); }
+};
+
+struct Room {
+  std::string name;
+  std::int64_t bytes = 0, stored = 0, files = 0;  ///< stored: what is shared, once
+};
+
+class Storage {
+ public:
+  /// `folder`: the service's. `owner`: whose resources are named without their owner.
+  Storage(Readers& readers, spellfs::PackStore& objects, LogStore& logs, std::string folder,
+          std::string owner)
+      : readers_(readers),
+        objects_(objects),
+        logs_(logs),
+        folder_(std::move(folder)),
+        owner_(std::move(owner)) {}
+
+  /// What arrived within `spare` stays, named or not.
+  Result<Collected> collect(std::chrono::seconds spare, std::stop_token stop = {});
+  /// Errors are those of a check that could not be carried out; what it finds is in the result.
+  Result<Checked> check(std::stop_token stop = {});
+
+  /// What is at the path of a resource; "", "runs", "uploads", "public": of all of them.
+  Result<Room> usage(const std::string& owner, const std::string& path);
+  /// Of runs with outputs, by number from behind `after` on.
+  Result<std::vector<Room>> usage_by_run(const std::string& owner, std::int64_t after, int limit);
+  /// outputs, uploads, code, logs.
+  Result<std::vector<Room>> usage_by_kind(const std::string& owner);
+
+ private:
+  Result<std::vector<spellfs::Root>> roots();
+  Result<Room> of(std::string name, const std::vector<spellfs::Name>& nodes);
+
+  Readers& readers_;
+  spellfs::PackStore& objects_;
+  LogStore& logs_;
+  std::string folder_, owner_;
+};
+
+/// The storage of a service that does not run: the caller holds its lock.
+class StorageAtRest {
+ public:
+  /// Errors: those of opening the data.
+  static Result<std::unique_ptr<StorageAtRest>> open(const std::string& folder,
+                                                     const std::string& owner);
+  ~StorageAtRest();
+  Storage& storage();
+
+ private:
+  struct Impl;
+  explicit StorageAtRest(std::unique_ptr<Impl>);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace spell::service

@@ -1,0 +1,95 @@
+// Storage as a whole: collect, check, measure.
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "model/fields.hpp"
+#include "service/api.hpp"
+#include "service/resource_path.hpp"
+
+namespace spell::service {
+
+namespace {
+
+json room_json(const Room& room) {
+  return {{"name", room.name},
+          {"bytes", room.bytes},
+          {"stored_bytes", room.stored},
+          {"files", room.files}};
+}
+
+json rooms_json(const std::vector<Room>& rooms) {
+  json list = json::array();
+  for (auto& room : rooms) list.push_back(room_json(room));
+  return list;
+}
+
+}  // namespace
+
+void collect_storage(Context& context, Call call) {
+  std::optional<std::chrono::seconds> spare;
+  if (!call->request.body.empty()) {
+    auto body = body_object(call);
+    if (!body) return refuse(call, body.error());
+    for (auto& [name, value] : body->items()) {
+      std::int64_t seconds = 0;
+      if (name != "spare")
+        return refuse(call, base::error("invalid_request", "'" + name + "' is not a known field"));
+      if (auto problem = model::read_int(value, seconds, 0, 1'000'000'000))
+        return refuse(call, base::error("invalid_request", "spare " + problem.text));
+      spare = std::chrono::seconds(seconds);
+    }
+  }
+  context.collector.collect(spare, [call = std::move(call)](Result<Collected> done) {
+    if (!done) return refuse(call, done.error());
+    answer(
+        call,
+        {{"collected",
+          {{"objects", done->objects}, {"bytes", done->bytes}, {"log_bytes", done->log_bytes}}}});
+  });
+}
+
+void check_storage(Context& context, Call call) {
+  context.collector.check([call = std::move(call)](Result<Checked> done) {
+    if (!done) return refuse(call, done.error());
+    answer(call, {{"check",
+                   {{"packs", done->packs},
+                    {"objects", done->objects},
+                    {"bytes", done->bytes},
+                    {"damaged", done->damaged},
+                    {"hurt", done->hurt}}}});
+  });
+}
+
+void get_usage(Context& context, Call call) {
+  std::string by = call->query("by"), path = call->query("path");
+  auto limit = call->number("limit", 100, 1, 1000);
+  if (!limit) return refuse(call, limit.error());
+  auto after = call->number("after", 0, 0, INT64_MAX);
+  if (!after) return refuse(call, after.error());
+  if (by != "" && by != "run" && by != "kind")
+    return refuse(call,
+                  base::error("invalid_request", "query parameter 'by' must be 'run' or 'kind'"));
+  while (path.ends_with('/')) path.pop_back();
+  context.jobs.post([&context, call = std::move(call), by, path, after = *after,
+                     limit = static_cast<int>(*limit)] {
+    if (by.empty()) {
+      auto room = context.storage.usage(call->owner(), path);
+      if (!room) return refuse(call, room.error());
+      return answer(call, {{"usage",
+                            {{"path", path},
+                             {"bytes", room->bytes},
+                             {"stored_bytes", room->stored},
+                             {"files", room->files}}}});
+    }
+    auto rooms = by == "kind" ? context.storage.usage_by_kind(call->owner())
+                              : context.storage.usage_by_run(call->owner(), after, limit + 1);
+    if (!rooms) return refuse(call, rooms.error());
+    json next;
+    if (by == "run" && rooms->size() > static_cast<std::size_t>(limit)) {
+      rooms->pop_back();
+      next = rooms->back().name.substr(std::string_view("runs/").size());
+    }
+    answer(call, {{"usage", rooms_json(*rooms)}, {"next", next}});
+  });
+}
+
+}  // namespace spell::service

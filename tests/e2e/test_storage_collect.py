@@ -1,0 +1,279 @@
+"""What nothing names any more goes, what is named stays, and what is on its way arrives; damage is found and named."""
+import json
+import os
+import threading
+
+from faults import ended, info, output_of, service, start_run
+from harness import wait_for
+from storage import Api, Objects, text_of
+
+KB = 1 << 10
+
+
+def stored(place):
+    return place.spell("status", "--json", check=0).json["service"]["storage_bytes"]
+
+
+def spelld(place, *arguments):
+    """The daemon's own commands: (exit status, what they print)."""
+    result = place.start(*arguments, program="spelld").finish()
+    return result.returncode, result.stdout + result.stderr
+
+
+def reads(api, name, files):
+    return all(api.read(f"uploads/{name}/{path}").body == data for path, data in files.items())
+
+
+def test_a_removed_upload_frees_its_bytes_and_no_other(place):
+    api = Api(place)
+    shared, mine, other = (os.urandom(400 * KB) for _ in range(3))
+    kept = {"shared": shared, "other": other}
+    assert api.upload("gone", {"shared": shared, "mine": mine}).status == 200
+    assert api.upload("kept", kept).status == 200
+    before = stored(place)
+    assert api.collect(spare=0)["objects"] == 0
+    assert stored(place) >= before - 8 * KB and reads(api, "kept", kept)
+    assert api.remove("gone").status == 200
+    assert api.collect(spare=0)["objects"] > 4
+    assert 380 * KB < before - stored(place) < 440 * KB
+    assert api.uploads() == ["kept"] and reads(api, "kept", kept)
+    # What has gone is missing, and can be sent again.
+    assert api.upload("again", {"mine": mine}).status == 200
+    assert reads(api, "again", {"mine": mine})
+    assert spelld(place, "fsck") == (0, spelld(place, "fsck")[1])
+
+
+def test_a_service_that_does_not_run_is_collected_by_the_program(place):
+    api = Api(place)
+    files = {"a": os.urandom(300 * KB)}
+    api.upload("kept", files)
+    api.upload("gone", {"b": os.urandom(300 * KB)})
+    api.remove("gone")
+    place.spell("service", "stop", check=0)
+    status, said = spelld(place, "gc", "--spare", "0")
+    assert status == 0 and "Freed" in said
+    status, said = spelld(place, "gc", "--spare", "0", "--json")
+    assert (status, json.loads(said)["collected"]["objects"]) == (0, 0)
+    assert spelld(place, "fsck")[0] == 0
+    api = Api(place)
+    assert api.uploads() == ["kept"] and reads(api, "kept", files)
+
+
+def test_a_removed_run_frees_its_outputs_and_its_log(place):
+    number = start_run(place, "head -c 500000 /dev/urandom > out; yes | head -c 300000")
+    assert ended(place, number)["status"] == "complete"
+    kept = start_run(place, "echo kept > out; echo said")
+    ended(place, kept)
+    before = stored(place)
+    place.spell("rm", "-f", number, check=0)
+    api = Api(place)
+    assert api.collect(spare=0)["bytes"] > 450_000
+    assert before - stored(place) > 450_000
+    assert not [log for log in (place.spell_dir / "logs").glob("*/*") if log.stat().st_size > 1000]
+    assert api.read(f"runs/{kept}/out").body == b"kept\n"
+    assert output_of(place, kept) == b"said\n"
+
+
+def test_the_service_collects_by_itself_after_a_removal(place):
+    api = Api(place)
+    api.upload("data", {"a": os.urandom(500 * KB)})
+    before = stored(place)
+    assert api.upload("data", {"a": b"small"}).status == 200  # replaced is removed
+    wait_for(lambda: stored(place) < before - 400 * KB, timeout=60, what="a collection")
+    assert reads(api, "data", {"a": b"small"})
+
+
+def test_a_removal_that_a_dead_service_did_not_get_to_is_collected_by_the_next(place):
+    api = Api(place)
+    api.upload("data", {"a": os.urandom(500 * KB)})
+    before = stored(place)
+    assert api.remove("data").status == 200
+    place.spell("service", "stop", check=0)
+    wait_for(lambda: stored(place) < before - 400 * KB, timeout=60, what="a collection")
+
+
+def test_what_is_on_its_way_is_spared(place):
+    """Between the packs of an upload and its name: a collection in between takes nothing of it, also not after a restart."""
+    api = Api(place)
+    objects = Objects()
+    data = os.urandom(300 * KB)
+    node = objects.folder({"a": data})
+    assert api.send(objects).status == 200
+    assert api.collect()["objects"] == 0
+    place.spell("service", "stop", check=0)
+    api = Api(place)
+    assert api.collect()["objects"] == 0
+    assert api.missing([entry[0] for entry in objects.list]) == set()
+    assert api.put("data", node, len(data)).status == 200
+    assert reads(api, "data", {"a": data})
+
+
+def test_what_was_collected_before_it_was_named_is_asked_for_again(place):
+    api = Api(place)
+    objects = Objects()
+    data = os.urandom(300 * KB)
+    node = objects.folder({"a": data})
+    assert api.send(objects).status == 200
+    api.collect(spare=0)
+    refused = api.put("data", node, len(data))
+    assert (refused.status, refused.code) == (409, "incomplete_pack")
+    assert api.uploads() == []
+    names = {entry[0] for entry in objects.list}
+    assert api.missing(names) == names
+    assert api.send(objects, only=names).status == 200
+    assert api.put("data", node, len(data)).status == 200
+    assert reads(api, "data", {"a": data})
+
+
+def test_uploads_and_runs_go_on_while_it_collects(place):
+    """Without sparing anything, over and over: what was acknowledged is there, what was not is refused and sent again."""
+    api = Api(place)
+    common = os.urandom(200 * KB)
+    problems, done, kept = [], threading.Event(), {}
+
+    def upload(worker):
+        for number in range(12):
+            name, files = f"u{worker}-{number}", {"common": common, "own": os.urandom(50 * KB)}
+            for _ in range(200):
+                answer = api.upload(name, files)
+                if answer.status == 200:
+                    break
+                if answer.code != "incomplete_pack":
+                    problems.append(answer.body)
+                    return
+            else:
+                problems.append(f"{name} never arrived")
+            if number % 3 == 2:
+                api.remove(name)
+            else:
+                kept[name] = files
+
+    workers = [threading.Thread(target=upload, args=(n,)) for n in range(3)]
+    runs = [start_run(place, f"echo {n} > out; head -c 100000 /dev/urandom > noise") for n in range(4)]
+    for worker in workers:
+        worker.start()
+    collector = threading.Thread(target=lambda: [api.collect(spare=0) for _ in iter(done.is_set, True)])
+    collector.start()
+    for worker in workers:
+        worker.join()
+    ends = [ended(place, number) for number in runs]
+    done.set()
+    collector.join()
+    assert not problems, problems
+    assert [(run["status"], run["output_files"]) for run in ends] == [("complete", 2)] * 4, ends
+    api.collect(spare=0)
+    assert sorted(api.uploads()) == sorted(kept)
+    for name, files in kept.items():
+        assert reads(api, name, files), name
+    for n, number in enumerate(runs):
+        assert api.read(f"runs/{number}/out").body == f"{n}\n".encode()
+        assert len(api.read(f"runs/{number}/noise").body) == 100_000
+    assert spelld(place, "fsck")[0] == 0
+
+
+def test_damage_is_found_and_what_it_hurts_is_named(place):
+    api = Api(place)
+    api.upload("whole", {"a": os.urandom(100 * KB)})
+    packs = set((place.spell_dir / "objects/packs").glob("*.pack"))
+    marked = os.urandom(100 * KB)
+    api.upload("hurt", {"a": marked})
+    number = start_run(place, "echo fine > out")
+    ended(place, number)
+    place.spell("service", "stop", check=0)
+    status, said = spelld(place, "fsck")
+    assert status == 0 and "all is as it was written" in said, said
+    pack = next(p for p in (place.spell_dir / "objects/packs").glob("*.pack") if p not in packs and marked[:1000] in p.read_bytes())
+    data = bytearray(pack.read_bytes())
+    at = data.index(marked[:1000]) + 500
+    data[at] ^= 1
+    os.chmod(pack, 0o600)
+    pack.write_bytes(data)
+    for running in (False, True):
+        if running:
+            api = Api(place)
+        status, said = spelld(place, "fsck")
+        assert status == 1, said
+        assert "hurt: uploads/hurt" in said and pack.stem in said, said
+        assert "uploads/whole" not in said and "runs/" not in said, said
+        status, said = spelld(place, "fsck", "--json")
+        assert status == 1 and len(json.loads(said)["check"]["hurt"]) == 1
+    # It is reported, never returned.
+    assert api.read("uploads/hurt/a").status == 500
+    assert len(api.read("uploads/whole/a").body) == 100 * KB
+
+
+def test_a_log_that_lost_something_is_named(place):
+    number = start_run(place, "yes | head -c 100000")
+    ended(place, number)
+    place.spell("service", "stop", check=0)
+    log = next(log for log in (place.spell_dir / "logs").glob("*/*") if log.suffix != ".idx")
+    os.truncate(log, 50_000)
+    status, said = spelld(place, "fsck")
+    assert status == 1 and f"hurt: runs/{number}: its log has" in said, said
+
+
+def test_projects_remove_what_they_keep_no_longer(place):
+    """Neither labelled runs, nor those that go on, nor what somebody waits for."""
+    place.spell("project", "create", "p", check=0)
+    run = lambda *arguments: start_run(place, "-p", "p", *arguments)
+    old = [run("echo x > out") for _ in range(3)]
+    labelled = run("--label", "best", "echo x > out")
+    other = start_run(place, "echo x > out")
+    for number in (*old, labelled, other):
+        ended(place, number)
+    awaited = run("true")
+    ended(place, awaited)
+    gate = place.work / "gate"
+    os.mkfifo(gate)
+    active = run(f"read -r _ < {gate}")
+    waiting = run("--after", f"{active},{awaited}", "true")
+    newest = run("true")
+    ended(place, newest)
+    api = Api(place)
+    edited = api.request("PATCH", api.of_owner("projects/p"), {"keep_runs": 1})
+    assert (edited.status, edited.json["project"]["keep_runs"]) == (200, 1)
+    listed = lambda: {run["id"] for run in place.spell("ps", "--json", "-n", "1000", check=0).json["runs"]}
+    left = {labelled, other, awaited, active, waiting, newest}
+    wait_for(lambda: listed() == left, what="the end of old runs")
+    assert api.read(f"runs/{old[0]}/out").status == 404
+    assert api.read(f"runs/{labelled}/out").body == b"x\n"
+    with open(gate, "w") as pipe:
+        pipe.write("go\n")
+    assert place.spell("wait", waiting).returncode == 0
+    # An end makes others old.
+    wait_for(lambda: listed() == {labelled, other, newest} or listed() == {labelled, other, waiting} or None, what="the end of others")
+    assert max(listed() - {labelled, other}) == newest, "the newest is kept"
+    assert info(place, labelled)["status"] == "complete"
+
+
+def test_usage(place):
+    api = Api(place)
+    shared, own = os.urandom(200 * KB), os.urandom(100 * KB)
+    api.upload("one", {"shared": shared, "own": own, "zeros": bytes(100 * KB)})
+    api.upload("two", {"shared": shared})
+    number = start_run(place, "head -c 60000 /dev/urandom > out; echo 0123456789")
+    ended(place, number)
+
+    def usage(query):
+        answer = api.request("GET", api.of_owner("usage" + query))
+        assert answer.status == 200, answer.body
+        return answer.json
+    one = usage("?path=uploads/one")["usage"]
+    assert (one["path"], one["bytes"], one["files"]) == ("uploads/one", 400 * KB, 3)
+    assert 300 * KB < one["stored_bytes"] < 420 * KB
+    both = usage("?path=uploads/")["usage"]
+    assert (both["bytes"], both["files"]) == (600 * KB, 4)
+    assert both["stored_bytes"] < one["stored_bytes"] + 8 * KB
+    assert usage("?path=uploads/one/own")["usage"]["bytes"] == 100 * KB
+    assert usage("")["usage"]["bytes"] == 600 * KB + 60_000
+    by_run = usage("?by=run")
+    assert [(row["name"], row["bytes"], row["files"]) for row in by_run["usage"]] == [(f"runs/{number}", 60_000, 1)]
+    assert by_run["next"] is None
+    kinds = {row["name"]: row for row in usage("?by=kind")["usage"]}
+    assert set(kinds) == {"outputs", "uploads", "code", "logs"}
+    assert (kinds["outputs"]["bytes"], kinds["uploads"]["bytes"]) == (60_000, 600 * KB)
+    assert kinds["logs"]["bytes"] == 11 and kinds["logs"]["stored_bytes"] > 0
+    assert api.request("GET", api.of_owner("usage?path=uploads/none")).code == "resource_not_found"
+    assert api.request("GET", api.of_owner("usage?by=colour")).code == "invalid_request"
+    assert service(place)
+    assert text_of(b"") == ""
