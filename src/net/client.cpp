@@ -2,10 +2,7 @@
 
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,13 +15,15 @@
 #include "base/text.hpp"
 #include "net/parser.hpp"
 #include "net/socket.hpp"
+#include "net/transport.hpp"
 #include "net/wait.hpp"
 
 namespace spell::net {
 
 namespace {
 
-constexpr std::string_view unix_scheme = "unix:", http_scheme = "http://";
+constexpr std::string_view unix_scheme = "unix:", http_scheme = "http://",
+                           https_scheme = "https://";
 constexpr std::size_t header_limit = 64 * 1024;
 constexpr std::size_t small_buffer = 16 * 1024, large_buffer = 256 * 1024;
 
@@ -42,7 +41,7 @@ Error malformed(const std::string& endpoint, const Error& error) {
 
 /// A connection, and what has come over it.
 struct Channel {
-  base::Fd fd;
+  Transport transport;
   bool used = false;  ///< an answer has come over it
   std::unique_ptr<char[]> buffer;
   std::size_t capacity = 0, begin = 0, end = 0;  ///< received, not yet parsed: [begin, end)
@@ -67,18 +66,25 @@ struct Channel {
   }
 };
 
+/// "host:port" of "https://host:port/…".
+std::string authority_of(const std::string& endpoint) {
+  auto begin = endpoint.find("://") + 3;
+  return endpoint.substr(begin, endpoint.find('/', begin) - begin);
+}
+
 /// What became of an exchange.
 enum class Fate { answered, not_read, failed };
 
 }  // namespace
 
 struct HttpClient::Impl {
-  Impl(std::string e, int limit)
-      : endpoint(std::move(e)), idle_limit(static_cast<std::size_t>(limit)) {}
+  Impl(std::string e, int limit, Trust t)
+      : endpoint(std::move(e)), idle_limit(static_cast<std::size_t>(limit)), trust(std::move(t)) {}
 
   Result<Channel> connect(Wait&);
   Result<Channel> connect_unix(const std::string& path, Wait&);
-  Result<Channel> connect_tcp(const std::string& address, Wait&);
+  Result<base::Fd> connect_tcp(const std::string& host, const std::string& port, Wait&);
+  Result<Channel> connect_tls(const std::string& host, base::Fd, Wait&);
   std::optional<Channel> take_idle();
   void put_back(Channel);
 
@@ -90,8 +96,10 @@ struct HttpClient::Impl {
 
   const std::string endpoint;
   const std::size_t idle_limit;
+  const Trust trust;
   std::mutex mutex;
   std::vector<Channel> idle;
+  std::shared_ptr<const Tls> tls;  ///< made by the first that needs it
 };
 
 namespace {
@@ -101,15 +109,13 @@ Result<std::size_t> receive(Channel& channel, Wait& wait, std::size_t capacity,
                             const std::string& endpoint) {
   channel.reserve(capacity);
   for (;;) {
-    ssize_t n = ::recv(channel.fd.get(), channel.buffer.get() + channel.end,
-                       channel.capacity - channel.end, 0);
-    if (n >= 0) {
-      channel.end += static_cast<std::size_t>(n);
-      return static_cast<std::size_t>(n);
-    }
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK) return lost(endpoint);
-    SPELL_TRY(wait.until(channel.fd.get(), POLLIN));
+    auto got =
+        channel.transport.read(channel.buffer.get() + channel.end, channel.capacity - channel.end);
+    if (got.state == Transport::State::done) return channel.end += got.size, got.size;
+    if (got.state == Transport::State::closed && channel.transport.error().empty())
+      return std::size_t(0);
+    if (got.state != Transport::State::blocked) return lost(endpoint);
+    SPELL_TRY(wait.until(channel.transport.fd(), channel.transport.wait_for()));
   }
 }
 
@@ -133,8 +139,9 @@ Result<std::string_view> next_piece(Channel& channel, MessageParser& parser, Wai
 
 }  // namespace
 
-HttpClient::HttpClient(std::string endpoint, int idle_connections)
-    : impl_(std::make_shared<Impl>(std::move(endpoint), std::max(0, idle_connections))) {}
+HttpClient::HttpClient(std::string endpoint, int idle_connections, Trust trust)
+    : impl_(std::make_shared<Impl>(std::move(endpoint), std::max(0, idle_connections),
+                                   std::move(trust))) {}
 HttpClient::~HttpClient() = default;
 
 // ---- connections
@@ -142,10 +149,17 @@ HttpClient::~HttpClient() = default;
 Result<Channel> HttpClient::Impl::connect(Wait& wait) {
   if (endpoint.starts_with(unix_scheme))
     return connect_unix(endpoint.substr(unix_scheme.size()), wait);
-  if (endpoint.starts_with(http_scheme))
-    return connect_tcp(endpoint.substr(http_scheme.size()), wait);
-  return base::error("service_unreachable",
-                     "the address " + endpoint + " is neither unix:PATH nor http://HOST:PORT");
+  bool secure = endpoint.starts_with(https_scheme);
+  if (!secure && !endpoint.starts_with(http_scheme))
+    return base::error("service_unreachable",
+                       "the address " + endpoint + " is neither unix:PATH nor https://HOST:PORT");
+  auto [host, port] = split_host(authority_of(endpoint), secure ? "443" : "80");
+  auto fd = connect_tcp(host, port, wait);
+  if (!fd) return fd.error();
+  if (secure) return connect_tls(host, std::move(*fd), wait);
+  Channel channel;
+  channel.transport = Transport(std::move(*fd));
+  return channel;
 }
 
 Result<Channel> HttpClient::Impl::connect_unix(const std::string& path, Wait& wait) {
@@ -161,15 +175,37 @@ Result<Channel> HttpClient::Impl::connect_unix(const std::string& path, Wait& wa
     SPELL_TRY(wait.pause(std::chrono::milliseconds(pause_ms)));
   }
   Channel channel;
-  channel.fd = std::move(*fd);
+  channel.transport = Transport(std::move(*fd));
   return channel;
 }
 
-Result<Channel> HttpClient::Impl::connect_tcp(const std::string& address, Wait& wait) {
-  std::string host = address.substr(0, address.find('/'));
-  auto colon = host.rfind(':');
-  std::string port = colon == std::string::npos ? "80" : host.substr(colon + 1);
-  host = host.substr(0, colon);
+Result<Channel> HttpClient::Impl::connect_tls(const std::string& host, base::Fd fd, Wait& wait) {
+  {
+    std::lock_guard lock(mutex);
+    if (!tls) {
+      auto made = Tls::client(trust);
+      if (!made) return made.error();
+      tls = std::move(*made);
+    }
+  }
+  auto transport = Transport::make(std::move(fd), tls, host);
+  if (!transport) return transport.error();
+  for (;;) {
+    auto shaken = transport->handshake();
+    if (shaken.state == Transport::State::done) break;
+    if (transport->untrusted())
+      return base::error("untrusted_service", "the service at " + endpoint +
+                                                  " is not to be trusted: " + transport->error());
+    if (shaken.state != Transport::State::blocked) return unreachable(endpoint, transport->error());
+    SPELL_TRY(wait.until(transport->fd(), transport->wait_for()));
+  }
+  Channel channel;
+  channel.transport = std::move(*transport);
+  return channel;
+}
+
+Result<base::Fd> HttpClient::Impl::connect_tcp(const std::string& host, const std::string& port,
+                                               Wait& wait) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_socktype = SOCK_STREAM;
   if (int failure = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found); failure != 0)
@@ -186,11 +222,8 @@ Result<Channel> HttpClient::Impl::connect_tcp(const std::string& address, Wait& 
       ::getsockopt(fd->get(), SOL_SOCKET, SO_ERROR, &failure, &size);
     }
     if (failure != 0) continue;
-    int on = 1;
-    ::setsockopt(fd->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    Channel channel;
-    channel.fd = std::move(*fd);
-    return channel;
+    no_delay(fd->get());
+    return fd;
   }
   return unreachable(endpoint, std::strerror(failure));
 }
@@ -203,10 +236,7 @@ std::optional<Channel> HttpClient::Impl::take_idle() {
     idle.pop_back();
     lock.unlock();
     // Closed by the service meanwhile, or it says something unasked: of no use.
-    char byte;
-    if (::recv(channel.fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-        (errno == EAGAIN || errno == EWOULDBLOCK))
-      return channel;
+    if (!channel.transport.heard()) return channel;
   }
 }
 
@@ -222,10 +252,7 @@ void HttpClient::Impl::put_back(Channel channel) {
 
 std::string HttpClient::Impl::head_of(const ClientRequest& request) const {
   std::string head = request.method + " " + request.target + " HTTP/1.1\r\nHost: ";
-  if (endpoint.starts_with(http_scheme))
-    head += endpoint.substr(7, endpoint.find('/', 7) - 7);
-  else
-    head += "localhost";
+  head += endpoint.starts_with(unix_scheme) ? "localhost" : authority_of(endpoint);
   head += "\r\n";
   for (auto& [name, value] : request.headers)
     head.append(name).append(": ").append(value).append("\r\n");
@@ -245,8 +272,7 @@ Result<> HttpClient::Impl::send_all(Channel& channel, const ClientRequest& reque
   std::int64_t from_file = request.body_fd >= 0 ? request.body_size : 0,
                offset = request.body_offset;
   if (request.body_fd >= 0) body = {};
-  std::array<iovec, 2> parts{};
-  parts[0] = {head.data(), head.size()};
+  std::array<std::string_view, 2> parts{head, {}};
   std::int64_t sent = -static_cast<std::int64_t>(head.size());
   for (;;) {
     if (body.empty() && from_file > 0) {
@@ -259,25 +285,21 @@ Result<> HttpClient::Impl::send_all(Channel& channel, const ClientRequest& reque
       from_file -= static_cast<std::int64_t>(*size);
       offset += static_cast<std::int64_t>(*size);
     }
-    parts[1] = {const_cast<char*>(body.data()), body.size()};
-    if (parts[0].iov_len + parts[1].iov_len == 0) return ok();
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = parts.size();
-    ssize_t n = ::sendmsg(channel.fd.get(), &message, no_signal);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      short ready = 0;
-      SPELL_TRY(wait.until(channel.fd.get(), POLLIN | POLLOUT, &ready));
-      if ((ready & POLLIN) != 0)
+    parts[1] = body;
+    if (parts[0].empty() && body.empty()) return ok();
+    auto put = channel.transport.write(parts);
+    if (put.state == Transport::State::blocked) {
+      short ready = 0, needed = channel.transport.wait_for();
+      SPELL_TRY(wait.until(channel.transport.fd(), static_cast<short>(POLLIN | needed), &ready));
+      if ((ready & POLLIN) != 0 && channel.transport.heard())
         return cut = true, ok();  // an answer before the end: it won't read the rest
       continue;
     }
-    if (n < 0) return cut = true, ok();
-    sent += n;
-    std::size_t of_head = std::min(static_cast<std::size_t>(n), parts[0].iov_len);
-    parts[0] = {static_cast<char*>(parts[0].iov_base) + of_head, parts[0].iov_len - of_head};
-    body.remove_prefix(static_cast<std::size_t>(n) - of_head);
+    if (put.state != Transport::State::done) return cut = true, ok();
+    sent += static_cast<std::int64_t>(put.size);
+    std::size_t of_head = std::min(put.size, parts[0].size());
+    parts[0].remove_prefix(of_head);
+    body.remove_prefix(put.size - of_head);
     if (sent > 0 && request.progress) request.progress(sent);
   }
 }
@@ -361,6 +383,19 @@ Result<ClientResponse> HttpClient::send(const ClientRequest& request, const Call
   response.headers = std::move(parser.head().headers);
   if (parser.head().keep_alive && channel.begin == channel.end) impl_->put_back(std::move(channel));
   return response;
+}
+
+Result<std::string> HttpClient::find_authority(const std::string& endpoint,
+                                               const CallOptions& options) {
+  Impl look(endpoint, 0, {Trust::Kind::anybody, {}});
+  if (!endpoint.starts_with(https_scheme))
+    return base::error("invalid_request", endpoint + " is no https:// address");
+  Wait wait(options);
+  auto channel = look.connect(wait);
+  if (!channel) return channel.error();
+  std::string found = channel->transport.peer_authority();
+  if (found.empty()) return unreachable(endpoint, "it shows no certificate");
+  return found;
 }
 
 // ---- streams

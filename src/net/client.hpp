@@ -9,6 +9,7 @@
 #include <string>
 
 #include "net/http.hpp"
+#include "net/tls.hpp"
 #include "spell/options.hpp"
 
 namespace spell::net {
@@ -49,15 +50,20 @@ class ClientStream {
 
 class HttpClient {
  public:
-  /// "unix:PATH" (any length) or "http://127.0.0.1:PORT".
-  explicit HttpClient(std::string endpoint, int idle_connections = 16);
+  /// "unix:PATH" (any length), "https://HOST[:PORT]" (443; `trust` says whom to believe), or, where
+  /// nothing is secret, "http://127.0.0.1:PORT".
+  explicit HttpClient(std::string endpoint, int idle_connections = 16, Trust trust = {});
   ~HttpClient();
-  /// Errors: `service_unreachable` (the service has not read the request), `connection_lost` (it
-  /// may have been carried out), `timeout`, `canceled`, `too_large` (answer beyond `answer_limit`).
+  /// Errors: `service_unreachable` (the service has not read the request), `untrusted_service` (it
+  /// is not who it should be, and has been told nothing), `connection_lost` (it may have been
+  /// carried out), `timeout`, `canceled`, `too_large` (answer beyond `answer_limit`).
   /// An HTTP error status is a success here.
   Result<ClientResponse> send(const ClientRequest&, const CallOptions& = {},
                               std::int64_t answer_limit = 64 << 20);
   Result<ClientStream> open(const ClientRequest&, const CallOptions& = {});
+  /// The fingerprint (see certificate.hpp) of the authority that the service at this https address
+  /// shows. Nobody is trusted for it, nothing is said. Errors: as send().
+  static Result<std::string> find_authority(const std::string& endpoint, const CallOptions& = {});
 
   struct Impl;
 

@@ -1,8 +1,8 @@
 #include "net/connection.hpp"
 
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/clock.hpp"
@@ -14,7 +14,8 @@ namespace spell::net {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
-using Socket = asio::local::stream_protocol::socket;
+using Waiter = asio::posix::stream_descriptor;
+using State = Transport::State;
 
 namespace {
 
@@ -44,24 +45,25 @@ void release(std::string& buffer) {
 }  // namespace
 
 Connection::Connection(std::shared_ptr<Loop> loop, std::shared_ptr<ServerShared> shared,
-                       base::Fd fd)
+                       Transport transport)
     : loop_(std::move(loop)),
       shared_(std::move(shared)),
-      socket_(loop_->io),
+      transport_(std::move(transport)),
+      waiter_(loop_->io),
       timer_(loop_->io),
-      peer_uid_(peer_uid(fd.get())) {
+      peer_uid_(peer_uid(transport_.fd())) {
   error_code failure;
-  socket_.assign({}, fd.get(), failure);
-  if (failure) return;
-  fd.release();
-  socket_.non_blocking(true, failure);
+  waiter_.assign(transport_.fd(), failure);
 }
 
 void Connection::start() {
-  if (socket_.is_open())
-    arm();
-  else
-    close();
+  if (!waiter_.is_open()) return close();
+  // Inside TLS nothing can be answered before the client has said who it wants to speak to.
+  if (transport_.secure()) {
+    set_deadline(shared_->options.header_timeout_ms);
+    wait_deadline();
+  }
+  arm();
 }
 
 void Connection::finish() {
@@ -73,8 +75,8 @@ void Connection::close() {
   if (phase_ == Phase::closed) return;
   phase_ = Phase::closed;
   auto self = shared_from_this();
-  error_code ignored;
-  socket_.close(ignored);
+  if (waiter_.is_open()) waiter_.release();
+  transport_.close();
   timer_.cancel();
   pending_ = {};
   parser_.reset();
@@ -95,7 +97,9 @@ void Connection::close() {
 void Connection::arm() {
   if (armed_) return;
   armed_ = true;
-  socket_.async_wait(Socket::wait_read, [self = shared_from_this()](error_code failure) {
+  auto ready = transport_.wait_for() == POLLOUT && phase_ == Phase::receiving ? Waiter::wait_write
+                                                                              : Waiter::wait_read;
+  waiter_.async_wait(ready, [self = shared_from_this()](error_code failure) {
     self->armed_ = false;
     if (!failure) self->readable();
   });
@@ -110,36 +114,27 @@ void Connection::readable() {
     case Phase::handling:
     case Phase::answering:
       // Bytes of a next request wait in the socket; it is armed again after the answer.
-      if (gone()) close();
+      if (transport_.gone()) close();
       return;
     case Phase::closed:
       return;
   }
 }
 
-bool Connection::gone() {
-  char byte;
-  error_code failure;
-  socket_.receive(asio::buffer(&byte, 1), Socket::message_peek, failure);
-  return failure && failure != asio::error::would_block;
-}
-
 void Connection::receive() {
   auto self = shared_from_this();
-  error_code failure;
-  std::size_t size =
-      socket_.read_some(asio::buffer(loop_->buffer.get(), Loop::buffer_size), failure);
-  if (failure && failure != asio::error::would_block && failure != asio::error::interrupted)
-    return close();
-  if (!failure) take({loop_->buffer.get(), size});
+  do {
+    auto got = transport_.read(loop_->buffer.get(), Loop::buffer_size);
+    if (got.state == State::blocked) break;
+    if (got.state != State::done) return close();
+    take({loop_->buffer.get(), got.size});
+  } while (phase_ == Phase::receiving && transport_.buffered());
   if (phase_ == Phase::receiving) arm();
 }
 
 void Connection::drain() {
-  error_code failure;
-  socket_.read_some(asio::buffer(loop_->buffer.get(), Loop::buffer_size), failure);
-  if (failure && failure != asio::error::would_block && failure != asio::error::interrupted)
-    return close();
+  auto got = transport_.read(loop_->buffer.get(), Loop::buffer_size);
+  if (got.state != State::done && got.state != State::blocked) return close();
   arm();
 }
 
@@ -219,10 +214,8 @@ bool Connection::begin_request(std::string_view rest) {
   if ((length > 0 || head.chunked) && rest.empty() &&
       find_header(head.headers, "Expect") == "100-continue") {
     constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
-    error_code failure;
     // The socket's buffer is empty: every earlier answer was read before this request was sent.
-    if (socket_.write_some(asio::buffer(go_on.data(), go_on.size()), failure) != go_on.size())
-      return close(), false;
+    if (transport_.write({{go_on}}).size != go_on.size()) return close(), false;
   }
   return true;
 }
@@ -303,11 +296,12 @@ void Connection::wait_deadline() {
   timer_.expires_at(deadline_);
   timer_.async_wait([self = shared_from_this()](error_code failure) {
     self->timing_ = false;
-    bool waiting =
-        self->phase_ == Phase::draining || (self->phase_ == Phase::receiving && self->parser_);
+    bool shaking = self->phase_ == Phase::receiving && !self->transport_.ready();
+    bool waiting = shaking || self->phase_ == Phase::draining ||
+                   (self->phase_ == Phase::receiving && self->parser_);
     if (!waiting) return;
     if (failure || std::chrono::steady_clock::now() < self->deadline_) return self->wait_deadline();
-    if (self->phase_ == Phase::draining) return self->close();
+    if (shaking || self->phase_ == Phase::draining) return self->close();
     self->fail(base::error("request_timeout", "the request did not arrive in time"));
   });
 }
@@ -320,6 +314,7 @@ void Connection::next_request() {
     take({});
   else
     release(pending_);
+  if (phase_ == Phase::receiving && transport_.buffered()) return receive();
   if (phase_ == Phase::receiving) arm();
 }
 
@@ -441,26 +436,26 @@ void Connection::advance() {
 
 void Connection::write(std::string_view last) {
   writing_ = true;
-  buffers_ = {asio::buffer(head_), asio::buffer(piece_), asio::buffer(last.data(), last.size())};
+  parts_ = {head_, piece_, last};
   write_on();
 }
 
 void Connection::write_on() {
   auto self = shared_from_this();
-  while (asio::buffer_size(buffers_) > 0) {
-    error_code failure;
-    std::size_t size = socket_.write_some(buffers_, failure);
-    if (failure == asio::error::would_block) {
-      socket_.async_wait(Socket::wait_write, [self](error_code aborted) {
+  while (std::any_of(parts_.begin(), parts_.end(), [](auto part) { return !part.empty(); })) {
+    auto put = transport_.write(parts_);
+    if (put.state == State::blocked) {
+      auto ready = transport_.wait_for() == POLLIN ? Waiter::wait_read : Waiter::wait_write;
+      waiter_.async_wait(ready, [self](error_code aborted) {
         if (!aborted && self->phase_ == Phase::answering) self->write_on();
       });
       return;
     }
-    if (failure && failure != asio::error::interrupted) return close();
-    for (auto& buffer : buffers_) {
-      std::size_t used = std::min(size, buffer.size());
-      buffer += used;
-      size -= used;
+    if (put.state != State::done) return close();
+    for (auto& part : parts_) {
+      std::size_t used = std::min(put.size, part.size());
+      part.remove_prefix(used);
+      put.size -= used;
     }
   }
   writing_ = false;
@@ -471,8 +466,7 @@ void Connection::write_on() {
   if (!parser_) return close();
   // The rest of the request is still coming. Closing on it would take the answer from the client's
   // hands.
-  error_code ignored;
-  socket_.shutdown(Socket::shutdown_send, ignored);
+  transport_.finish_sending();
   phase_ = Phase::draining;
   parser_.reset();
   pending_ = {};

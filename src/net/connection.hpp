@@ -11,7 +11,7 @@
 #include <array>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <memory>
@@ -21,6 +21,7 @@
 
 #include "net/parser.hpp"
 #include "net/server.hpp"
+#include "net/transport.hpp"
 
 namespace spell::net {
 
@@ -56,7 +57,7 @@ struct ServerShared {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<Loop>, std::shared_ptr<ServerShared>, base::Fd);
+  Connection(std::shared_ptr<Loop>, std::shared_ptr<ServerShared>, Transport);
 
   void start();
   /// Closes now if it is idle, else after the answer.
@@ -75,7 +76,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void arm();
   void readable();
-  bool gone();
   void receive();
   void drain();
   void take(std::string_view bytes);
@@ -97,7 +97,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   const std::shared_ptr<Loop> loop_;
   const std::shared_ptr<ServerShared> shared_;
-  boost::asio::local::stream_protocol::socket socket_;
+  Transport transport_;
+  boost::asio::posix::stream_descriptor waiter_;  ///< tells when the transport's socket is ready
   boost::asio::steady_timer timer_;
   std::chrono::steady_clock::time_point deadline_{};
   Phase phase_ = Phase::receiving;
@@ -115,8 +116,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::function<void()> on_close_;
 
   // the answer
-  std::string head_, piece_;  ///< being written
-  std::array<boost::asio::const_buffer, 3> buffers_;
+  std::string head_, piece_;               ///< being written
+  std::array<std::string_view, 3> parts_;  ///< of them, what is not yet out
   bool writing_ = false, chunked_ = false, pulling_ = false;
   std::shared_ptr<BodySource> source_;
   std::optional<std::string> next_;

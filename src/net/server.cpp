@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <condition_variable>
+#include <list>
 #include <thread>
 
 #include "base/error.hpp"
@@ -17,7 +18,7 @@ namespace spell::net {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
-using Acceptor = asio::local::stream_protocol::acceptor;
+using Acceptor = asio::posix::stream_descriptor;
 
 namespace {
 
@@ -40,15 +41,23 @@ class BlockedSignals {
 }  // namespace
 
 struct Server::Impl {
+  /// A socket that listens.
+  struct Door {
+    Acceptor acceptor;
+    bool secure = false, waiting = false;
+  };
+  Result<> open_door(base::Fd, bool secure);
   void accept();
-  void start_connection(base::Fd);
+  void accept(Door&);
+  void start_connection(Transport);
 
   std::shared_ptr<ServerShared> shared = std::make_shared<ServerShared>();
   std::vector<std::shared_ptr<Loop>> loops;  ///< the first one accepts
   std::vector<asio::executor_work_guard<asio::io_context::executor_type>> work;
   std::vector<std::thread> threads;
-  std::optional<Acceptor> acceptor;
+  std::list<Door> doors;
   std::optional<asio::steady_timer> pause;
+  int port = 0;
   bool full = false;  ///< accepting rests until a connection closes
   std::size_t next_loop = 0;
   struct stat bound {};
@@ -60,13 +69,19 @@ struct Server::Impl {
 };
 
 void Server::Impl::accept() {
-  if (!acceptor->is_open()) return;
   full = open >= shared->options.connection_limit;
   if (full) return;
-  acceptor->async_wait(Acceptor::wait_read, [this](error_code failure) {
+  for (auto& door : doors) accept(door);
+}
+
+void Server::Impl::accept(Door& door) {
+  if (!door.acceptor.is_open() || door.waiting) return;
+  door.waiting = true;
+  door.acceptor.async_wait(Acceptor::wait_read, [this, &door](error_code failure) {
+    door.waiting = false;
     if (failure) return;
     while (open < shared->options.connection_limit) {
-      base::Fd fd = accept_connection(acceptor->native_handle());
+      base::Fd fd = accept_connection(door.acceptor.native_handle());
       if (!fd && errno != EAGAIN && errno != EWOULDBLOCK) {
         // Out of descriptors or memory: the connection stays in the queue, so readiness would come
         // back at once.
@@ -77,17 +92,23 @@ void Server::Impl::accept() {
         return;
       }
       if (!fd) break;
-      start_connection(std::move(fd));
+      if (!door.secure) {
+        start_connection(Transport(std::move(fd)));
+        continue;
+      }
+      no_delay(fd.get());
+      if (auto transport = Transport::make(std::move(fd), shared->options.tls))
+        start_connection(std::move(*transport));
     }
     accept();
   });
 }
 
-void Server::Impl::start_connection(base::Fd fd) {
+void Server::Impl::start_connection(Transport transport) {
   ++open;
   auto loop = loops[next_loop++ % loops.size()];
-  auto start = [this, loop, fd = std::move(fd)]() mutable {
-    auto connection = std::make_shared<Connection>(loop, shared, std::move(fd));
+  auto start = [this, loop, transport = std::move(transport)]() mutable {
+    auto connection = std::make_shared<Connection>(loop, shared, std::move(transport));
     loop->connections.emplace(connection.get(), connection);
     connection->start();
     if (stopping) connection->finish();
@@ -100,13 +121,6 @@ void Server::Impl::start_connection(base::Fd fd) {
 
 Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Handler& handler) {
   auto impl = std::make_unique<Impl>();
-  base::Fd listening(options.socket_fd);
-  if (!listening) {
-    auto bound = listen_unix(options.socket_path);
-    if (!bound) return bound.error();
-    listening = std::move(*bound);
-    ::lstat(options.socket_path.c_str(), &impl->bound);
-  }
   impl->shared->options = options;
   impl->shared->handler = &handler;
   impl->shared->id_prefix = base::hex(base::random_bytes(4)) + "-";
@@ -124,15 +138,22 @@ Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Hand
     impl->loops.push_back(std::make_shared<Loop>());
     impl->work.push_back(asio::make_work_guard(impl->loops.back()->io));
   }
-  impl->acceptor.emplace(impl->loops.front()->io);
   impl->pause.emplace(impl->loops.front()->io);
-  error_code failure;
-  impl->acceptor->assign({}, listening.get(), failure);
-  if (!failure) {
-    listening.release();
-    impl->acceptor->non_blocking(true, failure);
+  if (options.socket_fd >= 0) {
+    SPELL_TRY(impl->open_door(base::Fd(options.socket_fd), false));
+  } else if (!options.socket_path.empty()) {
+    auto bound = listen_unix(options.socket_path);
+    if (!bound) return bound.error();
+    ::lstat(options.socket_path.c_str(), &impl->bound);
+    SPELL_TRY(impl->open_door(std::move(*bound), false));
   }
-  if (failure) return base::error("io_error", "cannot listen: " + failure.message());
+  if (!options.listen.empty()) {
+    if (!options.tls) return base::error("bad_argument", "listening on TCP needs a certificate");
+    auto bound = listen_tcp(options.listen);
+    if (!bound) return bound.error();
+    impl->port = local_port(bound->get());
+    SPELL_TRY(impl->open_door(std::move(*bound), true));
+  }
   impl->accept();
   try {
     BlockedSignals blocked;
@@ -144,9 +165,22 @@ Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Hand
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
+Result<> Server::Impl::open_door(base::Fd listening, bool secure) {
+  Door& door = doors.emplace_back(Door{Acceptor(loops.front()->io), secure});
+  error_code failure;
+  door.acceptor.assign(listening.get(), failure);
+  if (!failure) {
+    listening.release();
+    door.acceptor.non_blocking(true, failure);
+  }
+  if (failure) return base::error("io_error", "cannot listen: " + failure.message());
+  return ok();
+}
+
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() { stop(0); }
 int Server::open_connections() const { return impl_->open; }
+int Server::port() const { return impl_->port; }
 
 void Server::stop(int grace_ms) {
   if (impl_->stopping.exchange(true)) return;
@@ -159,7 +193,7 @@ void Server::stop(int grace_ms) {
     ::unlink(path.c_str());
   impl_->loops.front()->post([impl = impl_.get()] {
     error_code ignored;
-    impl->acceptor->close(ignored);
+    for (auto& door : impl->doors) door.acceptor.close(ignored);
     impl->pause->cancel();
   });
   auto each = [this](void (Connection::*action)()) {

@@ -1,4 +1,5 @@
-// HTTP/1.1 server on Unix sockets (keep-alive, long polls, streamed answers, bodies into files).
+// HTTP/1.1 server on a Unix socket, on TCP inside TLS, or both (keep-alive, long polls, streamed
+// answers, bodies into files).
 //
 // Threads: `threads` of its own; handlers are called on them and must not block for long: they
 // answer later, from any thread, through the Reply they were given. A request whose client has gone
@@ -11,6 +12,7 @@
 
 #include "base/fd.hpp"
 #include "net/http.hpp"
+#include "net/tls.hpp"
 
 namespace spell::net {
 
@@ -22,7 +24,7 @@ struct Request {
   std::string body{};    ///< unless the route wanted a file
   base::Fd body_file{};  ///< of a body_to_file route: an unnamed file with the body, at offset 0
   std::int64_t body_size = 0;
-  std::uint32_t peer_uid = 0;  ///< of the process at the other end
+  std::uint32_t peer_uid = 0;  ///< of the process at the other end; UINT32_MAX over TCP
   std::int64_t received_us = 0;
   std::string id{};  ///< request id, also sent as X-Request-Id
 };
@@ -83,6 +85,8 @@ struct ServerOptions {
   std::string socket_path{};  ///< bound by the caller's folder rules; replaced if stale (the caller
                               ///< holds the lock)
   int socket_fd = -1;         ///< instead: a listening socket
+  std::string listen{};       ///< "HOST:PORT", besides or instead; PORT 0: any
+  std::shared_ptr<const Tls> tls{};  ///< of `listen`, which needs one
   std::string spool_folder{};
   int threads = 1;
   int connection_limit = 2000;
@@ -102,6 +106,8 @@ class Server {
   void stop(int grace_ms = 500);
   ~Server();
   int open_connections() const;
+  /// Of `listen`: where it really listens.
+  int port() const;
 
  private:
   struct Impl;

@@ -1,11 +1,15 @@
 #include "net/socket.hpp"
 
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstddef>
 #include <cstring>
+#include <memory>
 
 #include "base/error.hpp"
 
@@ -81,6 +85,55 @@ Result<base::Fd> listen_unix(const std::string& path) {
     return e;
   }
   return fd;
+}
+
+std::pair<std::string, std::string> split_host(std::string_view text, std::string_view otherwise) {
+  auto colon = text.rfind(':');
+  // Colons inside of brackets belong to an address.
+  if (colon != std::string_view::npos && text.find(']', colon) != std::string_view::npos)
+    colon = std::string_view::npos;
+  std::string_view host = text.substr(0, colon);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
+  return {std::string(host),
+          std::string(colon == std::string_view::npos ? otherwise : text.substr(colon + 1))};
+}
+
+Result<base::Fd> listen_tcp(const std::string& where) {
+  auto [host, port] = split_host(where, "");
+  if (port.empty())
+    return base::error("invalid_request", "'" + where + "' is no HOST:PORT to listen on");
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  if (int failure =
+          ::getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &found))
+    return base::error("invalid_request",
+                       "cannot listen on " + where + ": " + ::gai_strerror(failure));
+  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, ::freeaddrinfo);
+  auto fd = make_socket(found->ai_family);
+  if (!fd) return fd.error();
+  int on = 1;
+  ::setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::bind(fd->get(), found->ai_addr, found->ai_addrlen) != 0 ||
+      ::listen(fd->get(), SOMAXCONN) != 0)
+    return base::errno_error("listen on " + where);
+  return fd;
+}
+
+int local_port(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<sockaddr_in&>(address).sin_port);
+  if (address.ss_family == AF_INET6)
+    return ntohs(reinterpret_cast<sockaddr_in6&>(address).sin6_port);
+  return 0;
+}
+
+void no_delay(int fd) {
+  int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 base::Fd accept_connection(int listening) {

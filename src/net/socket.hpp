@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "base/fd.hpp"
 
@@ -29,6 +31,14 @@ Result<UnixAddress> unix_address(const std::string& path);
 /// A non-blocking listening socket of mode 0600. A socket that lies at `path` is replaced, anything
 /// else is an error.
 Result<base::Fd> listen_unix(const std::string& path);
+/// The same on "HOST:PORT"; HOST may be an address, [an IPv6 address], or "" for all. Errors:
+/// `io_error` with the system's word, `invalid_request`.
+Result<base::Fd> listen_tcp(const std::string& where);
+int local_port(int fd);
+/// Small answers go at once.
+void no_delay(int fd);
+/// "host:port" or "[address]:port" cut in two; the port is `otherwise` where there is none.
+std::pair<std::string, std::string> split_host(std::string_view text, std::string_view otherwise);
 /// A non-blocking, close-on-exec socket; SIGPIPE will not come from it.
 Result<base::Fd> make_socket(int family);
 /// The next waiting connection, set up like make_socket(); no descriptor and errno of accept(2) if
