@@ -16,8 +16,8 @@ using std::chrono::seconds;
 
 constexpr std::int64_t second_us = 1'000'000;
 constexpr seconds most_spared = hours(24);
-/// With nothing on its way, what comes while a collection begins is still spared.
-constexpr seconds least_spared{2};
+/// An arrival is noted a moment before it comes.
+constexpr seconds margin{2};
 constexpr seconds at_least_each = hours(24 * 7);
 
 // Notes in the store; times of the day.
@@ -37,8 +37,7 @@ Result<> Collector::note_arrival(State& state, std::int64_t now_us) {
   auto due = state.writer().note(due_note);
   if (!due) return due.error();
   if (*due != 0) return ok();
-  return state.writer().set_note(due_note,
-                                 now_us + (most_spared.count() + least_spared.count()) * second_us);
+  return state.writer().set_note(due_note, now_us + (most_spared + margin).count() * second_us);
 }
 
 Result<> Collector::note_named(State& state) { return state.writer().set_note(arrival_note, 0); }
@@ -98,9 +97,9 @@ Result<seconds> Collector::time_of_arrivals(std::int64_t now_us) {
     return std::min(*arrival, *run);
   });
   if (!oldest) return oldest.error();
-  if (*oldest == 0) return least_spared;
-  return std::clamp(seconds((now_us - *oldest) / second_us) + least_spared, least_spared,
-                    most_spared);
+  // What comes at this moment may be taken; whoever then names it is told to send it again.
+  if (*oldest == 0) return seconds(0);
+  return std::clamp(seconds((now_us - *oldest) / second_us) + margin, margin, most_spared);
 }
 
 Result<Collected> Collector::collect_now(std::optional<seconds> spare) {
@@ -113,7 +112,7 @@ Result<Collected> Collector::collect_now(std::optional<seconds> spare) {
   auto collected = storage_.collect(*spare, stop_.get_token());
   if (!collected) return collected;
   // What was spared is looked at again when it is clear whether it is wanted.
-  bool again = *spare > least_spared;
+  bool again = *spare > seconds(0);
   seconds later = hours(1);
   reactor_.post([this, now, again, later](State& state, std::int64_t) -> Reactor::Answer {
     auto due = state.writer().note(due_note);

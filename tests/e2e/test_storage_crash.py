@@ -156,3 +156,26 @@ def test_a_collection_that_is_cut_at_every_step(place, arm):
     api.collect(spare=0)
     size = sum(path.stat().st_size for path in (place.spell_dir / "objects/packs").iterdir())
     assert size < 140 * KB, "what nothing names is still there"
+
+
+def test_a_collection_without_a_service_that_is_cut_at_every_step(place, arm):
+    """`spelld gc` holds the folder's lock, which goes with it; the service that comes finds all."""
+    kept = {"a": os.urandom(20 * KB), "b": os.urandom(20 * KB)}
+    for step in range(1, 400):
+        api = Api(place)
+        assert api.upload("kept", kept).status == 200
+        assert api.upload("gone", {"a": os.urandom(30 * KB)}).status == 200
+        assert api.remove("gone").status == 200
+        place.spell("service", "stop", check=0)
+        arm(step)
+        result = place.start("gc", "--spare", "0", program="spelld").finish()
+        arm(None)
+        assert result.returncode in (0, -9, 137), result.stderr
+        api = Api(place)
+        assert api.uploads() == ["kept"]
+        for path, data in kept.items():
+            assert api.read(f"uploads/kept/{path}").body == data
+        if result.returncode == 0:
+            break
+    assert step > 3, "nothing was killed"
+    fsck(place)
