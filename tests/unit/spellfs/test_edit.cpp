@@ -66,7 +66,7 @@ TEST_CASE("an edited folder is the one that is built anew, whatever changes wher
     seed = seed * 6364136223846793005 + 1442695040888963407;
     return (seed >> 33) % below;
   };
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < 24; ++round) {
     Nodes store;
     std::map<std::string, Entry> entries;
     // Also long names: nodes that end because they are full.
