@@ -142,7 +142,6 @@ class LocalStore::Audit {
       if (!*found || store_.read_object((*found)->object.frame.kind, name)) continue;
       gone.push_back(name);
     }
-    ++store_.condemned_;
     SPELL_TRY(store_.write_index_->remove(gone));
     return store_.disown_incomplete({});
   }

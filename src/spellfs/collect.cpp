@@ -186,7 +186,6 @@ class LocalStore::Collection {
     std::erase_if(names, [&](const Name& name) {
       return live_.contains(name, Kind::chunk) || live_.contains(name, Kind::folder);
     });
-    ++store_.condemned_;
     result_.objects += static_cast<std::int64_t>(names.size());
     return store_.write_index_->remove(names);
   }

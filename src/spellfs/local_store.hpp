@@ -106,8 +106,6 @@ class LocalStore final : public PackStore {
   mutable std::unique_ptr<PackIndex> write_index_, read_index_;
   mutable std::map<std::int64_t, std::shared_ptr<base::Fd>> open_packs_;
   mutable std::atomic<int> rebuilt_ = 0;
-  /// Grows whenever objects go: who has relied on them has to look again.
-  mutable std::atomic<std::int64_t> condemned_ = 0;
   /// Shared with the pins, which may outlive the store.
   struct Pins {
     std::mutex mutex;

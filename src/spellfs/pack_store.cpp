@@ -243,7 +243,7 @@ Result<std::shared_ptr<base::Fd>> LocalStore::open_pack(std::int64_t number,
 class LocalStore::DirectTarget final : public PackTarget {
  public:
   DirectTarget(LocalStore& store, std::string owner, bool alone)
-      : store_(store), owner_(std::move(owner)), alone_(alone), condemned_(store.condemned_) {}
+      : store_(store), owner_(std::move(owner)), alone_(alone) {}
 
   ~DirectTarget() override {
     crew_.finish();
@@ -314,24 +314,26 @@ class LocalStore::DirectTarget final : public PackTarget {
     // Most of the time goes here, without a lock.
     if (::fsync(pack.file.fd.get()) != 0) return base::errno_error("sync " + pack.file.path);
     std::lock_guard adding(store_.adding_);
-    if (condemned_ != store_.condemned_) SPELL_TRY(look_again(pack));
+    SPELL_TRY(check_references(pack));
     // Published before, then the index was found damaged: its rebuilding has taken the pack in.
     if (!base::exists(pack.file.path)) return ok();
     SPELL_TRY(store_.publish(pack.file));
     return store_.write_index_->add(pack.file.id, owner_, pack.size, pack.objects);
   }
 
-  /// What the objects name must be in this pack or still be there.
-  Result<> look_again(const Finished& pack) {
+  /// What the objects name must be in this pack, or have been sent by this owner: whoever wrote
+  /// them may have been told so before a collection, or may be wrong.
+  Result<> check_references(const Finished& pack) {
     auto reader = PackFileReader::open(pack.file.fd.get(), pack.size);
     if (!reader) return reader.error();
     std::unordered_map<Name, Facts, NameHash> here;
+    here.reserve(pack.objects.size());
     Decompressor decompressor;
     for (auto& [frame, facts] : pack.objects) {
       if (frame.codec == Codec::elsewhere) {
         auto still = store_.write_index_->find(frame.name);
         if (!still) return still.error();
-        if (!*still) return collected(frame.name);
+        if (!*still) return not_there(frame.name);
       } else if (frame.kind != Kind::chunk) {
         auto stored = reader->stored(frame);
         if (!stored) return stored.error();
@@ -339,26 +341,37 @@ class LocalStore::DirectTarget final : public PackTarget {
         if (!bytes) return bytes.error();
         auto description = describe(frame.kind, *bytes);
         if (!description) return description.error();
-        for (auto& reference : description->references) {
-          if (here.contains(reference.name)) continue;
-          auto still = store_.write_index_->find_sent(owner_, reference.name);
-          if (!still) return still.error();
-          if (!*still) return collected(reference.name);
-        }
+        for (auto& reference : description->references) SPELL_TRY(check_reference(reference, here));
       }
       here.emplace(frame.name, facts);
     }
     return ok();
   }
-  static Error collected(const Name& name) {
-    return base::error("incomplete_pack",
-                       "object " + name.text() + " was collected meanwhile; save again");
+
+  Result<> check_reference(const Reference& reference,
+                           const std::unordered_map<Name, Facts, NameHash>& here) {
+    std::optional<Facts> found;
+    if (auto it = here.find(reference.name); it != here.end()) {
+      found = it->second;
+    } else {
+      auto sent = store_.write_index_->find_sent(owner_, reference.name);
+      if (!sent) return sent.error();
+      found = *sent;
+    }
+    if (!found) return not_there(reference.name);
+    if (reference.fits(*found)) return ok();
+    return base::error("bad_pack",
+                       "a node is wrong about " + reference.name.text() + ", which it names");
+  }
+  static Error not_there(const Name& name) {
+    return base::error("incomplete_pack", "object " + name.text() +
+                                              " was not sent, or was collected meanwhile; save "
+                                              "again");
   }
 
   LocalStore& store_;
   const std::string owner_;
   const bool alone_;
-  const std::int64_t condemned_;
   Temporary file_;
   std::vector<Facts> facts_;
   Result<> result_ = ok();

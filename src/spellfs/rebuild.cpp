@@ -40,7 +40,6 @@ Result<> LocalStore::rebuild() const {
   for (const char* end : {"", "-wal", "-shm"}) SPELL_TRY(base::remove_tree(index_path() + end));
   SPELL_TRY(open_index());
   ++rebuilt_;
-  ++condemned_;
   return ok();
 }
 
@@ -182,7 +181,6 @@ Result<> LocalStore::disown_incomplete(const std::set<std::string>& packs) const
     }
   }
   if (incomplete.empty()) return ok();
-  ++condemned_;
   return write_index_->disown(incomplete);
 }
 

@@ -83,6 +83,26 @@ TEST_CASE("what is saved through the store's own writer is there, durable and in
   CHECK(p.store->stored_bytes() < stored + 20'000);
 }
 
+TEST_CASE("the store's own writer gives nobody what another has sent") {
+  Place p;
+  auto anns = p.store->writer("ann").value();
+  Name secret = name_of(Kind::chunk, "secret");
+  anns->add(Kind::chunk, secret, "secret").value();
+  anns->finish().value();
+  Entry loot;
+  loot.mode = 0644;
+  loot.size = 6;
+  loot.node = secret;
+  auto bobs = p.store->writer("bob").value();
+  Entry root = edit(*p.store, std::nullopt, {{"loot", loot}}, *bobs).value();
+  CHECK(bobs->finish().error().code() == "incomplete_pack");
+  CHECK_FALSE(p.store->owns("bob", root.node).value());
+  auto mine = p.store->writer("ann").value();
+  loot.size = 5;
+  edit(*p.store, std::nullopt, {{"lie", loot}}, *mine).value();
+  CHECK(mine->finish().error().code() == "bad_pack");
+}
+
 TEST_CASE("a writer that is given up leaves nothing, and a living one's file is not cleaned away") {
   Place p;
   {
