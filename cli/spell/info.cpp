@@ -41,6 +41,7 @@ Table details(const RunInfo& run) {
   add("Labels", join(run.labels, ", "));
   add("Creator", run.creator);
   add("After", numbers(run.after));
+  for (const auto& mount : run.mounts) add("Mount", mount.resource + " on " + mount.at);
   if (run.timeout) add("Timeout", format_duration(*run.timeout));
   for (const auto& [name, value] : run.env) add("Variable", name + "=" + value);
   add("Created", time(run.created_at));

@@ -37,6 +37,31 @@ Result<bool> ask_about_code(Context& context, const RunOptions& options, Code& c
                      ". Run without them?");
 }
 
+/// Mounts of paths here become mounts of what is uploaded of them: only what the service lacks is
+/// sent.
+Result<> upload_mounts(Context& context, const Client& client, RunSpec& spec) {
+  for (auto& mount : spec.mounts) {
+    if (!is_local(mount)) continue;
+    Progress progress(context.out);
+    UploadOptions upload;
+    upload.progress = [&](const CopyProgress& copied) {
+      progress.update("Uploading", copied.bytes, copied.total_bytes);
+    };
+    auto info = client.resources().upload(mount.resource, upload);
+    progress.finish();
+    if (!info)
+      return Error(info.error().code(),
+                   "--mount " + mount.resource + ": " + info.error().message());
+    for (const auto& skipped : info->skipped) context.out.warn("not uploaded: " + skipped);
+    std::string name = "uploads/" + info->name;
+    context.out.status(Mark::step, mount.resource + " is mounted as " + name + ": " +
+                                       count(info->files, "file") + ", " + format_size(info->size) +
+                                       " (" + format_size(info->sent) + " sent)");
+    mount.resource = name;
+  }
+  return ok();
+}
+
 Result<RunInfo> submit(Context& context, const Client& client, const RunSpec& spec) {
   Progress progress(context.out);
   return client.runs().submit(
@@ -78,6 +103,7 @@ Result<int> run_command(Context& context) {
   }
   auto client = context.client();
   if (!client) return client.error();
+  if (auto uploaded = upload_mounts(context, *client, *spec); !uploaded) return uploaded.error();
   auto info = submit(context, *client, *spec);
   if (!info && may_go_without_files(info.error(), given)) {
     if (!given.force)

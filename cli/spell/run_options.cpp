@@ -10,7 +10,9 @@ namespace spell::cli {
 void RunOptions::define(Options& options) {
   options.command(command)
       .value("-t,--machine-type", machine_type, "NAME", "what to run on (default CPU)")
-      .value("-m", machine, "NAME", "the same, for the name of a machine")
+      .list("-m", machine_or_mounts, "NAME", "the same, for the name of a machine; or a mount")
+      .list("--mount", mounts, "RESOURCE[:PATH]",
+            "data for the run: runs/3/data, uploads/x, ./local/path; PATH: absolute or relative")
       .flag("-b,--background", background, "do not follow the log")
       .flag("-f,--force", force, "ask nothing")
       .flag("-v,--verbose", verbose, "show every entry of the log")
@@ -47,7 +49,23 @@ void RunOptions::define(Options& options) {
       "Examples:\n"
       "  spell run \"python3 train.py --epochs 10\"\n"
       "  spell run -b -d \"second try\" -e SEED=2 -- python3 train.py --epochs 10\n"
-      "  spell run --after 7 \"python3 evaluate.py\"\n");
+      "  spell run --after 7 \"python3 evaluate.py\"\n"
+      "  spell run --mount runs/7/checkpoints --mount uploads/set:/data \"python3 evaluate.py\"\n");
+}
+
+Result<Mount> parse_mount(const std::string& text) {
+  auto scheme = text.find("://");
+  auto cut = text.find(':', scheme == text.npos ? 0 : scheme + 3);
+  Mount mount{text.substr(0, cut), cut == text.npos ? "" : text.substr(cut + 1)};
+  if (scheme != text.npos && scheme < cut)
+    return not_available("--mount " + text.substr(0, scheme) + "://");
+  if (mount.resource.empty() || (cut != text.npos && mount.at.empty()))
+    return usage_error("--mount " + shell_quote(text) + ": give RESOURCE or RESOURCE:PATH");
+  return mount;
+}
+
+bool is_local(const Mount& mount) {
+  return mount.resource.starts_with('.') || mount.resource.starts_with('/');
 }
 
 Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& environment) const {
@@ -56,8 +74,19 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   if (spec.command.find_first_not_of(" \t\n") == spec.command.npos)
     return usage_error(
         "what shall run? spell run [OPTIONS] COMMAND [ARGS]... (see spell run --help)");
-  if (machine && machine->find('/') != machine->npos)
-    return not_available("-m " + *machine + " (--mount)");
+  std::optional<std::string> machine;
+  Words mounted = mounts;
+  for (const auto& value : machine_or_mounts) {
+    if (value.find('/') == value.npos)
+      machine = value;
+    else
+      mounted.push_back(value);
+  }
+  for (const auto& text : mounted) {
+    auto mount = parse_mount(text);
+    if (!mount) return mount.error();
+    spec.mounts.push_back(*mount);
+  }
   if (machine && machine_type)
     return usage_error("-m and --machine-type both name a machine; give one of them");
   spec.machine_type = machine_type ? *machine_type : machine.value_or("");

@@ -10,17 +10,23 @@
 namespace spell::cli {
 
 struct RunOptions {
-  std::optional<std::string> machine_type{}, machine{}, description{}, commit_ref{}, timeout{},
-      github_url{}, github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{};
-  Words env{}, labels{}, after{}, command{};
+  std::optional<std::string> machine_type{}, description{}, commit_ref{}, timeout{}, github_url{},
+      github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{};
+  Words env{}, labels{}, after{}, mounts{}, machine_or_mounts{}, command{};
   bool background = false, force = false, verbose = false, require_clean = false,
        include_untracked = false, idempotent = false, split_output = false, save_all = false,
        no_venv = false;
 
   void define(Options& options);
-  /// All but the code. `environment`: std::getenv, or a test's. Errors `usage`, `not_available`.
+  /// All but the code; a mount of a local path has that as its resource. `environment`:
+  /// std::getenv, or a test's. Errors `usage`, `not_available`.
   Result<RunSpec> spec(const std::function<const char*(const char*)>& environment) const;
 };
+
+/// "RESOURCE[:PATH]", cut at the first ':' behind a scheme. Errors `usage`, `not_available`.
+Result<Mount> parse_mount(const std::string& text);
+/// Whether a mount's resource is a path here, to be uploaded first: it begins with '.' or '/'.
+bool is_local(const Mount& mount);
 
 /// Sets what `file` (YAML; the keys are the long option names and `command`) says and the command
 /// line does not. Errors `invalid_configuration`, `usage`, `not_available`.

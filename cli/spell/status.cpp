@@ -46,6 +46,12 @@ void show_service(Output& out, const ServiceInfo& info) {
     if (auto containment = machine.capabilities.find("containment");
         containment != machine.capabilities.end())
       add("", "containment: " + containment->second);
+    if (auto mounts = machine.capabilities.find("mounts"); mounts != machine.capabilities.end()) {
+      auto limit = machine.capabilities.find("mount_cache");
+      auto bytes = limit == machine.capabilities.end() ? std::nullopt : parse_int(limit->second);
+      add("", "mounts: " + mounts->second +
+                  (bytes ? ", up to " + format_size(*bytes) + " kept for the next runs" : ""));
+    }
   }
   add("Storage", format_size(info.storage_bytes) + " outputs, " + format_size(info.log_bytes) +
                      " logs, " + format_size(info.disk_free) + " disk free");

@@ -7,7 +7,6 @@ namespace spell::cli {
 
 namespace {
 constexpr Unavailable table[] = {
-    {"run", "--mount"},
     {"run", "--pip"},
     {"run", "--pip-req"},
     {"run", "--apt"},

@@ -18,6 +18,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/spell_dir.hpp"
+#include "base/text.hpp"
 #include "lock.hpp"
 #include "machine.hpp"
 #include "net/client.hpp"
@@ -33,6 +34,7 @@ struct Options {
   std::string spell_dir;
   int ready_fd = -1;
   std::int64_t idle_seconds = 600;
+  std::string cache_limit;
 };
 
 /// One JSON object a line into the service's log file; thread-safe.
@@ -123,7 +125,19 @@ Result<std::string> serve(const Options& options, const base::SpellDirs& dirs, L
   if (std::string folder = dirs.socket.substr(0, dirs.socket.rfind('/'));
       folder != dirs.state && folder != dirs.config)
     worker_options.hidden.push_back(folder);
+  worker_options.source = &(*service)->objects();
+  if (!options.cache_limit.empty()) {
+    auto limit = base::parse_size(options.cache_limit);
+    if (!limit || *limit < 1)
+      return base::error("invalid_configuration",
+                         "--cache-limit " + options.cache_limit + ": give a size, such as 50G");
+    worker_options.cache_limit = *limit;
+  }
   worker_options.revive = {own_path(), "serve", "--personal", "--spell-dir", dirs.config};
+  if (!options.cache_limit.empty()) {
+    worker_options.revive.push_back("--cache-limit");
+    worker_options.revive.push_back(options.cache_limit);
+  }
   worker_options.service_lock = dirs.lock;
   worker_options.base_environment = base_environment();
   worker_options.version = version();
@@ -215,6 +229,8 @@ int main(int argc, char** argv) {
                  "Seconds: what arrived more recently stays; default: what unfinished uploads and "
                  "runs have sent")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
+  serve->add_option("--cache-limit", options.cache_limit,
+                    "Disk for data that runs mount, kept for the next; default: a fifth of it");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

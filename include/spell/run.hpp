@@ -45,6 +45,14 @@ class RunStatus {
 };
 std::ostream& operator<<(std::ostream&, const RunStatus&);
 
+/// Data that a run finds in its place; what it changes there is its own and is not saved.
+struct Mount {
+  std::string resource{};  ///< "runs/3/data", "uploads/x", "public/y", a link's alias
+  /// Absolute, or relative to the working folder; "": the resource's base name. A folder may be
+  /// written to where the machine can do it (the log says where not), a file is read-only.
+  std::string at{};
+};
+
 /// What is asked for. Plain values; every member has a default.
 struct RunSpec {
   std::string command{};  ///< given to `bash -c`; required
@@ -67,6 +75,8 @@ struct RunSpec {
   bool split_output = false;  ///< keep stderr apart (order between the two is then not kept)
   bool save_all = false;  ///< save also __pycache__, .git, .venv, node_modules, .ipynb_checkpoints
   bool idempotent = false;  ///< reuse an identical run if there is one
+  /// One of what an unfinished run will have saved makes this run wait for it, as `after` does.
+  std::vector<Mount> mounts{};
 };
 
 /// What the service reports of a run.
@@ -92,6 +102,7 @@ struct RunInfo {
   bool archived = false;
   bool already_existed = false;  ///< the submission found this run instead of making it
   std::int64_t version = 0;      ///< grows with every change
+  std::vector<Mount> mounts{};   ///< `at`: as the run sees it, absolute
 };
 
 enum class LogKind { output, status, system };

@@ -24,6 +24,8 @@ Result<> make_folders(const std::string& path, unsigned mode = 0700);
 Result<> remove_tree(const std::string& path);
 /// Free bytes for this user on the file system of `path`; -1 if unknown.
 std::int64_t free_bytes(const std::string& path);
+/// Bytes that the file system of `path` has in all; 0 if unknown.
+std::int64_t disk_size(const std::string& path);
 bool exists(const std::string& path);
 /// True for NFS, CIFS, FUSE and the like, where locks and sockets are not to be trusted.
 bool is_network_file_system(const std::string& path);

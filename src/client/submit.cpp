@@ -10,6 +10,7 @@
 #include "client/code_cache.hpp"
 #include "client/connection.hpp"
 #include "git/work_tree.hpp"
+#include "model/mount.hpp"
 #include "model/run.hpp"
 #include "spell/client.hpp"
 #include "spell/json.hpp"
@@ -88,6 +89,7 @@ model::RunRequest request_of(const RunSpec& spec) {
   request.split_output = spec.split_output;
   request.save_all = spec.save_all;
   request.idempotent = spec.idempotent;
+  request.mounts = spec.mounts;
   return request;
 }
 
@@ -129,9 +131,11 @@ Result<RunInfo> Runs::submit(const RunSpec& spec, const std::string& key,
                                   .message = info.message,
                                   .github_url = by_url ? spec.code.location() : ""};
     if (request.folder.empty()) request.folder = info.folder;
+    if (auto targets = model::mount_targets(request); !targets) return targets.error();
     SPELL_TRY(send_code(*connection_, *snapshot, progress, limit));
   }
   if (request.folder == ".") request.folder.clear();
+  if (auto targets = model::mount_targets(request); !targets) return targets.error();
   auto answer = connection_->call(
       {.route = Route::create_run,
        .body = model::to_json(request),

@@ -44,6 +44,8 @@ constexpr ErrorRow table[] = {
     {"unknown_machine_type", 422,
      "there is no such machine type; the message says which there are"},
     {"no_such_machine", 422, "there is no such machine; the message says which there are"},
+    {"invalid_mount", 422,
+     "what is to be mounted is not there, or cannot be where it is wanted; the message names it"},
     {"headers_too_large", 431, "the request's header fields are longer than allowed"},
     {"internal", 500, "the service failed; its own log has the request's id"},
     {"io_error", 500,

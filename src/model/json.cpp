@@ -57,6 +57,14 @@ struct Codec<EntryType> {
 };
 
 template <>
+struct Table<Mount> {
+  static constexpr Field<Mount> fields[] = {
+      SPELL_REQUIRED(Mount, resource),
+      SPELL_MEMBER(Mount, at),
+  };
+};
+
+template <>
 struct Table<RunInfo> {
   static constexpr Field<RunInfo> fields[] = {
       SPELL_REQUIRED(RunInfo, id),
@@ -93,6 +101,7 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, archived),
       SPELL_MEMBER(RunInfo, already_existed),
       SPELL_MEMBER(RunInfo, version),
+      SPELL_MEMBER(RunInfo, mounts),
   };
 };
 

@@ -29,6 +29,7 @@ struct RunRequest {
   std::int64_t stop_grace = 30, log_limit = 10LL << 30;
   bool split_output = false, save_all = false, idempotent = false;
   std::optional<CodeRef> code{};
+  std::vector<Mount> mounts{};
 };
 
 json to_json(const RunRequest&);

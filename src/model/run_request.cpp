@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "model/mount.hpp"
 
 namespace spell::model {
 
@@ -99,6 +100,17 @@ Problem read_code(const json& j, CodeRef& out, Unknown unknown) {
   return {};
 }
 
+constexpr Field<Mount> mount_fields[] = {
+    {"resource",
+     [](const json& j, Mount& m, Unknown) -> Problem {
+       if (auto problem = read_text(j, m.resource, 4096)) return problem;
+       if (m.resource.empty()) return {"", "is empty"};
+       return {};
+     },
+     true},
+    {"at", [](const json& j, Mount& m, Unknown) { return read_text(j, m.at, 4096); }},
+};
+
 constexpr Field<RunRequest> fields[] = {
     {"command",
      [](const json& j, RunRequest& r, Unknown) -> Problem {
@@ -161,6 +173,12 @@ constexpr Field<RunRequest> fields[] = {
        return read_optional(j, r.code,
                             [=](const json& e, CodeRef& c) { return read_code(e, c, unknown); });
      }},
+    {"mounts",
+     [](const json& j, RunRequest& r, Unknown unknown) {
+       return read_list(j, r.mounts, max_mounts, [=](const json& e, Mount& m) {
+         return read_object<Mount>(e, m, mount_fields, unknown);
+       });
+     }},
 };
 
 /// Members that have their default stay away.
@@ -210,6 +228,13 @@ json to_json(const RunRequest& request) {
   json object = out.take();
   if (request.timeout) object.emplace("timeout", *request.timeout);
   if (request.code) object.emplace("code", to_json(*request.code));
+  if (!request.mounts.empty()) {
+    auto& list = object["mounts"] = json::array();
+    for (auto& mount : request.mounts) {
+      list.push_back({{"resource", mount.resource}});
+      if (!mount.at.empty()) list.back()["at"] = mount.at;
+    }
+  }
   return object;
 }
 

@@ -1,6 +1,7 @@
 #include "model/worker_protocol.hpp"
 
 #include "model/members.hpp"
+#include "model/mount_members.hpp"
 #include "model/run_request.hpp"
 
 namespace spell::model {
@@ -72,7 +73,7 @@ struct Table<StartCommand> {
       SPELL_MEMBER(StartCommand, number),   SPELL_MEMBER(StartCommand, owner),
       SPELL_MEMBER(StartCommand, machine),  SPELL_REQUIRED(StartCommand, request),
       SPELL_MEMBER(StartCommand, code_url), SPELL_MEMBER(StartCommand, env),
-      SPELL_MEMBER(StartCommand, places),
+      SPELL_MEMBER(StartCommand, places),   SPELL_MEMBER(StartCommand, mounts),
   };
 };
 

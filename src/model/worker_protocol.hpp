@@ -14,6 +14,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/mount.hpp"
 #include "model/run.hpp"
 #include "spell/result.hpp"
 
@@ -87,6 +88,7 @@ struct StartCommand {
   std::string
       code_url{};  ///< file:///…: a bare repository that has request.code->commit; "": no code
   std::map<std::string, std::string> env{};  ///< SPELL_… variables of the service
+  std::vector<ResolvedMount> mounts{};       ///< in the order of request.mounts
 };
 
 struct Command {

@@ -87,7 +87,7 @@ std::optional<Time> time_of(std::int64_t us) {
 
 /// A waiting run's reason is a function of the cluster as it is now.
 std::pair<std::string, std::string> why_waiting(Context& context, const store::RunRecord& run) {
-  for (auto number : run.request.after) {
+  for (auto number : waits_for(run)) {
     auto other = context.readers.with(
         [&](store::Reader& reader) { return reader.find_run(run.owner, number); });
     if (other && *other && !model::is_final((*other)->status))
@@ -145,6 +145,9 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.outputs = run.outputs;
   info.archived = run.archived;
   info.version = run.version;
+  if (auto mounts = model::read_mounts(run.mounts))
+    for (std::size_t i = 0; i < mounts->size() && i < run.request.mounts.size(); ++i)
+      info.mounts.push_back({run.request.mounts[i].resource, (*mounts)[i].at});
   return info;
 }
 

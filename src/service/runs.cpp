@@ -6,6 +6,7 @@
 #include "base/text.hpp"
 #include "model/status.hpp"
 #include "service/api.hpp"
+#include "service/mounts.hpp"
 
 namespace spell::service {
 
@@ -45,9 +46,30 @@ Result<std::string> key_of(const Call& call) {
   return key;
 }
 
+/// Looks up what is to be mounted, then submits.
+void with_mounts(Context& context, Call call, Submission submission) {
+  if (submission.request.mounts.empty())
+    return submit(context, std::move(call), std::move(submission));
+  context.jobs.post(
+      [&context, call = std::move(call), submission = std::move(submission)]() mutable {
+        auto mounts = resolve_mounts(context, submission.owner, submission.request);
+        // A submission that is repeated finds its run, whatever has become of what it mounted.
+        bool repeated = false;
+        if (!mounts && !submission.key.empty()) {
+          auto key = context.readers.with([&](store::Reader& reader) {
+            return reader.find_key(submission.owner, submission.key);
+          });
+          repeated = key && *key;
+        }
+        if (!mounts && !repeated) return refuse(call, mounts.error());
+        if (mounts) submission.mounts = std::move(*mounts);
+        submit(context, std::move(call), std::move(submission));
+      });
+}
+
 /// Checks that the commit is here, then goes on.
 void with_code(Context& context, Call call, Submission submission) {
-  if (!submission.request.code) return submit(context, std::move(call), std::move(submission));
+  if (!submission.request.code) return with_mounts(context, std::move(call), std::move(submission));
   if (submission.request.code->workspace.empty())
     return refuse(
         call, base::error("invalid_request",
@@ -64,7 +86,7 @@ void with_code(Context& context, Call call, Submission submission) {
                                                               " is not here; send its pack first"));
     if (auto kept = store->protect(code.commit, code.commit); !kept)
       return refuse(call, kept.error());
-    submit(context, std::move(call), std::move(submission));
+    with_mounts(context, std::move(call), std::move(submission));
   });
 }
 

@@ -164,6 +164,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   return std::unique_ptr<Service>(new Service(std::move(impl)));
 }
 
+const spellfs::ChunkStore& Service::objects() const { return *impl_->objects; }
 const std::string& Service::machine_token() const { return impl_->machine_token; }
 
 std::string Service::wait() {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "spell/result.hpp"
+#include "spellfs/store.hpp"
 
 namespace spell::service {
 
@@ -31,6 +32,8 @@ class Service {
   /// Opens the data and serves. Errors: `newer_data`, `damaged`, `disk_full`, `io_error`.
   static Result<std::unique_ptr<Service>> start(const ServiceOptions&);
   ~Service();
+  /// What it keeps, for the embedded worker to read.
+  const spellfs::ChunkStore& objects() const;
   /// The secret that the embedded worker shows. Made anew at each start, never stored.
   const std::string& machine_token() const;
   /// Blocks until somebody asked the service to end: a client, stop(), or idleness. Returns the

@@ -7,6 +7,7 @@
 #include "base/hash.hpp"
 #include "base/id.hpp"
 #include "base/text.hpp"
+#include "model/mount.hpp"
 #include "model/status.hpp"
 
 namespace spell::service {
@@ -28,8 +29,16 @@ std::string shown_type(const std::string& type) {
 }
 
 /// What makes two runs the same for --idempotent: all but words for people.
-std::string identity_of(const model::RunRequest& request) {
+/// What a run has saved stays what it is; an upload is known by its content.
+std::string identity_of(const model::RunRequest& request,
+                        const std::vector<model::ResolvedMount>& mounts) {
   model::RunRequest same = request;
+  same.mounts.clear();
+  for (auto& mount : mounts)
+    same.mounts.push_back({mount.resource.starts_with("runs/")
+                               ? mount.resource
+                               : mount.type + " " + mount.node + " " + std::to_string(mount.mode),
+                           mount.at});
   same.description.clear();
   same.labels.clear();
   same.project.clear();
@@ -44,12 +53,35 @@ std::string seconds(std::int64_t us) {
   return text;
 }
 
+/// What this run has saved; whether there is anything below it is seen when it is mounted.
+Result<> take_outputs(model::ResolvedMount& mount, const RunRecord& run) {
+  if (run.outputs.empty())
+    return model::not_mountable(mount.resource,
+                                "run " + std::to_string(run.number) + " saved no files");
+  mount.type = "folder";
+  mount.node = run.outputs;
+  mount.size = run.output_bytes;
+  mount.files = run.output_files;
+  mount.mode = 0755;
+  mount.modified_us = run.ended_us;
+  mount.run = 0;
+  return ok();
+}
+
 Error no_such_run(const std::string& owner, std::int64_t number) {
   return base::error("run_not_found", "there is no run " + std::to_string(number) + " of " + owner +
                                           "; `spell ps` lists them");
 }
 
 }  // namespace
+
+std::vector<std::int64_t> waits_for(const RunRecord& run) {
+  auto numbers = run.request.after;
+  if (auto mounts = model::read_mounts(run.mounts))
+    for (auto& mount : *mounts)
+      if (mount.run != 0) numbers.push_back(mount.run);
+  return numbers;
+}
 
 Result<> State::load() {
   runs_.clear();
@@ -163,7 +195,7 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
       return Submitted{**record, true};
     }
   }
-  std::string identity = identity_of(s.request);
+  std::string identity = identity_of(s.request, s.mounts);
   if (s.request.idempotent) {
     for (auto& [id, run] : runs_)
       if (run->owner == s.owner && run->identity == identity && !model::is_final(run->status))
@@ -194,6 +226,16 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
     before.push_back(*other);
   }
 
+  // One that has ended meanwhile is taken as it is, as if it had ended before.
+  auto mounts = s.mounts;
+  for (auto& mount : mounts) {
+    if (mount.run == 0) continue;
+    auto other = find(s.owner, mount.run);
+    if (!other) return other.error();
+    if (model::is_final((*other)->status))
+      if (auto taken = take_outputs(mount, **other); !taken) return taken.error();
+  }
+
   auto number = last_numbers_.find(s.owner);
   if (number == last_numbers_.end()) {
     auto last = writer_.last_number(s.owner);
@@ -207,6 +249,7 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   run->creator = s.creator;
   run->created_us = now_us;
   run->request = s.request;
+  run->mounts = model::write_mounts(mounts);
   run->project = s.request.project;
   run->labels = store::join_labels(s.request.labels);
   run->identity = identity;
@@ -226,7 +269,7 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
 }
 
 void State::enqueue(const RunPointer& run) {
-  for (auto number : run->request.after) {
+  for (auto number : waits_for(*run)) {
     auto other = numbers_.find({run->owner, number});
     if (other != numbers_.end() && !model::is_final(other->second->status)) {
       dependents_[other->second->id].insert(run->id);
@@ -243,7 +286,7 @@ void State::leave_queue(const RunPointer& run) {
 }
 
 Result<bool> State::dependencies_met(const RunPointer& run, std::int64_t now_us) {
-  for (auto number : run->request.after) {
+  for (auto number : waits_for(*run)) {
     auto other = find(run->owner, number);
     if (!other && other.error().code() != "run_not_found") return other.error();
     if (other && !model::is_final((*other)->status)) return false;
@@ -253,6 +296,31 @@ Result<bool> State::dependencies_met(const RunPointer& run, std::int64_t now_us)
         "run " + std::to_string(number) + (other ? " ended without success" : " has been removed");
     finish(run, "failed", now_us, 0);
     return false;
+  }
+  return resolve_mounts(run, now_us);
+}
+
+/// Gives a run what the runs have saved that it waited for. From then on it has it, whatever
+/// becomes of them. False: the run has ended.
+Result<bool> State::resolve_mounts(const RunPointer& run, std::int64_t now_us) {
+  auto mounts = model::read_mounts(run->mounts);
+  if (!mounts) return mounts.error();
+  bool changed = false;
+  for (auto& mount : *mounts) {
+    if (mount.run == 0) continue;
+    changed = true;
+    auto other = find(run->owner, mount.run);
+    if (!other) return other.error();
+    if (auto taken = take_outputs(mount, **other); !taken) {
+      run->reason_code = "mount_failed";
+      run->reason = taken.error().message();
+      finish(run, "mount_failed", now_us, 0);
+      return false;
+    }
+  }
+  if (changed) {
+    run->mounts = model::write_mounts(*mounts);
+    touch(run);
   }
   return true;
 }
@@ -427,6 +495,7 @@ model::Command State::start_command(const RunRecord& run) const {
   start.machine = run.machine;
   start.places = machines_.at(run.machine).view.places;
   start.request = run.request;
+  if (auto mounts = model::read_mounts(run.mounts)) start.mounts = std::move(*mounts);
   if (run.request.code)
     start.code_url = "file://" + options_.code_folder + "/" + run.owner + "/" +
                      run.request.code->workspace + ".git";
@@ -577,8 +646,8 @@ Result<> State::schedule(std::int64_t now_us) {
   }
   std::vector<sched::Waiting> waiting;
   for (auto at = candidates.begin(); at != candidates.end();) {
-    auto met = at->second->request.after.empty() ? Result<bool>(true)
-                                                 : dependencies_met(at->second, now_us);
+    bool free = at->second->request.after.empty() && at->second->request.mounts.empty();
+    auto met = free ? Result<bool>(true) : dependencies_met(at->second, now_us);
     if (!met) return met.error();
     if (!*met) {
       leave_queue(at->second);

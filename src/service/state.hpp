@@ -33,12 +33,16 @@ using RunPointer = std::shared_ptr<RunRecord>;
 struct Submission {
   std::string owner, creator, key, body_hash;
   model::RunRequest request;
+  std::vector<model::ResolvedMount> mounts;  ///< in the order of request.mounts
 };
 
 struct Submitted {
   RunRecord run;
   bool existed = false;
 };
+
+/// The runs that must have ended well before this one can start.
+std::vector<std::int64_t> waits_for(const RunRecord&);
 
 struct MachineState {
   sched::Machine view;
@@ -137,6 +141,7 @@ class State {
   void order(MachineState&, model::Command);
   model::Command start_command(const RunRecord&) const;
   Result<bool> dependencies_met(const RunPointer&, std::int64_t now_us);
+  Result<bool> resolve_mounts(const RunPointer&, std::int64_t now_us);
   Result<> check_machine_type(const std::string& type, const std::string& as_asked) const;
   std::int64_t log_size(const RunRecord&) const;
   std::string key_difference(const RunRecord& existing, const model::RunRequest& request) const;

@@ -197,6 +197,10 @@ void Agent::built(const std::string& id, const Result<std::vector<std::string>>&
                   std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->built(built, now, out);
 }
+void Agent::mounted(const std::string& id, const Result<std::vector<std::string>>& mounted,
+                    std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->mounted(mounted, now, out);
+}
 void Agent::launched(const std::string& id, const Result<std::vector<std::string>>& launched,
                      std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->launched(launched, now, out);

@@ -56,6 +56,8 @@ class Agent {
   void not_created(const std::string& run, const Error&, std::int64_t now, Actions&);
   void built(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
              Actions&);
+  void mounted(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
+               Actions&);
   void launched(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
                 Actions&);
   void observed(const std::string& run, const exec::State&, std::int64_t now, Actions&);

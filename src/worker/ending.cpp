@@ -51,7 +51,10 @@ Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Ex
     return {
         result("failed", "supervisor_lost", "the run's supervisor died, and its command with it"),
         true};
-  if (!exit->error_code.empty()) return {result("failed", exit->error_code, exit->error), false};
+  if (!exit->error_code.empty())
+    return {result(exit->error_code == "mount_failed" ? "mount_failed" : "failed", exit->error_code,
+                   exit->error),
+            false};
   if (exit->ended_by == "kill") return {killed_result(want), false};
   if (exit->ended_by == "stop" && !command_started) return {killed_result(want), false};
 

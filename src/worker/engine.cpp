@@ -9,6 +9,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "worker/mount_record.hpp"
 
 namespace spell::worker {
 
@@ -24,10 +25,11 @@ bool over(exec::State::Phase phase) {
 
 }  // namespace
 
-Engine::Engine(Options options, Folders folders)
+Engine::Engine(Options options, Folders folders, std::unique_ptr<TreeCache> trees)
     : options_(std::move(options)),
       folders_(std::move(folders)),
       link_(options_.endpoint, options_.token, options_.host.machine),
+      trees_(std::move(trees)),
       agent_(options_.hello, options_.hello.boot_id) {}
 
 Result<> Engine::start(std::vector<Journal> found) {
@@ -56,6 +58,8 @@ Result<> Engine::start(std::vector<Journal> found) {
       }
     }
     carried.shipper = std::make_shared<LogShipper>(folders_.run(run) + "/spool", false);
+    if (auto mounts = read_mount_record(folders_.run(run)))
+      for (auto& key : mounts->keys) trees_->hold(run, key);
     bool supervised = carried.supervised.has_value();
     carried_.emplace(run, std::move(carried));
     agent_.resume(std::move(journal), supervised, now_us(), actions);
@@ -66,6 +70,10 @@ Result<> Engine::start(std::vector<Journal> found) {
     if (carried.supervised) supervised.push_back(run);
   for (auto& run : supervised) observe(run);
 
+  steps_.post([this] {
+    trees_->clean();
+    folders_.clean();
+  });
   idle_ = agent_.idle();
   offer_poll();
   loop_thread_ = std::thread([this] { loop(); });
@@ -88,6 +96,7 @@ void Engine::stop() {
   if (loop_thread_.joinable()) loop_thread_.join();
   if (poll_thread_.joinable()) poll_thread_.join();
   steps_.stop();
+  mounting_.stop();
   launches_.stop();
   courier_.stop();
 }
@@ -228,6 +237,11 @@ void Engine::perform(const Action& action) {
       return told(append_journal(run, action.text));
     case Action::Type::log:
       return log(action.text);
+    case Action::Type::mount:
+      return mount_run(run);
+    case Action::Type::give_up_mount:
+      carried_[run].mounting.request_stop();
+      return;
     case Action::Type::launch:
       return launch_run(run);
     case Action::Type::ship:
@@ -255,6 +269,7 @@ void Engine::perform(const Action& action) {
         watch(run, carried->second);
         carried_.erase(carried);
       }
+      trees_->release(run);
       bool parks = action.type == Action::Type::park;
       if (!parks && folders_.reuse(run))
         return post([this, run] {
@@ -303,6 +318,20 @@ Result<> Engine::append_journal(const std::string& run, const std::string& lines
     journal = std::move(*opened);
   }
   return base::write_all(journal.get(), lines);
+}
+
+void Engine::mount_run(const std::string& run) {
+  auto& mounting = carried_[run].mounting;
+  mounting = {};
+  work<std::vector<std::string>>(
+      mounting_,
+      [this, start = agent_.find(run)->start(), mounting]() mutable {
+        std::stop_callback end(calls_.get_token(), [&] { mounting.request_stop(); });
+        return mount(folders_, options_.host, start, *trees_, mounting.get_token());
+      },
+      [this, run](auto& mounted, std::int64_t now, Actions& out) {
+        agent_.mounted(run, mounted, now, out);
+      });
 }
 
 void Engine::launch_run(const std::string& run) {

@@ -30,7 +30,7 @@ class Engine {
     model::WorkerHello hello;
     std::function<void(const std::string&)> log;
   };
-  Engine(Options, Folders);
+  Engine(Options, Folders, std::unique_ptr<TreeCache>);
   ~Engine() { stop(); }
   /// Takes over the runs on disk and starts the threads.
   Result<> start(std::vector<Journal> found);
@@ -46,6 +46,7 @@ class Engine {
     std::int64_t spool_end = 0;
     std::shared_ptr<LogShipper> shipper;  ///< used by one job at a time
     std::shared_ptr<Pack> pack;
+    std::stop_source mounting;
   };
   struct OfferedPoll {
     Agent::Poll poll;
@@ -64,6 +65,7 @@ class Engine {
   void watch(const std::string& run, Carried&);
   Result<> create_run(const std::string& run, const std::string& lines);
   Result<> append_journal(const std::string& run, const std::string& lines);
+  void mount_run(const std::string& run);
   void launch_run(const std::string& run);
   void ship_log(const std::string& run);
   void save_run(const std::string& run);
@@ -81,6 +83,7 @@ class Engine {
   Options options_;
   Folders folders_;
   Link link_;
+  std::unique_ptr<TreeCache> trees_;
   Agent agent_;
   std::map<std::string, Carried> carried_;
   std::map<int, std::string> watched_;
@@ -94,7 +97,7 @@ class Engine {
   std::vector<std::function<void()>> messages_;
   std::optional<OfferedPoll> offered_;
 
-  base::Pool steps_{4}, launches_{2}, courier_{2};
+  base::Pool steps_{4}, mounting_{4}, launches_{2}, courier_{2};
   std::thread loop_thread_, poll_thread_;
 };
 

@@ -6,9 +6,11 @@
 
 #include "exec/supervised.hpp"
 #include "model/worker_protocol.hpp"
+#include "spellfs/store.hpp"
 #include "worker/action.hpp"
 #include "worker/link.hpp"
 #include "worker/run_folder.hpp"
+#include "worker/tree_cache.hpp"
 
 namespace spell::worker {
 
@@ -17,10 +19,16 @@ struct Host {
   std::string supervisor, machine, service_lock;
   exec::Capabilities capabilities;
   std::vector<std::string> hidden, revive, base_environment;
+  const spellfs::ChunkStore* source = nullptr;  ///< where what is mounted comes from
 };
 
 /// code.cpp: the commit's files in spell/, and the manifest. Returns lines for the log.
 Result<std::vector<std::string>> build(const Folders&, const model::StartCommand&);
+
+/// mounts.cpp: what the run's mounts need, in the cache and in the run's folder, and the record of
+/// it. Returns lines for the log. Errors: `mount_failed`, `canceled` after a stop.
+Result<std::vector<std::string>> mount(const Folders&, const Host&, const model::StartCommand&,
+                                       TreeCache&, std::stop_token);
 
 struct Launched {
   exec::Supervised supervised;

@@ -5,6 +5,7 @@
 #include "base/file.hpp"
 #include "worker/environment.hpp"
 #include "worker/hooks.hpp"
+#include "worker/mount_record.hpp"
 
 namespace spell::worker {
 
@@ -25,7 +26,10 @@ Result<Launched> launch(const Folders& folders, const Host& host,
   exec::Launch what;
   what.folder = folders.run(start.run);
   bool has_code = start.request.code && !start.code_url.empty();
-  if (!has_code) SPELL_TRY(folders.clear(start.run));
+  if (!has_code && start.mounts.empty()) SPELL_TRY(folders.clear(start.run));
+  auto mounts =
+      start.mounts.empty() ? Result<MountRecord>(MountRecord()) : read_mount_record(what.folder);
+  if (!mounts) return mounts.error();
 
   auto paths = run_paths(host.capabilities.containment, what.folder);
   auto environment = environment_of(start, host.base_environment, paths, host.machine);
@@ -46,6 +50,7 @@ Result<Launched> launch(const Folders& folders, const Host& host,
   what.env = std::move(environment.variables);
   what.working_folder = start.request.folder;
   what.hidden = host.hidden;
+  what.mounts = std::move(mounts->mounts);
   what.log_limit = start.request.log_limit;
   what.stop_grace_s = start.request.stop_grace;
   what.timeout_s = start.request.timeout.value_or(0);

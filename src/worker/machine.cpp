@@ -75,6 +75,12 @@ model::WorkerHello describe_machine(const std::string& version, int cores,
   if (::sysinfo(&info) == 0)
     hello.memory = static_cast<std::int64_t>(info.totalram) * info.mem_unit;
   hello.capabilities["containment"] = exec::name_of(capabilities.containment);
+  hello.capabilities["mounts"] = capabilities.containment == exec::Containment::best_effort
+                                     ? "copies"
+                                 : capabilities.overlays ? "overlays"
+                                                         : "read-only";
+  if (capabilities.containment != exec::Containment::best_effort && !capabilities.overlays)
+    hello.notes.push_back("mounts: read-only (" + capabilities.no_overlays + ")");
   if (!capabilities.remedy.empty())
     hello.notes.push_back(std::string("containment: ") + exec::name_of(capabilities.containment) +
                           " (" + capabilities.remedy + ")");

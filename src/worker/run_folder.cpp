@@ -20,6 +20,8 @@ namespace spell::worker {
 
 namespace {
 
+/// Of folders that wait for their removal.
+constexpr std::string_view left_prefix = ".left-";
 /// Long logs and large trees never come in here; a journal is some dozen lines.
 constexpr std::int64_t journal_limit = 64 << 20, manifest_limit = 4LL << 30;
 
@@ -75,10 +77,24 @@ Result<> make_empty_folder(const std::string& path, mode_t mode) {
 
 Result<> Folders::make() const {
   SPELL_TRY(base::make_folders(folder_ + "/runs"));
-  // What a worker that was killed had on its way is of no use to anybody. What cannot be removed is
-  // in nobody's way.
-  (void)base::remove_tree(folder_ + "/incoming");
-  return base::make_folders(folder_ + "/incoming");
+  // What a worker that was killed had on its way is of no use to anybody. It may be much: clean()
+  // has the time to remove it.
+  std::string incoming = folder_ + "/incoming",
+              left = folder_ + "/" + std::string(left_prefix) + base::Id::make().text();
+  if (::rmdir(incoming.c_str()) != 0 && errno != ENOENT &&
+      ::rename(incoming.c_str(), left.c_str()) != 0)
+    return base::errno_error("move " + incoming);
+  return base::make_folders(incoming);
+}
+
+void Folders::clean() const {
+  std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(folder_.c_str()), ::closedir);
+  std::vector<std::string> left;
+  while (dirent* entry = folder ? ::readdir(folder.get()) : nullptr)
+    if (std::string_view name = entry->d_name; name.starts_with(left_prefix))
+      left.push_back(folder_ + "/" + entry->d_name);
+  // What cannot be removed is in nobody's way.
+  for (auto& path : left) (void)base::remove_tree(path);
 }
 
 Result<base::Fd> Folders::create(const std::string& id, const std::string& lines) const {

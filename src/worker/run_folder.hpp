@@ -26,6 +26,8 @@ class Folders {
  public:
   explicit Folders(std::string worker_folder) : folder_(std::move(worker_folder)) {}
   Result<> make() const;
+  /// Removes what earlier workers had on its way, as make() found it. May take long.
+  void clean() const;
   std::string run(const std::string& id) const { return folder_ + "/runs/" + id; }
   const std::string& top() const { return folder_; }
 

@@ -18,11 +18,18 @@ std::string count(std::int64_t n, const char* thing) {
   return std::to_string(n) + " " + thing + (n == 1 ? "" : "s");
 }
 
+/// What is stored is what was not there before, compressed where that pays; the rest of the bytes
+/// cost nothing.
 std::string saved_text(const Saved& saved) {
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%.1f", static_cast<double>(saved.took_us) / 1e6);
+  double rate = static_cast<double>(saved.bytes) * 1e6 /
+                static_cast<double>(std::max<std::int64_t>(1, saved.took_us));
   return "Saved " + count(saved.files, "file") + ", " + base::format_size(saved.bytes) + " (" +
-         base::format_size(saved.new_bytes) + " new) in " + seconds + " s";
+         base::format_size(saved.new_bytes) + " stored, " +
+         base::format_size(std::max<std::int64_t>(0, saved.bytes - saved.new_bytes)) +
+         " deduplicated or compressed away) in " + seconds + " s, " +
+         base::format_size(static_cast<std::int64_t>(rate)) + "/s";
 }
 
 }  // namespace
@@ -184,7 +191,28 @@ void RunTracker::built(const Result<std::vector<std::string>>& notices, std::int
   }
   for (auto& notice : *notices) say("", notice, now, true);
   write_journal(out);
-  if (step_ == Step::build) step_ = Step::launch;
+  if (step_ == Step::build) step_ = Step::mount;
+  advance(now, out);
+}
+
+void RunTracker::mounted(const Result<std::vector<std::string>>& notices, std::int64_t now,
+                         Actions& out) {
+  busy_ = false;
+  // Given up because the run is not wanted any more, which advance() tells; or this worker ends,
+  // and the next one does it anew.
+  if (!notices && notices.error().code() == "canceled")
+    return given_up_ ? advance(now, out) : void();
+  if (!notices) {
+    model::RunResult result;
+    result.status = "mount_failed";
+    result.reason_code = notices.error().code();
+    result.reason = notices.error().message();
+    finish(std::move(result), now, out);
+    return advance(now, out);
+  }
+  for (auto& notice : *notices) say("", notice, now, true);
+  write_journal(out);
+  if (step_ == Step::mount) step_ = Step::launch;
   advance(now, out);
 }
 
@@ -260,8 +288,8 @@ void RunTracker::saved(const Result<Saved>& saved, std::int64_t now, Actions& ou
     if (saved_.left_out > 0)
       say("",
           count(saved_.left_out, "file") +
-              " left out (in __pycache__, .git, .venv, node_modules, .ipynb_checkpoints; " +
-              "--save-all takes them along)",
+              " left out (__pycache__, .git, .venv, node_modules, .ipynb_checkpoints and what "
+              ".spellignore names; --save-all takes them along)",
           now, true);
     for (std::size_t i = 0; i < std::min(saved_.skipped.size(), skipped_shown); ++i)
       say("", "not saved: " + saved_.skipped[i], now, true, true);
@@ -354,6 +382,10 @@ void RunTracker::online(bool online, std::int64_t now, Actions& out) {
 // ---- what to do next
 
 void RunTracker::control(Actions& out) {
+  if (step_ == Step::mount && busy_ && !given_up_ && (want_ || leave_ != Leave::no)) {
+    given_up_ = true;
+    act(Action::Type::give_up_mount, out);
+  }
   if (!supervised_ || ended_) return;
   std::string wanted = leave_ != Leave::no ? "kill" : want_ ? want_->type : "";
   if (wanted == wanted_) return;
@@ -387,6 +419,16 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       if (start_.request.code && !start_.code_url.empty()) {
         busy_ = true;
         return act(Action::Type::build, out);
+      }
+      step_ = Step::mount;
+      [[fallthrough]];
+    case Step::mount:
+      if (want_) return finish_unstarted(out, now);
+      if (!start_.mounts.empty()) {
+        say("mounting", "Run is mounting", now, true);
+        write_journal(out);
+        busy_ = true;
+        return act(Action::Type::mount, out);
       }
       step_ = Step::launch;
       [[fallthrough]];

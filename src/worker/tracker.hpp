@@ -1,11 +1,12 @@
 // One run's way through this machine, without I/O: event + now -> actions.
 //
-//   build -> launch -> follow -> drain -> save -> push -> report -> (forgotten)
-//     |        |         |         |        |      |
-//     |        |         |         |        +------+-- kill: nothing more is saved
-//     |        |         |         +-- the whole output is with the service
-//     |        |         +-- the command's end, also where its supervisor or its boot is gone
-//     +--------+-- stop, kill: the command is never started
+//   build -> mount -> launch -> follow -> drain -> save -> push -> report -> (forgotten)
+//     |        |        |         |         |        |      |
+//     |        |        |         |         |        +------+-- kill: nothing more is saved
+//     |        |        |         |         +-- the whole output is with the service
+//     |        |        |         +-- the command's end, also where its supervisor or its boot is
+//     |        |        |             gone
+//     +--------+--------+-- stop, kill: the command is never started
 //
 // A restarted worker enters at `build`, `follow` or `report`, as the journal and the supervisor's
 // folder say. Each step can be done again. Not thread-safe. Times are CLOCK_BOOTTIME µs.
@@ -46,6 +47,7 @@ class RunTracker {
 
   void not_created(const Error&, std::int64_t now, Actions& out);
   void built(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
+  void mounted(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
   /// `notices`: what the log has to say of how the run was started.
   void launched(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
   void observed(const exec::State&, std::int64_t now, Actions& out);
@@ -74,7 +76,7 @@ class RunTracker {
   std::size_t events() const { return events_.size(); }
 
  private:
-  enum class Step { build, launch, follow, drain, save, push, report };
+  enum class Step { build, mount, launch, follow, drain, save, push, report };
   enum class Leave { no, forgotten, refused };
   struct Event {
     model::RunEvent event;
@@ -107,7 +109,8 @@ class RunTracker {
   bool result_acknowledged_ = false;
 
   Step step_ = Step::build;
-  bool busy_ = false;  ///< a job of this run is under way
+  bool given_up_ = false;  ///< mounting was told to end
+  bool busy_ = false;      ///< a job of this run is under way
   Leave leave_ = Leave::no;
   std::optional<model::Command> want_;  ///< stop or kill; a kill is not taken back
   std::string wanted_{};                ///< what the supervisor was told last

@@ -1,6 +1,8 @@
 #include "worker/worker.hpp"
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "worker/engine.hpp"
 #include "worker/machine.hpp"
 #include "worker/run_folder.hpp"
@@ -35,12 +37,21 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   engine.hello = describe_machine(options.version, options.cores, *capabilities);
   engine.log = options.log;
 
+  engine.host.source = options.source;
+
+  std::int64_t limit =
+      options.cache_limit > 0 ? options.cache_limit : base::disk_size(options.folder) / 5;
+  auto trees = std::make_unique<TreeCache>(options.folder + "/trees", limit,
+                                           [] { return base::unix_us() * 1000; });
+  SPELL_TRY(trees->open());
+  engine.hello.capabilities["mount_cache"] = std::to_string(limit);
+
   std::vector<std::string> notes;
   auto found = folders.read(notes);
   if (!found) return found.error();
   if (options.log)
     for (auto& note : notes) options.log(note);
-  std::unique_ptr<Impl> impl(new Impl{Engine(std::move(engine), folders)});
+  std::unique_ptr<Impl> impl(new Impl{Engine(std::move(engine), folders, std::move(trees))});
   SPELL_TRY(impl->engine.start(std::move(*found)));
   return std::unique_ptr<Worker>(new Worker(std::move(impl)));
 }

@@ -13,23 +13,29 @@
 #include <vector>
 
 #include "spell/result.hpp"
+#include "spellfs/store.hpp"
 
 namespace spell::worker {
 
 struct WorkerOptions {
-  std::string endpoint{};                       ///< the service: "unix:PATH"
-  std::string token{};                          ///< spm_…; sent as Authorization: Bearer
-  std::string machine{};                        ///< this machine's name
-  std::string folder{};                         ///< the worker's own: runs/<id>/…, incoming/
-  std::string supervisor{};                     ///< program; "": see exec::find_supervisor
-  std::vector<std::string> hidden{};            ///< folders that runs must not see
-  std::vector<std::string> revive{};            ///< argv that brings the service back
-  std::string service_lock{};                   ///< file that a living service holds locked
-  bool embedded = true;                         ///< part of the personal service
+  std::string endpoint{};             ///< the service: "unix:PATH"
+  std::string token{};                ///< spm_…; sent as Authorization: Bearer
+  std::string machine{};              ///< this machine's name
+  std::string folder{};               ///< the worker's own: runs/<id>/…, incoming/, trees/
+  std::string supervisor{};           ///< program; "": see exec::find_supervisor
+  std::vector<std::string> hidden{};  ///< folders that runs must not see
+  std::vector<std::string> revive{};  ///< argv that brings the service back
+  std::string service_lock{};         ///< file that a living service holds locked
+  bool embedded = true;               ///< part of the personal service
   std::vector<std::string> base_environment{};  ///< PATH HOME USER SHELL LANG TZ as this machine
                                                 ///< defines them: NAME=VALUE
   int cores = 0;                                ///< offered; 0: those that this process may use
   std::string version{};                        ///< of the product, for the service to show
+  /// Where what runs mount comes from, for as long as the worker lives; none: mounts fail. The
+  /// embedded worker reads the service's own store.
+  const spellfs::ChunkStore* source = nullptr;
+  /// Bytes of trees that are kept to be mounted again; 0: a fifth of the disk.
+  std::int64_t cache_limit = 0;
   /// Called from any thread with one line for the service's own log.
   std::function<void(const std::string& line)> log{};
 };

@@ -85,7 +85,6 @@ def test_every_option_is_there_or_refused_by_name(shared):
         for words in ([option, "1", "true"], [f"{option}=1", "true"], ["echo x", option, "1"]):
             result = shared.spell("run", *words, cwd=shared.repo, check=2)
             assert f"{option} is not available" in result.stderr, result
-    assert "is not available" in shared.spell("run", "-m", "runs/1:/data", "true", cwd=shared.repo, check=2).stderr
     assert "is not available" in shared.spell("run", "-m", "s3://bucket/path", "true", cwd=shared.repo, check=2).stderr
     assert shared.spell("ps", "-q", "-a", check=0).stdout == before
 

@@ -138,10 +138,26 @@ TEST_CASE("numbers, sizes and runs") {
   }
 }
 
-TEST_CASE("-m names a machine, and a mount is refused by name") {
+TEST_CASE("-m names a machine or a mount") {
   CHECK(parse({"-m", "box1", "true"}).spec->machine_type == "box1");
-  for (const char* mount : {"runs/3/data:datasets", "s3://bucket/x:/mnt"})
-    CHECK(refusal_of({"-m", mount, "true"}).starts_with("not_available: -m"));
+  auto parsed = parse({"-m", "runs/3/data:datasets", "-m", "box1", "--mount", "uploads/x",
+                       "--mount", "alias:/mnt/a:b", "-m", "./local/", "true"});
+  REQUIRE(parsed.spec);
+  CHECK(parsed.spec->machine_type == "box1");
+  std::vector<std::pair<std::string, std::string>> mounts;
+  for (auto& mount : parsed.spec->mounts) mounts.emplace_back(mount.resource, mount.at);
+  CHECK(mounts == std::vector<std::pair<std::string, std::string>>{{"uploads/x", ""},
+                                                                   {"alias", "/mnt/a:b"},
+                                                                   {"runs/3/data", "datasets"},
+                                                                   {"./local/", ""}});
+  CHECK_FALSE(is_local({"uploads/x", ""}));
+  CHECK(is_local({"./local/", ""}));
+  CHECK(is_local({"/data", ""}));
+  for (const char* option : {"-m", "--mount"})
+    CHECK(refusal_of({option, "s3://bucket/x:/mnt", "true"})
+              .starts_with("not_available: --mount s3://"));
+  for (const char* bad : {"", ":", ":/x", "uploads/x:"})
+    CHECK(refusal_of({"--mount", bad, "true"}).starts_with("usage: --mount"));
   CHECK(refusal_of({"-m", "box1", "-t", "CPU", "true"}).starts_with("usage: "));
 }
 

@@ -49,6 +49,7 @@ RunInfo full_run() {
   run.archived = true;
   run.already_existed = true;
   run.version = 12;
+  run.mounts = {{"runs/3/data", "/spell/data"}};
   return run;
 }
 
@@ -67,7 +68,8 @@ TEST_CASE("golden JSON of a run") {
     "ended_at": "2023-11-14T22:13:22.500000Z", "resumed_as_run": 9, "resumed_from_run": 3,
     "log_bytes": 9007199254740991, "output_files": 2, "output_bytes": 3,
     "outputs": "s0000000000000000000000000000000000000000000000000000000000000000",
-    "archived": true, "already_existed": true, "version": 12})");
+    "archived": true, "already_existed": true, "version": 12,
+    "mounts": [{"resource": "runs/3/data", "at": "/spell/data"}]})");
   CHECK(json(full_run()) == expected);
   CHECK(model::to_json(full_run()) == expected);
 }

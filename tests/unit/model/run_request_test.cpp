@@ -9,28 +9,30 @@ namespace {
 const std::string commit(40, 'a'), workspace(40, 'b'), sha256_commit(64, '0');
 
 json full_body() {
-  return {{"command", "python3 train.py"},
-          {"machine_type", "CPU"},
-          {"description", "ä first try"},
-          {"project", "char-rnn"},
-          {"folder", "src/model"},
-          {"virtual_env", "/home/ada/venv"},
-          {"env", {{"A", "1"}, {"_b2", ""}}},
-          {"labels", {"x", "y.z"}},
-          {"after", {3, 1}},
-          {"timeout", 3600},
-          {"stop_grace", 0},
-          {"log_limit", 4096},
-          {"split_output", true},
-          {"save_all", true},
-          {"idempotent", true},
-          {"code",
-           {{"workspace", workspace},
-            {"commit", commit},
-            {"base_commit", sha256_commit},
-            {"repository", "char-rnn"},
-            {"message", "Fix\nmore"},
-            {"github_url", "https://example.org/a/b.git"}}}};
+  return {
+      {"command", "python3 train.py"},
+      {"machine_type", "CPU"},
+      {"description", "ä first try"},
+      {"project", "char-rnn"},
+      {"folder", "src/model"},
+      {"virtual_env", "/home/ada/venv"},
+      {"env", {{"A", "1"}, {"_b2", ""}}},
+      {"labels", {"x", "y.z"}},
+      {"after", {3, 1}},
+      {"timeout", 3600},
+      {"stop_grace", 0},
+      {"log_limit", 4096},
+      {"split_output", true},
+      {"save_all", true},
+      {"idempotent", true},
+      {"mounts", {{{"resource", "runs/3/data"}}, {{"resource", "uploads/x"}, {"at", "/mnt/x"}}}},
+      {"code",
+       {{"workspace", workspace},
+        {"commit", commit},
+        {"base_commit", sha256_commit},
+        {"repository", "char-rnn"},
+        {"message", "Fix\nmore"},
+        {"github_url", "https://example.org/a/b.git"}}}};
 }
 
 /// The error's message for a body in which one member was replaced; "" if it is accepted.
@@ -114,16 +116,21 @@ TEST_CASE("wrong types are refused in every field, naming it") {
   }
   CHECK(names(refused("/labels/1", 1), "labels[1]"));
   CHECK(names(refused("/after/0", "1"), "after[0]"));
+  CHECK(names(refused("/mounts/0", "runs/1"), "mounts[0]"));
+  CHECK(names(refused("/mounts/0/resource", 1), "mounts[0].resource"));
+  CHECK(names(refused("/mounts/0/resource", ""), "mounts[0].resource"));
+  CHECK(refused("/mounts/0/to", "x") == "mounts[0].'to' is not a known field");
+  CHECK(names(refused("/mounts/0", {{"at", "x"}}), "mounts[0].resource"));
   CHECK(names(refused("/env/A", 1), "env.'A'"));
   CHECK_FALSE(refused("/stop_grace", true).empty());
 }
 
 TEST_CASE("NUL and invalid UTF-8 are refused in every text") {
   for (auto bad : {std::string("a\0b", 3), std::string("a\xff"), std::string("\xed\xa0\x80")}) {
-    for (auto field :
-         {"/command", "/machine_type", "/description", "/project", "/folder", "/virtual_env",
-          "/env/A", "/labels/0", "/code/workspace", "/code/commit", "/code/base_commit",
-          "/code/repository", "/code/message", "/code/github_url"}) {
+    for (auto field : {"/command", "/machine_type", "/description", "/project", "/folder",
+                       "/virtual_env", "/env/A", "/labels/0", "/mounts/0/resource", "/mounts/1/at",
+                       "/code/workspace", "/code/commit", "/code/base_commit", "/code/repository",
+                       "/code/message", "/code/github_url"}) {
       INFO(field);
       CHECK_FALSE(refused(field, bad).empty());
     }
@@ -164,6 +171,8 @@ TEST_CASE("limits hold at their very edge") {
   CHECK(names(refused("/labels", many), "labels"));
   CHECK(names(refused("/after", ids), "after"));
   CHECK(names(refused("/env", env), "env"));
+  json mounts(51, {{"resource", "runs/1"}});
+  CHECK(names(refused("/mounts", mounts), "mounts"));
   many.erase(0), ids.erase(0), env.erase("V1");
   CHECK(refused("/labels", many) == "");
   CHECK(refused("/after", ids) == "");

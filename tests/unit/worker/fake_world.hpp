@@ -150,6 +150,7 @@ class World {
   FakeCommand next_command;  ///< what the next launch runs
   std::map<std::string, Error>
       fails;  ///< action ("save", "build", …) -> its error, while it is in here
+  bool mounting_takes_long = false;  ///< it ends only when it is given up
   std::string boot = "boot-1";
   std::int64_t now = 1'000'000;
 
@@ -333,6 +334,16 @@ class World {
             "build", std::vector<std::string>{"submodule left out"});
         return then([this, run, built](Actions& out) { agent->built(run, built, now, out); });
       }
+      case Type::mount: {
+        auto mounted = outcome<std::vector<std::string>>(
+            "mount", std::vector<std::string>{"Mounted uploads/x to /spell/x"});
+        if (mounting_takes_long) return;
+        return then([this, run, mounted](Actions& out) { agent->mounted(run, mounted, now, out); });
+      }
+      case Type::give_up_mount:
+        return then([this, run](Actions& out) {
+          agent->mounted(run, base::error("canceled", "given up"), now, out);
+        });
       case Type::launch: {
         auto launched = outcome<std::vector<std::string>>("launch", std::vector<std::string>{});
         if (launched) {
@@ -405,6 +416,14 @@ inline model::StartCommand start_command(
   start.machine = "here";
   start.request.command = "python3 train.py";
   start.request.machine_type = "CPU";
+  return start;
+}
+inline model::StartCommand start_with_mount() {
+  auto start = start_command();
+  start.request.mounts = {{"uploads/x", ""}};
+  start.mounts.emplace_back();
+  start.mounts[0].resource = "uploads/x";
+  start.mounts[0].at = "/spell/x";
   return start;
 }
 inline model::StartCommand start_with_code() {

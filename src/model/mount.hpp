@@ -1,0 +1,42 @@
+// Mounts of a run: where they may appear, and what they were resolved to. Pure.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/run.hpp"
+
+namespace spell::model {
+
+inline constexpr std::size_t max_mounts = 50;
+
+/// The path of a resource without what says nothing ("runs/3/" is "runs/3"). Error `invalid_mount`:
+/// no path of a resource, or "s3://…", which this version does not have.
+Result<std::string> mount_resource(const std::string& resource);
+/// Where a mount appears in the run, absolute and without "." and "..". `folder`: the run's working
+/// folder, below which relative ones lie. Error `invalid_mount`, which names the target.
+Result<std::string> mount_target(const Mount&, const std::string& folder);
+/// Those of all mounts of a request, in their order; also looks at what they are to each other.
+Result<std::vector<std::string>> mount_targets(const RunRequest&);
+/// "invalid_mount: Cannot mount resource 'X': not a valid resource (why)".
+Error not_mountable(const std::string& resource, const std::string& why);
+
+/// A mount of a run as the service hands it to the machine.
+struct ResolvedMount {
+  std::string resource{};  ///< as asked
+  std::string at{};        ///< absolute
+  std::string type{};      ///< "file", "folder"
+  std::string node{};      ///< its SpellFS name; "": an empty file, or not known yet
+  std::string below{};     ///< what is meant is at this path of `node`, a folder
+  std::int64_t run = 0;    ///< not resolved: what this run will have saved
+  std::int64_t size = 0, files = 0, mode = 0, modified_us = 0;
+};
+/// For a run's record.
+std::string write_mounts(const std::vector<ResolvedMount>&);
+/// Error `damaged`.
+Result<std::vector<ResolvedMount>> read_mounts(const std::string& text);
+
+/// Whether no one of the mounts that are files has another one in it.
+Result<> check_nesting(const std::vector<ResolvedMount>&);
+
+}  // namespace spell::model

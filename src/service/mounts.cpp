@@ -1,0 +1,72 @@
+#include "service/mounts.hpp"
+
+#include "base/error.hpp"
+#include "model/status.hpp"
+#include "service/resource_path.hpp"
+
+namespace spell::service {
+
+namespace {
+
+/// Of a tree that is there.
+void describe(model::ResolvedMount& mount, const spellfs::Entry& entry) {
+  bool folder = entry.type == spellfs::EntryType::folder;
+  mount.type = folder ? "folder" : "file";
+  mount.node = folder || entry.size > 0 ? entry.node.text() : "";
+  mount.size = entry.size;
+  mount.files = entry.files;
+  mount.mode = entry.mode;
+  mount.modified_us = entry.mtime_ns / 1000;
+}
+
+Result<model::ResolvedMount> resolve_one(Context& context, const std::string& owner,
+                                         const std::string& asked) {
+  model::ResolvedMount mount;
+  mount.resource = asked;
+  auto path = model::mount_resource(asked);
+  if (!path) return path.error();
+  auto place =
+      context.readers.with([&](store::Reader& reader) { return resolve(reader, owner, *path); });
+  if (!place) {
+    bool known =
+        place.error().code() == "resource_not_found" || place.error().code() == "invalid_path";
+    return known ? model::not_mountable(asked, "") : place.error();
+  }
+  if (place->kind != ResourcePath::Kind::tree)
+    return model::not_mountable(asked, "name a run's outputs or an upload");
+  mount.resource = place->path;
+  if (place->run != 0 && !model::is_final(place->run_status)) {
+    mount.run = place->run;
+    mount.below = place->below;
+    return mount;
+  }
+  if (!place->root)
+    return model::not_mountable(asked, "run " + std::to_string(place->run) + " saved no files");
+  auto entry = entry_at(context.objects, *place);
+  if (!entry)
+    return entry.error().code() == "resource_not_found" ? model::not_mountable(asked, "")
+                                                        : entry.error();
+  if (entry->type == spellfs::EntryType::link)
+    return model::not_mountable(asked, "it is a link; name what it leads to");
+  describe(mount, *entry);
+  return mount;
+}
+
+}  // namespace
+
+Result<std::vector<model::ResolvedMount>> resolve_mounts(Context& context, const std::string& owner,
+                                                         const model::RunRequest& request) {
+  auto targets = model::mount_targets(request);
+  if (!targets) return targets.error();
+  std::vector<model::ResolvedMount> mounts;
+  for (std::size_t i = 0; i < request.mounts.size(); ++i) {
+    auto mount = resolve_one(context, owner, request.mounts[i].resource);
+    if (!mount) return mount.error();
+    mount->at = (*targets)[i];
+    mounts.push_back(std::move(*mount));
+  }
+  if (auto fine = model::check_nesting(mounts); !fine) return fine.error();
+  return mounts;
+}
+
+}  // namespace spell::service

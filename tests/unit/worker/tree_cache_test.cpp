@@ -1,0 +1,228 @@
+#include "worker/tree_cache.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <latch>
+#include <thread>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "catch.hpp"
+#include "temporary_folder.hpp"
+
+using namespace spell;
+using namespace spell::worker;
+
+namespace {
+
+struct Cache {
+  testing::TemporaryFolder top;
+  std::int64_t now = 1'000'000'000;
+  std::atomic<int> made = 0;
+  std::unique_ptr<TreeCache> trees;
+
+  explicit Cache(std::int64_t limit = 1'000'000) { open(limit); }
+  void open(std::int64_t limit = 1'000'000) {
+    trees = std::make_unique<TreeCache>(top.path + "/trees", limit, [this] { return now += 10; });
+    REQUIRE(trees->open());
+  }
+  std::string path(const std::string& key) const { return top.path + "/trees/" + key; }
+  bool has(const std::string& key) const { return base::exists(path(key)); }
+  Result<> make(const std::string& at) {
+    ++made;
+    SPELL_TRY(base::make_folders(at));
+    return base::write_file(at + "/file", "content", 0644, false);
+  }
+  Result<TreeCache::Use> use(const std::string& run, const std::string& key,
+                             std::int64_t bytes = 100) {
+    return trees->use(run, key, bytes,
+                      [this](const std::string& at, std::stop_token) { return make(at); }, {});
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (auto* key : {"a", "b", "c", "d"})
+      if (has(key)) out.push_back(key);
+    return out;
+  }
+};
+
+using Keys = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("what was used longest ago goes first, and only as much as has to") {
+  std::vector<CachedTree> trees{
+      {"new", 30, 3, false}, {"old", 30, 1, false}, {"middle", 30, 2, false}};
+  CHECK(choose_to_evict(trees, 100, 0) == Keys{});
+  CHECK(choose_to_evict(trees, 100, 10) == Keys{});
+  CHECK(choose_to_evict(trees, 100, 11) == Keys{"old"});
+  CHECK(choose_to_evict(trees, 100, 50) == Keys{"old", "middle"});
+  CHECK(choose_to_evict(trees, 0, 0) == Keys{"old", "middle", "new"});
+  trees[1].held = true;
+  CHECK(choose_to_evict(trees, 100, 11) == Keys{"middle"});
+  trees[0].held = trees[2].held = true;
+  CHECK(choose_to_evict(trees, 0, 1000) == Keys{});
+  CHECK(reckoned_size(10, 3) > 10);
+}
+
+TEST_CASE("a tree is made once and stays for the next run") {
+  Cache cache;
+  auto first = cache.use("run1", "a");
+  REQUIRE(first);
+  CHECK_FALSE(first->was_there);
+  CHECK(*base::read_file(first->path + "/file") == "content");
+  CHECK(cache.use("run2", "a")->was_there);
+  cache.trees->release("run1");
+  cache.trees->release("run2");
+  cache.open();
+  CHECK(cache.use("run3", "a")->was_there);
+  CHECK(cache.made == 1);
+  CHECK(cache.trees->bytes() == 100);
+}
+
+TEST_CASE("beyond the limit unused trees go, those of live runs stay") {
+  Cache cache(250);
+  for (auto* key : {"a", "b"}) REQUIRE(cache.use(std::string("run-") + key, key));
+  REQUIRE(cache.use("run-c", "c"));
+  CHECK(cache.names() == Keys{"a", "b", "c"});  // all three are in use
+  cache.trees->release("run-a");
+  cache.trees->release("run-b");
+  REQUIRE(cache.use("again", "a"));
+  cache.trees->release("again");
+  REQUIRE(cache.use("run-d", "d"));
+  CHECK(cache.names() == Keys{"c", "d"});
+}
+
+TEST_CASE("a restarted worker knows what was used when, and spares what it is told of") {
+  Cache cache(350);
+  for (auto* key : {"a", "b", "c"}) {
+    REQUIRE(cache.use("gone", key));
+    // The times that a restart goes by are those of the disk.
+    timespec times[2] = {{0, UTIME_OMIT}, {key[0], 0}};
+    REQUIRE(::utimensat(AT_FDCWD, (cache.path(key) + ".use").c_str(), times, 0) == 0);
+  }
+  cache.open(350);
+  cache.trees->hold("alive", "a");
+  REQUIRE(cache.use("new", "d"));
+  CHECK(cache.names() == Keys{"a", "c", "d"});
+}
+
+TEST_CASE("half a tree is found at the start and is no tree") {
+  Cache cache;
+  REQUIRE(cache.use("run", "a"));
+  auto half = [&](const std::string& name) {
+    REQUIRE(base::make_folders(cache.path(name)));
+    REQUIRE(base::write_file(cache.path(name) + "/part", "x", 0644, false));
+  };
+  half("b");                                                             // without a note
+  half(".b.tmp-123");                                                    // what restoring left
+  REQUIRE(base::write_file(cache.path("c.use"), "100\n", 0600, false));  // a note alone
+  half("d");
+  REQUIRE(base::write_file(cache.path("d.use"), "many\n", 0600, false));
+  cache.open();
+  CHECK(cache.names() == Keys{"a"});
+  cache.trees->clean();
+  Keys left;
+  REQUIRE(std::system(("ls -A " + cache.top.path + "/trees | sort | tr '\\n' ' ' > " +
+                       cache.top.path + "/left")
+                          .c_str()) == 0);
+  CHECK(*base::read_file(cache.top.path + "/left") == "a a.use ");
+  CHECK_FALSE(cache.use("run", "c")->was_there);
+}
+
+TEST_CASE("two runs that want the same tree at the same time have it made once") {
+  Cache cache;
+  std::latch making(1), go(1);
+  std::thread first([&] {
+    auto used = cache.trees->use("run1", "a", 100,
+                                 [&](const std::string& at, std::stop_token) {
+                                   making.count_down();
+                                   go.wait();
+                                   return cache.make(at);
+                                 },
+                                 {});
+    CHECK(used.ok());
+  });
+  making.wait();
+  Result<TreeCache::Use> second;
+  std::thread waiter([&] { second = cache.use("run2", "a"); });
+  // Another tree need not wait.
+  CHECK(cache.use("run3", "b").ok());
+  CHECK_FALSE(cache.has("a"));
+  go.count_down();
+  first.join();
+  waiter.join();
+  REQUIRE(second);
+  CHECK(second->was_there);
+  CHECK(cache.made == 2);
+}
+
+TEST_CASE("a tree whose making fails or is given up is made by the next who wants it") {
+  Cache cache;
+  std::latch making(1);
+  std::stop_source stop;
+  std::thread first([&] {
+    auto used = cache.trees->use(
+        "run1", "a", 100,
+        [&](const std::string&, std::stop_token token) -> Result<> {
+          making.count_down();
+          std::mutex mutex;
+          std::condition_variable_any stopped;
+          std::unique_lock lock(mutex);
+          stopped.wait(lock, token, [] { return false; });
+          return base::error("canceled", "given up");
+        },
+        stop.get_token());
+    CHECK(used.error().code() == "canceled");
+  });
+  making.wait();
+  std::stop_source waits;
+  Result<TreeCache::Use> third = base::error("x", "x");
+  std::thread gives_up([&] {
+    third = cache.trees->use(
+        "run3", "a", 100, [](const std::string&, std::stop_token) { return ok(); },
+        waits.get_token());
+  });
+  waits.request_stop();
+  gives_up.join();
+  CHECK(third.error().code() == "canceled");
+  Result<TreeCache::Use> second;
+  std::thread waiter([&] { second = cache.use("run2", "a"); });
+  stop.request_stop();
+  first.join();
+  waiter.join();
+  REQUIRE(second);
+  CHECK_FALSE(second->was_there);
+  CHECK(cache.has("a"));
+}
+
+TEST_CASE("on a full disk what is unused goes, then it is tried once more") {
+  Cache cache;
+  REQUIRE(cache.use("old", "a"));
+  REQUIRE(cache.use("held", "b"));
+  cache.trees->release("old");
+  int tries = 0;
+  auto used = cache.trees->use(
+      "run", "c", 100,
+      [&](const std::string& at, std::stop_token) {
+        return ++tries == 1 ? Result<>(base::error("disk_full", "no space")) : cache.make(at);
+      },
+      {});
+  CHECK(used.ok());
+  CHECK(cache.names() == Keys{"b", "c"});
+  tries = 0;
+  used = cache.trees->use("run", "d", 100,
+                          [&](const std::string&, std::stop_token) {
+                            ++tries;
+                            return Result<>(base::error("disk_full", "no space"));
+                          },
+                          {});
+  CHECK(used.error().code() == "disk_full");
+  CHECK(tries == 1);  // all that is left is in use
+  CHECK(cache.names() == Keys{"b", "c"});
+  CHECK_FALSE(base::exists(cache.path("d.use")));
+}
