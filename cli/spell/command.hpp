@@ -62,6 +62,7 @@ Result<int> cp_command(Context&);
 Result<int> upload_command(Context&);
 Result<int> link_command(Context&);
 Result<int> unlink_command(Context&);
+Result<int> du_command(Context&);
 Result<int> rm_command(Context&);
 Result<int> archive_command(Context&);
 Result<int> label_command(Context&);

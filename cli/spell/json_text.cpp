@@ -24,7 +24,6 @@ template std::string json_text(std::string_view, const std::vector<RunInfo>&);
 template std::string json_text(std::string_view, const UploadInfo&);
 template std::string json_text(std::string_view, const LinkInfo&);
 template std::string json_text(std::string_view, const std::vector<LinkInfo>&);
-template std::string json_text(std::string_view, const UsageInfo&);
 template std::string json_text(std::string_view, const std::vector<UsageInfo>&);
 template std::string json_text(std::string_view, const std::string&);
 template std::string json_text(std::string_view, const ProjectInfo&);
@@ -32,6 +31,13 @@ template std::string json_text(std::string_view, const std::vector<ProjectInfo>&
 template std::string json_text(std::string_view, const std::vector<RepositoryInfo>&);
 template std::string json_text(std::string_view, const ServiceInfo&);
 template std::string json_text(std::string_view, const std::int64_t&);
+
+std::string json_usage(const UsageInfo& usage) {
+  json object = usage;
+  object.erase("name");
+  object["path"] = usage.name;
+  return dump(json{{"usage", std::move(object)}});
+}
 
 std::string json_element(const ResourceInfo& entry) { return dump(json(entry)); }
 

@@ -13,6 +13,8 @@ namespace spell::cli {
 template <class T>
 std::string json_text(std::string_view name, const T& value);
 
+/// {"usage": …} of one resource, which the API calls by its path.
+std::string json_usage(const UsageInfo& usage);
 /// An element of {"entries": […]}.
 std::string json_element(const ResourceInfo& entry);
 /// A log entry as the API's JSON lines have it.

@@ -15,6 +15,11 @@ void show(Output& out, const ProjectInfo& project) {
                 {{"Runs", Colour::dim}, {std::to_string(project.runs)}}};
   if (project.created_at)
     table.rows.push_back({{"Created", Colour::dim}, {format_time(*project.created_at)}});
+  if (project.keep_days > 0)
+    table.rows.push_back({{"Keeps", Colour::dim}, {"runs of " + count(project.keep_days, "day")}});
+  if (project.keep_runs > 0)
+    table.rows.push_back(
+        {{"Keeps", Colour::dim}, {"the newest " + count(project.keep_runs, "run")}});
   if (project.archived) table.rows.push_back({{"Archived", Colour::dim}, {"yes"}});
   out.table(table);
 }
@@ -74,16 +79,37 @@ Result<int> get(Context& context) {
   return show(context, client->projects().get(name[0]));
 }
 
+/// "30"; nothing where it was not given.
+Result<std::optional<std::int64_t>> number_of(const std::optional<std::string>& text,
+                                              const char* option) {
+  if (!text) return std::optional<std::int64_t>();
+  auto number = parse_int(*text);
+  if (!number || *number < 0)
+    return usage_error(std::string(option) + " is a whole number, 0 for no limit, not " +
+                       shell_quote(*text));
+  return number;
+}
+
 Result<int> edit(Context& context) {
-  Options options("project edit", "[OPTIONS] NAME", "Changes a project's name or description.");
+  Options options("project edit", "[OPTIONS] NAME",
+                  "Changes a project's name or description, or how long it keeps its runs. Runs "
+                  "with a label are always kept.");
   Words name;
   ProjectChange change;
+  std::optional<std::string> days, runs;
   options.words(name, "a NAME", 1, 1)
       .value("--name", change.name, "NEW", "its new name")
-      .value("-d,--description", change.description, "TEXT", "what it is about");
+      .value("-d,--description", change.description, "TEXT", "what it is about")
+      .value("--keep-days", days, "N", "delete runs that ended longer ago (0: keep all)")
+      .value("--keep-runs", runs, "N", "delete runs beyond the newest N (0: keep all)");
   if (auto done = context.parse(options)) return *done;
-  if (!change.name && !change.description)
-    return usage_error("nothing to change: give --name or --description");
+  auto keep_days = number_of(days, "--keep-days"), keep_runs = number_of(runs, "--keep-runs");
+  if (!keep_days) return keep_days.error();
+  if (!keep_runs) return keep_runs.error();
+  change.keep_days = *keep_days;
+  change.keep_runs = *keep_runs;
+  if (!change.name && !change.description && !days && !runs)
+    return usage_error("nothing to change: give --name, --description, --keep-days or --keep-runs");
   auto client = context.client();
   if (!client) return client.error();
   return show(context, client->projects().edit(name[0], change));
@@ -132,7 +158,7 @@ constexpr CommandRow table[] = {
     {"create", "make a project", create},
     {"list", "list the projects", list},
     {"get", "show a project", get},
-    {"edit", "change its name or description", edit},
+    {"edit", "change its name, description, or how long it keeps runs", edit},
     {"add-runs", "put runs in a project", add_runs},
     {"remove-runs", "take runs out of a project", remove_runs},
     {"archive", "hide a project from lists", archive},

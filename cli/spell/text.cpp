@@ -82,7 +82,7 @@ std::string format_time(Time time) {
 std::string count(std::int64_t number, std::string_view noun) {
   std::string text = std::to_string(number) + " " + std::string(noun);
   if (number == 1) return text;
-  bool y_becomes_ies = noun.ends_with("y");
+  bool y_becomes_ies = noun.ends_with("y") && !noun.ends_with("ay");
   if (y_becomes_ies) text.pop_back();
   return text + (y_becomes_ies ? "ies" : "s");
 }

@@ -92,7 +92,7 @@ struct LinkInfo {
 
 /// How much room something takes.
 struct UsageInfo {
-  std::string name{};             ///< a resource, or what was asked for by: "runs/7", "uploads"
+  std::string name{};             ///< "runs/7", "uploads/data"; by kind: "outputs", "logs", …
   std::int64_t bytes = 0;         ///< of all files, as they are
   std::int64_t stored_bytes = 0;  ///< as stored: compressed, what is there twice counted once
   std::int64_t files = 0;
@@ -164,6 +164,11 @@ class Resources {
   Result<LinkInfo> set_link(const std::string& alias, const std::string& resource,
                             CallOptions = {}) const;
   Result<> remove_link(const std::string& alias, CallOptions = {}) const;
+
+  /// Of one resource; "": of all outputs and uploads together.
+  Result<UsageInfo> usage(const std::string& path, CallOptions = {}) const;
+  /// Of all there is, by "run" (each run with outputs) or "kind" (outputs, uploads, code, logs).
+  Result<std::vector<UsageInfo>> usage_by(const std::string& what, CallOptions = {}) const;
 
   explicit Resources(std::shared_ptr<detail::Connection> connection)
       : connection_(std::move(connection)) {}

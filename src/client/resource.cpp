@@ -230,4 +230,35 @@ Result<> Resources::remove_link(const std::string& alias, CallOptions options) c
   return ok();
 }
 
+// ---- room
+
+Result<UsageInfo> Resources::usage(const std::string& path, CallOptions options) const {
+  auto plain = plain_path(path);
+  if (!plain) return plain.error();
+  auto answer = connection_->call({.route = Route::usage, .query = {{"path", *plain}}}, options);
+  if (!answer) return answer.error();
+  auto usage = member<UsageInfo>(*answer, "usage");
+  if (usage) usage->name = *plain;
+  return usage;
+}
+
+Result<std::vector<UsageInfo>> Resources::usage_by(const std::string& what,
+                                                   CallOptions options) const {
+  Limit limit(options, connection_->waiter());
+  std::vector<UsageInfo> all;
+  std::string after;
+  for (;;) {
+    Call call{.route = Route::usage, .query = {{"by", what}}};
+    if (!after.empty()) call.query.emplace_back("after", after);
+    auto answer = connection_->call(call, limit);
+    if (!answer) return answer.error();
+    auto page = member<std::vector<UsageInfo>>(*answer, "usage");
+    if (!page) return page.error();
+    all.insert(all.end(), page->begin(), page->end());
+    auto next = member<std::string>(*answer, "next");
+    if (!next || *next == after) return all;
+    after = std::move(*next);
+  }
+}
+
 }  // namespace spell

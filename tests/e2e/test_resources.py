@@ -2,8 +2,11 @@
 import contextlib
 import hashlib
 import os
+import re
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -308,6 +311,31 @@ def test_nothing_is_sent_twice(place, spell, wire):
     assert wire.sent < 100_000
 
 
+def test_an_unchanged_folder_is_not_read_again(place, spell, data):
+    if not shutil.which("strace"):
+        pytest.skip("there is no strace")
+    (data / "private").write_text("private")
+    os.utime(data, ns=(1, 1_000_000_000_000_000_000))
+    for file in data.rglob("*"):  # what changed just now may change again within the same tick
+        if not file.is_symlink() and file.is_file():
+            os.utime(file, ns=(1, 1_000_000_000_000_000_000))
+    time.sleep(2.1)
+    spell("upload", "data", check=0)
+
+    def opened():
+        trace = place.work / "trace"
+        subprocess.run(["strace", "-f", "-qq", "-e", "trace=openat,open", "-o", trace, place.programs / "spell", "upload", "data"],
+                       env=place.environment, cwd=place.work, check=True, timeout=120, capture_output=True)
+        return {name for name in ("random", "tool", "zeros", "sparse", "private") if re.search(f'"[^"]*{name}"', trace.read_text())}
+    assert opened() == set()
+    (data / "private").write_text("changed")
+    assert opened() == {"private"}
+    spell("rm", "-f", "uploads/data", check=0)
+    spell("upload", "data", check=0)
+    spell("cp", "uploads/data/private", check=0)
+    assert (place.work / "private").read_text() == "changed"
+
+
 @pytest.mark.parametrize("how", ["^C", "kill -9"])
 def test_an_upload_that_was_interrupted_goes_on_where_it_was(place, spell, wire, how):
     size = 3 * PACK
@@ -507,6 +535,42 @@ def test_a_large_folder_is_listed_whole(place, spell):
     spell("upload", "many", check=0)
     assert names(spell, "uploads/many") == [f"{i:05}" for i in range(12_000)]
     assert spell("ls", "-q", "uploads/many", check=0).stdout.split() == [f"{i:05}" for i in range(12_000)]
+
+
+# ---- room
+
+def test_du(place, spell, repo, data):
+    spell("upload", "data", check=0)
+    spell("upload", "-n", "same", "data", check=0)
+    spell("run", "-f", "head -c 100000 /dev/urandom > out; cp out again", cwd=repo, check=0)
+    one = spell("du", "--json", "uploads/data", check=0).json["usage"]
+    assert one["path"] == "uploads/data" and one["files"] == 8 and one["bytes"] == 3_000_000 + 10 + 300_000 + 50 * MiB
+    assert 3_000_000 < one["stored_bytes"] < 3_200_000  # a hole, and zeros, take no room
+    run = spell("du", "--json", "runs/1", check=0).json["usage"]
+    assert (run["bytes"], run["files"]) == (200_000, 2) and 100_000 < run["stored_bytes"] < 110_000
+    kinds = {row["name"]: row for row in spell("du", "--json", check=0).json["usage"]}
+    assert kinds["uploads"]["bytes"] == 2 * one["bytes"] and kinds["uploads"]["stored_bytes"] < 1.1 * one["stored_bytes"]
+    runs = spell("du", "--json", "--by", "run", check=0).json["usage"]
+    assert [(row["name"], row["bytes"]) for row in runs] == [("runs/1", 200_000)]
+    shown = spell("du", "-h", "uploads/data", "runs/1", check=0).stdout
+    assert [line.split()[-1] for line in shown.splitlines()] == ["NAME", "uploads/data", "runs/1"] and "53.1 MiB" in shown
+    assert "uploads" in spell("du", check=0).stdout
+    for arguments, status, says in ((["--by", "size"], 2, "run or kind"), (["--by", "run", "runs/1"], 2, "--by"),
+                                    (["runs/9"], 1, "runs/9"), (["a//b"], 1, "a//b")):
+        refused = spell("du", *arguments, check=status)
+        assert says in refused.stderr and len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_how_long_a_project_keeps_its_runs(place, spell):
+    spell("project", "create", "p", check=0)
+    shown = spell("project", "edit", "p", "--keep-days", 30, "--keep-runs", 5, check=0).stdout
+    assert "30 days" in shown and "5 runs" in shown
+    project = spell("project", "edit", "p", "--keep-days", 0, "--json", check=0).json["project"]
+    assert (project["keep_days"], project["keep_runs"]) == (0, 5)
+    for wrong in ("-1", "x", "1.5", "99999999999"):
+        refused = spell("project", "edit", "p", f"--keep-runs={wrong}")
+        assert refused.returncode in (1, 2) and len(refused.stderr.strip().splitlines()) == 1, refused
+    assert spell("project", "get", "p", "--json", check=0).json["project"]["keep_runs"] == 5
 
 
 # ---- names, removal

@@ -68,6 +68,7 @@ TEST_CASE("names that are near") {
 TEST_CASE("plurals and lists") {
   CHECK(count(1, "file") == "1 file");
   CHECK(count(2, "repository") == "2 repositories");
+  CHECK(count(2, "day") == "2 days");
   CHECK(join_some({"a", "b"}) == "a, b");
   CHECK(join_some({"a", "b", "c", "d", "e"}) == "a, b, c and 2 more");
 }
