@@ -54,18 +54,30 @@ Result<model::ResolvedMount> resolve_one(Context& context, const std::string& ow
 
 }  // namespace
 
-Result<std::vector<model::ResolvedMount>> resolve_mounts(Context& context, const std::string& owner,
-                                                         const model::RunRequest& request) {
+Result<Mounts> resolve_mounts(Context& context, const std::string& owner,
+                              const model::RunRequest& request) {
   auto targets = model::mount_targets(request);
   if (!targets) return targets.error();
-  std::vector<model::ResolvedMount> mounts;
+  Mounts mounts;
   for (std::size_t i = 0; i < request.mounts.size(); ++i) {
     auto mount = resolve_one(context, owner, request.mounts[i].resource);
     if (!mount) return mount.error();
     mount->at = (*targets)[i];
-    mounts.push_back(std::move(*mount));
+    if (auto name = spellfs::Name::parse(mount->node)) {
+      mounts.pins->push_back(context.objects.pin({*name}));
+      // What was removed before the pin held it is not found again.
+      auto again = resolve_one(context, owner, request.mounts[i].resource);
+      if (!again) return again.error();
+      if (again->node != mount->node) {
+        again->at = mount->at;
+        mount = std::move(again);
+        if (auto other = spellfs::Name::parse(mount->node))
+          mounts.pins->push_back(context.objects.pin({*other}));
+      }
+    }
+    mounts.list.push_back(std::move(*mount));
   }
-  if (auto fine = model::check_nesting(mounts); !fine) return fine.error();
+  if (auto fine = model::check_nesting(mounts.list); !fine) return fine.error();
   return mounts;
 }
 

@@ -1,5 +1,6 @@
 // What the mounts of a submission stand for now.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,9 +9,14 @@
 
 namespace spell::service {
 
+struct Mounts {
+  std::vector<model::ResolvedMount> list{};
+  /// Keeps what was found from being collected: to be held until a durable record names it.
+  std::shared_ptr<std::vector<spellfs::PackStore::Pin>> pins =
+      std::make_shared<std::vector<spellfs::PackStore::Pin>>();
+};
 /// Looks up what a request mounts, for its owner. What an unfinished run will have saved is left
 /// for later, see ResolvedMount::run. Error `invalid_mount`, which names the resource or target.
-Result<std::vector<model::ResolvedMount>> resolve_mounts(Context&, const std::string& owner,
-                                                         const model::RunRequest&);
+Result<Mounts> resolve_mounts(Context&, const std::string& owner, const model::RunRequest&);
 
 }  // namespace spell::service

@@ -26,11 +26,13 @@ void change_run(Context& context, Call call,
   });
 }
 
-void submit(Context& context, Call call, Submission submission) {
-  context.reactor.post([&context, call = std::move(call), submission = std::move(submission)](
-                           State& state, std::int64_t now) -> Reactor::Answer {
+/// `pins`: held until the run is durable.
+void submit(Context& context, Call call, Submission submission,
+            std::shared_ptr<void> pins = nullptr) {
+  context.reactor.post([&context, call = std::move(call), submission = std::move(submission),
+                        pins = std::move(pins)](State& state, std::int64_t now) -> Reactor::Answer {
     auto done = state.submit(submission, now);
-    return [&context, call, done = std::move(done)](const Result<>& committed) {
+    return [&context, call, done = std::move(done), pins](const Result<>& committed) {
       if (!done) return refuse(call, done.error());
       if (!committed) return refuse(call, committed.error());
       answer(call, {{"run", run_json(context, done->run, done->existed)}},
@@ -62,8 +64,12 @@ void with_mounts(Context& context, Call call, Submission submission) {
           repeated = key && *key;
         }
         if (!mounts && !repeated) return refuse(call, mounts.error());
-        if (mounts) submission.mounts = std::move(*mounts);
-        submit(context, std::move(call), std::move(submission));
+        std::shared_ptr<void> pins;
+    if (mounts) {
+      submission.mounts = std::move(mounts->list);
+      pins = mounts->pins;
+    }
+    submit(context, std::move(call), std::move(submission), std::move(pins));
       });
 }
 
