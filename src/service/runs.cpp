@@ -65,11 +65,11 @@ void with_mounts(Context& context, Call call, Submission submission) {
         }
         if (!mounts && !repeated) return refuse(call, mounts.error());
         std::shared_ptr<void> pins;
-    if (mounts) {
-      submission.mounts = std::move(mounts->list);
-      pins = mounts->pins;
-    }
-    submit(context, std::move(call), std::move(submission), std::move(pins));
+        if (mounts) {
+          submission.mounts = std::move(mounts->list);
+          pins = mounts->pins;
+        }
+        submit(context, std::move(call), std::move(submission), std::move(pins));
       });
 }
 

@@ -1,6 +1,5 @@
 #include <dirent.h>
 
-#include <atomic>
 #include <future>
 #include <memory>
 
@@ -8,7 +7,6 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "spellfs/ignore.hpp"
-#include "spellfs/node.hpp"
 #include "spellfs/tree.hpp"
 #include "worker/hooks.hpp"
 #include "worker/mount_record.hpp"
@@ -25,24 +23,6 @@ bool is_empty(const std::string& path) {
 }
 
 constexpr std::int64_t pack_limit = 64 << 20;
-using Known = std::map<std::string, spellfs::KnownFile>;
-
-/// New files in a folder that is left out.
-std::int64_t count_new(const Known& known, const std::string& top, const std::string& path,
-                       int depth) {
-  std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir((top + "/" + path).c_str()), ::closedir);
-  std::int64_t count = 0;
-  while (dirent* entry = folder ? ::readdir(folder.get()) : nullptr) {
-    std::string_view name = entry->d_name;
-    if (name == "." || name == "..") continue;
-    std::string below = path + "/" + std::string(name);
-    if (entry->d_type == DT_DIR)
-      count += depth < spellfs::max_depth ? count_new(known, top, below, depth + 1) : 0;
-    else
-      count += !known.contains(below);
-  }
-  return count;
-}
 
 /// Sends packs one after the other while the next one is being filled. What has arrived is not
 /// written again by a later save of the same run, whatever becomes of this process.
@@ -103,7 +83,6 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
 
   SaveOutcome out;
   spellfs::IgnoreRules rules;
-  std::atomic<std::int64_t> left_out = 0;
   if (!start.request.save_all) {
     options.skip_folders.assign(std::begin(spellfs::usually_left_out),
                                 std::end(spellfs::usually_left_out));
@@ -116,10 +95,7 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
   }
   if (!rules.empty())
     options.ignore = [&](const std::string& path, bool is_folder) {
-      if (!rules.ignores(path, is_folder)) return false;
-      left_out += is_folder ? count_new(options.known, top, path, 1)
-                            : std::int64_t{!options.known.contains(path)};
-      return true;
+      return rules.ignores(path, is_folder);
     };
   options.missing = [&](std::span<const spellfs::Name> names) {
     return link.missing(start.run, start.epoch, names, call);
@@ -138,7 +114,7 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
   out.saved.files = result->files;
   out.saved.bytes = result->bytes;
   out.saved.new_bytes = result->new_bytes;
-  out.saved.left_out = result->left_out + left_out;
+  out.saved.left_out = result->left_out;
   out.saved.skipped.insert(out.saved.skipped.end(),
                            std::make_move_iterator(result->skipped.begin()),
                            std::make_move_iterator(result->skipped.end()));
