@@ -82,6 +82,7 @@ Result<std::string> LogReader::read() {
 
   std::string out;
   std::size_t next = 0;
+  const auto before = cursor_;
   while (out.size() < piece_size) {
     if (next < events->size() && (*events)[next].log_offset <= cursor_.bytes) {
       auto& event = (*events)[next++];
@@ -116,8 +117,9 @@ Result<std::string> LogReader::read() {
     cursor_.bytes = end;
     out += *frames;
   }
-  if (out.empty() && (!query_.follow || model::is_final((*run)->status)) && next == events->size())
-    ended_ = true;
+  // An event may stand behind output that has not arrived: who does not follow gets what is there.
+  bool stuck = out.empty() && cursor_.entries == before.entries && cursor_.bytes == before.bytes;
+  if (stuck && (!query_.follow || model::is_final((*run)->status))) ended_ = true;
   return formatter_.feed(std::move(out));
 }
 
@@ -143,8 +145,13 @@ void LogReader::look() {
     if (ticket_ != 0) context_.hub.forget(query_.run, ticket_);
     ticket_ = ticket;
     if (waiting_) {
-      do piece = read();
-      while (piece && piece->empty() && !ended_ && !query_.follow);
+      // What gave nothing to show may have been passed over: only who stands still has to wait.
+      model::LogCursor before;
+      do {
+        before = cursor_;
+        piece = read();
+      } while (piece && piece->empty() && !ended_ &&
+               (cursor_.entries != before.entries || cursor_.bytes != before.bytes));
       if (!piece || !piece->empty() || ended_) done = std::exchange(waiting_, nullptr);
     }
     if (!waiting_ && ticket_ != 0) {

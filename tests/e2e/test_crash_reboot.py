@@ -53,7 +53,7 @@ def test_reboot_in_the_middle_of_runs(place, repo, reboot):
     queued = start_run(place, *mark, "--after", running, "echo never")
     independent = start_run(place, *mark, gate.waiting)
     waiting = start_run(place, *mark, "echo later")
-    wait_for(lambda: len(supervisors(place)) >= 2, what="both runs")
+    wait_for(lambda: info(place, independent)["started_at"], what="both runs")
     spell = reboot()
     assert spell("ps").returncode == 0
     run = ended(place, running)
