@@ -158,13 +158,16 @@ def test_who_watches_heals_by_himself(place, gate, watching):
         number = start_run(place, command)
         watcher = place.start(*watching, number)
         if watching == ["wait"]:  # which prints nothing
-            place.start("logs", "-f", number).wait_output("before\n")
+            beside = place.start("logs", "-f", number)
+            beside.wait_output("before\n")
         else:
             watcher.wait_output("before\n")
     dead = kill_service(place)
     await_service(place, dead)
     gate.open()
     result = watcher.finish()
+    if watching == ["wait"]:  # it would bring the service back once more
+        beside.finish()
     assert result.returncode == 6, result
     if watching != ["wait"]:
         assert result.stdout == "before\nafter\n"
