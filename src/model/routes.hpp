@@ -36,6 +36,8 @@
 #include <span>
 #include <string_view>
 
+#include "model/access.hpp"
+
 namespace spell::model {
 
 enum class Route {
@@ -83,6 +85,7 @@ enum class Route {
 struct RouteRow {
   Route route;
   std::string_view method, path, operation;
+  Access access;
 };
 std::span<const RouteRow> routes();
 

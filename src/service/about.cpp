@@ -47,7 +47,8 @@ namespace {
 void answer_status(Context& context, const Call& call) {
   ServiceInfo info;
   info.version = version();
-  info.owner = info.user = context.options.owner;
+  info.owner = context.options.owner;
+  info.user = call->caller.name;
   info.location = "unix:" + context.options.socket_path;
   info.spell_dir = context.options.spell_dir;
   info.pid = ::getpid();

@@ -16,6 +16,7 @@
 #include "model/routes.hpp"
 #include "model/run.hpp"
 #include "net/server.hpp"
+#include "service/caller.hpp"
 #include "service/collector.hpp"
 #include "service/hub.hpp"
 #include "service/log_store.hpp"
@@ -56,6 +57,7 @@ struct CallData {
   net::Reply reply;
   std::map<std::string, std::string>
       path;  ///< {owner}, {run}, …; of {path...} the decoded segments joined with '/'
+  Caller caller;
 
   const std::string& owner() const { return path.at("owner"); }
   /// A query parameter, "" if absent.

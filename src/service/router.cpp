@@ -1,9 +1,6 @@
 #include "service/router.hpp"
 
-#include <unistd.h>
-
 #include "base/error.hpp"
-#include "base/hash.hpp"
 #include "base/text.hpp"
 #include "service/resource_path.hpp"
 
@@ -66,12 +63,6 @@ Match find_route(const std::string& method, const std::vector<std::string>& segm
     return result;
   }
   return result;
-}
-
-bool for_machines(model::Route route) {
-  using enum model::Route;
-  return route == machine_sync || route == machine_log || route == machine_objects ||
-         route == machine_missing;
 }
 
 /// Routes that bring new work or new bytes: refused while the disk is full. What ends runs, tells
@@ -200,16 +191,6 @@ net::BodyRule Router::body_rule(const std::string& method, const std::string& ra
   }
 }
 
-Result<> Router::authorize(const net::Request& request, const model::RouteRow& row) const {
-  if (request.peer_uid != ::geteuid() && request.peer_uid != 0)
-    return base::error("not_permitted", "this is the personal service of another user");
-  if (!for_machines(row.route)) return ok();
-  auto given = net::find_header(request.headers, "Authorization");
-  if (!base::equal_secret(given, "Bearer " + machine_token_))
-    return base::error("unauthorized", "this route is for workers: it needs a machine's token");
-  return ok();
-}
-
 void Router::handle(net::Request request, net::Reply reply) {
   auto found = find_route(request.method, request.target.segments);
   if (!found.row) {
@@ -221,9 +202,14 @@ void Router::handle(net::Request request, net::Reply reply) {
             : base::error("route_not_found", "there is no such route; /v1/openapi.json lists them");
     return reply.send(error_response(e, request.id));
   }
-  if (auto allowed = authorize(request, *found.row); !allowed)
-    return reply.send(error_response(allowed.error(), request.id));
-  if (!for_machines(found.row->route)) on_call_();
+  auto caller = callers_.identify(request);
+  if (!caller) return reply.send(error_response(caller.error(), request.id));
+  auto machine = found.path.find("machine");
+  if (auto permitted =
+          permit(*caller, found.row->access, machine == found.path.end() ? "" : machine->second);
+      !permitted)
+    return reply.send(error_response(permitted.error(), request.id));
+  if (found.row->access != model::Access::machine) on_call_();
   auto is_here = [&](const std::string& owner) {
     return owner == context_.options.owner ||
            (owner == public_owner && writes_public(found.row->route));
@@ -239,8 +225,8 @@ void Router::handle(net::Request request, net::Reply reply) {
       return reply.send(error_response(room.error(), request.id));
   }
   handler_of(found.row->route)(
-      context_, std::make_shared<CallData>(
-                    CallData{std::move(request), std::move(reply), std::move(found.path)}));
+      context_, std::make_shared<CallData>(CallData{std::move(request), std::move(reply),
+                                                    std::move(found.path), std::move(*caller)}));
 }
 
 net::Response Router::error(const Error& error, const std::string& request_id) {

@@ -9,16 +9,15 @@ namespace spell::service {
 
 class Router : public net::Handler {
  public:
-  Router(Context& context, std::string machine_token, std::function<void()> on_call)
-      : context_(context), machine_token_(std::move(machine_token)), on_call_(std::move(on_call)) {}
+  Router(Context& context, const Callers& callers, std::function<void()> on_call)
+      : context_(context), callers_(callers), on_call_(std::move(on_call)) {}
   net::BodyRule body_rule(const std::string& method, const std::string& raw_target) override;
   void handle(net::Request, net::Reply) override;
   net::Response error(const Error&, const std::string& request_id) override;
 
  private:
-  Result<> authorize(const net::Request&, const model::RouteRow&) const;
   Context& context_;
-  std::string machine_token_;
+  const Callers& callers_;
   std::function<void()> on_call_;  // for every call but those of workers
 };
 

@@ -146,7 +146,7 @@ void create_run(Context& context, Call call) {
   if (!request) return refuse(call, request.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
-  Submission submission{call->owner(), context.options.owner, *key,
+  Submission submission{call->owner(), call->caller.name, *key,
                         base::hex(base::sha256(call->request.body)), std::move(*request)};
   with_code(context, std::move(call), std::move(submission));
 }
@@ -162,7 +162,7 @@ void rerun(Context& context, Call call) {
   request.labels = store::split_labels(run->labels);
   request.project = run->project;
   std::string hash = model::request_hash(request);
-  Submission submission{call->owner(), context.options.owner, *key, hash, std::move(request)};
+  Submission submission{call->owner(), call->caller.name, *key, hash, std::move(request)};
   with_code(context, std::move(call), std::move(submission));
 }
 

@@ -33,6 +33,7 @@ struct Service::Impl : Reactor::Observer {
   std::unique_ptr<Storage> storage;
   std::unique_ptr<Collector> collector;
   std::unique_ptr<Context> context;
+  std::unique_ptr<Callers> callers;
   std::unique_ptr<Router> router;
   std::unique_ptr<net::Server> server;
 
@@ -143,7 +144,9 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
         return folder + "/code/" + owner + "/" + workspace + ".git";
       }});
   SPELL_TRY(base::make_folders(folder + "/code/" + options.owner));
-  self.router = std::make_unique<Router>(*self.context, self.machine_token,
+  self.callers =
+      std::make_unique<PersonalCallers>(options.owner, options.machine, self.machine_token);
+  self.router = std::make_unique<Router>(*self.context, *self.callers,
                                          [&self] { self.last_call_ns = base::boot_ns(); });
   // What the first answers need: the assignments of runs that an earlier process left.
   self.reactor->post([](State& state, std::int64_t) -> Reactor::Answer {

@@ -182,7 +182,7 @@ void put_upload(Context& context, Call call) {
                                    request.mode,
                                    request.modified_us,
                                    0,
-                                   context.options.owner};
+                                   call->caller.name};
         context.reactor.post([&context, call, upload, pin](
                                  State& state, std::int64_t now) mutable -> Reactor::Answer {
           upload.created_us = now;

@@ -52,6 +52,37 @@ CREATE TABLE link (
 ALTER TABLE run ADD COLUMN mounts TEXT NOT NULL DEFAULT '';
 ALTER TABLE project ADD COLUMN keep_days INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE project ADD COLUMN keep_runs INTEGER NOT NULL DEFAULT 0;
+)",
+    // People and their tokens, machines and their types, secrets, quotas, and who did what.
+    // Times are microseconds of Unix time, 0: never. Tokens are stored as the hex SHA-256 of what
+    // is shown.
+    R"(
+CREATE TABLE user (
+  name TEXT PRIMARY KEY, role TEXT NOT NULL, password TEXT NOT NULL, disabled INTEGER NOT NULL,
+  created_us INTEGER NOT NULL, seen_us INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE token (
+  id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, user TEXT NOT NULL, machine TEXT NOT NULL,
+  name TEXT NOT NULL, created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL, used_us INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX token_user ON token (user);
+CREATE INDEX token_machine ON token (machine) WHERE machine <> '';
+CREATE TABLE machine (
+  owner TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL UNIQUE, serves TEXT NOT NULL,
+  cpus INTEGER NOT NULL, memory INTEGER NOT NULL, gpus INTEGER NOT NULL, allow TEXT NOT NULL, drained INTEGER NOT NULL,
+  key TEXT NOT NULL, created_us INTEGER NOT NULL, joined_us INTEGER NOT NULL, seen_us INTEGER NOT NULL,
+  lost_after INTEGER NOT NULL, hello TEXT NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID;
+CREATE TABLE machine_type (
+  owner TEXT NOT NULL, name TEXT NOT NULL, spot INTEGER NOT NULL, auto_resume INTEGER NOT NULL,
+  cpus INTEGER NOT NULL, memory INTEGER NOT NULL, gpus INTEGER NOT NULL, lost_after INTEGER NOT NULL,
+  created_us INTEGER NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID;
+CREATE TABLE secret (
+  owner TEXT NOT NULL, user TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, created_us INTEGER NOT NULL,
+  PRIMARY KEY (owner, user, name)) WITHOUT ROWID;
+CREATE TABLE quota (
+  owner TEXT NOT NULL, user TEXT NOT NULL, name TEXT NOT NULL, amount INTEGER NOT NULL,
+  PRIMARY KEY (owner, user, name)) WITHOUT ROWID;
+CREATE TABLE audit (
+  number INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, user TEXT NOT NULL, action TEXT NOT NULL, thing TEXT NOT NULL,
+  detail TEXT NOT NULL, request TEXT NOT NULL);
 )"};
 static_assert(std::size(steps) == schema_version);
 
