@@ -86,6 +86,74 @@ Result<std::string> alternative_name(const std::string& host) {
 
 KeyPtr make_key() { return KeyPtr(EVP_EC_gen("P-256")); }
 
+Result<std::string> public_pem_of(EVP_PKEY* key) {
+  BioPtr bio(BIO_new(BIO_s_mem()));
+  if (!bio || !PEM_write_bio_PUBKEY(bio.get(), key))
+    return openssl_error("invalid_certificate", "cannot write a public key");
+  return contents(bio.get());
+}
+
+/// What comes from outside: only kinds that can sign, and whose use costs little.
+Result<KeyPtr> read_public_key(const std::string& pem) {
+  BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  KeyPtr key(bio ? PEM_read_bio_PUBKEY(bio.get(), nullptr, nullptr, nullptr) : nullptr);
+  if (!key) return openssl_error("invalid_certificate", "there is no public key in PEM");
+  int bits = EVP_PKEY_get_bits(key.get());
+  bool fine = EVP_PKEY_is_a(key.get(), "ED25519") ||
+              (EVP_PKEY_is_a(key.get(), "RSA") && bits >= 2048 && bits <= 8192);
+  char group[64] = {};
+  if (EVP_PKEY_is_a(key.get(), "EC") &&
+      EVP_PKEY_get_group_name(key.get(), group, sizeof group, nullptr))
+    fine = std::string_view(group) == "prime256v1" || std::string_view(group) == "secp384r1" ||
+           std::string_view(group) == "secp521r1";
+  if (!fine) return base::error("invalid_certificate", "keys of this kind are not vouched for");
+  return key;
+}
+
+/// PEM of the certificate for `key`, and the authority's behind it.
+Result<std::string> certify(const Identity& authority, EVP_PKEY* key,
+                            const CertificateRequest& request) {
+  auto chain = read_certificates(authority.certificate);
+  if (!chain) return chain.error();
+  auto signing = read_key(authority.key);
+  if (!signing) return signing.error();
+  X509* issuer = chain->front().get();
+  if (X509_check_private_key(issuer, signing->get()) != 1)
+    return openssl_error("invalid_certificate", "the authority's key and certificate differ");
+  auto made = begin_certificate(request.name, key, request.valid_for);
+  if (!made) return made.error();
+  X509* leaf = made->get();
+  if (!X509_set_issuer_name(leaf, X509_get_subject_name(issuer)))
+    return openssl_error("invalid_certificate", "cannot make a certificate");
+  bool server = request.use == Use::server;
+  SPELL_TRY(extend(leaf, issuer, NID_basic_constraints, "critical,CA:FALSE"));
+  SPELL_TRY(extend(leaf, issuer, NID_key_usage, "critical,digitalSignature"));
+  SPELL_TRY(extend(leaf, issuer, NID_ext_key_usage, server ? "serverAuth" : "clientAuth"));
+  SPELL_TRY(extend(leaf, issuer, NID_authority_key_identifier, "keyid"));
+  std::string names;
+  for (auto& host : request.hosts) {
+    auto name = alternative_name(host);
+    if (!name) return name.error();
+    names += (names.empty() ? "" : ",") + *name;
+  }
+  if (!names.empty()) SPELL_TRY(extend(leaf, issuer, NID_subject_alt_name, names));
+  if (!X509_sign(leaf, signing->get(), EVP_sha256()))
+    return openssl_error("invalid_certificate", "cannot sign a certificate");
+  auto certificate = pem_of(leaf), own = pem_of(issuer);
+  for (auto* part : {&certificate, &own})
+    if (!*part) return part->error();
+  return *certificate + *own;
+}
+
+std::string fingerprint_of(X509_PUBKEY* key) {
+  unsigned char* bytes = nullptr;
+  int size = i2d_X509_PUBKEY(key, &bytes);
+  if (size <= 0) return {};
+  auto digest = base::sha256({reinterpret_cast<char*>(bytes), static_cast<std::size_t>(size)});
+  OPENSSL_free(bytes);
+  return base::hex(digest);
+}
+
 }  // namespace
 
 Error openssl_error(std::string_view code, const std::string& what) {
@@ -121,12 +189,7 @@ Result<KeyPtr> read_key(const std::string& pem) {
 }
 
 std::string fingerprint_of(X509* certificate) {
-  unsigned char* bytes = nullptr;
-  int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &bytes);
-  if (size <= 0) return {};
-  auto digest = base::sha256({reinterpret_cast<char*>(bytes), static_cast<std::size_t>(size)});
-  OPENSSL_free(bytes);
-  return base::hex(digest);
+  return fingerprint_of(X509_get_X509_PUBKEY(certificate));
 }
 
 Result<Identity> make_authority(const std::string& name) {
@@ -149,38 +212,40 @@ Result<Identity> make_authority(const std::string& name) {
 }
 
 Result<Identity> issue(const Identity& authority, const CertificateRequest& request) {
-  auto chain = read_certificates(authority.certificate);
-  if (!chain) return chain.error();
-  auto signing = read_key(authority.key);
-  if (!signing) return signing.error();
-  X509* issuer = chain->front().get();
-  if (X509_check_private_key(issuer, signing->get()) != 1)
-    return openssl_error("invalid_certificate", "the authority's key and certificate differ");
   auto key = make_key();
   if (!key) return openssl_error("invalid_certificate", "cannot make a key");
-  auto made = begin_certificate(request.name, key.get(), request.valid_for);
-  if (!made) return made.error();
-  X509* leaf = made->get();
-  if (!X509_set_issuer_name(leaf, X509_get_subject_name(issuer)))
-    return openssl_error("invalid_certificate", "cannot make a certificate");
-  bool server = request.use == Use::server;
-  SPELL_TRY(extend(leaf, issuer, NID_basic_constraints, "critical,CA:FALSE"));
-  SPELL_TRY(extend(leaf, issuer, NID_key_usage, "critical,digitalSignature"));
-  SPELL_TRY(extend(leaf, issuer, NID_ext_key_usage, server ? "serverAuth" : "clientAuth"));
-  SPELL_TRY(extend(leaf, issuer, NID_authority_key_identifier, "keyid"));
-  std::string names;
-  for (auto& host : request.hosts) {
-    auto name = alternative_name(host);
-    if (!name) return name.error();
-    names += (names.empty() ? "" : ",") + *name;
-  }
-  if (!names.empty()) SPELL_TRY(extend(leaf, issuer, NID_subject_alt_name, names));
-  if (!X509_sign(leaf, signing->get(), EVP_sha256()))
-    return openssl_error("invalid_certificate", "cannot sign a certificate");
-  auto certificate = pem_of(leaf), secret = pem_of(key.get()), own = pem_of(issuer);
-  for (auto* part : {&certificate, &secret, &own})
-    if (!*part) return part->error();
-  return Identity{*certificate + *own, *secret};
+  auto certificate = certify(authority, key.get(), request);
+  if (!certificate) return certificate.error();
+  auto secret = pem_of(key.get());
+  if (!secret) return secret.error();
+  return Identity{*certificate, *secret};
+}
+
+Result<KeyPair> make_key_pair() {
+  auto key = make_key();
+  if (!key) return openssl_error("invalid_certificate", "cannot make a key");
+  auto shown = public_pem_of(key.get()), secret = pem_of(key.get());
+  if (!shown) return shown.error();
+  if (!secret) return secret.error();
+  return KeyPair{*shown, *secret};
+}
+
+Result<std::string> issue_for(const Identity& authority, const std::string& public_key,
+                              const CertificateRequest& request) {
+  auto key = read_public_key(public_key);
+  if (!key) return key.error();
+  return certify(authority, key->get(), request);
+}
+
+Result<std::string> key_fingerprint(const std::string& public_key) {
+  auto key = read_public_key(public_key);
+  if (!key) return key.error();
+  X509_PUBKEY* made = nullptr;
+  if (!X509_PUBKEY_set(&made, key->get()))
+    return openssl_error("invalid_certificate", "cannot read a public key");
+  std::string found = fingerprint_of(made);
+  X509_PUBKEY_free(made);
+  return found;
 }
 
 Result<std::string> authority_fingerprint(const std::string& certificate) {

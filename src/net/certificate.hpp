@@ -31,6 +31,20 @@ struct CertificateRequest {
 /// authority is none.
 Result<Identity> issue(const Identity& authority, const CertificateRequest&);
 
+struct KeyPair {
+  std::string public_key{};  ///< SubjectPublicKeyInfo
+  std::string key{};         ///< a secret
+};
+/// For whoever keeps his key to himself and has its public part vouched for.
+Result<KeyPair> make_key_pair();
+/// A certificate for the holder of the key with this public part, and the authority's behind it.
+/// Error `invalid_certificate`: no public key, or one of a kind that is not signed with (taken are
+/// ECDSA on P-256, P-384 and P-521, Ed25519, RSA from 2048 bits on).
+Result<std::string> issue_for(const Identity& authority, const std::string& public_key,
+                              const CertificateRequest&);
+/// As authority_fingerprint(), of a public key. Error `invalid_certificate`.
+Result<std::string> key_fingerprint(const std::string& public_key);
+
 /// Of the last certificate in the text, which is the authority's. Error `invalid_certificate`.
 Result<std::string> authority_fingerprint(const std::string& certificate);
 /// When the first certificate in the text ends. Error `invalid_certificate`.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <netdb.h>
+#include <openssl/evp.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -72,18 +73,32 @@ std::string authority_of(const std::string& endpoint) {
   return endpoint.substr(begin, endpoint.find('/', begin) - begin);
 }
 
+std::string base64(const std::string& bytes) {
+  std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
+  out.resize(static_cast<std::size_t>(
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()),
+                      static_cast<int>(bytes.size()))));
+  return out;
+}
+
 /// What became of an exchange.
 enum class Fate { answered, not_read, failed };
 
 }  // namespace
 
 struct HttpClient::Impl {
-  Impl(std::string e, int limit, Trust t)
-      : endpoint(std::move(e)), idle_limit(static_cast<std::size_t>(limit)), trust(std::move(t)) {}
+  Impl(std::string e, int limit, Trust t, Identity i, Proxy p)
+      : endpoint(std::move(e)),
+        idle_limit(static_cast<std::size_t>(limit)),
+        trust(std::move(t)),
+        identity(std::move(i)),
+        proxy(std::move(p)) {}
 
   Result<Channel> connect(Wait&);
   Result<Channel> connect_unix(const std::string& path, Wait&);
   Result<base::Fd> connect_tcp(const std::string& host, const std::string& port, Wait&);
+  Result<base::Fd> connect_through_proxy(const std::string& host, const std::string& port, Wait&);
   Result<Channel> connect_tls(const std::string& host, base::Fd, Wait&);
   std::optional<Channel> take_idle();
   void put_back(Channel);
@@ -97,6 +112,8 @@ struct HttpClient::Impl {
   const std::string endpoint;
   const std::size_t idle_limit;
   const Trust trust;
+  const Identity identity;
+  const Proxy proxy;
   std::mutex mutex;
   std::vector<Channel> idle;
   std::shared_ptr<const Tls> tls;  ///< made by the first that needs it
@@ -139,9 +156,10 @@ Result<std::string_view> next_piece(Channel& channel, MessageParser& parser, Wai
 
 }  // namespace
 
-HttpClient::HttpClient(std::string endpoint, int idle_connections, Trust trust)
+HttpClient::HttpClient(std::string endpoint, int idle_connections, Trust trust, Identity identity,
+                       Proxy proxy)
     : impl_(std::make_shared<Impl>(std::move(endpoint), std::max(0, idle_connections),
-                                   std::move(trust))) {}
+                                   std::move(trust), std::move(identity), std::move(proxy))) {}
 HttpClient::~HttpClient() = default;
 
 // ---- connections
@@ -154,7 +172,8 @@ Result<Channel> HttpClient::Impl::connect(Wait& wait) {
     return base::error("service_unreachable",
                        "the address " + endpoint + " is neither unix:PATH nor https://HOST:PORT");
   auto [host, port] = split_host(authority_of(endpoint), secure ? "443" : "80");
-  auto fd = connect_tcp(host, port, wait);
+  auto fd = secure && proxy.serves(host, port) ? connect_through_proxy(host, port, wait)
+                                               : connect_tcp(host, port, wait);
   if (!fd) return fd.error();
   if (secure) return connect_tls(host, std::move(*fd), wait);
   Channel channel;
@@ -183,7 +202,7 @@ Result<Channel> HttpClient::Impl::connect_tls(const std::string& host, base::Fd 
   {
     std::lock_guard lock(mutex);
     if (!tls) {
-      auto made = Tls::client(trust);
+      auto made = Tls::client(trust, identity);
       if (!made) return made.error();
       tls = std::move(*made);
     }
@@ -226,6 +245,45 @@ Result<base::Fd> HttpClient::Impl::connect_tcp(const std::string& host, const st
     return fd;
   }
   return unreachable(endpoint, std::strerror(failure));
+}
+
+Result<base::Fd> HttpClient::Impl::connect_through_proxy(const std::string& host,
+                                                         const std::string& port, Wait& wait) {
+  std::string name = "the proxy " + proxy.host + ":" + proxy.port;
+  auto failed = [&](const std::string& why) { return unreachable(endpoint, name + " " + why); };
+  auto fd = connect_tcp(proxy.host, proxy.port, wait);
+  if (!fd)
+    return fd.error().code() == "service_unreachable" ? failed("cannot be reached") : fd.error();
+  Channel channel;
+  channel.transport = Transport(std::move(*fd));
+  std::string to = (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + port,
+              head = "CONNECT " + to + " HTTP/1.1\r\nHost: " + to + "\r\n";
+  if (!proxy.credentials.empty())
+    head += "Proxy-Authorization: Basic " + base64(proxy.credentials) + "\r\n";
+  head += "\r\n";
+  for (std::array<std::string_view, 1> rest{head}; !rest[0].empty();) {
+    auto put = channel.transport.write(rest);
+    if (put.state == Transport::State::blocked)
+      SPELL_TRY(wait.until(channel.transport.fd(), channel.transport.wait_for()));
+    else if (put.state != Transport::State::done)
+      return failed("closed the connection");
+    else
+      rest[0].remove_prefix(put.size);
+  }
+  // Nothing can follow the head before the service has heard from us.
+  MessageParser parser(MessageParser::Kind::response_to_head, header_limit);
+  while (!parser.head_done()) {
+    auto size = receive(channel, wait, small_buffer, endpoint);
+    if (!size) return size.error();
+    if (*size == 0) return failed("closed the connection");
+    auto step = parser.feed(channel.received());
+    if (!step) return failed("sent " + step.error().message());
+    channel.begin += step->used;
+  }
+  int status = parser.head().status;
+  if (status / 100 != 2)
+    return failed("answered " + std::to_string(status) + " " + std::string(reason_phrase(status)));
+  return channel.transport.release();
 }
 
 std::optional<Channel> HttpClient::Impl::take_idle() {
@@ -386,8 +444,8 @@ Result<ClientResponse> HttpClient::send(const ClientRequest& request, const Call
 }
 
 Result<std::string> HttpClient::find_authority(const std::string& endpoint,
-                                               const CallOptions& options) {
-  Impl look(endpoint, 0, {Trust::Kind::anybody, {}});
+                                               const CallOptions& options, const Proxy& proxy) {
+  Impl look(endpoint, 0, {Trust::Kind::anybody, {}}, {}, proxy);
   if (!endpoint.starts_with(https_scheme))
     return base::error("invalid_request", endpoint + " is no https:// address");
   Wait wait(options);

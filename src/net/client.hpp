@@ -9,6 +9,7 @@
 #include <string>
 
 #include "net/http.hpp"
+#include "net/proxy.hpp"
 #include "net/tls.hpp"
 #include "spell/options.hpp"
 
@@ -50,9 +51,11 @@ class ClientStream {
 
 class HttpClient {
  public:
-  /// "unix:PATH" (any length), "https://HOST[:PORT]" (443; `trust` says whom to believe), or, where
-  /// nothing is secret, "http://127.0.0.1:PORT".
-  explicit HttpClient(std::string endpoint, int idle_connections = 16, Trust trust = {});
+  /// "unix:PATH" (any length), "https://HOST[:PORT]" (443; `trust` says whom to believe, `identity`
+  /// is shown to a service that asks, `proxy` is gone through), or, where nothing is secret,
+  /// "http://127.0.0.1:PORT".
+  explicit HttpClient(std::string endpoint, int idle_connections = 16, Trust trust = {},
+                      Identity identity = {}, Proxy proxy = {});
   ~HttpClient();
   /// Errors: `service_unreachable` (the service has not read the request), `untrusted_service` (it
   /// is not who it should be, and has been told nothing), `connection_lost` (it may have been
@@ -63,7 +66,8 @@ class HttpClient {
   Result<ClientStream> open(const ClientRequest&, const CallOptions& = {});
   /// The fingerprint (see certificate.hpp) of the authority that the service at this https address
   /// shows. Nobody is trusted for it, nothing is said. Errors: as send().
-  static Result<std::string> find_authority(const std::string& endpoint, const CallOptions& = {});
+  static Result<std::string> find_authority(const std::string& endpoint, const CallOptions& = {},
+                                            const Proxy& proxy = {});
 
   struct Impl;
 

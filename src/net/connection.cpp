@@ -197,6 +197,8 @@ bool Connection::begin_request(std::string_view rest) {
   if (!target) return fail(target.error()), false;
   request_.target = std::move(*target);
   request_.peer_uid = peer_uid_;
+  if (!peer_key_) peer_key_ = transport_.peer_key();
+  request_.peer_key = *peer_key_;
   rule_ = shared_->handler->body_rule(head.method, head.target);
   std::int64_t length = head.content_length.value_or(0);
   if (length > rule_.limit)

@@ -104,6 +104,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Phase phase_ = Phase::receiving;
   bool armed_ = false, timing_ = false, finishing_ = false;
   const std::uint32_t peer_uid_;
+  std::optional<std::string> peer_key_;  ///< looked up for the first request
 
   // the request
   std::optional<MessageParser> parser_;

@@ -25,6 +25,8 @@ struct Request {
   base::Fd body_file{};  ///< of a body_to_file route: an unnamed file with the body, at offset 0
   std::int64_t body_size = 0;
   std::uint32_t peer_uid = 0;  ///< of the process at the other end; UINT32_MAX over TCP
+  std::string peer_key{};      ///< of a client whose certificate the authority of `tls` vouches
+                               ///< for: hex SHA-256 of its SubjectPublicKeyInfo; else ""
   std::int64_t received_us = 0;
   std::string id{};  ///< request id, also sent as X-Request-Id
 };

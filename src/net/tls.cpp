@@ -44,30 +44,60 @@ int verify_against_key(X509_STORE_CTX* sent, void* argument) {
   return fine ? 1 : 0;
 }
 
-}  // namespace
+/// Who shows no good certificate is nobody, and is told so in words by those who ask for one: a
+/// handshake that fails says nothing that people can read.
+int verify_client(X509_STORE_CTX* shown, void*) {
+  if (X509_verify_cert(shown) != 1 && X509_STORE_CTX_get_error(shown) == X509_V_OK)
+    X509_STORE_CTX_set_error(shown, X509_V_ERR_UNSPECIFIED);
+  return 1;
+}
 
-Tls::~Tls() { SSL_CTX_free(context_); }
-
-Result<std::shared_ptr<const Tls>> Tls::server(const Identity& identity) {
-  auto context = make_context(TLS_server_method());
-  if (!context) return openssl_error("io_error", "cannot set up TLS");
+Result<> use_identity(SSL_CTX* context, const Identity& identity) {
   auto chain = read_certificates(identity.certificate);
   if (!chain) return chain.error();
   auto key = read_key(identity.key);
   if (!key) return key.error();
-  if (!SSL_CTX_use_certificate(context.get(), chain->front().get()) ||
-      !SSL_CTX_use_PrivateKey(context.get(), key->get()) ||
-      !SSL_CTX_check_private_key(context.get()))
+  if (!SSL_CTX_use_certificate(context, chain->front().get()) ||
+      !SSL_CTX_use_PrivateKey(context, key->get()) || !SSL_CTX_check_private_key(context))
     return openssl_error("invalid_certificate", "the certificate and the key do not fit");
   for (std::size_t i = 1; i < chain->size(); ++i)
-    if (!SSL_CTX_add1_chain_cert(context.get(), (*chain)[i].get()))
+    if (!SSL_CTX_add1_chain_cert(context, (*chain)[i].get()))
       return openssl_error("invalid_certificate", "cannot use the chain of the certificate");
+  return ok();
+}
+
+Result<> ask_clients(SSL_CTX* context, const std::string& authority) {
+  auto chain = read_certificates(authority);
+  if (!chain) return chain.error();
+  constexpr std::string_view name = "spell";
+  bool fine = X509_STORE_add_cert(SSL_CTX_get_cert_store(context), chain->back().get()) &&
+              SSL_CTX_add_client_CA(context, chain->back().get()) &&
+              SSL_CTX_set_session_id_context(context,
+                                             reinterpret_cast<const unsigned char*>(name.data()),
+                                             static_cast<unsigned>(name.size()));
+  if (!fine) return openssl_error("invalid_certificate", "cannot ask for clients' certificates");
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_set_cert_verify_callback(context, verify_client, nullptr);
+  return ok();
+}
+
+}  // namespace
+
+Tls::~Tls() { SSL_CTX_free(context_); }
+
+Result<std::shared_ptr<const Tls>> Tls::server(const Identity& identity,
+                                               const std::string& clients) {
+  auto context = make_context(TLS_server_method());
+  if (!context) return openssl_error("io_error", "cannot set up TLS");
+  SPELL_TRY(use_identity(context.get(), identity));
+  if (!clients.empty()) SPELL_TRY(ask_clients(context.get(), clients));
   return std::shared_ptr<const Tls>(new Tls(context.release(), {}, true));
 }
 
-Result<std::shared_ptr<const Tls>> Tls::client(const Trust& trust) {
+Result<std::shared_ptr<const Tls>> Tls::client(const Trust& trust, const Identity& identity) {
   auto context = make_context(TLS_client_method());
   if (!context) return openssl_error("io_error", "cannot set up TLS");
+  if (!identity.certificate.empty()) SPELL_TRY(use_identity(context.get(), identity));
   std::shared_ptr<const Tls> tls(new Tls(context.release(), trust, false));
   switch (trust.kind) {
     case Trust::Kind::system:

@@ -23,9 +23,13 @@ struct Trust {
 
 class Tls {
  public:
-  /// Error `invalid_certificate`.
-  static Result<std::shared_ptr<const Tls>> server(const Identity&);
-  static Result<std::shared_ptr<const Tls>> client(const Trust&);
+  /// With `clients` (the certificate of an authority) it asks who connects for a certificate and
+  /// does not insist: one that this authority vouches for is known by its key afterwards (see
+  /// Transport::peer_key), anybody else is nobody. Error `invalid_certificate`.
+  static Result<std::shared_ptr<const Tls>> server(const Identity&,
+                                                   const std::string& clients = {});
+  /// `identity`: shown to a server that asks; empty: nothing is.
+  static Result<std::shared_ptr<const Tls>> client(const Trust&, const Identity& identity = {});
   ~Tls();
   Tls(const Tls&) = delete;
   Tls& operator=(const Tls&) = delete;

@@ -259,4 +259,10 @@ std::string Transport::peer_authority() const {
   return count > 0 ? fingerprint_of(sk_X509_value(chain, count - 1)) : std::string();
 }
 
+std::string Transport::peer_key() const {
+  if (!ssl_ || !ready() || SSL_get_verify_result(ssl_) != X509_V_OK) return {};
+  CertificatePtr shown(SSL_get1_peer_certificate(ssl_));
+  return shown ? fingerprint_of(shown.get()) : std::string();
+}
+
 }  // namespace spell::net

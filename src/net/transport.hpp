@@ -63,9 +63,14 @@ class Transport {
   /// The end of what is sent; nothing can be written any more.
   void finish_sending();
   void close();
+  /// Of a connection without TLS: its socket, for somebody else.
+  base::Fd release() { return std::move(fd_); }
   const std::string& error() const { return error_; }
   /// After the handshake: the fingerprint of the last certificate that the other end has sent.
   std::string peer_authority() const;
+  /// Of a server, after the handshake: the fingerprint of the key that the client holds and the
+  /// authority has vouched for; "": it has shown none.
+  std::string peer_key() const;
 
  private:
   Outcome tls_outcome(int result);

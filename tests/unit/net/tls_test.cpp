@@ -211,3 +211,89 @@ TEST_CASE("a body streams inside TLS, and its loss is told") {
   else
     CHECK(size == 5'000'000);
 }
+
+namespace {
+
+struct AskingServer {
+  explicit AskingServer(const Identity& clients = authority()) {
+    ServerOptions options;
+    options.listen = "127.0.0.1:0";
+    options.spool_folder = folder.path;
+    options.tls = Tls::server(server_identity(authority()), clients.certificate).value();
+    handler.answer = [](Request request, Reply reply) { reply.send({.body = request.peer_key}); };
+    server = Server::start(options, handler).value();
+  }
+  HttpClient client(Identity identity = {}) const {
+    return HttpClient("https://127.0.0.1:" + std::to_string(server->port()), 4,
+                      {Trust::Kind::authority, *authority_fingerprint(authority().certificate)},
+                      std::move(identity));
+  }
+  TemporaryFolder folder;
+  TestHandler handler;
+  std::unique_ptr<Server> server;
+};
+
+Identity machine_identity(const Identity& under, std::chrono::days valid_for = std::chrono::days(30),
+                          Use use = Use::client) {
+  auto pair = make_key_pair().value();
+  CertificateRequest request{.name = "box", .use = use, .valid_for = valid_for};
+  return {issue_for(under, pair.public_key, request).value(), pair.key};
+}
+
+}  // namespace
+
+TEST_CASE("who shows a certificate of the authority is known by its key") {
+  AskingServer server;
+  auto pair = make_key_pair().value();
+  Identity box{issue_for(authority(), pair.public_key, {.name = "box", .use = Use::client}).value(),
+               pair.key};
+  auto client = server.client(box);
+  std::string key = *key_fingerprint(pair.public_key);
+  CHECK(key.size() == 64);
+  for (int i = 0; i < 3; ++i) {
+    auto answer = client.send({.target = "/"});
+    REQUIRE((answer ? "" : answer.error().message()) == "");
+    CHECK(answer->body == key);
+  }
+  CHECK(server.server->open_connections() == 1);
+  CHECK(server.client(machine_identity(authority())).send({.target = "/"})->body != key);
+}
+
+TEST_CASE("who shows no certificate, or a bad one, is nobody and is answered") {
+  AskingServer server;
+  CHECK(server.client().send({.target = "/"})->body == "");
+  auto other = make_authority("Spell at box").value();
+  CHECK(server.client(machine_identity(other)).send({.target = "/"})->body == "");
+  CHECK(server.client(machine_identity(authority(), std::chrono::days(-1)))
+            .send({.target = "/"})
+            ->body == "");
+  // The service's own certificate is no machine's.
+  CHECK(server.client(machine_identity(authority(), std::chrono::days(30), Use::server))
+            .send({.target = "/"})
+            ->body == "");
+}
+
+TEST_CASE("a certificate without its key cannot be shown") {
+  AskingServer server;
+  Identity stolen = machine_identity(authority());
+  stolen.key = make_key_pair().value().key;
+  CHECK(server.client(stolen).send({.target = "/"}).error().code() == "invalid_certificate");
+}
+
+TEST_CASE("only keys that sign are vouched for") {
+  auto refusal = [](const std::string& key) {
+    auto issued = issue_for(authority(), key, {.name = "box", .use = Use::client});
+    return issued ? "" : issued.error().code();
+  };
+  CHECK(refusal("") == "invalid_certificate");
+  CHECK(refusal("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n") ==
+        "invalid_certificate");
+  CHECK(refusal(make_key_pair().value().key) == "invalid_certificate");
+  // RSA with 512 bits.
+  CHECK(refusal("-----BEGIN PUBLIC KEY-----\n"
+                "MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBALqbHeRLCyOdykC5SDLqI49ArYGYG1mq\n"
+                "aH9/GnWjGavZM02fos4lc2w6tCchcUBNtJvGqKwhC5JEnx3RYoSX2ucCAwEAAQ==\n"
+                "-----END PUBLIC KEY-----\n") == "invalid_certificate");
+  CHECK(refusal(make_key_pair().value().public_key).empty());
+  CHECK(key_fingerprint("no key").error().code() == "invalid_certificate");
+}
