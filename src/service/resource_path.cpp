@@ -54,7 +54,7 @@ Result<ResourcePath> of_upload(store::Reader& reader, ResourcePath place,
 }
 
 /// As find(), where a name that is no UTF-8 may be given as it is shown.
-Result<spellfs::Entry> find_shown(const spellfs::ChunkStore& objects, const spellfs::Name& tree,
+Result<spellfs::Entry> find_shown(const spellfs::ObjectSource& objects, const spellfs::Name& tree,
                                   const std::string& path) {
   constexpr std::string_view replaced = "\xEF\xBF\xBD";
   auto entry = spellfs::find(objects, tree, path);
@@ -133,7 +133,7 @@ Result<ResourcePath> resolve(store::Reader& reader, const std::string& owner,
   return resolve(reader, owner, named);
 }
 
-Result<spellfs::Entry> entry_at(const spellfs::ChunkStore& objects, const ResourcePath& place) {
+Result<spellfs::Entry> entry_at(const spellfs::ObjectSource& objects, const ResourcePath& place) {
   if (!place.root) return resource_not_found(place.path);
   if (place.below.empty()) return *place.root;
   if (place.root->type != spellfs::EntryType::folder) return resource_not_found(place.path);

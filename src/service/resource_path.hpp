@@ -40,7 +40,7 @@ Result<ResourcePath> resolve(store::Reader&, const std::string& owner, const std
 
 /// The entry that the path names, in its tree. A byte of a name that is no UTF-8 is shown, and
 /// found, as U+FFFD. Errors: `resource_not_found`, `damaged`.
-Result<spellfs::Entry> entry_at(const spellfs::ChunkStore&, const ResourcePath&);
+Result<spellfs::Entry> entry_at(const spellfs::ObjectSource&, const ResourcePath&);
 
 Error resource_not_found(const std::string& path);
 

@@ -40,7 +40,7 @@ Result<ChangesOfFolder> by_folder(const Changes& changes) {
 
 class Editor {
  public:
-  Editor(const ChunkStore& store, PackWriter& pack) : store_(store), pack_(pack) {
+  Editor(const ObjectSource& store, PackWriter& pack) : store_(store), pack_(pack) {
     emit_ = [this](Kind kind, const Name& name, const std::string& bytes) {
       // Parts of the old tree that came out the same.
       return seen_.contains(name) ? ok() : pack_.add(kind, name, bytes);
@@ -147,7 +147,7 @@ class Editor {
     return out;
   }
 
-  const ChunkStore& store_;
+  const ObjectSource& store_;
   PackWriter& pack_;
   Emit emit_;
   std::unordered_set<Name, NameHash> seen_;
@@ -155,7 +155,7 @@ class Editor {
 
 }  // namespace
 
-Result<Entry> edit(const ChunkStore& store, const std::optional<Name>& tree, const Changes& changes,
+Result<Entry> edit(const ObjectSource& store, const std::optional<Name>& tree, const Changes& changes,
                    PackWriter& pack) {
   auto all = by_folder(changes);
   if (!all) return all.error();

@@ -45,6 +45,8 @@ class LocalStore final : public PackStore {
 
   Pin pin(std::vector<Name> names) override;
   Result<std::unique_ptr<PackWriter>> writer(const std::string& owner) override;
+  Result<std::string> pack_of(const std::string& owner, std::span<const Name> names,
+                              std::size_t limit) const override;
   Result<CollectResult> collect(const Roots&, const CollectOptions&) override;
   Result<CheckResult> check(const Roots&, const CheckOptions&) override;
   Result<Usage> usage(std::span<const Name> roots) const override;
@@ -59,6 +61,15 @@ class LocalStore final : public PackStore {
   Result<> check_format();
   Result<> open_index() const;
   Result<std::string> read_object(Kind, const Name&) const;
+  /// Where the stored bytes of an object are.
+  struct Stored {
+    Frame frame{};
+    std::string path{};
+    std::shared_ptr<base::Fd> file{};
+    Result<std::string> read() const;
+  };
+  /// `owner` "": whoever has sent it.
+  Result<Stored> locate(const std::string& owner, const Name&) const;
   Result<std::shared_ptr<base::Fd>> open_pack(std::int64_t number, const std::string& path) const;
   Result<std::optional<Location>> find(const Name&) const;
   Result<> take(const std::string& owner, int fd, std::int64_t size);

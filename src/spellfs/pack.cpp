@@ -142,6 +142,7 @@ Result<> PackFileWriter::flush(std::string_view more) {
 
 Result<> PackFileWriter::put(std::string_view bytes) {
   size_ += static_cast<std::int64_t>(bytes.size());
+  if (in_memory_) return buffer_ += bytes, ok();
   if (buffer_.size() + bytes.size() > buffer_limit || bytes.size() >= buffer_limit / 8)
     return flush(bytes);
   buffer_ += bytes;
@@ -175,7 +176,7 @@ Result<std::int64_t> PackFileWriter::finish() {
   trailer.append(reinterpret_cast<const char*>(digest.data()), digest.size());
   trailer += end_magic;
   SPELL_TRY(put(trailer));
-  SPELL_TRY(flush());
+  if (!in_memory_) SPELL_TRY(flush());
   return size_;
 }
 
@@ -214,24 +215,37 @@ Result<PackFileReader> PackFileReader::open(int fd, std::int64_t size) {
   PackFileReader pack;
   pack.fd_ = fd;
   pack.size_ = size;
-  SPELL_TRY(pack.read_header());
-  auto trailer = pack.at(size - static_cast<std::int64_t>(trailer_size), trailer_size);
+  SPELL_TRY(pack.read_index());
+  return pack;
+}
+
+Result<PackFileReader> PackFileReader::open(std::string bytes) {
+  PackFileReader pack;
+  pack.size_ = static_cast<std::int64_t>(bytes.size());
+  pack.window_ = std::move(bytes);  // all of it: nothing is ever read
+  SPELL_TRY(pack.read_index());
+  return pack;
+}
+
+Result<> PackFileReader::read_index() {
+  SPELL_TRY(read_header());
+  auto trailer = at(size_ - static_cast<std::int64_t>(trailer_size), trailer_size);
   if (!trailer) return trailer.error();
   std::string sums(trailer->substr(0, 16)), digest(trailer->substr(16, 32));
   if (trailer->substr(48) != end_magic) return bad("it has no end");
   ByteReader in(sums);
   auto index = in.fixed(8), count = in.fixed(8);
-  auto room = static_cast<std::uint64_t>(size) - trailer_size;
-  if (index > room || index < pack.head_.size() || (room - index) % index_entry_size != 0 ||
+  auto room = static_cast<std::uint64_t>(size_) - trailer_size;
+  if (index > room || index < head_.size() || (room - index) % index_entry_size != 0 ||
       (room - index) / index_entry_size != count)
     return bad("its index is not where it should be");
 
   base::Sha256 checksum;
-  checksum.update(pack.head_);
-  pack.frames_.reserve(count);
-  auto next = static_cast<std::int64_t>(pack.head_.size());
+  checksum.update(head_);
+  frames_.reserve(count);
+  auto next = static_cast<std::int64_t>(head_.size());
   for (std::uint64_t i = 0; i < count; ++i) {
-    auto bytes = pack.at(static_cast<std::int64_t>(index + i * index_entry_size), index_entry_size);
+    auto bytes = at(static_cast<std::int64_t>(index + i * index_entry_size), index_entry_size);
     if (!bytes) return bytes.error();
     checksum.update(*bytes);
     ByteReader entry(*bytes);
@@ -242,14 +256,14 @@ Result<PackFileReader> PackFileReader::open(int fd, std::int64_t size) {
     if (entry.fixed(8) != static_cast<std::uint64_t>(next))
       return bad("its frames do not follow each other");
     next += static_cast<std::int64_t>(frame_head_size + frame.stored);
-    pack.frames_.push_back(frame);
+    frames_.push_back(frame);
   }
   if (next != static_cast<std::int64_t>(index)) return bad("its frames do not end at its index");
   checksum.update(sums);
   auto sum = checksum.finish();
   if (digest != std::string_view(reinterpret_cast<const char*>(sum.data()), sum.size()))
     return bad("its checksum is wrong");
-  return pack;
+  return ok();
 }
 
 Result<PackFileReader> PackFileReader::salvage(int fd, std::int64_t size) {

@@ -72,10 +72,13 @@ class Decompressor {
   std::string out_;
 };
 
-/// Writes a pack to a descriptor from offset 0, through a buffer.
+/// Writes a pack to a descriptor from offset 0, through a buffer; or keeps it in memory.
 class PackFileWriter {
  public:
   PackFileWriter(int fd, const std::string& owner);
+  /// In memory, without an owner: for a pack on its way. take() has it after finish().
+  PackFileWriter() : PackFileWriter(-1, {}) { in_memory_ = true; }
+  std::string take() { return std::move(buffer_); }
   Result<> append(Frame frame, std::string_view stored);
   /// Index and trailer; returns the pack's size.
   Result<std::int64_t> finish();
@@ -87,6 +90,7 @@ class PackFileWriter {
   Result<> flush(std::string_view more = {});
 
   int fd_;
+  bool in_memory_ = false;
   std::string head_, buffer_;
   std::int64_t written_ = 0, size_ = 0;
   std::vector<Frame> frames_;
@@ -115,6 +119,8 @@ class PackFileReader {
   /// Checks header, index and trailer. Errors: `bad_pack`, and those of reading. `fd` must stay
   /// open.
   static Result<PackFileReader> open(int fd, std::int64_t size);
+  /// Of a pack in memory.
+  static Result<PackFileReader> open(std::string bytes);
   /// For a pack whose end is lost: the frames that can be found from its start on, unchecked beyond
   /// their heads. Error `bad_pack` if not even the header can be read.
   static Result<PackFileReader> salvage(int fd, std::int64_t size);
@@ -127,6 +133,7 @@ class PackFileReader {
 
  private:
   Result<> read_header();
+  Result<> read_index();
   Result<std::string_view> at(std::int64_t offset, std::size_t size);
 
   int fd_ = -1;

@@ -198,32 +198,63 @@ Result<std::optional<Location>> LocalStore::find(const Name& name) const {
   return read_index_->find(name);
 }
 
-Result<std::string> LocalStore::read_object(Kind kind, const Name& name) const {
-  Frame frame;
-  std::string path;
-  std::shared_ptr<base::Fd> file;
-  {
-    std::lock_guard lock(reading_);
-    auto found = read_index_->find(name);
-    if (!found) return found.error();
-    if (!*found || (*found)->object.frame.kind != kind)
-      return base::error("object_not_found", "there is no object " + name.text());
-    frame = (*found)->object.frame;
-    path = pack_path((*found)->pack_id);
-    auto pack = open_pack((*found)->pack, path);
-    if (!pack) return pack.error();
-    file = *pack;
+Result<LocalStore::Stored> LocalStore::locate(const std::string& owner, const Name& name) const {
+  std::lock_guard lock(reading_);
+  auto none = [&] { return base::error("object_not_found", "there is no object " + name.text()); };
+  if (!owner.empty()) {
+    auto sent = read_index_->find_sent(owner, name);
+    if (!sent) return sent.error();
+    if (!*sent) return none();
   }
-  auto in_pack = [&](const Error& e) {
-    return e.code() == "damaged" ? base::error("damaged", e.message() + " in " + path) : e;
-  };
-  auto stored = read_stored(file->get(), frame);
-  if (!stored) return in_pack(stored.error());
+  auto found = read_index_->find(name);
+  if (!found) return found.error();
+  if (!*found) return none();
+  Stored out{(*found)->object.frame, pack_path((*found)->pack_id)};
+  auto pack = open_pack((*found)->pack, out.path);
+  if (!pack) return pack.error();
+  out.file = *pack;
+  return out;
+}
+
+Result<std::string> LocalStore::Stored::read() const {
+  auto bytes = read_stored(file->get(), frame);
+  if (bytes || bytes.error().code() != "damaged") return bytes;
+  return base::error("damaged", bytes.error().message() + " in " + path);
+}
+
+Result<std::string> LocalStore::read_object(Kind kind, const Name& name) const {
+  auto place = locate("", name);
+  if (!place) return place.error();
+  if (place->frame.kind != kind)
+    return base::error("object_not_found", "there is no object " + name.text());
+  auto stored = place->read();
+  if (!stored) return stored.error();
   Decompressor decompressor;
-  auto bytes = decompressor.unpack(frame, *stored);
-  if (!bytes) return in_pack(bytes.error());
-  if (frame.codec == Codec::raw) return std::move(*stored);
+  auto bytes = decompressor.unpack(place->frame, *stored);
+  if (!bytes)
+    return base::error(bytes.error().code(), bytes.error().message() + " in " + place->path);
+  if (place->frame.codec == Codec::raw) return std::move(*stored);
   return std::string(*bytes);
+}
+
+Result<std::string> LocalStore::pack_of(const std::string& owner, std::span<const Name> names,
+                                        std::size_t limit) const {
+  SPELL_TRY(check_owner(owner));
+  return healed([&]() -> Result<std::string> {
+    PackFileWriter pack;
+    for (auto& name : names) {
+      auto place = locate(owner, name);
+      if (!place) return place.error();
+      if (!pack.frames().empty() &&
+          pack.size() + place->frame.stored > static_cast<std::int64_t>(limit))
+        break;
+      auto stored = place->read();
+      if (!stored) return stored.error();
+      SPELL_TRY(pack.append(place->frame, *stored));
+    }
+    SPELL_TRY(pack.finish());
+    return pack.take();
+  });
 }
 
 /// Holding reading_.

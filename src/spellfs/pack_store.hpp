@@ -90,6 +90,12 @@ class PackStore : public ChunkStore {
   /// and took what an object needs: `incomplete_pack`, save again.
   virtual Result<std::unique_ptr<PackWriter>> writer(const std::string& owner) = 0;
 
+  /// A pack without an owner of the first of these objects, as they are stored: as many as fit
+  /// `limit` bytes, at least one; for who reads from afar (remote_store.hpp) and verifies. Error
+  /// `object_not_found`: one of them was not sent by this owner.
+  virtual Result<std::string> pack_of(const std::string& owner, std::span<const Name> names,
+                                      std::size_t limit) const = 0;
+
   /// Frees what neither a root nor a pin reaches, while all else goes on. Killed at any point it
   /// loses nothing and leaves nothing to clean up. Error `damaged` if something that a root needs
   /// cannot be read: then nothing is freed.

@@ -10,7 +10,7 @@ namespace spell::spellfs {
 
 namespace {
 
-Result<> list_below(const ChunkStore& store, const Name& name, int level, const std::string& after,
+Result<> list_below(const ObjectSource& store, const Name& name, int level, const std::string& after,
                     std::size_t limit, std::vector<Entry>& out) {
   auto node = get_folder_node(store, name);
   if (!node) return node.error();
@@ -27,7 +27,7 @@ Result<> list_below(const ChunkStore& store, const Name& name, int level, const 
   return ok();
 }
 
-Result<std::optional<Entry>> find_entry(const ChunkStore& store, Name name,
+Result<std::optional<Entry>> find_entry(const ObjectSource& store, Name name,
                                         const std::string& wanted) {
   for (int level = -1;;) {
     auto node = get_folder_node(store, name);
@@ -51,7 +51,7 @@ Result<std::optional<Entry>> find_entry(const ChunkStore& store, Name name,
 
 /// Appends the part of the node's bytes that lies in [from, to), both counted from the node's
 /// start.
-Result<> read_below(const ChunkStore& store, const Name& name, int level, std::int64_t size,
+Result<> read_below(const ObjectSource& store, const Name& name, int level, std::int64_t size,
                     std::int64_t from, std::int64_t to, std::string& out) {
   auto node = get_file_node(store, name);
   if (!node) return node.error();
@@ -90,7 +90,7 @@ Kind kind_of(const Entry& entry) {
   return entry.size <= small_file ? Kind::chunk : Kind::file;
 }
 
-Result<Entry> find(const ChunkStore& store, const Name& tree, const std::string& path) {
+Result<Entry> find(const ObjectSource& store, const Name& tree, const std::string& path) {
   auto none = [&] {
     return base::error("resource_not_found", "there is no " + base::to_utf8(path));
   };
@@ -115,14 +115,14 @@ Result<Entry> find(const ChunkStore& store, const Name& tree, const std::string&
   return entry;
 }
 
-Result<std::vector<Entry>> list(const ChunkStore& store, const Name& tree, const std::string& after,
+Result<std::vector<Entry>> list(const ObjectSource& store, const Name& tree, const std::string& after,
                                 std::size_t limit) {
   std::vector<Entry> out;
   if (limit > 0) SPELL_TRY(list_below(store, tree, -1, after, limit, out));
   return out;
 }
 
-Result<std::string> read(const ChunkStore& store, const Name& node, std::int64_t file_size,
+Result<std::string> read(const ObjectSource& store, const Name& node, std::int64_t file_size,
                          std::int64_t offset, std::size_t size) {
   if (offset < 0)
     return base::error("range_not_satisfiable", "a range of a file begins at 0 or later");

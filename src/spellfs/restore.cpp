@@ -33,7 +33,7 @@ timespec time_of(std::int64_t ns) {
 
 class Restorer {
  public:
-  Restorer(const ChunkStore& store, const RestoreOptions& options)
+  Restorer(const ObjectSource& store, const RestoreOptions& options)
       : store_(store), options_(options), crew_(thread_count(options.threads), 64) {}
 
   /// Makes `what` as `path`.
@@ -271,7 +271,7 @@ class Restorer {
     return ::fsync(fd->get()) == 0 ? ok() : Result<>(base::errno_error("sync " + path));
   }
 
-  const ChunkStore& store_;
+  const ObjectSource& store_;
   const RestoreOptions& options_;
   std::mutex mutex_;
   Error error_{};
@@ -282,7 +282,7 @@ class Restorer {
 
 }  // namespace
 
-Result<RestoreResult> restore(const ChunkStore& store, const Entry& what, const std::string& target,
+Result<RestoreResult> restore(const ObjectSource& store, const Entry& what, const std::string& target,
                               const RestoreOptions& options) {
   if (base::exists(target))
     return base::error("exists", target + " exists already; remove it or choose another name");

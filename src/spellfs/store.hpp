@@ -1,5 +1,6 @@
-// Where objects are kept. ChunkStore is the interface that saving and reading are written against;
-// PackStore keeps packs in a local folder with an index on disk; MemoryStore is for tests.
+// Where objects are kept. ObjectSource is what reading is written against, ChunkStore what saving is;
+// PackStore keeps packs in a local folder with an index on disk; MemoryStore is for tests; objects
+// of another machine's store are read through remote_store.hpp.
 // Thread-safe. Names become visible only when their bytes are durable.
 #pragma once
 #include <cstdint>
@@ -15,12 +16,16 @@
 
 namespace spell::spellfs {
 
-class ChunkStore {
+class ObjectSource {
  public:
-  virtual ~ChunkStore() = default;
+  virtual ~ObjectSource() = default;
   /// The object's uncompressed bytes, verified against its name. Errors: `object_not_found`,
   /// `damaged`.
   virtual Result<std::string> get(Kind, const Name&) const = 0;
+};
+
+class ChunkStore : public ObjectSource {
+ public:
   /// Those that this owner has not sent yet.
   virtual Result<std::vector<Name>> missing(const std::string& owner,
                                             std::span<const Name>) const = 0;

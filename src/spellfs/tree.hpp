@@ -69,14 +69,14 @@ using Changes = std::map<std::string, std::optional<Entry>>;
 /// an empty one. Returns the entry of the new root folder (without a name). What the changes name
 /// must be in `pack` or the store. Errors: `invalid_path` (no plain relative path, or one below
 /// what is no folder), `bad_node`, those of store and pack.
-Result<Entry> edit(const ChunkStore&, const std::optional<Name>& tree, const Changes&,
+Result<Entry> edit(const ObjectSource&, const std::optional<Name>& tree, const Changes&,
                    PackWriter& pack);
 
 /// The entry at `path` below a tree; "" is the tree itself (mode 0755 and no mtime: those stand in
 /// a parent's entry). Error `resource_not_found`.
-Result<Entry> find(const ChunkStore&, const Name& tree, const std::string& path);
+Result<Entry> find(const ObjectSource&, const Name& tree, const std::string& path);
 /// Entries of a folder node, sorted by name, those after `after`, at most `limit`.
-Result<std::vector<Entry>> list(const ChunkStore&, const Name& tree, const std::string& after = {},
+Result<std::vector<Entry>> list(const ObjectSource&, const Name& tree, const std::string& after = {},
                                 std::size_t limit = SIZE_MAX);
 /// The kind of the object that a file's or folder's entry names.
 Kind kind_of(const Entry& entry);
@@ -97,7 +97,7 @@ struct RestoreResult {
 /// Brings a file or folder back as `target`, which must not exist yet (error `exists`), in a folder
 /// that does. It is made under a temporary name beside it and renamed when it is whole; on an error
 /// nothing stays. Modes, times, links (never followed) and holes are as they were saved.
-Result<RestoreResult> restore(const ChunkStore&, const Entry& what, const std::string& target,
+Result<RestoreResult> restore(const ObjectSource&, const Entry& what, const std::string& target,
                               const RestoreOptions& = {});
 
 /// No single read() is longer: ask again behind it.
@@ -105,7 +105,7 @@ inline constexpr std::size_t max_read = 64 << 20;
 /// Up to `size` bytes of a file at `offset`, fewer only at the end of the file or beyond
 /// `max_read`. `file_node`: Entry::node. Holes are zeros. Errors: `range_not_satisfiable` (a
 /// negative offset; one beyond the end reads ""), `object_not_found`, `damaged`.
-Result<std::string> read(const ChunkStore&, const Name& file_node, std::int64_t file_size,
+Result<std::string> read(const ObjectSource&, const Name& file_node, std::int64_t file_size,
                          std::int64_t offset, std::size_t size);
 
 }  // namespace spell::spellfs

@@ -11,7 +11,7 @@ Error as_damaged(const Error& e, const Name& name) {
 }
 
 /// `level` < 0: any. Levels go down by one, so a walk ends whatever a store returns.
-Result<> entries_below(const ChunkStore& store, const Name& name, int level, const Totals& totals,
+Result<> entries_below(const ObjectSource& store, const Name& name, int level, const Totals& totals,
                        const std::function<Result<>(Entry&)>& take) {
   auto node = get_folder_node(store, name);
   if (!node) return node.error();
@@ -22,7 +22,7 @@ Result<> entries_below(const ChunkStore& store, const Name& name, int level, con
   return ok();
 }
 
-Result<> pieces_below(const ChunkStore& store, const Name& name, int level, std::int64_t size,
+Result<> pieces_below(const ObjectSource& store, const Name& name, int level, std::int64_t size,
                       const std::function<Result<>(const Piece&)>& take) {
   auto node = get_file_node(store, name);
   if (!node) return node.error();
@@ -39,7 +39,7 @@ Error lies(const Name& name) {
   return base::error("damaged", "object " + name.text() + " is not what its parent says");
 }
 
-Result<FolderNode> get_folder_node(const ChunkStore& store, const Name& name) {
+Result<FolderNode> get_folder_node(const ObjectSource& store, const Name& name) {
   auto bytes = store.get(Kind::folder, name);
   if (!bytes) return bytes.error();
   auto node = decode_folder_node(*bytes);
@@ -47,7 +47,7 @@ Result<FolderNode> get_folder_node(const ChunkStore& store, const Name& name) {
   return node;
 }
 
-Result<FileNode> get_file_node(const ChunkStore& store, const Name& name) {
+Result<FileNode> get_file_node(const ObjectSource& store, const Name& name) {
   auto bytes = store.get(Kind::file, name);
   if (!bytes) return bytes.error();
   auto node = decode_file_node(*bytes);
@@ -55,12 +55,12 @@ Result<FileNode> get_file_node(const ChunkStore& store, const Name& name) {
   return node;
 }
 
-Result<> each_entry(const ChunkStore& store, const Name& name, const Totals& totals,
+Result<> each_entry(const ObjectSource& store, const Name& name, const Totals& totals,
                     const std::function<Result<>(Entry&)>& take) {
   return entries_below(store, name, -1, totals, take);
 }
 
-Result<> each_piece(const ChunkStore& store, const Name& name, std::int64_t size,
+Result<> each_piece(const ObjectSource& store, const Name& name, std::int64_t size,
                     const std::function<Result<>(const Piece&)>& take) {
   return pieces_below(store, name, -1, size, take);
 }

@@ -19,7 +19,7 @@ struct Host {
   std::string supervisor, machine, service_lock;
   exec::Capabilities capabilities;
   std::vector<std::string> hidden, revive, base_environment;
-  const spellfs::ChunkStore* source = nullptr;  ///< where what is mounted comes from
+  const spellfs::ObjectSource* source = nullptr;  ///< where what is mounted comes from
 };
 
 /// code.cpp: the commit's files in spell/, and the manifest. Returns lines for the log.

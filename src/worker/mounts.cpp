@@ -22,7 +22,7 @@ Error failed(const model::ResolvedMount& mount, const std::string& why) {
                      "Cannot mount resource '" + mount.resource + "' on " + mount.at + ": " + why);
 }
 
-Result<FoundMount> find_mount(const spellfs::ChunkStore& source,
+Result<FoundMount> find_mount(const spellfs::ObjectSource& source,
                               const model::ResolvedMount& mount) {
   auto entry = entry_of(mount);
   if (!entry) return entry.error();

@@ -33,7 +33,7 @@ struct WorkerOptions {
   std::string version{};                        ///< of the product, for the service to show
   /// Where what runs mount comes from, for as long as the worker lives; none: mounts fail. The
   /// embedded worker reads the service's own store.
-  const spellfs::ChunkStore* source = nullptr;
+  const spellfs::ObjectSource* source = nullptr;
   /// Bytes of trees that are kept to be mounted again; 0: a fifth of the disk.
   std::int64_t cache_limit = 0;
   /// Called from any thread with one line for the service's own log.
