@@ -68,15 +68,19 @@ Result<State> trial(Launch launch, const std::string& folder) {
   }
 }
 
-Result<Capabilities> try_fences(const std::string& supervisor, const std::string& folder) {
+Result<Capabilities> try_fences(const std::string& supervisor, const std::string& folder,
+                                std::uint32_t user) {
   Launch launch;
+  launch.user = user;
   launch.supervisor = supervisor;
   launch.containment = ::geteuid() == 0 ? Containment::namespaces : Containment::user_namespaces;
-  launch.command = ":";
+  launch.command = "touch /spell/file /tmp/file && test -O /spell/file";
   auto state = trial(launch, folder);
   if (!state) return state.error();
   if (!state->exit->error_code.empty())
     return base::error(state->exit->error_code, state->exit->error);
+  if (user != 0 && state->exit->code != 0)
+    return base::error("no_isolation", "a run with a user of its own cannot write its files");
   Capabilities out;
   auto colon = state->containment.find(": ");
   auto level = state->containment.substr(0, colon);
@@ -89,12 +93,14 @@ Result<Capabilities> try_fences(const std::string& supervisor, const std::string
 }
 
 /// Not every kernel lets every user lay overlays, and not every file system can be under one.
-Result<> try_overlays(const std::string& supervisor, const std::string& folder, Capabilities& out) {
+Result<> try_overlays(const std::string& supervisor, const std::string& folder, std::uint32_t user,
+                      Capabilities& out) {
   for (auto* part : {"/lower/kept", "/upper", "/work"})
     SPELL_TRY(base::make_folders(folder + part));
   SPELL_TRY(base::write_file(folder + "/lower/old", "old", 0644, false));
   Launch launch;
   launch.supervisor = supervisor;
+  launch.user = user;
   launch.containment = out.containment;
   launch.mounts = {{folder + "/lower", folder + "/upper", folder + "/work", "/spell/trial"}};
   launch.command =
@@ -108,18 +114,22 @@ Result<> try_overlays(const std::string& supervisor, const std::string& folder, 
   return ok();
 }
 
-Result<Capabilities> try_in(const std::string& supervisor, const std::string& folder) {
-  auto found = try_fences(supervisor, folder);
+Result<Capabilities> try_in(const std::string& supervisor, const std::string& folder,
+                            std::uint32_t user) {
+  if (user != 0 && ::geteuid() != 0)
+    return base::error("no_isolation", "only root can give runs users of their own");
+  auto found = try_fences(supervisor, folder, user);
   if (found && found->containment != Containment::best_effort)
-    SPELL_TRY(try_overlays(supervisor, folder, *found));
+    SPELL_TRY(try_overlays(supervisor, folder, user, *found));
   return found;
 }
 
 }  // namespace
 
-Result<Capabilities> probe(const std::string& supervisor, const std::string& scratch_folder) {
+Result<Capabilities> probe(const std::string& supervisor, const std::string& scratch_folder,
+                           std::uint32_t user) {
   std::string folder = scratch_folder + "/probe-" + base::Id::make().text();
-  auto found = try_in(supervisor, folder);
+  auto found = try_in(supervisor, folder, user);
   auto removed = base::remove_tree(folder);
   if (found && !removed) return removed.error();
   return found;

@@ -83,12 +83,13 @@ Result<std::string> spec_of(const Launch& launch) {
   spec.put("timeout_s", launch.timeout_s);
   spec.put("split_output", launch.split_output ? 1 : 0);
   spec.put("service_lock", launch.service_lock);
+  if (launch.user != 0) spec.put("user", launch.user);
   for (auto& entry : launch.env) spec.put("env", entry);
   for (auto& path : launch.hidden) spec.put("hidden", path);
   for (auto& word : launch.revive) spec.put("revive", word);
-  for (auto& [from, to] : launch.binds) {
-    spec.put("bind_from", from);
-    spec.put("bind_to", to);
+  for (auto& bind : launch.binds) {
+    spec.put(bind.read_only ? "bind_from_read_only" : "bind_from", bind.from);
+    spec.put("bind_to", bind.to);
   }
   for (auto& mount : launch.mounts) {
     spec.put("mount_from", mount.from);

@@ -30,12 +30,20 @@ struct Capabilities {
   bool overlays = false;      ///< MountSpec::upper can be used in folders beside the scratch folder
   std::string no_overlays{};  ///< why not
 };
-/// Tries it by doing it (tiny runs in `scratch_folder`); about 20 ms.
-Result<Capabilities> probe(const std::string& supervisor, const std::string& scratch_folder);
+/// Tries it by doing it (tiny runs in `scratch_folder`); about 20 ms. With a `user` as runs of that
+/// user (Launch::user); error `no_isolation` with the reason if those are not to be had.
+Result<Capabilities> probe(const std::string& supervisor, const std::string& scratch_folder,
+                           std::uint32_t user = 0);
 
 /// `spell-supervisor`: `option` if not empty, $SPELL_LIBEXEC, beside the running program,
 /// ../libexec/spell beside it.
 Result<std::string> find_supervisor(const std::string& option);
+
+/// A folder or file of the host as it is, owners and modes included.
+struct BindSpec {
+  std::string from{}, to{};  ///< to: absolute path in the run
+  bool read_only = false;
+};
 
 /// Data that a run may use and not change. What it writes goes to `upper` (an overlay, which needs
 /// `work` beside it), or is refused where that is "".
@@ -50,14 +58,18 @@ struct Launch {
   std::string supervisor{};  ///< program
   std::string folder{};      ///< of this run; exists, with spell/ and tmp/ in it
   Containment containment = Containment::namespaces;
-  std::string command{};              ///< run by bash -c, else sh -c
-  std::vector<std::string> env{};     ///< NAME=VALUE, complete
-  std::string working_folder{};       ///< relative to /spell; a folder that does not exist: the run
-                                      ///< fails to start, code `no_such_folder`
+  std::string command{};           ///< run by bash -c, else sh -c
+  std::vector<std::string> env{};  ///< NAME=VALUE, complete
+  std::string working_folder{};    ///< relative to /spell; a folder that does not exist: the run
+                                   ///< fails to start, code `no_such_folder`
+  /// uid and gid of the command, which it shares with nobody; 0: as this process. Takes root and
+  /// Containment::namespaces, for which no weaker fence is taken then (error code `no_isolation`).
+  /// The run's files stay root's on disk. Of the host it sees the system's folders alone; /tmp,
+  /// /var/tmp and /dev/shm are its own.
+  std::uint32_t user = 0;
   std::vector<std::string> hidden{};  ///< folders that the run must not see ($SPELL_DIR, where the
                                       ///< sockets are); an empty read-only one is over them
-  std::vector<std::pair<std::string, std::string>>
-      binds{};                      ///< (host folder, absolute path in the run): mounted read-write
+  std::vector<BindSpec> binds{};
   std::vector<MountSpec> mounts{};  ///< for fences with a run root; inner ones after outer ones
   /// (target, absolute path in the run): symbolic links in the run root's own top, which is
   /// read-only; for fences with a run root.

@@ -17,12 +17,13 @@
 
 #include "supervisor/clock.hpp"
 #include "supervisor/error_text.hpp"
+#include "supervisor/mount.hpp"
 
 namespace spell::supervisor {
 
 namespace {
 
-constexpr int report_descriptor = 3;
+constexpr int report_descriptor = 3, map_descriptor = 4;
 
 void send(Report report) {
   report.time_us = boot_us();
@@ -68,16 +69,20 @@ void read_nothing() {
   if (null > 0) dup2(null, 0), close(null);
 }
 
-/// Only what the command may hold stays open: 0, 1, 2; and the report, which closes at exec.
-void arrange_descriptors(InitFiles files) {
+/// Only what the command may hold stays open: 0, 1, 2; and the report and the owner map, which
+/// close at exec.
+void arrange_descriptors(InitFiles& files) {
   int report = fcntl(files.report, F_DUPFD_CLOEXEC, 16),
       output = fcntl(files.output, F_DUPFD_CLOEXEC, 16),
-      errors = fcntl(files.errors, F_DUPFD_CLOEXEC, 16);
+      errors = fcntl(files.errors, F_DUPFD_CLOEXEC, 16),
+      map = files.owner_map < 0 ? -1 : fcntl(files.owner_map, F_DUPFD_CLOEXEC, 16);
   dup2(output, 1);
   dup2(errors, 2);
   dup3(report, report_descriptor, O_CLOEXEC);
-  if (syscall(SYS_close_range, report_descriptor + 1, ~0U, 0) == 0) return;
-  for (int descriptor = report_descriptor + 1; descriptor < 1024; ++descriptor) close(descriptor);
+  int first = report_descriptor + 1;
+  if (map >= 0) files.owner_map = dup3(map, map_descriptor, O_CLOEXEC), ++first;
+  if (syscall(SYS_close_range, first, ~0U, 0) == 0) return;
+  for (int descriptor = first; descriptor < 1024; ++descriptor) close(descriptor);
 }
 
 /// `name` is where the environment says nothing of its own.
@@ -126,6 +131,11 @@ void set_default_limits() {
 [[noreturn]] void execute(const Spec& spec) {
   setsid();
   drop_capabilities();
+  if (spec.user != 0 && !become_user(static_cast<unsigned>(spec.user))) {
+    for (const char* text : {"spell: cannot become the run's user: ", text_of_error(errno), "\n"})
+      (void)!write(2, text, strlen(text));
+    _exit(126);
+  }
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -197,7 +207,7 @@ void set_default_limits() {
         map_one_id("/proc/self/gid_map", group)))
     give_up(Report::no_fence, "", "map the user into a namespace", errno);
   Failure failure;
-  if (fenced && !build_root(spec, folder, level, failure))
+  if (fenced && !build_root(spec, folder, level, files.owner_map, failure))
     give_up(failure.of_mount ? Report::error : Report::no_fence, "mount_failed", failure.what,
             failure.error);
   if (!fenced && spec.mounts.size > 0)
@@ -250,11 +260,17 @@ int signal_to_kill(int level) { return level == best_effort ? SIGUSR1 : SIGKILL;
 int start_init(const Spec& spec, const char* folder, int level, InitFiles files) {
   unsigned long flags = SIGCHLD;
   if (level != best_effort) flags |= CLONE_NEWNS | CLONE_NEWPID;
+  if (spec.user != 0) {
+    flags |= CLONE_NEWIPC;
+    files.owner_map = make_owner_map(static_cast<unsigned>(spec.user));
+    if (files.owner_map < 0) return -1;
+  }
   if (level == user_namespaces) flags |= CLONE_NEWUSER;
   uid_t user = geteuid();
   gid_t group = getegid();
   long child = syscall(SYS_clone, flags, nullptr, nullptr, nullptr, nullptr);
   if (child == 0) run_init(spec, folder, level, files, user, group);
+  if (files.owner_map >= 0) close(files.owner_map);
   return static_cast<int>(child);
 }
 

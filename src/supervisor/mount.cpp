@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "supervisor/spec.hpp"
@@ -55,7 +58,14 @@ int make_overlay(const Mount& mount, bool in_user_namespace, bool is_volatile) {
   return made;
 }
 
-int make_read_only(const char* path) {
+}  // namespace
+
+int clone_tree(const char* path) {
+  return static_cast<int>(
+      syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+}
+
+int clone_read_only(const char* path) {
   int tree = clone_tree(path);
   if (tree < 0) return -1;
   mount_attr attributes{};
@@ -69,15 +79,58 @@ int make_read_only(const char* path) {
   return -1;
 }
 
-}  // namespace
+int make_owner_map(unsigned user) {
+  int alive[2];
+  if (pipe2(alive, O_CLOEXEC) != 0) return -1;
+  long child = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+  if (child == 0) {  // holds the namespace until it has a descriptor
+    close(alive[1]);
+    char byte;
+    (void)!read(alive[0], &byte, 1);
+    _exit(0);
+  }
+  int map = -1, error = errno;
+  if (child > 0) {
+    char path[64], line[32] = "0 ";
+    strcat(strcat(line, Digits(user).text()), " 1");
+    bool done = true;
+    for (const char* name : {"/uid_map", "/gid_map"}) {
+      strcat(strcat(strcpy(path, "/proc/"), Digits(child).text()), name);
+      int file = open(path, O_WRONLY | O_CLOEXEC);
+      done = done && file >= 0 &&
+             write(file, line, strlen(line)) == static_cast<ssize_t>(strlen(line));
+      if (!done) error = errno;
+      if (file >= 0) close(file);
+    }
+    strcat(strcat(strcpy(path, "/proc/"), Digits(child).text()), "/ns/user");
+    if (done && (map = open(path, O_RDONLY | O_CLOEXEC)) < 0) error = errno;
+  }
+  close(alive[0]);
+  close(alive[1]);
+  while (child > 0 && waitpid(static_cast<pid_t>(child), nullptr, 0) < 0 && errno == EINTR) {
+  }
+  errno = error;
+  return map;
+}
 
-int clone_tree(const char* path) {
-  return static_cast<int>(
-      syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+bool give_to_user(const char* path, int owner_map) {
+  int tree =
+      static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (tree < 0) return false;
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<__u64>(owner_map);
+  if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0 &&
+      attach_tree(tree, path))
+    return true;
+  int error = errno;
+  close(tree);
+  errno = error;
+  return false;
 }
 
 int make_mount(const Mount& mount, bool in_user_namespace) {
-  if (!*mount.upper) return make_read_only(mount.from);
+  if (!*mount.upper) return clone_read_only(mount.from);
   // What a run writes there goes with it, so nothing of it has to reach the disk.
   int made = make_overlay(mount, in_user_namespace, true);
   return made >= 0 ? made : make_overlay(mount, in_user_namespace, false);

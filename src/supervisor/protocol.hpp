@@ -8,9 +8,11 @@
 // One field each:
 //           run, containment (0 namespaces, 1 user namespaces, 2 best effort), command,
 //           working_folder, log_limit, log_wait_s, stop_grace_s, timeout_s, split_output (0, 1),
-//           service_lock. Repeated: env, hidden, revive, bind_from followed by bind_to, link_to
-//           followed by link_at, and mount_from followed by mount_upper, mount_work and mount_to: a
-//           run without mounts has none of these, so that an older supervisor starts it too.
+//           service_lock, user (only of a run that has a user of its own). Repeated: env, hidden,
+//           revive, bind_from (or bind_from_read_only) followed by bind_to, link_to followed by
+//           link_at, and mount_from followed by mount_upper, mount_work and mount_to: a run that
+//           does not use one of the newer fields has none of them, so that an older supervisor
+//           starts it too.
 // lock      of the run's folder, held by an open-file-description write lock while the supervisor
 // lives:
 //           boot, run, and once they exist pid, init, init_start (field 22 of /proc/INIT/stat).

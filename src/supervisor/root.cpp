@@ -34,11 +34,21 @@ bool ours(const char* name) {
   return false;
 }
 
-bool take_over_all() {
+/// What programs need of the host. The rest is its owner's: who has a user of his own gets of it
+/// what is mounted for him.
+bool of_the_system(const char* name) {
+  for (const char* known : {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "nix", "opt",
+                            "run", "sbin", "sys", "usr", "var"})
+    if (strcmp(name, known) == 0) return true;
+  return false;
+}
+
+bool take_over_all(bool only_system) {
   DIR* root = opendir("/");
   if (!root) return false;
   while (dirent* entry = readdir(root))
-    if (!ours(entry->d_name)) take_over("/", entry->d_name, entry->d_type);
+    if (!ours(entry->d_name) && (!only_system || of_the_system(entry->d_name)))
+      take_over("/", entry->d_name, entry->d_type);
   closedir(root);
   return true;
 }
@@ -78,6 +88,19 @@ bool pivot() {
   return done;
 }
 
+/// What is everybody's on the host is the run's own: its folder for temporary files, and memory
+/// that its processes share.
+bool attach_private_folders(int tmp, int var_tmp) {
+  struct stat st;
+  if (!attach_tree(tmp, "/tmp")) return false;
+  if (stat("/var/tmp", &st) != 0)
+    close(var_tmp);
+  else if (!attach_tree(var_tmp, "/var/tmp"))
+    return false;
+  return stat("/dev/shm", &st) != 0 ||
+         mount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") == 0;
+}
+
 /// Attaches a mount where it is wanted; `made`: things may be made in it for the mounts that
 /// follow.
 bool attach_at(Places& places, int tree, const char* path, bool made) {
@@ -92,7 +115,7 @@ bool attach_at(Places& places, int tree, const char* path, bool made) {
 
 }  // namespace
 
-bool build_root(const Spec& spec, const char* folder, int level, Failure& failure) {
+bool build_root(const Spec& spec, const char* folder, int level, int owner_map, Failure& failure) {
   if (!become_slave_of_host()) return fail(failure, "take over the host's mounts");
 
   char path[PATH_MAX];
@@ -102,11 +125,25 @@ bool build_root(const Spec& spec, const char* folder, int level, Failure& failur
     strcpy(path + size, name);
     return path;
   };
+  if (owner_map >= 0) {
+    for (const char* name : {"/spell", "/tmp"})
+      if (!give_to_user(below(name), owner_map)) return fail(failure, "give its user ", path);
+    // What an overlay's upper folder gets is written by the kernel as the mount's maker: no map.
+    for (auto& mount : spec.mounts)
+      if (!give_to_user(mount.from, owner_map) ||
+          (*mount.upper &&
+           chown(mount.upper, static_cast<uid_t>(spec.user), static_cast<gid_t>(spec.user)) != 0)) {
+        failure.of_mount = true;
+        return fail(failure, "give its user ", mount.from);
+      }
+  }
   int spell = clone_tree(below("/spell")), tmp = clone_tree(below("/tmp"));
+  int tmps[2] = {owner_map >= 0 ? clone_tree(path) : -1, owner_map >= 0 ? clone_tree(path) : -1};
   if (spell < 0 || tmp < 0) return fail(failure, "bind ", path);
   int* binds = static_cast<int*>(calloc(spec.binds.size + 1, sizeof(int)));
   for (size_t i = 0; i < spec.binds.size; ++i) {
-    binds[i] = clone_tree(spec.binds.items[i].from);
+    auto& bind = spec.binds.items[i];
+    binds[i] = bind.read_only ? clone_read_only(bind.from) : clone_tree(bind.from);
     if (binds[i] >= 0) continue;
     failure.of_mount = true;
     return fail(failure, "mount ", spec.binds.items[i].from);
@@ -126,9 +163,10 @@ bool build_root(const Spec& spec, const char* folder, int level, Failure& failur
       chdir("/proc") != 0)
     return fail(failure, "mount a tmpfs");
   struct stat own;
-  if (stat(".", &own) != 0 || !take_over_all()) return fail(failure, "read /");
+  if (stat(".", &own) != 0 || !take_over_all(owner_map >= 0)) return fail(failure, "read /");
   for (const char* name : {"proc", "spell", "spell-tmp", hidden_cover + 1})
     if (mkdir(name, 0755) != 0) return fail(failure, "make /", name);
+  if (owner_map >= 0 && mkdir("tmp", 0755) != 0) return fail(failure, "make /tmp");
   if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
     return fail(failure, "mount /proc");
   if (!pivot()) return fail(failure, "change the root");
@@ -140,6 +178,8 @@ bool build_root(const Spec& spec, const char* folder, int level, Failure& failur
   rmdir(hidden_cover);
   if (!attach_tree(spell, "/spell") || !attach_tree(tmp, "/spell-tmp"))
     return fail(failure, "mount /spell");
+  if (owner_map >= 0 && !attach_private_folders(tmps[0], tmps[1]))
+    return fail(failure, "mount private folders");
   Places places;
   places.allow(own.st_dev);
   for (size_t i = 0; i < spec.binds.size; ++i)
@@ -191,6 +231,12 @@ void drop_capabilities() {
   }
   syscall(SYS_capset, &header, sets);
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+}
+
+bool become_user(unsigned user) {
+  return syscall(SYS_setgroups, 0, nullptr) == 0 && syscall(SYS_setresgid, user, user, user) == 0 &&
+         syscall(SYS_setresuid, user, user, user) == 0 &&
+         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
 }  // namespace spell::supervisor

@@ -13,13 +13,17 @@ struct Failure {
 };
 
 /// In fresh namespaces of this level, as pid 1. Afterwards "/" is the run root and the old root is
-/// gone.
-bool build_root(const Spec&, const char* folder, int level, Failure&);
+/// gone. A run with a user of its own (`owner_map`, see make_owner_map()) finds only the system's
+/// folders of the host, and has /tmp, /var/tmp and /dev/shm to itself.
+bool build_root(const Spec&, const char* folder, int level, int owner_map, Failure&);
 
 /// Takes from this process, for good, the capabilities by which root could undo its fences. What it
 /// leaves is what ordinary programs of root need. Root stays root, though: it may write the disk's
 /// device under /dev or the kernel's settings, so runs that are not trusted with the machine need a
 /// uid of their own.
 void drop_capabilities();
+/// Becomes that user and group, without others and for good: no program it executes is more. False
+/// with errno.
+bool become_user(unsigned user);
 
 }  // namespace spell::supervisor

@@ -107,13 +107,13 @@ void Run::live(int first_client) {
   write_lock_file();
   alone_since_ = monotonic_ms();
   add_client(first_client, false);  // it knows that nothing has happened yet
-  for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= best_effort;
+  for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= weakest();
        ++level) {
     if (start(level)) break;
     for (auto& source : sources_) close(source.file), source.file = -1;
     close(reports_), reports_ = -1;
     copy(containment_, sizeof containment_, error_);
-    if (level == best_effort) begin_draining();
+    if (level == weakest()) begin_draining();
   }
   if (init_ > 0) error_code_[0] = error_[0] = 0;
   write_lock_file();
@@ -172,10 +172,15 @@ void Run::init_is_gone() {
   init_ = -1;
   if (level_ == best_effort) end_children();
   bool no_fence = phase_ == Phase::starting && !error_code_[0] && level_ < best_effort && !killed_;
+  if (no_fence && level_ == weakest()) {
+    no_fence = false;
+    copy(error_code_, sizeof error_code_, "no_isolation");
+    copy(error_, sizeof error_, containment_[0] ? containment_ : "the fence could not be made");
+  }
   if (!no_fence) return begin_draining();
   for (auto& source : sources_)
     if (source.file >= 0) close(source.file), source.file = -1;
-  while (level_ < best_effort)
+  while (level_ < weakest())
     if (start(level_ + 1)) {
       error_code_[0] = error_[0] = 0;
       write_lock_file();

@@ -37,6 +37,8 @@ class Run {
   enum class Phase { starting, running, draining, over };
 
   bool start(int level);
+  /// The last fence that may be tried.
+  int weakest() const { return spec_.user != 0 ? namespaces : best_effort; }
   void write_lock_file();
   void take_report();
   void init_is_gone();

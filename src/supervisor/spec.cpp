@@ -40,7 +40,7 @@ bool read_spec(int descriptor, Spec& out) {
   for (FieldReader reader(bytes, size); reader.next(field);) {
     env += field.key == "env";
     hidden += field.key == "hidden";
-    binds += field.key == "bind_from";
+    binds += field.key == "bind_from" || field.key == "bind_from_read_only";
     mounts += field.key == "mount_from";
     links += field.key == "link_to";
     revive += field.key == "revive";
@@ -82,6 +82,8 @@ bool read_spec(int descriptor, Spec& out) {
       out.stop_grace_s = number_of(field.value, 0);
     else if (key == "timeout_s")
       out.timeout_s = number_of(field.value, 0);
+    else if (key == "user")
+      out.user = number_of(field.value, 0);
     else if (key == "split_output")
       out.split_output = field.value == "1";
     else if (key == "env")
@@ -90,8 +92,8 @@ bool read_spec(int descriptor, Spec& out) {
       out.hidden.items[out.hidden.size++] = text_of(field);
     else if (key == "revive")
       out.revive[revived++] = text_of(field);
-    else if (key == "bind_from") {
-      Bind bind{text_of(field), nullptr};
+    else if (key == "bind_from" || key == "bind_from_read_only") {
+      Bind bind{text_of(field), nullptr, key != "bind_from"};
       if (!reader.next(field) || field.key != "bind_to") return false;
       bind.to = text_of(field);
       out.binds.items[out.binds.size++] = bind;
@@ -112,6 +114,9 @@ bool read_spec(int descriptor, Spec& out) {
     } else if (key != "end")
       return false;
   }
+  // A user of its own is not given up for a weaker fence.
+  if (out.user != 0 && (out.user < 0 || out.user >= 0xffffffffLL || out.level != namespaces))
+    return false;
   return out.level >= namespaces && out.level <= best_effort;
 }
 

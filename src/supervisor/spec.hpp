@@ -15,6 +15,7 @@ inline const char* name_of(int level) {
 struct Bind {
   const char* from;
   const char* to;
+  bool read_only = false;
 };
 
 /// Data that the run may use and not change: what it writes goes to `upper`, or is refused where
@@ -47,6 +48,7 @@ struct Spec {
   List<Bind> links{};       ///< from: what it points to; to: where it is
   char** revive = nullptr;  ///< ends with a null pointer; null: none
   long long log_limit = 0, log_wait_s = 0, stop_grace_s = 0, timeout_s = 0;
+  long long user = 0;  ///< uid and gid of the command; 0: this process's own
   int level = best_effort;
   bool split_output = false;
 };
