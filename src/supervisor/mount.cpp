@@ -113,20 +113,19 @@ int make_owner_map(unsigned user) {
   return map;
 }
 
-bool give_to_user(const char* path, int owner_map) {
+int clone_for_user(const char* path, int owner_map) {
   int tree =
       static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
-  if (tree < 0) return false;
+  if (tree < 0) return -1;
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_IDMAP;
   attributes.userns_fd = static_cast<__u64>(owner_map);
-  if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0 &&
-      attach_tree(tree, path))
-    return true;
+  if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0)
+    return tree;
   int error = errno;
   close(tree);
   errno = error;
-  return false;
+  return -1;
 }
 
 int make_mount(const Mount& mount, bool in_user_namespace) {

@@ -13,12 +13,12 @@ int clone_read_only(const char* path);
 /// read-only bind. `in_user_namespace`: overlays keep their notes in user.* attributes there. -1
 /// with errno.
 int make_mount(const Mount&, bool in_user_namespace);
-/// A user namespace in which root's files are `user`'s: for give_to_user(). -1 with errno.
+/// A user namespace in which root's files are `user`'s, for clone_for_user(). -1 with errno.
 int make_owner_map(unsigned user);
-/// From now on the files of root at `path`, and what is made there, look in this mount namespace as
-/// if they were the user's, while on disk they are root's (an idmapped mount: Linux 5.12; below an
-/// overlay 5.19). False with errno.
-bool give_to_user(const char* path, int owner_map);
+/// A copy of the mount at a path in which the files of root, and what is made there, look as if
+/// they were the user's, while on disk they are root's (an idmapped mount: Linux 5.12; below an
+/// overlay 5.19). There is none of one that is such a copy already. -1 with errno.
+int clone_for_user(const char* path, int owner_map);
 /// Closes `tree` where that succeeds.
 bool attach_tree(int tree, const char* path);
 

@@ -101,6 +101,35 @@ bool attach_private_folders(int tmp, int var_tmp) {
          mount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") == 0;
 }
 
+/// Lays copies that look like the user's over the run's folders and what it mounts, in this mount
+/// namespace alone.
+bool give_to_user(const Spec& spec, const char* folder, int owner_map, Failure& failure) {
+  size_t count = spec.mounts.size + 2;
+  auto* trees = static_cast<int*>(calloc(count, sizeof(int)));
+  char own[2][PATH_MAX];
+  for (int i = 0; i < 2; ++i)
+    strcat(strncpy(own[i], folder, PATH_MAX - 16), i == 0 ? "/spell" : "/tmp");
+  auto path_of = [&](size_t i) { return i < 2 ? own[i] : spec.mounts.items[i - 2].from; };
+  // All are copied before one is covered: one may lie in another, or be there twice.
+  for (size_t i = 0; i < count; ++i) {
+    failure.of_mount = i >= 2;
+    trees[i] = clone_for_user(path_of(i), owner_map);
+    if (trees[i] < 0) return fail(failure, "give its user ", path_of(i));
+  }
+  for (size_t i = 0; i < count; ++i) {
+    failure.of_mount = i >= 2;
+    if (!attach_tree(trees[i], path_of(i))) return fail(failure, "give its user ", path_of(i));
+  }
+  // What comes into an overlay's upper folder the kernel writes as the mount's maker: no copy.
+  for (auto& mount : spec.mounts)
+    if (*mount.upper &&
+        chown(mount.upper, static_cast<uid_t>(spec.user), static_cast<gid_t>(spec.user)) != 0)
+      return fail(failure, "give its user ", mount.upper);
+  failure.of_mount = false;
+  free(trees);
+  return true;
+}
+
 /// Attaches a mount where it is wanted; `made`: things may be made in it for the mounts that
 /// follow.
 bool attach_at(Places& places, int tree, const char* path, bool made) {
@@ -125,18 +154,7 @@ bool build_root(const Spec& spec, const char* folder, int level, int owner_map, 
     strcpy(path + size, name);
     return path;
   };
-  if (owner_map >= 0) {
-    for (const char* name : {"/spell", "/tmp"})
-      if (!give_to_user(below(name), owner_map)) return fail(failure, "give its user ", path);
-    // What an overlay's upper folder gets is written by the kernel as the mount's maker: no map.
-    for (auto& mount : spec.mounts)
-      if (!give_to_user(mount.from, owner_map) ||
-          (*mount.upper &&
-           chown(mount.upper, static_cast<uid_t>(spec.user), static_cast<gid_t>(spec.user)) != 0)) {
-        failure.of_mount = true;
-        return fail(failure, "give its user ", mount.from);
-      }
-  }
+  if (owner_map >= 0 && !give_to_user(spec, folder, owner_map, failure)) return false;
   int spell = clone_tree(below("/spell")), tmp = clone_tree(below("/tmp"));
   int tmps[2] = {owner_map >= 0 ? clone_tree(path) : -1, owner_map >= 0 ? clone_tree(path) : -1};
   if (spell < 0 || tmp < 0) return fail(failure, "bind ", path);

@@ -119,9 +119,10 @@ TEST_CASE("a run's user may write in its mounts and changes nothing below them")
   auto lower = scratch.path() + "/tree";
   REQUIRE(base::make_folders(lower + "/deep", 0755).ok());
   REQUIRE(base::write_file(lower + "/deep/private", "kept", 0600).ok());
-  auto what = launch_as(ada, folder,
-                        "cat one data/deep/private && echo changed > data/deep/private && mv data/deep "
-                        "data/moved && cat data/moved/private; stat -c %u data/moved/private");
+  auto what =
+      launch_as(ada, folder,
+                "cat one data/deep/private && echo changed > data/deep/private && mv data/deep "
+                "data/moved && cat data/moved/private; stat -c %u data/moved/private");
   for (auto* part : {"/upper", "/work"}) REQUIRE(base::make_folders(folder + part, 0755).ok());
   what.mounts = {{lower, folder + "/upper", folder + "/work", "/spell/data"},
                  {lower + "/deep/private", "", "", "/spell/one"}};
