@@ -127,6 +127,7 @@ TEST_CASE("a run's user may write in its mounts and changes nothing below them")
   what.mounts = {{lower, folder + "/upper", folder + "/work", "/spell/data"},
                  {lower + "/deep/private", "", "", "/spell/one"}};
   REQUIRE(base::make_folders(folder + "/spell/data", 0755).ok());
+  REQUIRE(base::write_file(folder + "/spell/one", "", 0644).ok());
   CHECK(output(what) == "keptkeptchanged\n" + std::to_string(ada) + "\n");
   auto text = base::read_file(lower + "/deep/private", 100);
   REQUIRE(text);
