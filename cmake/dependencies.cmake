@@ -11,6 +11,8 @@ find_package(ZLIB REQUIRED)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(YAML_CPP REQUIRED IMPORTED_TARGET yaml-cpp)
 
+find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)  # its headers alone
+
 # What each module uses of them. A module that is not named here uses only the standard library.
 set(SPELL_USES_base OpenSSL::Crypto)
 set(SPELL_USES_model nlohmann_json::nlohmann_json)

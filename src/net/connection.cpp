@@ -51,7 +51,8 @@ Connection::Connection(std::shared_ptr<Loop> loop, std::shared_ptr<ServerShared>
       transport_(std::move(transport)),
       waiter_(loop_->io),
       timer_(loop_->io),
-      peer_uid_(peer_uid(transport_.fd())) {
+      peer_uid_(peer_uid(transport_.fd())),
+      peer_address_(peer_address(transport_.fd())) {
   error_code failure;
   waiter_.assign(transport_.fd(), failure);
 }
@@ -196,10 +197,16 @@ bool Connection::begin_request(std::string_view rest) {
   auto target = parse_target(head.target);
   if (!target) return fail(target.error()), false;
   request_.target = std::move(*target);
+  request_.method = std::move(head.method);
+  request_.raw_target = std::move(head.target);
+  request_.headers = std::move(head.headers);
   request_.peer_uid = peer_uid_;
   if (!peer_key_) peer_key_ = transport_.peer_key();
   request_.peer_key = *peer_key_;
-  rule_ = shared_->handler->body_rule(head.method, head.target);
+  request_.peer_address = peer_address_;
+  auto rule = shared_->handler->body_rule(request_);
+  if (!rule) return fail(rule.error()), false;
+  rule_ = *rule;
   std::int64_t length = head.content_length.value_or(0);
   if (length > rule_.limit)
     return fail(base::error("too_large", "the body of " + std::to_string(length) +
@@ -214,7 +221,7 @@ bool Connection::begin_request(std::string_view rest) {
     request_.body.reserve(static_cast<std::size_t>(length));
   }
   if ((length > 0 || head.chunked) && rest.empty() &&
-      find_header(head.headers, "Expect") == "100-continue") {
+      find_header(request_.headers, "Expect") == "100-continue") {
     constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     // The socket's buffer is empty: every earlier answer was read before this request was sent.
     if (transport_.write({{go_on}}).size != go_on.size()) return close(), false;
@@ -262,11 +269,11 @@ void Reply::on_close(std::function<void()> function) const {
   if (!impl_->answered) impl_->connection->call_on_close(impl_->number, std::move(function));
 }
 
+void Reply::belongs_to(std::string whom) const {
+  impl_->connection->set_owner(std::move(whom));
+}
+
 void Connection::dispatch() {
-  MessageHead& head = parser_->head();
-  request_.method = std::move(head.method);
-  request_.raw_target = std::move(head.target);
-  request_.headers = std::move(head.headers);
   if (request_.body_file) ::lseek(request_.body_file.get(), 0, SEEK_SET);
   if (timing_) timer_.cancel();
   phase_ = Phase::handling;

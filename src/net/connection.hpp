@@ -63,6 +63,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Closes now if it is idle, else after the answer.
   void finish();
   void close();
+  /// See Reply::belongs_to().
+  void set_owner(std::string whom) { owner_ = std::move(whom); }
+  const std::string& owner() const { return owner_; }
 
   /// From any thread; `request` is the number of the request that is answered, anything for another
   /// one is ignored.
@@ -105,6 +108,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool armed_ = false, timing_ = false, finishing_ = false;
   const std::uint32_t peer_uid_;
   std::optional<std::string> peer_key_;  ///< looked up for the first request
+  const std::string peer_address_;
+  std::string owner_;
 
   // the request
   std::optional<MessageParser> parser_;

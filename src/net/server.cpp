@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <list>
 #include <thread>
@@ -181,6 +182,24 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() { stop(0); }
 int Server::open_connections() const { return impl_->open; }
 int Server::port() const { return impl_->port; }
+
+void Server::set_tls(std::shared_ptr<const Tls> tls) {
+  // The first loop accepts: nobody else looks at it.
+  impl_->loops.front()->post([shared = impl_->shared, tls = std::move(tls)]() mutable {
+    shared->options.tls = std::move(tls);
+  });
+}
+
+void Server::close_of(std::vector<std::string> whom) {
+  auto names = std::make_shared<const std::vector<std::string>>(std::move(whom));
+  for (auto& loop : impl_->loops)
+    loop->post([loop = loop.get(), names] {
+      auto connections = loop->connections;
+      for (auto& [key, connection] : connections)
+        if (std::find(names->begin(), names->end(), connection->owner()) != names->end())
+          connection->close();
+    });
+}
 
 void Server::stop(int grace_ms) {
   if (impl_->stopping.exchange(true)) return;

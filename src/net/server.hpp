@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/fd.hpp"
 #include "net/http.hpp"
@@ -27,6 +28,7 @@ struct Request {
   std::uint32_t peer_uid = 0;  ///< of the process at the other end; UINT32_MAX over TCP
   std::string peer_key{};      ///< of a client whose certificate the authority of `tls` vouches
                                ///< for: hex SHA-256 of its SubjectPublicKeyInfo; else ""
+  std::string peer_address{};  ///< of the computer at the other end; "" on a Unix socket
   std::int64_t received_us = 0;
   std::string id{};  ///< request id, also sent as X-Request-Id
 };
@@ -62,6 +64,8 @@ class Reply {
               std::optional<std::int64_t> size = {}) const;
   /// Called once, when the client goes before it was answered.
   void on_close(std::function<void()>) const;
+  /// Within Handler::handle: whose connection this is from now on, for Server::close_of().
+  void belongs_to(std::string whom) const;
 
  private:
   std::shared_ptr<Impl> impl_;
@@ -75,7 +79,9 @@ struct BodyRule {
 
 struct Handler {
   virtual ~Handler() = default;
-  virtual BodyRule body_rule(const std::string& method, const std::string& raw_target) = 0;
+  /// Of a request whose head is there and whose body is not. An error is the answer, and the body
+  /// is not taken: nobody's bytes are kept before it is known who he is.
+  virtual Result<BodyRule> body_rule(const Request& head) = 0;
   virtual void handle(Request, Reply) = 0;
   /// An error that the server itself answers: `invalid_request`, `invalid_path`,
   /// `headers_too_large`, `too_large`, `request_timeout`, `internal`, or one of writing the spool.
@@ -108,6 +114,11 @@ class Server {
   void stop(int grace_ms = 500);
   ~Server();
   int open_connections() const;
+  /// What connections that begin later show. Any thread.
+  void set_tls(std::shared_ptr<const Tls>);
+  /// Closes the connections that belong to one of these, whatever they are at: open streams and long
+  /// polls end. Any thread.
+  void close_of(std::vector<std::string> whom);
   /// Of `listen`: where it really listens.
   int port() const;
 

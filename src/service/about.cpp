@@ -49,7 +49,7 @@ void answer_status(Context& context, const Call& call) {
   info.version = version();
   info.owner = context.options.owner;
   info.user = call->caller.name;
-  info.location = "unix:" + context.options.socket_path;
+  info.location = context.url();
   info.spell_dir = context.options.spell_dir;
   info.pid = ::getpid();
   info.protocol = api_protocol();

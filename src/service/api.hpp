@@ -49,6 +49,8 @@ struct Context {
   std::int64_t started_us;
   std::function<void(const std::string& reason)> request_stop;
   std::function<std::string(const std::string& owner, const std::string& workspace)> code_path;
+  std::function<std::string()> url;          ///< as others reach it: https://HOST:PORT or unix:PATH
+  std::function<std::string()> fingerprint;  ///< of the authority to be trusted at that URL; "": none
 };
 
 /// One request and how to answer it; shared by the steps that carry it out.
@@ -84,6 +86,14 @@ RunInfo to_info(Context&, const store::RunRecord&);
 json run_json(Context&, const store::RunRecord&, bool existed = false);
 /// The caller's body as an object; error `invalid_json`, `invalid_request`.
 Result<json> body_object(const Call&);
+
+/// Notes who does what, in the transaction of the change itself. `action`: "noun.verb"
+/// ("machine.add"); `thing`: the name of what is changed; `detail`: for people, holds no secret.
+Result<> audit(State&, std::int64_t now_us, const Caller&, const std::string& action,
+               const std::string& thing, const std::string& detail,
+               const std::string& request_id);
+Result<> audit(State&, std::int64_t now_us, const Call&, const std::string& action,
+               const std::string& thing, const std::string& detail = {});
 
 /// A list of SpellFS names in a body; error `invalid_request`.
 Result<std::vector<spellfs::Name>> object_names(const json& body, const char* field);

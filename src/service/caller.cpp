@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <atomic>
+#include <unordered_map>
+
 #include "base/error.hpp"
 #include "base/hash.hpp"
 
@@ -48,6 +51,134 @@ Result<Caller> PersonalCallers::identify(const net::Request& request) const {
   caller.name = user_;
   caller.role = model::Role::administrator;
   return caller;
+}
+
+std::string token_hash(std::string_view token) { return base::hex(base::sha256(token)); }
+
+namespace {
+
+constexpr std::int64_t hour_us = std::int64_t{3600} * 1'000'000;
+
+std::string_view bearer(const net::Request& request) {
+  std::string_view text = net::find_header(request.headers, "Authorization");
+  constexpr std::string_view scheme = "Bearer ";
+  return text.starts_with(scheme) ? text.substr(scheme.size()) : std::string_view();
+}
+
+Error not_valid(std::string_view token) {
+  if (token.starts_with("spm_"))
+    return base::error("unauthorized",
+                       "this machine's token is not valid: the machine was removed, or has joined "
+                       "anew; `spell machine add` lets it join again");
+  if (token.starts_with("spj_"))
+    return base::error("unauthorized",
+                       "this join token is not valid: it is good for one hour and one use; `spell "
+                       "machine get-token` makes another");
+  return base::error("unauthorized",
+                     "this token is not valid, or not any more; `spell login` gets another");
+}
+
+}  // namespace
+
+struct TeamCallers::Table {
+  struct Entry {
+    Caller caller{};
+    std::int64_t expires_us = 0;
+    std::string key{};  ///< of a machine: the client certificate that it must show; "": none
+    mutable std::atomic<std::int64_t> used_us = 0;
+  };
+  std::unordered_map<std::string, std::unique_ptr<Entry>> tokens;  ///< by hash
+};
+
+TeamCallers::TeamCallers(Options options)
+    : options_(std::move(options)), table_(std::make_shared<Table>()) {}
+TeamCallers::~TeamCallers() = default;
+
+std::shared_ptr<const TeamCallers::Table> TeamCallers::table() const {
+  std::lock_guard lock(mutex_);
+  return table_;
+}
+
+Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
+  auto users = reader.users();
+  if (!users) return users.error();
+  auto tokens = reader.tokens();
+  if (!tokens) return tokens.error();
+  auto keys = reader.machine_keys();
+  if (!keys) return keys.error();
+  std::unordered_map<std::string, model::Role> roles;
+  for (auto& user : *users)
+    if (auto role = model::parse_role(user.role); role && !user.disabled)
+      roles.emplace(user.name, *role);
+
+  auto made = std::make_shared<Table>();
+  Refreshed out;
+  std::int64_t now = options_.clock_us();
+  auto before = table();
+  for (auto& token : *tokens) {
+    if (token.expires_us != 0 && token.expires_us <= now) continue;
+    auto entry = std::make_unique<Table::Entry>();
+    entry->caller.token = token.id;
+    entry->expires_us = token.expires_us;
+    entry->used_us = token.used_us;
+    if (auto old = before->tokens.find(token.hash); old != before->tokens.end())
+      entry->used_us = std::max<std::int64_t>(old->second->used_us, token.used_us);
+    if (token.kind == "machine" || token.kind == "join") {
+      bool joins = token.kind == "join";
+      entry->caller.kind = joins ? Caller::Kind::joiner : Caller::Kind::machine;
+      entry->caller.name = token.machine;
+      if (auto key = keys->find(token.machine); !joins && key != keys->end())
+        entry->key = key->second;
+    } else {
+      auto role = roles.find(token.user);
+      if (role == roles.end()) continue;
+      entry->caller.kind = Caller::Kind::user;
+      entry->caller.name = token.user;
+      entry->caller.role = role->second;
+    }
+    if (token.expires_us != 0 &&
+        (out.next_expiry_us == 0 || token.expires_us < out.next_expiry_us))
+      out.next_expiry_us = token.expires_us;
+    made->tokens.emplace(token.hash, std::move(entry));
+  }
+  for (auto& [hash, entry] : before->tokens)
+    if (!made->tokens.contains(hash)) out.ended.push_back(entry->caller.token);
+  std::lock_guard lock(mutex_);
+  table_ = std::move(made);
+  return out;
+}
+
+Result<Caller> TeamCallers::identify(const net::Request& request) const {
+  std::string_view token = bearer(request);
+  Caller caller;
+  if (token.empty()) {
+    if (request.peer_uid == UINT32_MAX) return caller;
+    if (request.peer_uid != ::geteuid() && request.peer_uid != 0)
+      return base::error("not_permitted", "this socket is for the service's own user and root");
+    caller.kind = Caller::Kind::user;
+    caller.name = "local";
+    caller.role = model::Role::administrator;
+    return caller;
+  }
+  if (!options_.machine_token.empty() && request.peer_uid != UINT32_MAX &&
+      base::equal_secret(token, options_.machine_token)) {
+    caller.kind = Caller::Kind::machine;
+    caller.name = options_.machine;
+    return caller;
+  }
+  auto known = table();
+  auto found = known->tokens.find(token_hash(token));
+  if (found == known->tokens.end()) return not_valid(token);
+  auto& entry = *found->second;
+  std::int64_t now = options_.clock_us();
+  if (entry.expires_us != 0 && entry.expires_us <= now) return not_valid(token);
+  if (!entry.key.empty() && !base::equal_secret(entry.key, request.peer_key))
+    return base::error("unauthorized",
+                       "this token belongs to a machine that shows its own certificate with it");
+  std::int64_t used = entry.used_us;
+  if (now - used >= hour_us && entry.used_us.compare_exchange_strong(used, now) && options_.used)
+    options_.used(entry.caller.token);
+  return entry.caller;
 }
 
 }  // namespace spell::service

@@ -1,11 +1,17 @@
 // Who makes a request, and what he may do. The router asks once, before anything else is done;
 // handlers ask may_change() where a thing belongs to somebody.
 #pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "model/access.hpp"
 #include "net/server.hpp"
 #include "spell/result.hpp"
+#include "store/store.hpp"
 
 namespace spell::service {
 
@@ -46,6 +52,38 @@ class PersonalCallers : public Callers {
 
  private:
   std::string user_, machine_, machine_token_;
+};
+
+/// Hex SHA-256 of a token's whole text, as the store keeps it.
+std::string token_hash(std::string_view token);
+
+/// Of a team's service: by the tokens of its store. On the Unix socket whoever is its own user or
+/// root needs none and is the administrator `local`: the way back in when a password is lost.
+class TeamCallers : public Callers {
+ public:
+  struct Options {
+    std::string machine{}, machine_token{};   ///< of the embedded worker; "": there is none
+    std::function<std::int64_t()> clock_us{};
+    /// A token is used for the first time in an hour. Any thread.
+    std::function<void(const std::string& id)> used{};
+  };
+  struct Refreshed {
+    std::vector<std::string> ended{};  ///< ids of tokens that were valid before, and are no more
+    std::int64_t next_expiry_us = 0;   ///< 0: none
+  };
+
+  explicit TeamCallers(Options options);
+  ~TeamCallers() override;
+  /// Takes over what the store holds now: from the return on nobody gets in by a token that is gone.
+  Result<Refreshed> refresh(store::Reader&);
+  Result<Caller> identify(const net::Request&) const override;
+
+ private:
+  struct Table;
+  std::shared_ptr<const Table> table() const;
+  Options options_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Table> table_;
 };
 
 }  // namespace spell::service

@@ -96,7 +96,7 @@ void put_link(Context& context, Call call) {
     if (!target) return refuse(call, target.error());
     context.reactor.post(
         [call, alias, target = *target](State& state, std::int64_t now) -> Reactor::Answer {
-          store::LinkRecord link{alias, target, now};
+          store::LinkRecord link{alias, target, now, call->caller.name};
           auto put = check_free(state, alias);
           if (put) put = state.writer().put_link(call->owner(), link);
           return [call, link, put](const Result<>& committed) {

@@ -103,8 +103,8 @@ void create_project(Context& context, Call call) {
   if (!asked) return refuse(call, asked.error());
   if (!asked->name) return refuse(call, base::error("invalid_request", "'name' is missing"));
   change(context, call, 201,
-         [owner = call->owner(), asked = *asked](State& state,
-                                                 std::int64_t now) -> Result<std::string> {
+         [owner = call->owner(), creator = call->caller.name, asked = *asked](
+             State& state, std::int64_t now) -> Result<std::string> {
            auto there = state.writer().find_project(owner, *asked.name);
            if (!there) return there.error();
            if (*there)
@@ -113,6 +113,7 @@ void create_project(Context& context, Call call) {
            store::ProjectRecord project;
            project.description = asked.description.value_or("");
            project.created_us = now;
+           project.creator = creator;
            SPELL_TRY(state.writer().put_project(owner, *asked.name, project));
            return *asked.name;
          });

@@ -167,12 +167,9 @@ HandlerFunction handler_of(model::Route route) {
   return nullptr;
 }
 
-net::BodyRule Router::body_rule(const std::string& method, const std::string& raw_target) {
-  auto target = net::parse_target(raw_target);
-  if (!target) return {};
-  auto found = find_route(method, target->segments);
-  if (!found.row) return {};
-  switch (found.row->route) {
+namespace {
+net::BodyRule rule_of(model::Route route) {
+  switch (route) {
     case model::Route::send_code:
     case model::Route::machine_objects:
     case model::Route::send_objects:
@@ -191,6 +188,32 @@ net::BodyRule Router::body_rule(const std::string& method, const std::string& ra
   }
 }
 
+std::string machine_of(const Match& match) {
+  auto found = match.path.find("machine");
+  return found == match.path.end() ? std::string() : found->second;
+}
+}  // namespace
+
+Result<Caller> Router::admit(const net::Request& request, const model::RouteRow& row,
+                             const std::string& machine) {
+  auto caller = callers_.identify(request);
+  // Who has an old token may still log in.
+  if (!caller && row.access == model::Access::anyone && caller.error().code() == "unauthorized")
+    return Caller();
+  if (!caller) return caller;
+  SPELL_TRY(permit(*caller, row.access, machine));
+  return caller;
+}
+
+Result<net::BodyRule> Router::body_rule(const net::Request& head) {
+  constexpr std::int64_t unknown_limit = 64 << 10;  // of a body whose sender need not be known
+  auto found = find_route(head.method, head.target.segments);
+  if (!found.row) return net::BodyRule{unknown_limit, false};
+  if (auto caller = admit(head, *found.row, machine_of(found)); !caller) return caller.error();
+  if (found.row->access == model::Access::anyone) return net::BodyRule{unknown_limit, false};
+  return rule_of(found.row->route);
+}
+
 void Router::handle(net::Request request, net::Reply reply) {
   auto found = find_route(request.method, request.target.segments);
   if (!found.row) {
@@ -202,13 +225,10 @@ void Router::handle(net::Request request, net::Reply reply) {
             : base::error("route_not_found", "there is no such route; /v1/openapi.json lists them");
     return reply.send(error_response(e, request.id));
   }
-  auto caller = callers_.identify(request);
+  // Again: a body takes its time to come, and a token may have ended meanwhile.
+  auto caller = admit(request, *found.row, machine_of(found));
   if (!caller) return reply.send(error_response(caller.error(), request.id));
-  auto machine = found.path.find("machine");
-  if (auto permitted =
-          permit(*caller, found.row->access, machine == found.path.end() ? "" : machine->second);
-      !permitted)
-    return reply.send(error_response(permitted.error(), request.id));
+  reply.belongs_to(caller->token);
   if (found.row->access != model::Access::machine) on_call_();
   auto is_here = [&](const std::string& owner) {
     return owner == context_.options.owner ||

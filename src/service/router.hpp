@@ -11,11 +11,13 @@ class Router : public net::Handler {
  public:
   Router(Context& context, const Callers& callers, std::function<void()> on_call)
       : context_(context), callers_(callers), on_call_(std::move(on_call)) {}
-  net::BodyRule body_rule(const std::string& method, const std::string& raw_target) override;
+  Result<net::BodyRule> body_rule(const net::Request& head) override;
   void handle(net::Request, net::Reply) override;
   net::Response error(const Error&, const std::string& request_id) override;
 
  private:
+  /// Who it is, if he may use this route.
+  Result<Caller> admit(const net::Request&, const model::RouteRow&, const std::string& machine);
   Context& context_;
   const Callers& callers_;
   std::function<void()> on_call_;  // for every call but those of workers

@@ -34,6 +34,7 @@ struct Service::Impl : Reactor::Observer {
   std::unique_ptr<Collector> collector;
   std::unique_ptr<Context> context;
   std::unique_ptr<Callers> callers;
+  TeamCallers* team = nullptr;  ///< callers, of a team's service
   std::unique_ptr<Router> router;
   std::unique_ptr<net::Server> server;
 
@@ -44,11 +45,39 @@ struct Service::Impl : Reactor::Observer {
   std::atomic<std::int64_t> last_call_ns{base::boot_ns()};
   std::atomic<std::size_t> active{0};
   std::atomic<Collector*> to_hurry{nullptr};
+  std::atomic<net::Server*> open_server{nullptr};
+  mutable std::mutex identity_mutex;
+  std::string fingerprint;  // under identity_mutex
+  std::uint64_t expiry_timer = 0;  // of the reactor's thread
   bool saving_space = false;  // of the reactor's thread
 
   ~Impl() override { timer.stop(); }  // before what its callbacks use
 
+  /// What the store says of people and tokens holds from here on; open calls of those who are out
+  /// end.
+  void take_over_people(store::Reader& reader) {
+    auto refreshed = team->refresh(reader);
+    if (!refreshed) {
+      if (options.log) options.log("people could not be read: " + refreshed.error().message());
+      return;
+    }
+    if (auto* doors = open_server.load(); doors && !refreshed->ended.empty())
+      doors->close_of(std::move(refreshed->ended));
+    timer.cancel(expiry_timer);
+    if (refreshed->next_expiry_us == 0) return;
+    auto left = std::chrono::microseconds(
+        std::max<std::int64_t>(0, refreshed->next_expiry_us - base::unix_us()));
+    // Later by a moment: whoever looks then finds it ended.
+    expiry_timer = timer.after(std::chrono::ceil<std::chrono::milliseconds>(left), [this] {
+      reactor->post([](State& s, std::int64_t) -> Reactor::Answer {
+        s.people_changed();
+        return {};
+      });
+    });
+  }
+
   void committed(const std::vector<std::string>& changed, State& s) override {
+    if (s.take_people_changed() && team) take_over_people(s.writer());
     active = s.active();
     machines->refresh(changed, s);
     for (auto& id : changed) hub.notify(id);
@@ -66,6 +95,25 @@ struct Service::Impl : Reactor::Observer {
   void failed(const Error& error) override {
     space->failed(error);
     if (options.log) options.log("a change could not be stored: " + error.message());
+  }
+
+  /// As others reach it.
+  std::string url() const {
+    if (!team) return "unix:" + options.socket_path;
+    bool brackets = options.host.find(':') != std::string::npos;
+    std::string port = options.listen.substr(options.listen.rfind(':') + 1);
+    if (auto* doors = open_server.load()) port = std::to_string(doors->port());
+    return "https://" + (brackets ? "[" + options.host + "]" : options.host) + ":" + port;
+  }
+
+  Result<std::shared_ptr<const net::Tls>> take_identity(const net::Identity& identity) {
+    auto tls = net::Tls::server(identity, options.authority.certificate);
+    if (!tls) return tls;
+    auto authority = net::authority_fingerprint(identity.certificate);
+    if (!authority) return authority.error();
+    std::lock_guard lock(identity_mutex);
+    fingerprint = *authority;
+    return tls;
   }
 
   void request_stop(const std::string& reason) {
@@ -125,7 +173,8 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
     return logs->size(run).value_or(0);
   };
   self.state = std::make_unique<State>(*self.writer, state_options);
-  self.state->add_machine(options.machine, {"cpu"}, options.places, /*ahead=*/options.places);
+  if (!options.machine.empty())
+    self.state->add_machine(options.machine, {"cpu"}, options.places, /*ahead=*/options.places);
   SPELL_TRY(self.state->load());
   SPELL_TRY(
       self.writer->drop_keys_before(base::unix_us() - std::int64_t{30} * 24 * 3600 * 1'000'000));
@@ -142,15 +191,34 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
       base::unix_us(), [&self](const std::string& reason) { self.request_stop(reason); },
       [folder](const std::string& owner, const std::string& workspace) {
         return folder + "/code/" + owner + "/" + workspace + ".git";
+      },
+      [&self] { return self.url(); },
+      [&self] {
+        std::lock_guard lock(self.identity_mutex);
+        return self.fingerprint;
       }});
   SPELL_TRY(base::make_folders(folder + "/code/" + options.owner));
-  self.callers =
-      std::make_unique<PersonalCallers>(options.owner, options.machine, self.machine_token);
+  if (options.kind == ServiceOptions::Kind::team) {
+    auto team = std::make_unique<TeamCallers>(TeamCallers::Options{
+        options.machine, options.machine.empty() ? "" : self.machine_token, base::unix_us,
+        [&self](const std::string& token) {
+          self.reactor->post([token](State& state, std::int64_t now) -> Reactor::Answer {
+            (void)state.writer().set_seen(token, now);
+            return {};
+          });
+        }});
+    self.team = team.get();
+    self.callers = std::move(team);
+  } else {
+    self.callers =
+        std::make_unique<PersonalCallers>(options.owner, options.machine, self.machine_token);
+  }
   self.router = std::make_unique<Router>(*self.context, *self.callers,
                                          [&self] { self.last_call_ns = base::boot_ns(); });
   // What the first answers need: the assignments of runs that an earlier process left.
   self.reactor->post([](State& state, std::int64_t) -> Reactor::Answer {
     state.announce_all();
+    state.people_changed();
     return {};
   });
 
@@ -158,9 +226,20 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   server.socket_path = options.socket_path;
   server.spool_folder = folder + "/incoming";
   server.threads = 2;
+  if (self.team) {
+    auto tls = self.take_identity(options.identity);
+    if (!tls) return tls.error();
+    server.listen = options.listen;
+    server.tls = *tls;
+    // Before the first call comes.
+    auto read = self.readers->with(
+        [&](store::Reader& reader) { return self.team->refresh(reader); });
+    if (!read) return read.error();
+  }
   auto started = net::Server::start(server, *self.router);
   if (!started) return started.error();
   self.server = std::move(*started);
+  self.open_server = self.server.get();
   self.collector->start();
   self.to_hurry = self.collector.get();
   self.watch_idleness();
@@ -169,6 +248,15 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
 
 const spellfs::ChunkStore& Service::objects() const { return *impl_->objects; }
 const std::string& Service::machine_token() const { return impl_->machine_token; }
+
+int Service::port() const { return impl_->server->port(); }
+
+Result<> Service::set_identity(const net::Identity& identity) {
+  auto tls = impl_->take_identity(identity);
+  if (!tls) return tls.error();
+  impl_->server->set_tls(*tls);
+  return ok();
+}
 
 std::string Service::wait() {
   std::unique_lock lock(impl_->mutex);

@@ -1,11 +1,13 @@
-// The control plane as a library: API, state, logs, storage, on a Unix socket. Threads: one or two
-// for HTTP, the reactor, a timer, and a few for blocking work while there is some.
+// The control plane as a library: API, state, logs, storage, on a Unix socket, and for a team on TCP
+// inside TLS. Threads: one or two for HTTP, the reactor, a timer, and a few for blocking work while
+// there is some.
 #pragma once
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "net/certificate.hpp"
 #include "spell/result.hpp"
 #include "spellfs/store.hpp"
 
@@ -15,8 +17,8 @@ struct ServiceOptions {
   std::string state_folder;  ///< data; made if missing (0700)
   std::string spell_dir;     ///< as the user knows it, for `status`
   std::string socket_path;
-  std::string owner;               ///< the one owner of a personal service: the login name
-  std::string machine;             ///< name of the embedded worker's machine
+  std::string owner;    ///< the one owner: the login name, or the team's name
+  std::string machine;  ///< name of the embedded worker's machine; "": there is none
   int places = 2;                  ///< of that machine, for type CPU
   std::vector<std::string> notes;  ///< what is degraded, and the remedy
   std::int64_t idle_seconds =
@@ -24,6 +26,15 @@ struct ServiceOptions {
   std::function<bool()> worker_idle;  ///< whether the embedded worker has nothing left to do
   std::function<void(const std::string& line)>
       log;  ///< one JSON object a line, without newline; thread-safe
+
+  enum class Kind {
+    personal,  ///< whoever reaches the socket as its own user is its administrator
+    team,      ///< users with tokens; besides listens on TCP
+  } kind = Kind::personal;
+  std::string listen{};       ///< of a team: "HOST:PORT"; PORT 0: any
+  std::string host{};         ///< of a team: the name or address by which others reach it
+  net::Identity identity{};   ///< of a team: what `listen` shows
+  net::Identity authority{};  ///< of a team: what its machines' certificates are issued under
 };
 
 class Service {
@@ -36,6 +47,11 @@ class Service {
   const spellfs::ChunkStore& objects() const;
   /// The secret that the embedded worker shows. Made anew at each start, never stored.
   const std::string& machine_token() const;
+  /// Of a team: where `listen` really listens.
+  int port() const;
+  /// Connections that begin from now on are shown this one. Error `invalid_certificate`: nothing
+  /// has changed.
+  Result<> set_identity(const net::Identity&);
   /// Blocks until somebody asked the service to end: a client, stop(), or idleness. Returns the
   /// reason.
   std::string wait();

@@ -18,6 +18,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "model/worker_protocol.hpp"
@@ -111,6 +112,11 @@ class State {
   /// Ids of runs that changed since the last call.
   std::vector<std::string> take_changed();
 
+  /// To be called where a row of a user, of a token or a machine's key was changed: who may do what
+  /// is taken over anew after the commit.
+  void people_changed() { people_changed_ = true; }
+  bool take_people_changed() { return std::exchange(people_changed_, false); }
+
   const std::map<std::string, MachineState>& machines() const { return machines_; }
   /// A run that has not ended; null for any other.
   const RunRecord* active_run(const std::string& id) const {
@@ -159,6 +165,7 @@ class State {
   std::unordered_map<std::string, RunPointer> dirty_;
   std::set<std::string> inserted_, changed_;
   std::vector<std::pair<std::string, store::Event>> events_;
+  bool people_changed_ = false;
 };
 
 }  // namespace spell::service

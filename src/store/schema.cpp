@@ -83,6 +83,8 @@ CREATE TABLE quota (
 CREATE TABLE audit (
   number INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, user TEXT NOT NULL, action TEXT NOT NULL, thing TEXT NOT NULL,
   detail TEXT NOT NULL, request TEXT NOT NULL);
+ALTER TABLE link ADD COLUMN creator TEXT NOT NULL DEFAULT '';
+ALTER TABLE project ADD COLUMN creator TEXT NOT NULL DEFAULT '';
 )"};
 static_assert(std::size(steps) == schema_version);
 

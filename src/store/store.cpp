@@ -1,12 +1,10 @@
 #include "store/store.hpp"
 
-#include <unordered_map>
-
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/status.hpp"
+#include "store/impl.hpp"
 #include "store/schema.hpp"
-#include "store/sqlite.hpp"
 
 namespace spell::store {
 
@@ -29,42 +27,6 @@ std::string join_labels(const std::vector<std::string>& labels) {
   "reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, "    \
   "epoch, entries, taken, "                                                                     \
   "wanted, project, labels, identity, mounts, request"
-
-struct Reader::Impl {
-  Connection db;
-  std::unordered_map<const char*, Statement> statements;  // keyed by the literal's address
-
-  Result<Statement*> get(const char* sql) {
-    auto found = statements.find(sql);
-    if (found == statements.end()) {
-      auto made = db.prepare(sql);
-      if (!made) return made.error();
-      found = statements.emplace(sql, std::move(*made)).first;
-    }
-    return &found->second;
-  }
-
-  template <class... T>
-  Result<> run(const char* sql, const T&... values) {
-    auto statement = get(sql);
-    if (!statement) return statement.error();
-    return (*statement)->bind(values...).run();
-  }
-
-  /// Calls `row` for each row.
-  template <class Row, class... T>
-  Result<> each(const char* sql, Row&& row, const T&... values) {
-    auto statement = get(sql);
-    if (!statement) return statement.error();
-    (*statement)->bind(values...);
-    for (;;) {
-      auto more = (*statement)->step();
-      if (!more) return more.error();
-      if (!*more) return ok();
-      row(**statement);
-    }
-  }
-};
 
 namespace {
 
@@ -107,7 +69,7 @@ RunRecord read_run(Statement& row) {
 
 ProjectRecord read_project(Statement& row) {
   return {row.text(0),    row.text(1),    row.integer(2) != 0, row.integer(3),
-          row.integer(4), row.integer(5), row.integer(6)};
+          row.integer(4), row.integer(5), row.integer(6),      row.text(7)};
 }
 
 UploadRecord read_upload(Statement& row) {
@@ -115,7 +77,9 @@ UploadRecord read_upload(Statement& row) {
           row.integer(5), row.integer(6), row.integer(7), row.integer(8), row.text(9)};
 }
 
-LinkRecord read_link(Statement& row) { return {row.text(0), row.text(1), row.integer(2)}; }
+LinkRecord read_link(Statement& row) {
+  return {row.text(0), row.text(1), row.integer(2), row.text(3)};
+}
 
 }  // namespace
 
@@ -204,7 +168,7 @@ Result<std::vector<ProjectRecord>> Reader::projects(const std::string& owner, bo
   SPELL_TRY(impl_->each(
       "SELECT name, description, archived, created_us,"
       " (SELECT count(*) FROM run WHERE run.owner = project.owner AND run.project = project.name "
-      "AND run.project <> ''), keep_days, keep_runs"
+      "AND run.project <> ''), keep_days, keep_runs, creator"
       " FROM project WHERE owner = ? AND archived <= ? ORDER BY name",
       [&](Statement& row) { out.push_back(read_project(row)); }, owner, with_archived));
   return out;
@@ -216,7 +180,7 @@ Result<std::optional<ProjectRecord>> Reader::find_project(const std::string& own
   SPELL_TRY(impl_->each(
       "SELECT name, description, archived, created_us,"
       " (SELECT count(*) FROM run WHERE run.owner = project.owner AND run.project = project.name "
-      "AND run.project <> ''), keep_days, keep_runs"
+      "AND run.project <> ''), keep_days, keep_runs, creator"
       " FROM project WHERE owner = ? AND name = ?",
       [&](Statement& row) { found = read_project(row); }, owner, name));
   return found;
@@ -278,7 +242,7 @@ Result<std::optional<LinkRecord>> Reader::find_link(const std::string& owner,
                                                     const std::string& alias) {
   std::optional<LinkRecord> found;
   SPELL_TRY(impl_->each(
-      "SELECT alias, resource, created_us FROM link WHERE owner = ? AND alias = ?",
+      "SELECT alias, resource, created_us, creator FROM link WHERE owner = ? AND alias = ?",
       [&](Statement& row) { found = read_link(row); }, owner, alias));
   return found;
 }
@@ -286,7 +250,7 @@ Result<std::optional<LinkRecord>> Reader::find_link(const std::string& owner,
 Result<std::vector<LinkRecord>> Reader::links(const std::string& owner) {
   std::vector<LinkRecord> out;
   SPELL_TRY(impl_->each(
-      "SELECT alias, resource, created_us FROM link WHERE owner = ? ORDER BY alias",
+      "SELECT alias, resource, created_us, creator FROM link WHERE owner = ? ORDER BY alias",
       [&](Statement& row) { out.push_back(read_link(row)); }, owner));
   return out;
 }
@@ -514,11 +478,12 @@ Result<> Writer::set_last_number(const std::string& owner, std::int64_t number) 
 Result<> Writer::put_project(const std::string& owner, const std::string& name,
                              const ProjectRecord& p) {
   return impl_->run(
-      "INSERT INTO project (owner, name, description, archived, created_us, keep_days, keep_runs)"
-      " VALUES (?,?,?,?,?,?,?) ON CONFLICT (owner, name) DO UPDATE SET"
+      "INSERT INTO project (owner, name, description, archived, created_us, keep_days, keep_runs,"
+      " creator) VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (owner, name) DO UPDATE SET"
       " description = excluded.description, archived = excluded.archived,"
       " keep_days = excluded.keep_days, keep_runs = excluded.keep_runs",
-      owner, name, p.description, p.archived, p.created_us, p.keep_days, p.keep_runs);
+      owner, name, p.description, p.archived, p.created_us, p.keep_days, p.keep_runs,
+      p.creator);
 }
 
 Result<> Writer::rename_project(const std::string& owner, const std::string& from,
@@ -540,8 +505,8 @@ Result<> Writer::delete_upload(const std::string& owner, const std::string& name
 
 Result<> Writer::put_link(const std::string& owner, const LinkRecord& link) {
   return impl_->run(
-      "INSERT OR REPLACE INTO link (owner, alias, resource, created_us) VALUES (?,?,?,?)", owner,
-      link.alias, link.resource, link.created_us);
+      "INSERT OR REPLACE INTO link (owner, alias, resource, created_us, creator) VALUES (?,?,?,?,?)",
+      owner, link.alias, link.resource, link.created_us, link.creator);
 }
 
 Result<> Writer::delete_link(const std::string& owner, const std::string& alias) {

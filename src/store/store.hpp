@@ -71,6 +71,7 @@ struct ProjectRecord {
   /// Its ended runs without labels are removed once they are older, or once there are more; 0:
   /// never.
   std::int64_t keep_days = 0, keep_runs = 0;
+  std::string creator;  ///< "": made before creators were kept
 };
 
 /// A file or folder that was uploaded under a name.
@@ -85,6 +86,37 @@ struct UploadRecord {
 struct LinkRecord {
   std::string alias, resource;
   std::int64_t created_us = 0;
+  std::string creator;  ///< "": made before creators were kept
+};
+
+/// Somebody who may use this service.
+struct UserRecord {
+  std::string name, role;  ///< role: see model/access.hpp
+  std::string password;    ///< its hash, see base/password.hpp
+  bool disabled = false;
+  std::int64_t created_us = 0, seen_us = 0;
+};
+
+/// A credential: of a user (kind "login", "access") or of a machine ("machine", "join").
+struct TokenRecord {
+  std::string id;    ///< as users name it; no secret
+  std::string hash;  ///< hex SHA-256 of the whole text of the token
+  std::string kind, user, machine;
+  std::string name;  ///< what it is for
+  std::int64_t created_us = 0, expires_us = 0, used_us = 0;  ///< 0: never
+};
+
+/// Who did what.
+struct AuditRecord {
+  std::int64_t number = 0, time_us = 0;
+  std::string user, action, thing, detail, request;
+};
+
+/// The newest first.
+struct AuditQuery {
+  int limit = 100;
+  std::int64_t below = INT64_MAX;  ///< only rows with a smaller number
+  std::string user{}, action{};    ///< action: itself, or what it begins with up to a '.'
 };
 
 /// A tree that must be kept, and for whom.
@@ -158,6 +190,14 @@ class Reader {
   Result<std::vector<std::pair<RunName, std::int64_t>>> log_lengths();
   /// What is wrong with the database itself, a line each; none: nothing.
   Result<std::vector<std::string>> check();
+  /// By name.
+  Result<std::vector<UserRecord>> users();
+  Result<std::optional<UserRecord>> find_user(const std::string& name);
+  /// All of them, the oldest first.
+  Result<std::vector<TokenRecord>> tokens();
+  /// By machine: the key of the client certificate to which its credential is bound.
+  Result<std::map<std::string, std::string>> machine_keys();
+  Result<std::vector<AuditRecord>> audit(const AuditQuery&);
   /// For those who keep files of runs.
   Result<bool> has_run(const std::string& id);
   /// A note that the service keeps for itself; 0 if there is none.
@@ -200,6 +240,15 @@ class Writer : public Reader {
   Result<> delete_upload(const std::string& owner, const std::string& name);
   Result<> put_link(const std::string& owner, const LinkRecord&);
   Result<> delete_link(const std::string& owner, const std::string& alias);
+  /// Replaces the user of this name.
+  Result<> put_user(const UserRecord&);
+  Result<> put_token(const TokenRecord&);
+  /// Fine if there is none.
+  Result<> delete_token(const std::string& id);
+  /// When a token and its user were seen last.
+  Result<> set_seen(const std::string& token, std::int64_t time_us);
+  /// The number is given here.
+  Result<> add_audit(const AuditRecord&);
   Result<> set_note(const std::string& key, std::int64_t value);
   Result<> use_repository(const std::string& owner, const std::string& workspace,
                           const std::string& name, std::int64_t now_us);

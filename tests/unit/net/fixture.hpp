@@ -42,7 +42,7 @@ struct TestHandler : Handler {
   };
   BodyRule rule{};
 
-  BodyRule body_rule(const std::string&, const std::string&) override { return rule; }
+  Result<BodyRule> body_rule(const Request&) override { return rule; }
   void handle(Request request, Reply reply) override {
     answer(std::move(request), std::move(reply));
   }

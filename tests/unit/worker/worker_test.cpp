@@ -89,8 +89,9 @@ class ServedWorker : net::Handler {
   TemporaryFolder folder;
 
  private:
-  net::BodyRule body_rule(const std::string&, const std::string& target) override {
-    return {64 << 20, target.find("/objects") != std::string::npos};
+  Result<net::BodyRule> body_rule(const net::Request& head) override {
+    const std::string& target = head.raw_target;
+    return net::BodyRule{64 << 20, target.find("/objects") != std::string::npos};
   }
   net::Response error(const Error& e, const std::string&) override {
     return {500, "text/plain", e.message(), {}};

@@ -1,0 +1,24 @@
+// What the service says of itself: one JSON object a line.
+#pragma once
+#include <mutex>
+#include <string>
+
+#include "base/fd.hpp"
+
+namespace spell::daemon {
+
+/// Thread-safe.
+class Log {
+ public:
+  /// Appends to a file, which is put aside when it has grown beyond 10 MiB.
+  explicit Log(const std::string& path);
+  /// To standard error.
+  Log() = default;
+  void write(const std::string& message);
+
+ private:
+  std::mutex mutex_;
+  base::Fd file_;
+};
+
+}  // namespace spell::daemon

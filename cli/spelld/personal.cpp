@@ -1,0 +1,109 @@
+#include "personal.hpp"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <iostream>
+
+#include "base/error.hpp"
+#include "base/spell_dir.hpp"
+#include "lock.hpp"
+#include "machine.hpp"
+#include "net/client.hpp"
+#include "serving.hpp"
+
+namespace spell::daemon {
+
+namespace {
+
+std::string own_path() {
+  char path[4096];
+  ssize_t n = ::readlink("/proc/self/exe", path, sizeof path - 1);
+  return n > 0 ? std::string(path, static_cast<std::size_t>(n)) : "spelld";
+}
+
+/// Waits until the holder of the lock answers, or has gone.
+Result<bool> wait_for_other(const base::SpellDirs& dirs) {
+  net::HttpClient client("unix:" + dirs.socket);
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    net::ClientRequest request;
+    request.target = "/healthz";
+    CallOptions options;
+    options.timeout = std::chrono::seconds(5);
+    if (client.send(request, options)) return true;
+    auto held = take_lock(dirs.lock);
+    if (!held) return held.error();
+    if (!held->other) return false;
+    ::usleep(
+        50'000);  // the other is starting; there is nothing to wait on until its socket is there
+  }
+  return base::error("service_unreachable", "a service holds " + dirs.lock +
+                                                " but does not answer; its log is " + dirs.log);
+}
+
+Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs& dirs, Log& log) {
+  Serving serving;
+  serving.service.state_folder = dirs.state;
+  serving.service.spell_dir = dirs.config;
+  serving.service.socket_path = dirs.socket;
+  serving.service.owner = base::user_name();
+  serving.service.machine = machine_name();
+  serving.service.places = places();
+  serving.service.notes = dirs.notes;
+  serving.service.idle_seconds = options.idle_seconds;
+  EmbeddedWorker& worker = serving.worker.emplace();
+  worker.folder = dirs.state + "/worker";
+  worker.hidden = {dirs.config};
+  if (dirs.state != dirs.config) worker.hidden.push_back(dirs.state);
+  if (std::string folder = dirs.socket.substr(0, dirs.socket.rfind('/'));
+      folder != dirs.state && folder != dirs.config)
+    worker.hidden.push_back(folder);
+  worker.revive = {own_path(), "serve", "--personal", "--spell-dir", dirs.config};
+  worker.cache_limit = options.cache_limit;
+  if (!options.cache_limit.empty()) {
+    worker.revive.push_back("--cache-limit");
+    worker.revive.push_back(options.cache_limit);
+  }
+  worker.service_lock = dirs.lock;
+  serving.ready = [&options](service::Service&) { tell(options.ready_fd, "ready"); };
+  return serve_until_told(serving, log);
+}
+
+}  // namespace
+
+int serve_personal(const PersonalOptions& options) {
+  auto fail = [&](const Error& e) {
+    std::cerr << "spelld: " << e.message() << std::endl;
+    tell(options.ready_fd, "error " + e.code() + " " + e.message());
+    return e.code() == "invalid_configuration" ? 3 : 1;
+  };
+  ::umask(077);
+  if (options.ready_fd >= 0) ::fcntl(options.ready_fd, F_SETFD, FD_CLOEXEC);
+  mallopt(M_ARENA_MAX, 2);
+  auto dirs = base::resolve_spell_dirs(options.spell_dir, base::Environment::current());
+  if (!dirs) return fail(dirs.error());
+  if (::chdir("/") != 0) return fail(base::errno_error("change to /"));
+  for (;;) {
+    auto held = take_lock(dirs->lock);
+    if (!held) return fail(held.error());
+    if (held->other) {
+      auto running = wait_for_other(*dirs);
+      if (!running) return fail(running.error());
+      if (!*running) continue;
+      tell(options.ready_fd, "running");
+      return 0;
+    }
+    Log log(dirs->log);
+    auto reason = serve(options, *dirs, log);
+    if (!reason) {
+      log.write("could not start: " + reason.error().message());
+      return fail(reason.error());
+    }
+    log.write("ended: " + *reason);
+    return 0;
+  }
+}
+
+}  // namespace spell::daemon

@@ -1,0 +1,29 @@
+// spelld.toml: what `spelld init` chose for a team's service, for its administrator to change.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "spell/result.hpp"
+
+namespace spell::daemon {
+
+struct Settings {
+  std::string owner{};                    ///< the team's name
+  std::string listen = "0.0.0.0:8443";    ///< HOST:PORT
+  std::vector<std::string> hosts{};       ///< names and addresses of this computer, the first for URLs
+  std::string certificate{}, key{};       ///< PEM files; "": under the service's own authority
+  bool with_worker = false;               ///< runs of type CPU are carried out beside the database
+};
+
+/// Where a service's things are in its folder.
+std::string settings_path(const std::string& data);
+
+/// Error `not_initialised` where there is none, `invalid_configuration` that names the line.
+Result<Settings> read_settings(const std::string& data);
+/// Durable, all or nothing.
+Result<> write_settings(const std::string& data, const Settings&);
+
+/// /var/lib/spelld for root and the user spelld, else ~/.local/share/spelld.
+std::string default_data_folder();
+
+}  // namespace spell::daemon

@@ -1,0 +1,27 @@
+// `spelld init` and `spelld serve` of a team's service.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace spell::daemon {
+
+struct InitOptions {
+  std::string data{}, owner = "team", listen = "0.0.0.0:8443", administrator{};
+  std::vector<std::string> hosts{};
+  bool password_stdin = false, json = false;
+};
+/// Makes the data of a service; prints what comes next. The exit status.
+int init_team(const InitOptions&);
+
+struct TeamOptions {
+  std::string data{};
+  std::string listen{}, certificate{}, key{};  ///< "": as in spelld.toml
+  bool with_worker = false;
+  int ready_fd = -1;  ///< gets "ready URL" when the service answers
+  std::string cache_limit{};
+};
+/// Serves until it is told to end. The exit status.
+int serve_team(const TeamOptions&);
+
+}  // namespace spell::daemon
