@@ -18,6 +18,7 @@
 #include "net/socket.hpp"
 #include "net/transport.hpp"
 #include "net/wait.hpp"
+#include "net/websocket.hpp"
 
 namespace spell::net {
 
@@ -107,6 +108,7 @@ struct HttpClient::Impl {
   Result<std::pair<Channel, MessageParser>> exchange(const ClientRequest&, Wait&);
   Result<MessageParser> attempt(Channel&, const ClientRequest&, Wait&, Fate&);
   Result<> send_all(Channel&, const ClientRequest&, Wait&, bool& cut);
+  Result<ClientResponse> finish(Channel, MessageParser, Wait&, std::int64_t answer_limit);
   std::string head_of(const ClientRequest&) const;
 
   const std::string endpoint;
@@ -421,15 +423,12 @@ Result<std::pair<Channel, MessageParser>> HttpClient::Impl::exchange(const Clien
   }
 }
 
-Result<ClientResponse> HttpClient::send(const ClientRequest& request, const CallOptions& options,
-                                        std::int64_t answer_limit) {
-  Wait wait(options);
-  auto exchanged = impl_->exchange(request, wait);
-  if (!exchanged) return exchanged.error();
-  auto& [channel, parser] = *exchanged;
+/// The rest of an answer, body and all.
+Result<ClientResponse> HttpClient::Impl::finish(Channel channel, MessageParser parser, Wait& wait,
+                                                std::int64_t answer_limit) {
   ClientResponse response;
   for (;;) {
-    auto piece = next_piece(channel, parser, wait, impl_->endpoint);
+    auto piece = next_piece(channel, parser, wait, endpoint);
     if (!piece) return piece.error();
     if (piece->empty()) break;
     if (static_cast<std::int64_t>(response.body.size() + piece->size()) > answer_limit)
@@ -439,8 +438,41 @@ Result<ClientResponse> HttpClient::send(const ClientRequest& request, const Call
   }
   response.status = parser.head().status;
   response.headers = std::move(parser.head().headers);
-  if (parser.head().keep_alive && channel.begin == channel.end) impl_->put_back(std::move(channel));
+  if (parser.head().keep_alive && channel.begin == channel.end) put_back(std::move(channel));
   return response;
+}
+
+Result<ClientResponse> HttpClient::send(const ClientRequest& request, const CallOptions& options,
+                                        std::int64_t answer_limit) {
+  Wait wait(options);
+  auto exchanged = impl_->exchange(request, wait);
+  if (!exchanged) return exchanged.error();
+  return impl_->finish(std::move(exchanged->first), std::move(exchanged->second), wait,
+                       answer_limit);
+}
+
+Result<Upgrade> HttpClient::upgrade(ClientRequest request, const CallOptions& options) {
+  std::string key = make_upgrade_key();
+  for (auto& field : upgrade_request(key)) request.headers.push_back(std::move(field));
+  Wait wait(options);
+  auto exchanged = impl_->exchange(request, wait);
+  if (!exchanged) return exchanged.error();
+  auto& [channel, parser] = *exchanged;
+  Upgrade upgrade;
+  if (parser.head().status != 101) {
+    auto refused = impl_->finish(std::move(channel), std::move(parser), wait, 1 << 20);
+    if (!refused) return refused.error();
+    upgrade.response = std::move(*refused);
+    return upgrade;
+  }
+  upgrade.response.status = 101;
+  upgrade.response.headers = std::move(parser.head().headers);
+  if (find_header(upgrade.response.headers, "Sec-WebSocket-Accept") != upgrade_accept(key))
+    return base::error("connection_lost", "the service at " + impl_->endpoint +
+                                              " answers as if it had been asked something else");
+  keep_watch(channel.transport.fd());
+  upgrade.stream.emplace(std::move(channel.transport), channel.received());
+  return upgrade;
 }
 
 Result<std::string> HttpClient::find_authority(const std::string& endpoint,

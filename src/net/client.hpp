@@ -9,6 +9,7 @@
 #include <string>
 
 #include "net/http.hpp"
+#include "net/message_stream.hpp"
 #include "net/proxy.hpp"
 #include "net/tls.hpp"
 #include "spell/options.hpp"
@@ -49,6 +50,12 @@ class ClientStream {
   std::unique_ptr<Impl> impl_;
 };
 
+/// What came of asking for a stream: the stream, or the answer of a service that gives none.
+struct Upgrade {
+  std::optional<MessageStream> stream{};
+  ClientResponse response{};  ///< status 101 with a stream
+};
+
 class HttpClient {
  public:
   /// "unix:PATH" (any length), "https://HOST[:PORT]" (443; `trust` says whom to believe, `identity`
@@ -64,6 +71,8 @@ class HttpClient {
   Result<ClientResponse> send(const ClientRequest&, const CallOptions& = {},
                               std::int64_t answer_limit = 64 << 20);
   Result<ClientStream> open(const ClientRequest&, const CallOptions& = {});
+  /// Asks for a two-way stream. `options` is for the asking only. Errors as send().
+  Result<Upgrade> upgrade(ClientRequest, const CallOptions& = {});
   /// The fingerprint (see certificate.hpp) of the authority that the service at this https address
   /// shows. Nobody is trusted for it, nothing is said. Errors: as send().
   static Result<std::string> find_authority(const std::string& endpoint, const CallOptions& = {},

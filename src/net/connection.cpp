@@ -19,7 +19,6 @@ using State = Transport::State;
 
 namespace {
 
-constexpr int drain_ms = 2000;
 constexpr std::size_t keep_capacity = 8 * 1024;  // of a buffer, while a connection is idle
 
 void append_number(std::string& out, std::uint64_t number, int base = 10) {
@@ -69,7 +68,7 @@ void Connection::start() {
 
 void Connection::finish() {
   finishing_ = true;
-  if (phase_ == Phase::receiving && !parser_) close();
+  if ((phase_ == Phase::receiving && !parser_) || phase_ == Phase::streaming) close();
 }
 
 void Connection::close() {
@@ -87,10 +86,15 @@ void Connection::close() {
   auto on_close = std::move(on_close_);
   source_ = {};
   on_close_ = {};
+  auto stream = std::move(stream_);
   loop_->connections.erase(this);
   shared_->released();
   if (source) source->cancel();
   if (on_close) on_close();
+  if (!stream) return;
+  Error lost = base::error("connection_lost", "the stream's other end is gone");
+  if (stream->receiver) stream->receiver(lost);
+  if (stream->sender) stream->sender(lost);
 }
 
 // ---- the request
@@ -112,6 +116,8 @@ void Connection::readable() {
       return receive();
     case Phase::draining:
       return drain();
+    case Phase::streaming:
+      return stream_readable();
     case Phase::handling:
     case Phase::answering:
       // Bytes of a next request wait in the socket; it is armed again after the answer.
@@ -273,7 +279,14 @@ void Reply::belongs_to(std::string whom) const {
   impl_->connection->set_owner(std::move(whom));
 }
 
+Stream Reply::upgrade() const {
+  if (!impl_->answered.exchange(true)) impl_->connection->upgrade(impl_->number);
+  return Stream(std::make_shared<Stream::Impl>(impl_->connection));
+}
+
 void Connection::dispatch() {
+  upgrade_key_ = http_1_0_ || no_body_ ? std::string() : upgrade_key(request_.headers);
+  request_.wants_stream = !upgrade_key_.empty();
   if (request_.body_file) ::lseek(request_.body_file.get(), 0, SEEK_SET);
   if (timing_) timer_.cancel();
   phase_ = Phase::handling;
@@ -306,11 +319,11 @@ void Connection::wait_deadline() {
   timer_.async_wait([self = shared_from_this()](error_code failure) {
     self->timing_ = false;
     bool shaking = self->phase_ == Phase::receiving && !self->transport_.ready();
-    bool waiting = shaking || self->phase_ == Phase::draining ||
-                   (self->phase_ == Phase::receiving && self->parser_);
+    bool ending = self->phase_ == Phase::draining || (self->stream_ && self->stream_->ending);
+    bool waiting = shaking || ending || (self->phase_ == Phase::receiving && self->parser_);
     if (!waiting) return;
     if (failure || std::chrono::steady_clock::now() < self->deadline_) return self->wait_deadline();
-    if (shaking || self->phase_ == Phase::draining) return self->close();
+    if (shaking || ending) return self->close();
     self->fail(base::error("request_timeout", "the request did not arrive in time"));
   });
 }
@@ -473,8 +486,11 @@ void Connection::write_on() {
   if (source_) return advance();
   if (keep_alive_) return next_request();
   if (!parser_) return close();
-  // The rest of the request is still coming. Closing on it would take the answer from the client's
-  // hands.
+  drain_to_end();
+}
+
+/// The other end is still sending. Closing on it would take what was sent last from its hands.
+void Connection::drain_to_end() {
   transport_.finish_sending();
   phase_ = Phase::draining;
   parser_.reset();

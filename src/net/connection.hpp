@@ -2,7 +2,7 @@
 // on.
 //
 //   receiving --request--> handling --answer--> answering --written--> receiving | draining |
-//   closed
+//   closed              \--upgrade--> streaming --> draining | closed
 //
 // It lives on the thread of its Loop; only what is marked so may be called from elsewhere. Nothing
 // is held while it is idle: bytes are read into the loop's buffer, and readiness of the socket is
@@ -22,10 +22,16 @@
 #include "net/parser.hpp"
 #include "net/server.hpp"
 #include "net/transport.hpp"
+#include "net/websocket.hpp"
 
 namespace spell::net {
 
 class Connection;
+
+struct Stream::Impl {
+  explicit Impl(std::shared_ptr<Connection> c) : connection(std::move(c)) {}
+  std::shared_ptr<Connection> connection;
+};
 
 /// A thread's event loop and the connections that live on it.
 struct Loop {
@@ -74,8 +80,31 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void answer_dropped(std::uint64_t request);
   void call_on_close(std::uint64_t request, std::function<void()>);
 
+  // connection_stream.cpp. From any thread; once it is a stream it stays one.
+  void upgrade(std::uint64_t request);
+  void receive_message(std::function<void(Result<std::string>)>);
+  void send_message(std::string, std::function<void(Result<>)>);
+  void close_stream();
+
  private:
-  enum class Phase { receiving, handling, answering, draining, closed };
+  static constexpr int drain_ms = 2000;
+  enum class Phase { receiving, handling, answering, streaming, draining, closed };
+
+  /// What a connection has as a stream.
+  struct Streaming {
+    MessageReader reader{true};
+    std::string out;       ///< being written
+    std::size_t sent = 0;  ///< bytes of it
+    bool writing = false;  ///< waits until the socket takes more
+    bool ending = false;   ///< nothing more will be sent
+    std::function<void(Result<std::string>)> receiver;
+    std::function<void(Result<>)> sender;
+  };
+
+  void stream_readable();
+  void stream_advance();
+  void stream_write();
+  void drain_to_end();
 
   void arm();
   void readable();
@@ -120,6 +149,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool keep_alive_ = false, http_1_0_ = false, no_body_ = false;
   std::uint64_t number_ = 0;
   std::function<void()> on_close_;
+  std::string upgrade_key_;  ///< of a request that wants a stream
+  std::unique_ptr<Streaming> stream_;
 
   // the answer
   std::string head_, piece_;               ///< being written

@@ -30,7 +30,8 @@ struct Request {
                                ///< for: hex SHA-256 of its SubjectPublicKeyInfo; else ""
   std::string peer_address{};  ///< of the computer at the other end; "" on a Unix socket
   std::int64_t received_us = 0;
-  std::string id{};  ///< request id, also sent as X-Request-Id
+  std::string id{};           ///< request id, also sent as X-Request-Id
+  bool wants_stream = false;  ///< it asks to go on as a two-way stream: Reply::upgrade()
 };
 
 struct Response {
@@ -52,6 +53,25 @@ class BodySource {
   virtual void cancel() {}
 };
 
+/// The server's end of a two-way stream of messages (see websocket.hpp): a cheap, thread-safe
+/// handle. One receive and one send are under way at a time; nothing is read before it is asked
+/// for, which is what holds up an other end that sends more than is taken. Callbacks come on the
+/// connection's thread, once each, also after the end; none comes when the server has stopped.
+class Stream {
+ public:
+  struct Impl;
+  explicit Stream(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  /// The next message. Errors: `connection_lost` (in order or not), `invalid_stream`.
+  void receive(std::function<void(Result<std::string>)> done) const;
+  /// Done when the system has taken the message.
+  void send(std::string message, std::function<void(Result<>)> done) const;
+  /// Ends it after what is being sent; what is under way fails.
+  void close() const;
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
 /// How a request is answered; copyable, thread-safe; the first answer counts. Dropped without an
 /// answer: 500.
 class Reply {
@@ -62,6 +82,9 @@ class Reply {
   /// With `size` a Content-Length, else chunked. The body field of `head` is ignored.
   void stream(Response head, std::shared_ptr<BodySource>,
               std::optional<std::int64_t> size = {}) const;
+  /// Of a request that wants a stream: the connection goes on as one. The stream of a client that
+  /// has gone, or of a request that was answered, is at its end.
+  Stream upgrade() const;
   /// Called once, when the client goes before it was answered.
   void on_close(std::function<void()>) const;
   /// Within Handler::handle: whose connection this is from now on, for Server::close_of().

@@ -37,6 +37,9 @@ Result<base::Fd> listen_tcp(const std::string& where);
 int local_port(int fd);
 /// Small answers go at once.
 void no_delay(int fd);
+/// On TCP: a peer that has vanished without a word is noticed within a minute, also by who only
+/// listens.
+void keep_watch(int fd);
 /// "host:port" or "[address]:port" cut in two; the port is `otherwise` where there is none.
 std::pair<std::string, std::string> split_host(std::string_view text, std::string_view otherwise);
 /// A non-blocking, close-on-exec socket; SIGPIPE will not come from it.
