@@ -16,6 +16,7 @@
 #include "git/incoming.hpp"
 #include "git/libgit2.hpp"
 #include "git/pack.hpp"
+#include "git/tree.hpp"
 
 namespace spell::git {
 
@@ -151,6 +152,27 @@ Result<> Store::add_pack(int fd, std::int64_t size, const std::string& commit) {
   return impl_->publish(*pack);
 }
 
+Result<std::int64_t> Store::pack_commit(const std::string& commit,
+                                        const std::vector<std::string>& have, int fd) const {
+  auto id = parse_oid(commit);
+  auto odb = open_objects(impl_->path + "/objects");
+  if (!odb) return odb.error();
+  auto data = id ? read_commit(odb->get(), *id)
+                 : Result<CommitData>(base::error("missing_object", "no commit id"));
+  if (!data && data.error().code() == "missing_object")
+    return base::error("commit_not_found",
+                       "commit " + base::to_utf8(commit) + " is not in " + impl_->path);
+  if (!data) return data.error();
+  std::vector<Oid> known;
+  for (auto& text : have)
+    if (auto other = parse_oid(text))
+      if (auto found = read_commit(odb->get(), *other)) known.push_back(found->tree);
+  auto needed = missing_objects(odb->get(), data->tree, known);
+  if (!needed) return needed.error();
+  needed->insert(needed->begin(), *id);
+  return write_pack(odb->get(), *needed, fd);
+}
+
 Result<> Store::protect(const std::string& run, const std::string& commit) {
   if (!base::valid_name(run))
     return base::error("bad_argument", "'" + base::to_utf8(run) + "' is no run id");
@@ -170,6 +192,22 @@ Result<> Store::unprotect(const std::string& run) {
   std::string path = impl_->path + "/refs/spell/" + run;
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return base::errno_error("remove " + path);
   return ok();
+}
+
+std::vector<std::string> Store::protectors(std::size_t limit) const {
+  std::string folder = impl_->path + "/refs/spell";
+  std::vector<std::pair<std::int64_t, std::string>> found;
+  for (auto& name : names_in(folder)) {
+    struct stat st;
+    if (base::valid_name(name) && ::stat((folder + "/" + name).c_str(), &st) == 0)
+      found.emplace_back(-(st.st_mtim.tv_sec * std::int64_t{1'000'000'000} + st.st_mtim.tv_nsec),
+                         name);
+  }
+  std::sort(found.begin(), found.end());
+  std::vector<std::string> names;
+  for (auto& [age, name] : found)
+    if (names.size() < limit) names.push_back(name);
+  return names;
 }
 
 std::int64_t Store::size() const {

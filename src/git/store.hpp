@@ -30,10 +30,17 @@ class Store {
   /// commit does not need, with names that a checkout refuses), `incomplete_pack` (names what is
   /// missing), `disk_full`.
   Result<> add_pack(int fd, std::int64_t size, const std::string& commit);
+  /// Writes a pack to `fd` of the commit and all its tree needs beyond what those of `have` need
+  /// (commits; one that is not here counts for nothing). Returns its size. Error
+  /// `commit_not_found`.
+  Result<std::int64_t> pack_commit(const std::string& commit, const std::vector<std::string>& have,
+                                   int fd) const;
   /// Protects a commit from collection: refs/spell/<run>. Not synced: the run's record is the
   /// durable truth.
   Result<> protect(const std::string& run, const std::string& commit);
   Result<> unprotect(const std::string& run);
+  /// Names that protect a commit, the most recent first.
+  std::vector<std::string> protectors(std::size_t limit) const;
   /// Bytes on disk.
   std::int64_t size() const;
   /// Joins many small packs into one when there are more than `limit`; safe while readers and

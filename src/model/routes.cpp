@@ -65,6 +65,13 @@ constexpr RouteRow table[] = {
     // {"run", "epoch", "names": […]} -> {"names": [those that are missing]}
     {Route::machine_missing, "POST", "/v1/machines/{machine}/missing", "machine_missing",
      Access::machine},
+    // query run, epoch, have (commits, separated by commas) -> a Git pack of the run's commit, as
+    // against those
+    {Route::machine_code, "GET", "/v1/machines/{machine}/code", "machine_code", Access::machine},
+    // {"run", "epoch", "names": […]} -> a SpellFS pack without an owner of the first of them; only
+    // what the run's owner has sent, or is in public/
+    {Route::machine_read, "POST", "/v1/machines/{machine}/objects/read", "machine_read",
+     Access::machine},
 };
 }  // namespace
 

@@ -80,6 +80,8 @@ enum class Route {
   machine_log,
   machine_objects,
   machine_missing,
+  machine_code,
+  machine_read,
 };
 
 struct RouteRow {

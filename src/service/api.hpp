@@ -95,6 +95,11 @@ Result<> audit(State&, std::int64_t now_us, const Caller&, const std::string& ac
 Result<> audit(State&, std::int64_t now_us, const Call&, const std::string& action,
                const std::string& thing, const std::string& detail = {});
 
+/// The run of a worker's request, if it is this worker's now; `run` and `epoch` stand in the query,
+/// or in the body. Errors: `run_not_found`, `stale_epoch`, `invalid_request`.
+Result<Assignment> assigned(Context&, const Call&);
+Result<Assignment> assigned_in_body(Context&, const Call&, const json& body);
+
 /// A list of SpellFS names in a body; error `invalid_request`.
 Result<std::vector<spellfs::Name>> object_names(const json& body, const char* field);
 
@@ -150,5 +155,8 @@ void machine_sync(Context&, Call);
 void machine_log(Context&, Call);
 void machine_objects(Context&, Call);
 void machine_missing(Context&, Call);
+// machine_data.cpp
+void machine_code(Context&, Call);
+void machine_read(Context&, Call);
 
 }  // namespace spell::service

@@ -7,8 +7,6 @@ namespace spell::service {
 
 namespace {
 
-/// The run of a worker's request, if it is this worker's now. Errors: `run_not_found`,
-/// `stale_epoch`.
 Result<Assignment> assigned(Context& context, const Call& call, const std::string& run,
                             std::int64_t epoch) {
   auto assignment = context.machines.assignment(run);
@@ -18,13 +16,22 @@ Result<Assignment> assigned(Context& context, const Call& call, const std::strin
   return *assignment;
 }
 
+}  // namespace
+
 Result<Assignment> assigned(Context& context, const Call& call) {
   auto epoch = call->number("epoch", -1, 1, INT64_MAX);
   if (!epoch) return epoch.error();
   return assigned(context, call, call->query("run"), *epoch);
 }
 
-}  // namespace
+Result<Assignment> assigned_in_body(Context& context, const Call& call, const json& body) {
+  if (!body.is_object() || !body.contains("run") || !body["run"].is_string() ||
+      !body.contains("epoch") || !body["epoch"].is_number_integer() || !body.contains("names") ||
+      !body["names"].is_array())
+    return base::error("invalid_request",
+                       "the body must be {\"run\", \"epoch\", \"names\": [...]}");
+  return assigned(context, call, body["run"], body["epoch"]);
+}
 
 void machine_sync(Context& context, Call call) {
   auto body = model::parse_json(call->request.body, 64 << 20);
@@ -124,12 +131,7 @@ void machine_objects(Context& context, Call call) {
 void machine_missing(Context& context, Call call) {
   auto body = model::parse_json(call->request.body, 8 << 20);
   if (!body) return refuse(call, body.error());
-  if (!body->is_object() || !body->contains("run") || !(*body)["run"].is_string() ||
-      !body->contains("epoch") || !(*body)["epoch"].is_number_integer() ||
-      !body->contains("names") || !(*body)["names"].is_array())
-    return refuse(call, base::error("invalid_request",
-                                    "the body must be {\"run\", \"epoch\", \"names\": [...]}"));
-  auto assignment = assigned(context, call, (*body)["run"], (*body)["epoch"]);
+  auto assignment = assigned_in_body(context, call, *body);
   if (!assignment) return refuse(call, assignment.error());
   auto names = object_names(*body, "names");
   if (!names) return refuse(call, names.error());

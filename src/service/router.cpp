@@ -163,6 +163,10 @@ HandlerFunction handler_of(model::Route route) {
       return service::machine_objects;
     case model::Route::machine_missing:
       return service::machine_missing;
+    case model::Route::machine_code:
+      return service::machine_code;
+    case model::Route::machine_read:
+      return service::machine_read;
   }
   return nullptr;
 }
@@ -179,6 +183,7 @@ net::BodyRule rule_of(model::Route route) {
     case model::Route::machine_log:
       return {8 << 20, false};
     case model::Route::machine_missing:
+    case model::Route::machine_read:
     case model::Route::objects_missing:
       return {8 << 20, false};
     case model::Route::code_missing:

@@ -31,16 +31,26 @@ Result<> make_working_folder(const std::string& top, const std::string& path) {
 
 }  // namespace
 
-Result<std::vector<std::string>> build(const Folders& folders, const model::StartCommand& start) {
-  constexpr std::string_view scheme = "file://";
-  if (start.code_url.compare(0, scheme.size(), scheme) != 0)
-    return base::error("unsupported_code_url",
-                       "cannot take code from " + start.code_url + ": only file:// is known here");
+Result<std::vector<std::string>> build(const Folders& folders, const model::StartCommand& start,
+                                       CodeCache& cache, const CodeCache::Fetch& fetch) {
+  constexpr std::string_view local = "file://", remote = "service:";
+  auto& code = *start.request.code;
+  CodeCache::Use use;
+  if (start.code_url.starts_with(local)) {
+    use.repository = start.code_url.substr(local.size());
+  } else if (start.code_url == remote) {
+    auto found = cache.use(
+        start.owner, code.workspace, code.commit, [&] { return folders.temporary(); }, fetch);
+    if (!found) return found.error();
+    use = std::move(*found);
+  } else {
+    return base::error("unsupported_code_url", "cannot take code from " + start.code_url +
+                                                   ": this worker is too old for the service");
+  }
   SPELL_TRY(folders.clear(start.run));
   std::string folder = folders.run(start.run);
   std::vector<std::string> notices;
-  auto manifest = git::checkout(start.code_url.substr(scheme.size()), start.request.code->commit,
-                                folder + "/spell", notices);
+  auto manifest = git::checkout(use.repository, code.commit, folder + "/spell", notices);
   if (!manifest) return manifest.error();
   if (auto& stood = start.request.folder; !stood.empty()) {
     SPELL_TRY(make_working_folder(folder + "/spell", stood));

@@ -9,6 +9,8 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "spellfs/remote_store.hpp"
+#include "worker/backoff.hpp"
 #include "worker/mount_record.hpp"
 
 namespace spell::worker {
@@ -19,17 +21,37 @@ constexpr std::chrono::seconds poll_grace{15}, call_limit{60};
 
 std::int64_t now_us() { return base::boot_ns() / 1000; }
 
+/// Asks again until the service has answered: what it refuses for good is an answer too. Error
+/// `canceled` after a stop.
+template <class T>
+Result<T> persist(std::stop_token stop, std::function<Result<T>()> ask) {
+  Backoff backoff(100'000, 10'000'000);
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  for (;;) {
+    auto answer = ask();
+    if (answer || !may_pass(answer.error())) return answer;
+    backoff.failed(now_us());
+    std::unique_lock lock(mutex);
+    stopped.wait_for(lock, stop, std::chrono::microseconds(backoff.delay()), [] { return false; });
+    if (stop.stop_requested())
+      return base::error("canceled", "it was given up: " + answer.error().message());
+  }
+}
+
 bool over(exec::State::Phase phase) {
   return phase != exec::State::Phase::starting && phase != exec::State::Phase::running;
 }
 
 }  // namespace
 
-Engine::Engine(Options options, Folders folders, std::unique_ptr<TreeCache> trees)
+Engine::Engine(Options options, Folders folders, std::unique_ptr<TreeCache> trees,
+               std::unique_ptr<CodeCache> codes)
     : options_(std::move(options)),
       folders_(std::move(folders)),
-      link_(options_.endpoint, options_.token, options_.host.machine),
+      link_(options_.way, options_.machine),
       trees_(std::move(trees)),
+      codes_(std::move(codes)),
       agent_(options_.hello, options_.hello.boot_id) {}
 
 Result<> Engine::start(std::vector<Journal> found) {
@@ -72,6 +94,7 @@ Result<> Engine::start(std::vector<Journal> found) {
 
   steps_.post([this] {
     trees_->clean();
+    codes_->clean();
     folders_.clean();
   });
   idle_ = agent_.idle();
@@ -239,8 +262,8 @@ void Engine::perform(const Action& action) {
       return log(action.text);
     case Action::Type::mount:
       return mount_run(run);
-    case Action::Type::give_up_mount:
-      carried_[run].mounting.request_stop();
+    case Action::Type::give_up:
+      carried_[run].preparing.request_stop();
       return;
     case Action::Type::launch:
       return launch_run(run);
@@ -257,11 +280,7 @@ void Engine::perform(const Action& action) {
       if (supervised) told(supervised->kill());
       return;
     case Action::Type::build:
-      return work<std::vector<std::string>>(
-          steps_, [this, start = agent_.find(run)->start()] { return build(folders_, start); },
-          [this, run](auto& built, std::int64_t now, Actions& out) {
-            agent_.built(run, built, now, out);
-          });
+      return build_run(run);
     case Action::Type::remove:
     case Action::Type::park: {
       if (carried != carried_.end()) {
@@ -320,14 +339,45 @@ Result<> Engine::append_journal(const std::string& run, const std::string& lines
   return base::write_all(journal.get(), lines);
 }
 
+std::stop_source Engine::begin_preparing(const std::string& run) {
+  return carried_[run].preparing = std::stop_source();
+}
+
+void Engine::build_run(const std::string& run) {
+  work<std::vector<std::string>>(
+      steps_,
+      [this, start = agent_.find(run)->start(), preparing = begin_preparing(run)]() mutable {
+        std::stop_callback end(calls_.get_token(), [&] { preparing.request_stop(); });
+        auto fetch = [&](const std::vector<std::string>& have, int fd) {
+          return persist<std::int64_t>(preparing.get_token(), [&]() -> Result<std::int64_t> {
+            if (::ftruncate(fd, 0) != 0 || ::lseek(fd, 0, SEEK_SET) != 0)
+              return base::errno_error("empty a file");
+            return link_.fetch_code(start.run, start.epoch, have, fd,
+                                    {std::nullopt, preparing.get_token()});
+          });
+        };
+        return build(folders_, start, *codes_, fetch);
+      },
+      [this, run](auto& built, std::int64_t now, Actions& out) {
+        agent_.built(run, built, now, out);
+      });
+}
+
 void Engine::mount_run(const std::string& run) {
-  auto& mounting = carried_[run].mounting;
-  mounting = {};
   work<std::vector<std::string>>(
       mounting_,
-      [this, start = agent_.find(run)->start(), mounting]() mutable {
-        std::stop_callback end(calls_.get_token(), [&] { mounting.request_stop(); });
-        return mount(folders_, options_.host, start, *trees_, mounting.get_token());
+      [this, start = agent_.find(run)->start(), preparing = begin_preparing(run)]() mutable {
+        std::stop_callback end(calls_.get_token(), [&] { preparing.request_stop(); });
+        std::unique_ptr<spellfs::ObjectSource> remote;
+        if (!options_.host.source)
+          remote = spellfs::make_remote_store([&](std::span<const spellfs::Name> names) {
+            return persist<std::string>(preparing.get_token(), [&] {
+              return link_.read_objects(start.run, start.epoch, names,
+                                        {call_limit, preparing.get_token()});
+            });
+          });
+        return mount(folders_, options_.host, start, remote ? *remote : *options_.host.source,
+                     *trees_, preparing.get_token());
       },
       [this, run](auto& mounted, std::int64_t now, Actions& out) {
         agent_.mounted(run, mounted, now, out);

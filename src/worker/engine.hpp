@@ -25,12 +25,13 @@ namespace spell::worker {
 class Engine {
  public:
   struct Options {
-    std::string endpoint, token;
+    Way way;
+    std::string machine;  ///< as the routes name it
     Host host;
     model::WorkerHello hello;
     std::function<void(const std::string&)> log;
   };
-  Engine(Options, Folders, std::unique_ptr<TreeCache>);
+  Engine(Options, Folders, std::unique_ptr<TreeCache>, std::unique_ptr<CodeCache>);
   ~Engine() { stop(); }
   /// Takes over the runs on disk and starts the threads.
   Result<> start(std::vector<Journal> found);
@@ -46,7 +47,7 @@ class Engine {
     std::int64_t spool_end = 0;
     std::shared_ptr<LogShipper> shipper;  ///< used by one job at a time
     std::shared_ptr<Pack> pack;
-    std::stop_source mounting;
+    std::stop_source preparing;  ///< building or mounting
   };
   struct OfferedPoll {
     Agent::Poll poll;
@@ -65,7 +66,9 @@ class Engine {
   void watch(const std::string& run, Carried&);
   Result<> create_run(const std::string& run, const std::string& lines);
   Result<> append_journal(const std::string& run, const std::string& lines);
+  void build_run(const std::string& run);
   void mount_run(const std::string& run);
+  std::stop_source begin_preparing(const std::string& run);
   void launch_run(const std::string& run);
   void ship_log(const std::string& run);
   void save_run(const std::string& run);
@@ -84,6 +87,7 @@ class Engine {
   Folders folders_;
   Link link_;
   std::unique_ptr<TreeCache> trees_;
+  std::unique_ptr<CodeCache> codes_;
   Agent agent_;
   std::map<std::string, Carried> carried_;
   std::map<int, std::string> watched_;

@@ -8,6 +8,7 @@
 #include "model/worker_protocol.hpp"
 #include "spellfs/store.hpp"
 #include "worker/action.hpp"
+#include "worker/code_cache.hpp"
 #include "worker/link.hpp"
 #include "worker/run_folder.hpp"
 #include "worker/tree_cache.hpp"
@@ -23,12 +24,14 @@ struct Host {
 };
 
 /// code.cpp: the commit's files in spell/, and the manifest. Returns lines for the log.
-Result<std::vector<std::string>> build(const Folders&, const model::StartCommand&);
+Result<std::vector<std::string>> build(const Folders&, const model::StartCommand&, CodeCache&,
+                                       const CodeCache::Fetch&);
 
-/// mounts.cpp: what the run's mounts need, in the cache and in the run's folder, and the record of
-/// it. Returns lines for the log. Errors: `mount_failed`, `canceled` after a stop.
+/// mounts.cpp: what the run's mounts need of `source`, in the cache and in the run's folder, and
+/// the record of it. Returns lines for the log. Errors: `mount_failed`, `canceled` after a stop.
 Result<std::vector<std::string>> mount(const Folders&, const Host&, const model::StartCommand&,
-                                       TreeCache&, std::stop_token);
+                                       const spellfs::ObjectSource& source, TreeCache&,
+                                       std::stop_token);
 
 struct Launched {
   exec::Supervised supervised;

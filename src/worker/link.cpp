@@ -2,6 +2,8 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/fd.hpp"
+#include "base/text.hpp"
 #include "model/run.hpp"
 
 namespace spell::worker {
@@ -16,7 +18,26 @@ std::string of_run(const std::string& run, std::int64_t epoch) {
   return "?run=" + run + "&epoch=" + std::to_string(epoch);
 }
 
-/// The service's own word for what it refuses.
+Error bad_answer(const std::string& route) {
+  return base::error("bad_answer",
+                     "the service's answer to " + route + " is not what the protocol says");
+}
+
+net::ClientRequest question_about(const std::string& run, std::int64_t epoch,
+                                  std::span<const spellfs::Name> names) {
+  json question;
+  question["run"] = run;
+  question["epoch"] = epoch;
+  auto& texts = question["names"] = json::array();
+  for (auto& name : names) texts.push_back(name.text());
+  net::ClientRequest request;
+  request.headers.emplace_back("Content-Type", "application/json");
+  request.body = question.dump();
+  return request;
+}
+
+}  // namespace
+
 Error refusal(const net::ClientResponse& response) {
   json body = json::parse(response.body, nullptr, false);
   std::string code = "http_" + std::to_string(response.status),
@@ -30,26 +51,47 @@ Error refusal(const net::ClientResponse& response) {
   return base::error(code, message).with_http_status(response.status);
 }
 
-Error bad_answer(const std::string& route) {
-  return base::error("bad_answer",
-                     "the service's answer to " + route + " is not what the protocol says");
+bool may_pass(const Error& error) {
+  if (error.http_status() == 0)
+    return error.code() == "service_unreachable" || error.code() == "connection_lost" ||
+           error.code() == "timeout";
+  switch (error.http_status()) {
+    case 408:
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+    case 507:
+      return true;
+    default:
+      return false;
+  }
 }
 
-}  // namespace
-
-Link::Link(std::string endpoint, std::string token, const std::string& machine)
-    : client_(std::move(endpoint)),
-      token_(std::move(token)),
+Link::Link(Way way, const std::string& machine)
+    : client_(std::move(way.endpoint), 16, std::move(way.trust), std::move(way.identity),
+              std::move(way.proxy)),
+      token_(std::move(way.token)),
       base_("/v1/machines/" + net::percent_encode(machine)) {}
+
+void Link::authorize(net::ClientRequest& request) const {
+  if (!token_.empty()) request.headers.emplace_back("Authorization", "Bearer " + token_);
+}
+
+Result<net::ClientResponse> Link::send(const std::string& route, net::ClientRequest request,
+                                       const CallOptions& options) {
+  request.method = "POST";
+  request.target = base_ + route;
+  authorize(request);
+  auto response = client_.send(request, options);
+  if (response && response->status >= 400) return refusal(*response);
+  return response;
+}
 
 Result<json> Link::post(const std::string& route, net::ClientRequest request,
                         const CallOptions& options) {
-  request.method = "POST";
-  request.target = base_ + route;
-  if (!token_.empty()) request.headers.emplace_back("Authorization", "Bearer " + token_);
-  auto response = client_.send(request, options);
+  auto response = send(route, std::move(request), options);
   if (!response) return response.error();
-  if (response->status >= 400) return refusal(*response);
   json body = json::parse(response->body, nullptr, false);
   if (!body.is_object()) return bad_answer(route);
   return body;
@@ -85,15 +127,7 @@ Result<std::vector<spellfs::Name>> Link::missing(const std::string& run, std::in
   while (!names.empty()) {
     auto part = names.first(std::min(names.size(), names_at_once));
     names = names.subspan(part.size());
-    json question;
-    question["run"] = run;
-    question["epoch"] = epoch;
-    auto& texts = question["names"] = json::array();
-    for (auto& name : part) texts.push_back(name.text());
-    net::ClientRequest request;
-    request.headers.emplace_back("Content-Type", "application/json");
-    request.body = question.dump();
-    auto body = post("/missing", std::move(request), options);
+    auto body = post("/missing", question_about(run, epoch, part), options);
     if (!body) return body.error();
     auto found = body->find("names");
     if (found == body->end() || !found->is_array()) return bad_answer("/missing");
@@ -116,6 +150,40 @@ Result<> Link::send_pack(const std::string& run, std::int64_t epoch, int fd, std
   auto body = post("/objects" + of_run(run, epoch), std::move(request), options);
   if (!body) return body.error();
   return ok();
+}
+
+Result<std::int64_t> Link::fetch_code(const std::string& run, std::int64_t epoch,
+                                      const std::vector<std::string>& have, int fd,
+                                      const CallOptions& options) {
+  net::ClientRequest request;
+  request.target = base_ + "/code" + of_run(run, epoch) + "&have=" + base::join(have, ",");
+  authorize(request);
+  auto stream = client_.open(request, options);
+  if (!stream) return stream.error();
+  std::string buffer(256 << 10, '\0'), refused;
+  std::int64_t size = 0;
+  for (;;) {
+    auto got = stream->read(buffer.data(), buffer.size(), options);
+    if (!got) return got.error();
+    if (*got == 0) break;
+    std::string_view piece(buffer.data(), *got);
+    if (stream->status() >= 400) {
+      refused.append(piece.substr(0, (64 << 10) - refused.size()));
+      continue;
+    }
+    SPELL_TRY(base::write_all(fd, piece));
+    size += static_cast<std::int64_t>(piece.size());
+  }
+  if (stream->status() >= 400) return refusal({stream->status(), {}, refused});
+  return size;
+}
+
+Result<std::string> Link::read_objects(const std::string& run, std::int64_t epoch,
+                                       std::span<const spellfs::Name> names,
+                                       const CallOptions& options) {
+  auto response = send("/objects/read", question_about(run, epoch, names), options);
+  if (!response) return response.error();
+  return std::move(response->body);
 }
 
 }  // namespace spell::worker

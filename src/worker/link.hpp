@@ -7,14 +7,29 @@
 
 #include "model/worker_protocol.hpp"
 #include "net/client.hpp"
+#include "net/tls.hpp"
 #include "spell/options.hpp"
 #include "spellfs/object.hpp"
 
 namespace spell::worker {
 
+/// How the service is reached, and as whom.
+struct Way {
+  std::string endpoint{};  ///< "unix:PATH", "https://HOST:PORT"
+  std::string token{};     ///< spm_…
+  net::Trust trust{};
+  net::Identity identity{};
+  net::Proxy proxy{};
+};
+/// The service could not be asked, or is not ready to answer: later it may.
+bool may_pass(const Error&);
+/// The service's own word for what it refuses.
+Error refusal(const net::ClientResponse&);
+
 class Link {
  public:
-  Link(std::string endpoint, std::string token, const std::string& machine);
+  /// `machine`: as the routes name it.
+  Link(Way, const std::string& machine);
 
   Result<model::SyncAnswer> sync(const model::SyncRequest&, const CallOptions&);
   /// `frames`: whole output frames, the first of which begins at output byte `offset`. Returns the
@@ -25,8 +40,19 @@ class Link {
                                              std::span<const spellfs::Name>, const CallOptions&);
   Result<> send_pack(const std::string& run, std::int64_t epoch, int fd, std::int64_t size,
                      const CallOptions&);
+  /// Writes a Git pack of the run's commit to `fd`, as against the commits in `have`. Returns its
+  /// size.
+  Result<std::int64_t> fetch_code(const std::string& run, std::int64_t epoch,
+                                  const std::vector<std::string>& have, int fd,
+                                  const CallOptions&);
+  /// A SpellFS pack of the first of these objects.
+  Result<std::string> read_objects(const std::string& run, std::int64_t epoch,
+                                   std::span<const spellfs::Name>, const CallOptions&);
 
  private:
+  void authorize(net::ClientRequest&) const;
+  Result<net::ClientResponse> send(const std::string& route, net::ClientRequest,
+                                   const CallOptions&);
   Result<model::json> post(const std::string& route, net::ClientRequest, const CallOptions&);
 
   net::HttpClient client_;

@@ -32,6 +32,7 @@ Result<FoundMount> find_mount(const spellfs::ObjectSource& source,
     if (!entry && entry.error().code() == "resource_not_found")
       return failed(mount, "there is no such file or folder in it");
   }
+  if (!entry && entry.error().code() == "canceled") return entry.error();
   if (!entry) return failed(mount, entry.error().message());
   return FoundMount{mount, std::move(*entry)};
 }
@@ -115,17 +116,16 @@ Result<exec::MountSpec> lay(const std::string& run_folder, const PlannedMount& p
 }  // namespace
 
 Result<std::vector<std::string>> mount(const Folders& folders, const Host& host,
-                                       const model::StartCommand& start, TreeCache& cache,
+                                       const model::StartCommand& start,
+                                       const spellfs::ObjectSource& source, TreeCache& cache,
                                        std::stop_token stop) {
-  if (!host.source)
-    return base::error("mount_failed", "this worker has no way to the service's data");
   if (!start.request.code || start.code_url.empty()) SPELL_TRY(folders.clear(start.run));
   std::string folder = folders.run(start.run);
   for (auto* before : {"/overlays", "/covered"}) SPELL_TRY(base::remove_tree(folder + before));
 
   std::vector<FoundMount> found;
   for (auto& mount : start.mounts) {
-    auto one = find_mount(*host.source, mount);
+    auto one = find_mount(source, mount);
     if (!one) return one.error();
     found.push_back(std::move(*one));
   }
@@ -144,7 +144,7 @@ Result<std::vector<std::string>> mount(const Folders& folders, const Host& host,
           spellfs::RestoreOptions options;
           options.durable = true;
           options.stop = std::move(token);
-          auto restored = spellfs::restore(*host.source, planned.entry, path, options);
+          auto restored = spellfs::restore(source, planned.entry, path, options);
           if (!restored) return restored.error();
           return ok();
         },

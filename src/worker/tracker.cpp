@@ -182,9 +182,16 @@ void RunTracker::acknowledged(std::size_t events, bool result) {
 
 // ---- what happened
 
+/// Because the run is not wanted any more, which advance() tells; or this worker ends, and the next
+/// one does it anew.
+bool RunTracker::given_up(const Result<std::vector<std::string>>& done) {
+  return !done && done.error().code() == "canceled";
+}
+
 void RunTracker::built(const Result<std::vector<std::string>>& notices, std::int64_t now,
                        Actions& out) {
   busy_ = false;
+  if (given_up(notices)) return given_up_ ? advance(now, out) : void();
   if (!notices) {
     not_created(notices.error(), now, out);
     return;
@@ -198,10 +205,7 @@ void RunTracker::built(const Result<std::vector<std::string>>& notices, std::int
 void RunTracker::mounted(const Result<std::vector<std::string>>& notices, std::int64_t now,
                          Actions& out) {
   busy_ = false;
-  // Given up because the run is not wanted any more, which advance() tells; or this worker ends,
-  // and the next one does it anew.
-  if (!notices && notices.error().code() == "canceled")
-    return given_up_ ? advance(now, out) : void();
+  if (given_up(notices)) return given_up_ ? advance(now, out) : void();
   if (!notices) {
     model::RunResult result;
     result.status = "mount_failed";
@@ -382,9 +386,10 @@ void RunTracker::online(bool online, std::int64_t now, Actions& out) {
 // ---- what to do next
 
 void RunTracker::control(Actions& out) {
-  if (step_ == Step::mount && busy_ && !given_up_ && (want_ || leave_ != Leave::no)) {
+  bool preparing = step_ == Step::build || step_ == Step::mount;
+  if (preparing && busy_ && !given_up_ && (want_ || leave_ != Leave::no)) {
     given_up_ = true;
-    act(Action::Type::give_up_mount, out);
+    act(Action::Type::give_up, out);
   }
   if (!supervised_ || ended_) return;
   std::string wanted = leave_ != Leave::no ? "kill" : want_ ? want_->type : "";

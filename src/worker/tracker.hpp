@@ -94,6 +94,7 @@ class RunTracker {
   void write_journal(Actions& out);
   void finish(model::RunResult, std::int64_t ended_at, Actions& out);
   void finish_unstarted(Actions& out, std::int64_t now);
+  static bool given_up(const Result<std::vector<std::string>>&);
   void act(Action::Type type, Actions& out, std::string text = {}) {
     out.push_back({type, start_.run, std::move(text)});
   }
@@ -109,7 +110,7 @@ class RunTracker {
   bool result_acknowledged_ = false;
 
   Step step_ = Step::build;
-  bool given_up_ = false;  ///< mounting was told to end
+  bool given_up_ = false;  ///< building or mounting was told to end
   bool busy_ = false;      ///< a job of this run is under way
   Leave leave_ = Leave::no;
   std::optional<model::Command> want_;  ///< stop or kill; a kill is not taken back

@@ -25,8 +25,8 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   if (!capabilities) return capabilities.error();
 
   Engine::Options engine;
-  engine.endpoint = options.endpoint;
-  engine.token = options.token;
+  engine.way = {options.endpoint, options.token, options.trust, options.identity, options.proxy};
+  engine.machine = options.id.empty() ? options.machine : options.id;
   engine.host.supervisor = *supervisor;
   engine.host.machine = options.machine;
   engine.host.service_lock = options.service_lock;
@@ -51,7 +51,9 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   if (!found) return found.error();
   if (options.log)
     for (auto& note : notes) options.log(note);
-  std::unique_ptr<Impl> impl(new Impl{Engine(std::move(engine), folders, std::move(trees))});
+  auto codes = std::make_unique<CodeCache>(options.folder + "/code", limit / 10);
+  std::unique_ptr<Impl> impl(
+      new Impl{Engine(std::move(engine), folders, std::move(trees), std::move(codes))});
   SPELL_TRY(impl->engine.start(std::move(*found)));
   return std::unique_ptr<Worker>(new Worker(std::move(impl)));
 }

@@ -12,16 +12,22 @@
 #include <string>
 #include <vector>
 
+#include "net/proxy.hpp"
+#include "net/tls.hpp"
 #include "spell/result.hpp"
 #include "spellfs/store.hpp"
 
 namespace spell::worker {
 
 struct WorkerOptions {
-  std::string endpoint{};             ///< the service: "unix:PATH"
+  std::string endpoint{};             ///< the service: "unix:PATH", "https://HOST:PORT"
   std::string token{};                ///< spm_…; sent as Authorization: Bearer
+  net::Trust trust{};                 ///< of an https endpoint
+  net::Identity identity{};           ///< what is shown to it
+  net::Proxy proxy{};                 ///< on the way there
+  std::string id{};                   ///< this machine's, as the routes name it; "": `machine`
   std::string machine{};              ///< this machine's name
-  std::string folder{};               ///< the worker's own: runs/<id>/…, incoming/, trees/
+  std::string folder{};               ///< the worker's own: runs/<id>/…, incoming/, trees/, code/
   std::string supervisor{};           ///< program; "": see exec::find_supervisor
   std::vector<std::string> hidden{};  ///< folders that runs must not see
   std::vector<std::string> revive{};  ///< argv that brings the service back
@@ -31,10 +37,11 @@ struct WorkerOptions {
                                                 ///< defines them: NAME=VALUE
   int cores = 0;                                ///< offered; 0: those that this process may use
   std::string version{};                        ///< of the product, for the service to show
-  /// Where what runs mount comes from, for as long as the worker lives; none: mounts fail. The
-  /// embedded worker reads the service's own store.
+  /// Where what runs mount comes from, for as long as the worker lives; none: the service is asked.
+  /// The embedded worker reads the service's own store.
   const spellfs::ObjectSource* source = nullptr;
-  /// Bytes of trees that are kept to be mounted again; 0: a fifth of the disk.
+  /// Bytes of trees that are kept to be mounted again; 0: a fifth of the disk. Code may take a
+  /// tenth of that.
   std::int64_t cache_limit = 0;
   /// Called from any thread with one line for the service's own log.
   std::function<void(const std::string& line)> log{};

@@ -425,3 +425,43 @@ TEST_CASE("writers of one store wait for each other") {
   CHECK(good == 8);
   for (auto& pack : packs) CHECK(store.has_commit(pack.commit).value());
 }
+
+TEST_CASE("another store gets of a commit what it lacks") {
+  TestRepository r;
+  r.put("large.bin", spell::base::random_bytes(200'000));
+  auto first = r.commit();
+  r.put("src/deep/a.txt", "changed\n");
+  auto second = r.commit();
+  auto here = Store::open(r.path + "/here.git").value();
+  auto there = Store::open(r.path + "/there.git").value();
+  auto hand_over = [&](const std::string& commit, const std::vector<std::string>& have) {
+    auto file = temp_file();
+    auto size = here.pack_commit(commit, have, file.get()).value();
+    there.add_pack(file.get(), size, commit).value();
+    there.protect(commit, commit).value();
+    return size;
+  };
+  for (auto& commit : {first, second}) {
+    auto at = r.options();
+    at.ref = commit;
+    send(snapshot(at).value(), here);
+  }
+  CHECK(hand_over(first, {}) > 200'000);
+  CHECK(there.protectors(10) == std::vector<std::string>{first});
+  CHECK(hand_over(second, there.protectors(10)) < 2'000);
+  auto again = Store::open(r.path + "/again.git").value();
+  auto file = temp_file();
+  // What is not here counts for nothing, whatever it is.
+  auto size = here.pack_commit(second, {"junk", std::string(40, '0')}, file.get()).value();
+  CHECK(size > 200'000);
+  again.add_pack(file.get(), size, second).value();
+  for (auto store : {"there", "again"}) {
+    fs::create_directories(r.path + "/" + store);
+    std::vector<std::string> notices;
+    spell::git::checkout(r.path + "/" + store + ".git", second, r.path + "/" + store, notices)
+        .value();
+    CHECK(files_of(r.path + "/" + store) == work_tree(r));
+  }
+  CHECK(here.pack_commit(std::string(40, '1'), {}, file.get()).error().code() ==
+        "commit_not_found");
+}

@@ -340,7 +340,7 @@ class World {
         if (mounting_takes_long) return;
         return then([this, run, mounted](Actions& out) { agent->mounted(run, mounted, now, out); });
       }
-      case Type::give_up_mount:
+      case Type::give_up:
         return then([this, run](Actions& out) {
           agent->mounted(run, base::error("canceled", "given up"), now, out);
         });

@@ -2,12 +2,18 @@
 // else.
 #include "worker/worker.hpp"
 
+#include <fcntl.h>
+
+#include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <mutex>
 
+#include "base/text.hpp"
 #include "fake_world.hpp"
 #include "model/log.hpp"
 #include "net/server.hpp"
+#include "spellfs/tree.hpp"
 #include "temporary_folder.hpp"
 
 using namespace spell;
@@ -87,6 +93,16 @@ class ServedWorker : net::Handler {
   }
 
   TemporaryFolder folder;
+  std::string pack, objects;            ///< what is sent as code, and as objects
+  std::atomic<int> failures = 0;        ///< so often the service is not ready to send them
+  void wait_asked() {
+    std::unique_lock lock(mutex_);
+    REQUIRE(changed_.wait_for(lock, patience, [&] { return !have_.empty(); }));
+  }
+  std::vector<std::string> have() {
+    std::lock_guard lock(mutex_);
+    return have_;
+  }
 
  private:
   Result<net::BodyRule> body_rule(const net::Request& head) override {
@@ -114,6 +130,13 @@ class ServedWorker : net::Handler {
       answer(reply, {{"bytes", log.size()}});
     } else if (route == "missing") {
       answer(reply, {{"names", model::json::parse(request.body)["names"]}});
+    } else if (route == "code") {
+      have_.push_back(query["have"]);
+      if (--failures >= 0) return reply.send({503, "text/plain", "not now", {}});
+      reply.send({200, "application/vnd.git.pack", pack, {}});
+    } else if (route == "read") {
+      if (--failures >= 0) return reply.send({503, "text/plain", "not now", {}});
+      reply.send({200, "application/octet-stream", objects, {}});
     } else if (route == "objects") {
       service_.runs[query["run"]].outputs.insert(std::to_string(request.body_size));
       answer(reply, model::json::object());
@@ -145,6 +168,7 @@ class ServedWorker : net::Handler {
   std::condition_variable changed_;
   FakeService service_;
   std::map<std::string, std::string> logs_;
+  std::vector<std::string> have_;  ///< what the worker said it has, each time it asked for code
   std::optional<std::pair<model::SyncRequest, net::Reply>> waiting_;
   std::unique_ptr<net::Server> server_;
   std::unique_ptr<Worker> worker_;
@@ -156,6 +180,33 @@ model::StartCommand command(const std::string& text) {
   return start;
 }
 const std::string id = start_command().run;
+
+/// A repository with one commit, and the pack that a service would send of it.
+struct SentCode {
+  TemporaryFolder folder;
+  std::string commit, pack;
+
+  SentCode() {
+    sh("git init -q -b main . && echo hello >hello.txt && git add . && "
+       "git -c user.name=A -c user.email=a@b commit -qm one && git rev-parse HEAD >../id && "
+       "git rev-list --objects HEAD | cut -d' ' -f1 | "
+       "git pack-objects -q --stdout --window=0 >../pack");
+    commit = std::string(base::trim(base::read_file(folder.path + "/id").value()));
+    pack = base::read_file(folder.path + "/pack").value();
+  }
+  void sh(const std::string& command) const {
+    std::string line = "mkdir -p " + folder.path + "/code && cd " + folder.path +
+                       "/code && GIT_CONFIG_GLOBAL=/dev/null " + command;
+    REQUIRE(std::system(("{ " + line + "; }").c_str()) == 0);
+  }
+  model::StartCommand start(const std::string& text) const {
+    auto start = start_with_code();
+    start.request.command = text;
+    start.request.code->commit = commit;
+    start.code_url = "service:";
+    return start;
+  }
+};
 
 }  // namespace
 
@@ -246,6 +297,70 @@ TEST_CASE("a worker that comes back finds its runs, the living and the dead") {
   CHECK(run.result->status == "complete");
   CHECK(world.log(id) == "one\ntwo\n");
   CHECK(run.result->log_bytes == 8);
+}
+
+TEST_CASE("code comes over the wire, and the second time not again") {
+  ServedWorker world;
+  SentCode code;
+  world.pack = code.pack;
+  world.failures = 2;  // a service that is not ready is asked again
+  auto start = code.start("cat hello.txt");
+  world.assign(start);
+  CHECK(world.wait_end(id).result->status == "complete");
+  CHECK(world.log(id) == "hello\n");
+  CHECK(world.have() == std::vector<std::string>{"", "", ""});
+  auto second = code.start("cat hello.txt; echo again");
+  second.run = "0190a0b0c0d07000800000000000000b";
+  world.assign(second);
+  CHECK(world.wait_end(second.run).result->status == "complete");
+  CHECK(world.log(second.run) == "hello\nagain\n");
+  CHECK(world.have().size() == 3);
+}
+
+TEST_CASE("a pack that is not the run's code fails the build") {
+  ServedWorker world;
+  SentCode code;
+  world.pack = "PACK nonsense";
+  world.assign(code.start("true"));
+  auto run = world.wait_end(id);
+  CHECK(run.result->status == "build_failed");
+  CHECK(run.result->reason_code == "bad_pack");
+}
+
+TEST_CASE("a run that waits for its code can be killed") {
+  ServedWorker world;
+  SentCode code;
+  world.failures = 1'000'000;
+  world.assign(code.start("true"));
+  world.wait_asked();
+  world.want(id, "kill");
+  CHECK(world.wait_end(id).result->status == "killed");
+}
+
+TEST_CASE("what a run mounts comes over the wire") {
+  ServedWorker world;
+  TemporaryFolder data;
+  REQUIRE(base::write_file(data.path + "/file", "content", 0644));
+  auto file = base::open(data.path + ".pack", O_RDWR | O_CREAT).value();
+  spellfs::PackWriter writer(file.get());
+  auto saved = spellfs::save(data.path, {}, writer).value();
+  auto size = writer.finish().value();
+  world.objects.resize(static_cast<std::size_t>(size));
+  REQUIRE(base::pread_full(file.get(), world.objects.data(), world.objects.size(), 0));
+  REQUIRE(base::remove_tree(data.path + ".pack"));
+  world.failures = 1;
+  auto start = start_with_mount();
+  start.request.command = "cat x/file";
+  start.mounts[0].type = "folder";
+  start.mounts[0].node = saved.tree->text();
+  start.mounts[0].size = 7;
+  start.mounts[0].files = 1;
+  start.mounts[0].mode = 0755;
+  world.assign(start);
+  auto run = world.wait_end(id);
+  CHECK(run.result->reason == "");
+  CHECK(run.result->status == "complete");
+  CHECK(world.log(id) == "content");
 }
 
 TEST_CASE("many lines of output arrive whole") {

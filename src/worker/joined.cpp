@@ -1,0 +1,66 @@
+#include "worker/joined.hpp"
+
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+
+namespace spell::worker {
+
+namespace {
+
+using nlohmann::json;
+
+std::string path_in(const std::string& folder) { return folder + "/" + joined_file; }
+
+}  // namespace
+
+net::Trust Joined::trust() const {
+  if (fingerprint.empty()) return {};
+  return {net::Trust::Kind::authority, fingerprint};
+}
+
+Result<std::optional<Joined>> read_joined(const std::string& folder) {
+  auto text = base::read_file(path_in(folder), 1 << 20);
+  if (!text && text.error().code() == "not_found") return std::optional<Joined>();
+  if (!text) return text.error();
+  Joined joined;
+  json parsed = json::parse(*text, nullptr, false);
+  bool fine = parsed.is_object();
+  for (auto [name, into] : {std::pair("url", &joined.url),
+                            {"fingerprint", &joined.fingerprint},
+                            {"machine", &joined.machine},
+                            {"name", &joined.name},
+                            {"token", &joined.token},
+                            {"certificate", &joined.identity.certificate},
+                            {"key", &joined.identity.key}}) {
+    fine = fine && parsed.contains(name) && parsed[name].is_string();
+    if (fine) *into = parsed[name];
+  }
+  fine = fine && parsed.contains("joined_us") && parsed["joined_us"].is_number_integer();
+  if (!fine)
+    return base::error("damaged", path_in(folder) + " is damaged: `spell-worker leave`, then join again");
+  joined.joined_us = parsed["joined_us"];
+  return std::optional<Joined>(std::move(joined));
+}
+
+Result<> write_joined(const std::string& folder, const Joined& joined) {
+  json out{{"url", joined.url},
+           {"fingerprint", joined.fingerprint},
+           {"machine", joined.machine},
+           {"name", joined.name},
+           {"token", joined.token},
+           {"certificate", joined.identity.certificate},
+           {"key", joined.identity.key},
+           {"joined_us", joined.joined_us}};
+  return base::write_file(path_in(folder), out.dump(2) + "\n", 0600);
+}
+
+Result<> forget_joined(const std::string& folder) {
+  if (::unlink(path_in(folder).c_str()) == 0) return base::sync_folder(folder);
+  return errno == ENOENT ? ok() : Result<>(base::errno_error("remove " + path_in(folder)));
+}
+
+}  // namespace spell::worker
