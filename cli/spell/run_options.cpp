@@ -55,7 +55,10 @@ void RunOptions::define(Options& options) {
 
 Result<Mount> parse_mount(const std::string& text) {
   auto scheme = text.find("://");
-  auto cut = text.find(':', scheme == text.npos ? 0 : scheme + 3);
+  constexpr std::string_view of_machine = "machine:";
+  auto cut = text.find(':', text.starts_with(of_machine) ? of_machine.size()
+                            : scheme == text.npos        ? 0
+                                                         : scheme + 3);
   Mount mount{text.substr(0, cut), cut == text.npos ? "" : text.substr(cut + 1)};
   if (scheme != text.npos && scheme < cut)
     return not_available("--mount " + text.substr(0, scheme) + "://");

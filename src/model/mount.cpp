@@ -54,6 +54,13 @@ Result<std::string> mount_resource(const std::string& resource) {
                                             ": s3:// is not available in this version");
   std::string path = resource;
   while (path.ends_with('/')) path.pop_back();
+  if (path.starts_with(machine_scheme)) {
+    std::string_view below = std::string_view(path).substr(machine_scheme.size());
+    if (below.size() < 2 || below[0] != '/' || !base::valid_text(path) ||
+        !base::safe_relative_path(below.substr(1)))
+      return not_mountable(resource, "name a folder that the machine shares: machine:/data");
+    return path;
+  }
   if (path.empty() || !base::valid_text(path) || !base::safe_relative_path(path))
     return not_mountable(resource, "");
   return path;

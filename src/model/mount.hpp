@@ -2,6 +2,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/run.hpp"
@@ -10,6 +11,8 @@ namespace spell::model {
 
 inline constexpr std::size_t max_mounts = 50;
 
+/// What a resource begins with that is a folder of the machine itself: "machine:/data".
+inline constexpr std::string_view machine_scheme = "machine:";
 /// The path of a resource without what says nothing ("runs/3/" is "runs/3"). Error `invalid_mount`:
 /// no path of a resource, or "s3://…", which this version does not have.
 Result<std::string> mount_resource(const std::string& resource);
@@ -25,7 +28,7 @@ Error not_mountable(const std::string& resource, const std::string& why);
 struct ResolvedMount {
   std::string resource{};  ///< as asked
   std::string at{};        ///< absolute
-  std::string type{};      ///< "file", "folder"
+  std::string type{};      ///< "file", "folder", "machine" (what the machine shares)
   std::string node{};      ///< its SpellFS name; "": an empty file, or not known yet
   std::string below{};     ///< what is meant is at this path of `node`, a folder
   std::int64_t run = 0;    ///< not resolved: what this run will have saved

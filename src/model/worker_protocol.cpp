@@ -52,7 +52,7 @@ struct Table<WorkerHello> {
       SPELL_MEMBER(WorkerHello, version),   SPELL_MEMBER(WorkerHello, boot_id),
       SPELL_MEMBER(WorkerHello, cores),     SPELL_MEMBER(WorkerHello, memory),
       SPELL_MEMBER(WorkerHello, disk_free), SPELL_MEMBER(WorkerHello, capabilities),
-      SPELL_MEMBER(WorkerHello, notes),
+      SPELL_MEMBER(WorkerHello, shares),    SPELL_MEMBER(WorkerHello, notes),
   };
 };
 

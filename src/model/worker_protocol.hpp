@@ -62,7 +62,8 @@ struct WorkerHello {
   int cores = 0;
   std::int64_t memory = 0, disk_free = 0;
   std::map<std::string, std::string> capabilities{};
-  std::vector<std::string> notes{};  ///< what is degraded, and the remedy
+  std::vector<std::string> shares{};  ///< "/data", "/scratch:rw": folders that runs may mount
+  std::vector<std::string> notes{};   ///< what is degraded, and the remedy
 };
 
 struct SyncRequest {

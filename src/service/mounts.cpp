@@ -25,6 +25,11 @@ Result<model::ResolvedMount> resolve_one(Context& context, const std::string& ow
   mount.resource = asked;
   auto path = model::mount_resource(asked);
   if (!path) return path.error();
+  if (path->starts_with(model::machine_scheme)) {  // what it has there only the machine can tell
+    mount.resource = *path;
+    mount.type = "machine";
+    return mount;
+  }
   auto place =
       context.readers.with([&](store::Reader& reader) { return resolve(reader, owner, *path); });
   if (!place) {

@@ -35,7 +35,7 @@ std::string identity_of(const model::RunRequest& request,
   model::RunRequest same = request;
   same.mounts.clear();
   for (auto& mount : mounts)
-    same.mounts.push_back({mount.resource.starts_with("runs/")
+    same.mounts.push_back({mount.resource.starts_with("runs/") || mount.type == "machine"
                                ? mount.resource
                                : mount.type + " " + mount.node + " " + std::to_string(mount.mode),
                            mount.at});

@@ -82,6 +82,7 @@ Result<> Engine::start(std::vector<Journal> found) {
     carried.shipper = std::make_shared<LogShipper>(folders_.run(run) + "/spool", false);
     if (auto mounts = read_mount_record(folders_.run(run)))
       for (auto& key : mounts->keys) trees_->hold(run, key);
+    if (auto& users = options_.host.users) users->hold(run, folders_.run(run));
     bool supervised = carried.supervised.has_value();
     carried_.emplace(run, std::move(carried));
     agent_.resume(std::move(journal), supervised, now_us(), actions);
@@ -289,6 +290,7 @@ void Engine::perform(const Action& action) {
         carried_.erase(carried);
       }
       trees_->release(run);
+      if (auto& users = options_.host.users) users->release(run);
       bool parks = action.type == Action::Type::park;
       if (!parks && folders_.reuse(run))
         return post([this, run] {

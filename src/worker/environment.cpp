@@ -37,6 +37,14 @@ RunPaths run_paths(exec::Containment containment, const std::string& folder) {
   return {"/spell", "/spell-tmp", "/spell-bin"};
 }
 
+std::vector<std::string> environment_of_nobody(std::vector<std::string> base,
+                                               const RunPaths& paths) {
+  for (auto& variable : {"HOME=" + paths.tmp, std::string("USER=spell-run"),
+                         std::string("LOGNAME=spell-run"), std::string("SHELL=/bin/bash")})
+    base.push_back(variable);  // later ones win
+  return base;
+}
+
 Environment environment_of(const model::StartCommand& start,
                            const std::vector<std::string>& base_environment, const RunPaths& paths,
                            const std::string& machine) {

@@ -15,6 +15,10 @@ struct RunPaths {
 /// /spell, /spell-tmp, /spell-bin in a run root; without one the real paths below the run's folder.
 RunPaths run_paths(exec::Containment, const std::string& run_folder);
 
+/// The machine's environment for a run whose user has neither name nor home: an empty folder of the
+/// run's own is its home.
+std::vector<std::string> environment_of_nobody(std::vector<std::string> base, const RunPaths&);
+
 struct Environment {
   std::vector<std::string> variables;  ///< NAME=VALUE, sorted
   /// What `python` is to be a link to in RunPaths::programs; "": there is a `python` in PATH, or no

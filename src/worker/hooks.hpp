@@ -1,6 +1,7 @@
 // The steps of a run that block, each idempotent: it can be done again after it was cut off at any
 // point.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,8 @@
 #include "worker/code_cache.hpp"
 #include "worker/link.hpp"
 #include "worker/run_folder.hpp"
+#include "worker/run_users.hpp"
+#include "worker/share.hpp"
 #include "worker/tree_cache.hpp"
 
 namespace spell::worker {
@@ -19,6 +22,8 @@ namespace spell::worker {
 struct Host {
   std::string supervisor, machine, service_lock;
   exec::Capabilities capabilities;
+  std::shared_ptr<RunUsers> users{};  ///< none: runs are this process's user
+  std::vector<Share> shares{};
   std::vector<std::string> hidden, revive, base_environment;
   const spellfs::ObjectSource* source = nullptr;  ///< where what is mounted comes from
 };

@@ -31,8 +31,16 @@ Result<Launched> launch(const Folders& folders, const Host& host,
       start.mounts.empty() ? Result<MountRecord>(MountRecord()) : read_mount_record(what.folder);
   if (!mounts) return mounts.error();
 
+  if (host.users) {
+    auto user = host.users->take(start.run, what.folder);
+    if (!user) return user.error();
+    what.user = *user;
+  }
   auto paths = run_paths(host.capabilities.containment, what.folder);
-  auto environment = environment_of(start, host.base_environment, paths, host.machine);
+  auto environment = environment_of(
+      start,
+      host.users ? environment_of_nobody(host.base_environment, paths) : host.base_environment,
+      paths, host.machine);
   if (!environment.python.empty()) {
     if (host.capabilities.containment == exec::Containment::best_effort)
       SPELL_TRY(link_python(paths.programs, environment.python));
@@ -51,6 +59,7 @@ Result<Launched> launch(const Folders& folders, const Host& host,
   what.working_folder = start.request.folder;
   what.hidden = host.hidden;
   what.mounts = std::move(mounts->mounts);
+  what.binds = std::move(mounts->binds);
   what.log_limit = start.request.log_limit;
   what.stop_grace_s = start.request.stop_grace;
   what.timeout_s = start.request.timeout.value_or(0);

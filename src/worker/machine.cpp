@@ -18,11 +18,12 @@ constexpr exec::Containment all_containments[] = {exec::Containment::namespaces,
                                                   exec::Containment::best_effort};
 
 /// What the answer depends on: another boot may have other rules, another program other abilities.
-std::string fingerprint(const std::string& supervisor) {
+std::string fingerprint(const std::string& supervisor, std::uint32_t user) {
   struct stat st {};
   if (::stat(supervisor.c_str(), &st) != 0) return {};
   return base::boot_id() + " " + supervisor + " " + std::to_string(st.st_size) + " " +
-         std::to_string(st.st_mtim.tv_sec) + "." + std::to_string(st.st_mtim.tv_nsec);
+         std::to_string(st.st_mtim.tv_sec) + "." + std::to_string(st.st_mtim.tv_nsec) +
+         (user != 0 ? " as " + std::to_string(user) : "");
 }
 
 std::optional<exec::Capabilities> read_cache(const std::string& path, const std::string& wanted) {
@@ -44,10 +45,10 @@ std::optional<exec::Capabilities> read_cache(const std::string& path, const std:
 }  // namespace
 
 Result<exec::Capabilities> find_capabilities(const std::string& supervisor,
-                                             const std::string& folder) {
-  std::string path = folder + "/capabilities.json", wanted = fingerprint(supervisor);
+                                             const std::string& folder, std::uint32_t user) {
+  std::string path = folder + "/capabilities.json", wanted = fingerprint(supervisor, user);
   if (auto cached = read_cache(path, wanted)) return *cached;
-  auto probed = exec::probe(supervisor, folder);
+  auto probed = exec::probe(supervisor, folder, user);
   if (!probed) return probed;
   json cache;
   cache["for"] = wanted;

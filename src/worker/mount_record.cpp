@@ -17,6 +17,15 @@ struct Table<exec::MountSpec> {
   };
 };
 
+template <>
+struct Table<exec::BindSpec> {
+  static constexpr Field<exec::BindSpec> fields[] = {
+      SPELL_REQUIRED(exec::BindSpec, from),
+      SPELL_REQUIRED(exec::BindSpec, to),
+      SPELL_MEMBER(exec::BindSpec, read_only),
+  };
+};
+
 /// Times and inodes do not fit into JSON's numbers.
 template <>
 struct Codec<spellfs::KnownFile> {
@@ -44,6 +53,7 @@ template <>
 struct Table<worker::MountRecord> {
   static constexpr Field<worker::MountRecord> fields[] = {
       SPELL_REQUIRED(worker::MountRecord, mounts),
+      SPELL_MEMBER(worker::MountRecord, binds),
       SPELL_REQUIRED(worker::MountRecord, keys),
       SPELL_REQUIRED(worker::MountRecord, copies),
       {"places",

@@ -12,6 +12,7 @@ namespace spell::worker {
 
 struct MountRecord {
   std::vector<exec::MountSpec> mounts{};  ///< for the supervisor
+  std::vector<exec::BindSpec> binds{};    ///< of the machine's own folders
   std::vector<std::string> keys{};        ///< trees of the cache that it uses
   std::vector<std::string> copies{};      ///< paths below spell/ that are copies, no outputs
   /// Places below spell/ that were made for mounts, as they were then; a folder's path ends with

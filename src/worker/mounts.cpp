@@ -124,7 +124,26 @@ Result<std::vector<std::string>> mount(const Folders& folders, const Host& host,
   for (auto* before : {"/overlays", "/covered"}) SPELL_TRY(base::remove_tree(folder + before));
 
   std::vector<FoundMount> found;
+  std::vector<std::string> notices;
+  MountRecord record;
   for (auto& mount : start.mounts) {
+    if (mount.type == "machine") {
+      if (host.capabilities.containment == exec::Containment::best_effort)
+        return failed(mount, "nothing can be mounted here, for " + host.capabilities.remedy);
+      auto bind = bind_share(host.shares, mount);
+      if (!bind) return bind.error();
+      notices.push_back("Mounted " + mount.resource + " to " + mount.at + " (the machine's own" +
+                        (bind->read_only ? ", read-only)" : ")"));
+      record.binds.push_back(std::move(*bind));
+      PlannedMount place;
+      place.mount = mount;
+      place.entry.type = spellfs::EntryType::folder;
+      if (mount.at.starts_with("/spell/")) {
+        place.in_spell = mount.at.substr(std::string_view("/spell/").size());
+        SPELL_TRY(make_place(folder + "/spell", place, true, record));
+      }
+      continue;
+    }
     auto one = find_mount(source, mount);
     if (!one) return one.error();
     found.push_back(std::move(*one));
@@ -132,11 +151,9 @@ Result<std::vector<std::string>> mount(const Folders& folders, const Host& host,
   auto plan = plan_mounts(std::move(found), host.capabilities);
   if (!plan) return plan.error();
 
-  MountRecord record;
   // Before a tree is made: whoever finds this folder knows what it uses.
   for (auto& planned : *plan) record.keys.push_back(planned.key);
   SPELL_TRY(write_mount_record(folder, record));
-  std::vector<std::string> notices;
   for (auto& planned : *plan) {
     auto made = cache.use(
         start.run, planned.key, reckoned_size(planned.entry.size, planned.entry.files),

@@ -13,6 +13,27 @@ struct Worker::Impl {
   Engine engine;
 };
 
+namespace {
+
+/// What the machine can do for runs: with users of their own where those are wanted and can be had,
+/// else `why_none` says why not.
+Result<exec::Capabilities> isolate(const WorkerOptions& options, const std::string& supervisor,
+                                   Host& host, std::string& why_none) {
+  if (options.run_users.empty()) return find_capabilities(supervisor, options.folder);
+  auto range = parse_run_users(options.run_users);
+  if (!range) return range.error();
+  auto isolated = find_capabilities(supervisor, options.folder, range->first);
+  if (isolated) {
+    host.users = std::make_shared<RunUsers>(*range, static_cast<std::uint64_t>(base::boot_ns()));
+    return isolated;
+  }
+  if (isolated.error().code() != "no_isolation") return isolated;
+  why_none = isolated.error().message();
+  return find_capabilities(supervisor, options.folder);
+}
+
+}  // namespace
+
 Worker::Worker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Worker::~Worker() = default;
 
@@ -21,10 +42,10 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   if (!supervisor) return supervisor.error();
   Folders folders(options.folder);
   SPELL_TRY(folders.make());
-  auto capabilities = find_capabilities(*supervisor, options.folder);
-  if (!capabilities) return capabilities.error();
-
   Engine::Options engine;
+  std::string no_users;
+  auto capabilities = isolate(options, *supervisor, engine.host, no_users);
+  if (!capabilities) return capabilities.error();
   engine.way = {options.endpoint, options.token, options.trust, options.identity, options.proxy};
   engine.machine = options.id.empty() ? options.machine : options.id;
   engine.host.supervisor = *supervisor;
@@ -35,6 +56,14 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   engine.host.revive = options.revive;
   engine.host.base_environment = options.base_environment;
   engine.hello = describe_machine(options.version, options.cores, *capabilities);
+  engine.hello.capabilities["isolation"] = engine.host.users ? "users" : "none";
+  if (!no_users.empty()) engine.hello.notes.push_back("isolation: none (" + no_users + ")");
+  for (auto& text : options.shares) {
+    auto share = parse_share(text);
+    if (!share) return share.error();
+    engine.hello.shares.push_back(share->text());
+    engine.host.shares.push_back(std::move(*share));
+  }
   engine.log = options.log;
 
   engine.host.source = options.source;

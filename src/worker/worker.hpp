@@ -43,6 +43,10 @@ struct WorkerOptions {
   /// Bytes of trees that are kept to be mounted again; 0: a fifth of the disk. Code may take a
   /// tenth of that.
   std::int64_t cache_limit = 0;
+  /// "FROM-TO": as root each run gets a user of its own from this range of ids; "": runs are this
+  /// process's user. Where it cannot be had, the machine says so: `isolation: none`.
+  std::string run_users{};
+  std::vector<std::string> shares{};  ///< "/data", "/scratch:rw": what runs may mount of this machine
   /// Called from any thread with one line for the service's own log.
   std::function<void(const std::string& line)> log{};
 };

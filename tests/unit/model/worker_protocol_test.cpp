@@ -11,7 +11,7 @@ namespace {
 const char* const golden_request = R"({
   "protocol": 1, "incarnation": "i1", "seen": 4, "wait_ms": 10000,
   "hello": {"version": "0.1.0", "boot_id": "b", "cores": 2, "memory": 8589934592, "disk_free": 5,
-            "capabilities": {"containment": "namespaces"}, "notes": ["n"]},
+            "capabilities": {"containment": "namespaces"}, "shares": ["/data"], "notes": ["n"]},
   "holds": {"0123": 3},
   "reports": [{"run": "0123", "epoch": 3,
     "events": [{"number": 1, "status": "running", "text": "Run is running", "important": true, "age_us": 5, "log_offset": 0,
