@@ -10,6 +10,7 @@ pkg_check_modules(LIBGIT2 REQUIRED IMPORTED_TARGET libgit2)
 find_package(ZLIB REQUIRED)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(YAML_CPP REQUIRED IMPORTED_TARGET yaml-cpp)
+include(cmake/self_contained.cmake)
 
 find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)  # its headers alone
 

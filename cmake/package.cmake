@@ -28,7 +28,7 @@ if(TARGET spell)
   install(FILES ${PROJECT_BINARY_DIR}/spell.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
 endif()
 
-foreach(program spell-cli spelld)
+foreach(program spell-cli spelld spell-worker)
   if(TARGET ${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
   endif()

@@ -151,7 +151,8 @@ Result<std::string> find_supervisor(const std::string& option) {
   ssize_t n = ::readlink("/proc/self/exe", self, sizeof self);
   std::string program(self, n > 0 ? static_cast<std::size_t>(n) : 0);
   std::string folder = program.substr(0, program.rfind('/'));
-  for (auto& path : {folder + name, folder + "/../libexec/spell" + name})
+  std::string own = folder + "/../libexec" + program.substr(folder.size());  // a package's
+  for (auto& path : {folder + name, own + name, folder + "/../libexec/spell" + name})
     if (usable(path)) return path;
   return base::error("supervisor_not_found", "spell-supervisor is not beside " + program +
                                                  "; set SPELL_LIBEXEC to its folder");

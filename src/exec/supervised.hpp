@@ -36,7 +36,7 @@ Result<Capabilities> probe(const std::string& supervisor, const std::string& scr
                            std::uint32_t user = 0);
 
 /// `spell-supervisor`: `option` if not empty, $SPELL_LIBEXEC, beside the running program,
-/// ../libexec/spell beside it.
+/// ../libexec/PROGRAM beside it (each Debian package has its own), ../libexec/spell.
 Result<std::string> find_supervisor(const std::string& option);
 
 /// A folder or file of the host as it is, owners and modes included.
