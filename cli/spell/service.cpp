@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -6,8 +7,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <thread>
 
+#include "file_watch.hpp"
 #include "json_text.hpp"
 #include "status.hpp"
 #include "text.hpp"
@@ -62,6 +63,31 @@ off_t tail_offset(int fd, std::int64_t lines) {
   return 0;
 }
 
+/// From where the descriptor stands to the end.
+Result<> show_rest(int fd, Output& out) {
+  char buffer[65536];
+  for (;;) {
+    ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n > 0)
+      out.write(std::string_view(buffer, static_cast<std::size_t>(n)));
+    else if (n == 0)
+      return ok();
+    else if (errno != EINTR)
+      return Error("no_service_log",
+                   std::string("the log cannot be read: ") + std::strerror(errno));
+  }
+}
+
+/// The file that has taken the place of this one (a service that starts puts a long log aside); -1:
+/// none has.
+int successor_of(int fd, const std::string& path) {
+  struct stat own, there;
+  if (::fstat(fd, &own) != 0 || ::stat(path.c_str(), &there) != 0 ||
+      (own.st_dev == there.st_dev && own.st_ino == there.st_ino))
+    return -1;
+  return ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+}
+
 Result<int> service_logs(Context& context) {
   Options options("service logs", "[OPTIONS]", "Shows the personal service's own log.");
   bool follow = false;
@@ -77,6 +103,13 @@ Result<int> service_logs(Context& context) {
   std::string path = client->service_log();
   if (path.empty())
     return Error("no_service_log", "only the personal service has a log on this computer");
+  std::optional<FileWatch> watch;
+  auto look = [&]() -> Result<> {
+    auto opened = FileWatch::open(path);
+    if (!opened) return opened.error();
+    watch = std::move(*opened);
+    return ok();
+  };
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     if (errno == ENOENT) return Error("no_service_log", "there is no log yet: " + path);
@@ -85,18 +118,22 @@ Result<int> service_logs(Context& context) {
   off_t begin = 0;
   if (number) begin = *number == 0 ? ::lseek(fd, 0, SEEK_END) : tail_offset(fd, *number);
   ::lseek(fd, begin, SEEK_SET);
-  char buffer[65536];
-  for (;;) {
-    ssize_t n = ::read(fd, buffer, sizeof buffer);
-    if (n > 0) {
-      context.out.write(std::string_view(buffer, static_cast<std::size_t>(n)));
-    } else if (n == 0 && follow) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    } else if (n == 0 || errno != EINTR) {
-      break;
+  Result<> shown = follow ? look() : ok();
+  while (shown) {
+    shown = show_rest(fd, context.out);
+    if (!follow || !shown) break;
+    if (int next = successor_of(fd, path); next >= 0) {
+      // What came to its end between the two belongs to the old one.
+      shown = show_rest(fd, context.out);
+      ::close(fd);
+      fd = next;
+      if (shown) shown = look();
+    } else {
+      shown = watch->wait();
     }
   }
   ::close(fd);
+  if (!shown) return shown.error();
   return 0;
 }
 

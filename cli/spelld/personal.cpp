@@ -24,26 +24,20 @@ std::string own_path() {
   return n > 0 ? std::string(path, static_cast<std::size_t>(n)) : "spelld";
 }
 
-/// Waits until the holder of the lock answers, or has gone.
-Result<bool> wait_for_other(const base::SpellDirs& dirs) {
+constexpr std::chrono::seconds patience{10};
+
+bool answers(const base::SpellDirs& dirs) {
   net::HttpClient client("unix:" + dirs.socket);
-  for (int attempt = 0; attempt < 200; ++attempt) {
-    net::ClientRequest request;
-    request.target = "/healthz";
-    CallOptions options;
-    options.timeout = std::chrono::seconds(5);
-    if (client.send(request, options)) return true;
-    auto held = take_lock(dirs.lock);
-    if (!held) return held.error();
-    if (!held->other) return false;
-    ::usleep(
-        50'000);  // the other is starting; there is nothing to wait on until its socket is there
-  }
-  return base::error("service_unreachable", "a service holds " + dirs.lock +
-                                                " but does not answer; its log is " + dirs.log);
+  net::ClientRequest request;
+  request.target = "/healthz";
+  CallOptions options;
+  options.timeout = std::chrono::seconds(5);
+  return client.send(request, options).ok();
 }
 
-Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs& dirs, Log& log) {
+/// `turn`: of those who want to start; the next one's when this one answers.
+Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs& dirs,
+                          base::Fd& turn, Log& log) {
   Serving serving;
   serving.service.state_folder = dirs.state;
   serving.service.spell_dir = dirs.config;
@@ -67,7 +61,10 @@ Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs&
     worker.revive.push_back(options.cache_limit);
   }
   worker.service_lock = dirs.lock;
-  serving.ready = [&options](service::Service&) { tell(options.ready_fd, "ready"); };
+  serving.ready = [&](service::Service&) {
+    turn.reset();
+    tell(options.ready_fd, "ready");
+  };
   return serve_until_told(serving, log);
 }
 
@@ -85,25 +82,32 @@ int serve_personal(const PersonalOptions& options) {
   auto dirs = base::resolve_spell_dirs(options.spell_dir, base::Environment::current());
   if (!dirs) return fail(dirs.error());
   if (::chdir("/") != 0) return fail(base::errno_error("change to /"));
-  for (;;) {
-    auto held = take_lock(dirs->lock);
-    if (!held) return fail(held.error());
-    if (held->other) {
-      auto running = wait_for_other(*dirs);
-      if (!running) return fail(running.error());
-      if (!*running) continue;
+  auto turn = take_turn(dirs->lock, patience);
+  if (!turn) return fail(turn.error());
+  auto held = take_lock(dirs->lock);
+  while (held && held->other) {
+    if (answers(*dirs)) {
       tell(options.ready_fd, "running");
       return 0;
     }
-    Log log(dirs->log);
-    auto reason = serve(options, *dirs, log);
-    if (!reason) {
-      log.write("could not start: " + reason.error().message());
-      return fail(reason.error());
-    }
-    log.write("ended: " + *reason);
-    return 0;
+    // It is about to end, or somebody looks at this moment whether the lock is held.
+    auto released = await_release(dirs->lock, patience);
+    if (!released) return fail(released.error());
+    if (!*released && !answers(*dirs))
+      return fail(base::error(
+          "service_unreachable",
+          "a service holds " + dirs->lock + " but does not answer; its log is " + dirs->log));
+    held = take_lock(dirs->lock);
   }
+  if (!held) return fail(held.error());
+  Log log(dirs->log);
+  auto reason = serve(options, *dirs, *turn, log);
+  if (!reason) {
+    log.write("could not start: " + reason.error().message());
+    return fail(reason.error());
+  }
+  log.write("ended: " + *reason);
+  return 0;
 }
 
 }  // namespace spell::daemon

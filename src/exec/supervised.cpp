@@ -2,14 +2,17 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <thread>
+#include <mutex>
+#include <utility>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
@@ -36,12 +39,41 @@ const char* name_of(Containment c) {
   return "best_effort";
 }
 
+namespace {
+
+/// Supervisors that this process has started, and of which nobody waits for the end any more: they
+/// leave no zombie while it goes on.
+class Children {
+ public:
+  static void leave(pid_t child) {
+    std::lock_guard lock(mutex);
+    if (child > 0) left.push_back(child);
+    std::erase_if(left, [](pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG) != 0; });
+  }
+  /// The exit status of one that has ended; 0 where the embedding program lets the kernel reap.
+  static int reap(pid_t child) {
+    int status = 0;
+    pid_t gone;
+    do gone = ::waitpid(child, &status, 0);
+    while (gone < 0 && errno == EINTR);
+    return gone == child ? status : 0;
+  }
+
+ private:
+  static inline std::mutex mutex;
+  static inline std::vector<pid_t> left;
+};
+
+}  // namespace
+
 struct Supervised::Impl {
   std::string folder;
   base::Fd socket;
   State now;
   bool over = false;
+  pid_t child = 0;  ///< the supervisor, where this object started it and has not seen its end
 
+  ~Impl() { Children::leave(child); }
   Result<> connect();
   Result<> send(std::string_view what, std::string_view reason);
   void take_state(std::string_view packet);
@@ -119,6 +151,43 @@ std::vector<std::string> own_environment() {
   return out;
 }
 
+/// Waits for a supervisor's next step: it listens before it writes who it is into its lock file,
+/// and lets go of that before it ends.
+class Change {
+ public:
+  static Result<Change> of(const std::string& folder, const LockFile& lock) {
+    Change out;
+    out.folder_ = base::Fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    if (!out.folder_ || ::inotify_add_watch(out.folder_.get(), folder.c_str(),
+                                            IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE) < 0)
+      return base::errno_error("watch the folder " + folder);
+    out.look_at(lock);
+    return out;
+  }
+  /// False: nothing happened for too long.
+  bool wait(const LockFile& lock) {
+    look_at(lock);
+    pollfd files[] = {{folder_.get(), POLLIN, 0}, {process_.get(), POLLIN, 0}};
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(until_ - Clock::now()).count();
+    if (left <= 0 || ::poll(files, 2, static_cast<int>(left)) <= 0)
+      return left > 0 && errno == EINTR;
+    char events[4096];
+    while (::read(folder_.get(), events, sizeof events) > 0) {
+    }
+    return true;
+  }
+
+ private:
+  void look_at(const LockFile& lock) {
+    if (!process_ && lock.pid > 0)
+      process_ = base::Fd(static_cast<int>(::syscall(SYS_pidfd_open, lock.pid, 0)));
+  }
+
+  using Clock = std::chrono::steady_clock;
+  base::Fd folder_, process_;
+  Clock::time_point until_ = Clock::now() + std::chrono::milliseconds(attach_wait_ms);
+};
+
 Error start_error(const Launch& launch, int status) {
   switch (WIFEXITED(status) ? static_cast<supervisor::Start>(WEXITSTATUS(status))
                             : supervisor::Start::system) {
@@ -170,6 +239,7 @@ void Supervised::Impl::take_state(std::string_view packet) {
     if (field.key == "spool_end") now.spool_end = number_of(field.value, 0);
     if (field.key == "output_bytes") now.output_bytes = number_of(field.value, 0);
     if (field.key == "log_full") now.log_full = field.value == "1";
+    if (field.key == "command_ended") now.command_ended = field.value == "1";
     if (field.key == "level") level = field.value;
     if (field.key == "containment") reason = field.value;
   }
@@ -180,7 +250,8 @@ void Supervised::Impl::take_state(std::string_view packet) {
 /// The connection is gone, or never was: finds out from the folder what became of the run.
 Result<> Supervised::Impl::resolve() {
   socket.reset();
-  for (int tries = 0;; ++tries) {
+  std::optional<Change> change;
+  for (;;) {
     auto lock = read_lock(folder);
     if (!lock) return lock.error();
     SpoolView known;
@@ -206,15 +277,21 @@ Result<> Supervised::Impl::resolve() {
       if (same_boot) await_end_of_tree(*lock);
     } else {
       if (connect()) return ok();
-      if (tries < attach_wait_ms) {  // it is about to listen, or about to be gone
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      // It is about to listen, or about to be gone.
+      if (!change) {
+        auto made = Change::of(folder, *lock);
+        if (!made) return made.error();
+        change = std::move(*made);
         continue;
       }
+      if (change->wait(*lock)) continue;
       return base::error("supervisor_unreachable",
                          "the supervisor in " + folder + " does not answer");
     }
     now.log_full = false;
     over = true;
+    // It has let go of everything, or is just being ended by the kernel.
+    if (child > 0) Children::reap(std::exchange(child, 0));
     return ok();
   }
 }
@@ -251,15 +328,21 @@ Result<Supervised> Supervised::start(const Launch& launch) {
   auto child = proc::spawn(options);
   if (!child) return child.error();
   theirs.reset();
-  int status = 0;
-  pid_t gone;
-  do gone = ::waitpid(*child, &status, 0);
-  while (gone < 0 && errno == EINTR);
-  // Where the embedding program lets the kernel reap its children there is no status; the
-  // connection tells then.
-  if (gone == *child && status != 0) return start_error(launch, status);
-
   auto impl = std::make_unique<Impl>();
+  impl->child = *child;
+  // Its first word is that it stands.
+  char packet[supervisor::packet_limit];
+  ssize_t n;
+  do {
+    pollfd file{ours.get(), POLLIN, 0};
+    ::poll(&file, 1, -1);
+    n = ::recv(ours.get(), packet, sizeof packet, MSG_DONTWAIT);
+  } while (n < 0 && (errno == EINTR || errno == EAGAIN));
+  if (n > 0)
+    impl->take_state({packet, static_cast<std::size_t>(n)});
+  else if (int status = Children::reap(std::exchange(impl->child, 0)); status != 0)
+    return start_error(launch, status);
+
   impl->folder = launch.folder;
   impl->socket = std::move(ours);
   return Supervised(std::move(impl));

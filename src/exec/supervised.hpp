@@ -111,6 +111,7 @@ struct State {
   std::int64_t spool_end = 0;     ///< bytes of the spool that are whole frames now
   std::int64_t output_bytes = 0;  ///< payload bytes of output in them
   bool log_full = false;          ///< the command waits for log space
+  bool command_ended = false;     ///< what it left of its tree is being ended
   std::optional<Exit> exit{};     ///< when ended: everything is in the spool, the tree is gone
   std::string containment{};      ///< what it really got, with the reason if it is less than asked
 };
@@ -118,8 +119,8 @@ struct State {
 class Supervised {
  public:
   struct Impl;
-  /// Writes the spec and starts the supervisor (posix_spawn). Returns as soon as it runs; failures
-  /// of the command's start come as its exit.
+  /// Writes the spec and starts the supervisor (posix_spawn), a child of this process that outlives
+  /// it. Returns as soon as it stands; failures of the command's start come as its exit.
   static Result<Supervised> start(const Launch&);
   /// Finds a supervisor again by its folder, or what it left behind. Error `not_found`: there never
   /// was one.

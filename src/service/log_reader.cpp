@@ -1,5 +1,8 @@
 #include "service/log_reader.hpp"
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
 #include "base/clock.hpp"
 #include "base/text.hpp"
 #include "model/status.hpp"
@@ -37,25 +40,27 @@ Result<std::string> LogFormatter::feed(std::string frames) {
       continue;
     }
     bool step = frame.header.kind == model::FrameKind::status;
-    json entry{{"kind", output ? "output"
-                        : step ? "status"
-                               : "system"},
-               {"run", run_},
-               {"status", output && status_ == "machine_requested" ? "running" : status_},
-               {"timestamp", base::rfc3339(frame.header.time_us)},
-               {"level", "info"},
-               {"status_event", step},
-               {"important", (frame.header.flags & model::frame_important) != 0},
-               {"stderr", output && (frame.header.flags & model::frame_stderr) != 0},
-               {"log", base::to_utf8(text)}};
+    nlohmann::json entry{{"kind", output ? "output"
+                                  : step ? "status"
+                                         : "system"},
+                         {"run", run_},
+                         {"status", output && status_ == "machine_requested" ? "running" : status_},
+                         {"timestamp", base::rfc3339(frame.header.time_us)},
+                         {"level", "info"},
+                         {"status_event", step},
+                         {"important", (frame.header.flags & model::frame_important) != 0},
+                         {"stderr", output && (frame.header.flags & model::frame_stderr) != 0},
+                         {"log", base::to_utf8(text)}};
     if (format_ == LogFormat::sse) out += "id: " + cursor_.text() + "\ndata: ";
     out += entry.dump();
     out += format_ == LogFormat::sse ? "\n\n" : "\n";
   }
 }
 
-LogReader::LogReader(Context& context, LogQuery query)
-    : context_(context),
+LogReader::LogReader(Readers& readers, LogStore& logs, Hub& hub, LogQuery query)
+    : readers_(readers),
+      logs_(logs),
+      hub_(hub),
       query_(std::move(query)),
       cursor_(query_.from),
       formatter_(query_.format, query_.number, query_.from) {}
@@ -65,17 +70,16 @@ LogReader::~LogReader() = default;
 Result<std::string> LogReader::read() {
   // The order of these three reads is what makes the end sure: a run that is final here has all its
   // events and output.
-  auto run =
-      context_.readers.with([&](store::Reader& reader) { return reader.find_run(query_.run); });
+  auto run = readers_.with([&](store::Reader& reader) { return reader.find_run(query_.run); });
   if (!run) return run.error();
   if (!*run) {
     ended_ = true;
     return std::string();
   }
-  auto events = context_.readers.with(
+  auto events = readers_.with(
       [&](store::Reader& reader) { return reader.events(query_.run, cursor_.entries, 200); });
   if (!events) return events.error();
-  auto size = context_.logs.size(query_.run);
+  auto size = logs_.size(query_.run);
   if (!size) return size.error();
   // Output may be here before its worker has said "running"; it is shown after that.
   if ((*run)->started_us == 0 && !model::is_final((*run)->status)) size = 0;
@@ -102,7 +106,7 @@ Result<std::string> LogReader::read() {
     std::int64_t until =
         next < events->size() ? std::min((*events)[next].log_offset, *size) : *size;
     if (cursor_.bytes >= until) break;
-    auto frames = context_.logs.read(query_.run, cursor_.bytes, until, piece_size);
+    auto frames = logs_.read(query_.run, cursor_.bytes, until, piece_size);
     if (!frames) return frames.error();
     if (frames->empty()) break;
     // The last frame tells how far this went.
@@ -134,7 +138,7 @@ void LogReader::pull(std::function<void(Result<std::string>)> done) {
 void LogReader::look() {
   std::uint64_t ticket = 0;
   if (query_.follow) {
-    ticket = context_.hub.wait(query_.run, [weak = weak_from_this()] {
+    ticket = hub_.wait(query_.run, [weak = weak_from_this()] {
       if (auto self = weak.lock()) self->look();
     });
   }
@@ -142,7 +146,7 @@ void LogReader::look() {
   Result<std::string> piece = std::string();
   {
     std::lock_guard lock(mutex_);
-    if (ticket_ != 0) context_.hub.forget(query_.run, ticket_);
+    if (ticket_ != 0) hub_.forget(query_.run, ticket_);
     ticket_ = ticket;
     if (waiting_) {
       // What gave nothing to show may have been passed over: only who stands still has to wait.
@@ -155,7 +159,7 @@ void LogReader::look() {
       if (!piece || !piece->empty() || ended_) done = std::exchange(waiting_, nullptr);
     }
     if (!waiting_ && ticket_ != 0) {
-      context_.hub.forget(query_.run, ticket_);
+      hub_.forget(query_.run, ticket_);
       ticket_ = 0;
     }
   }
@@ -165,7 +169,7 @@ void LogReader::look() {
 void LogReader::cancel() {
   std::lock_guard lock(mutex_);
   waiting_ = nullptr;
-  if (ticket_ != 0) context_.hub.forget(query_.run, ticket_);
+  if (ticket_ != 0) hub_.forget(query_.run, ticket_);
   ticket_ = 0;
 }
 

@@ -1,14 +1,16 @@
 // Reads a run's log as one stream: its output and, at their places, its events; from a cursor on,
 // and on while it grows.
 #pragma once
-#include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "model/log.hpp"
 #include "net/server.hpp"
-#include "service/api.hpp"
+#include "service/hub.hpp"
+#include "service/log_store.hpp"
+#include "service/readers.hpp"
 
 namespace spell::service {
 
@@ -38,7 +40,7 @@ class LogFormatter {
 
 class LogReader : public net::BodySource, public std::enable_shared_from_this<LogReader> {
  public:
-  LogReader(Context& context, LogQuery query);
+  LogReader(Readers& readers, LogStore& logs, Hub& hub, LogQuery query);
   ~LogReader() override;
   void pull(std::function<void(Result<std::string>)> done) override;
   void cancel() override;
@@ -48,7 +50,9 @@ class LogReader : public net::BodySource, public std::enable_shared_from_this<Lo
   Result<std::string> read();
   void look();
 
-  Context& context_;
+  Readers& readers_;
+  LogStore& logs_;
+  Hub& hub_;
   LogQuery query_;
   model::LogCursor cursor_;
   LogFormatter formatter_;

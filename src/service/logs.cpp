@@ -13,7 +13,8 @@ void begin(Context& context, const Call& call, const LogQuery& query, const std:
   head.content_type = type;
   head.headers.emplace_back("Cache-Control", "no-store");
   head.headers.emplace_back("X-Spell-Log-Cursor", query.from.text());
-  call->reply.stream(std::move(head), std::make_shared<LogReader>(context, query));
+  call->reply.stream(std::move(head), std::make_shared<LogReader>(context.readers, context.logs,
+                                                                  context.hub, query));
 }
 
 }  // namespace

@@ -16,6 +16,13 @@
 
 namespace spell::service {
 
+namespace {
+/// Runs that this computer's worker is given beyond its places, for each of them: what a place
+/// needs until the end of one run is known here and the next has been sent, with some to send at
+/// once.
+constexpr int given_ahead = 4;
+}  // namespace
+
 struct Service::Impl : Reactor::Observer {
   ServiceOptions options;
   std::string machine_token = "spm_" + base::hex(base::random_bytes(32));
@@ -47,9 +54,9 @@ struct Service::Impl : Reactor::Observer {
   std::atomic<Collector*> to_hurry{nullptr};
   std::atomic<net::Server*> open_server{nullptr};
   mutable std::mutex identity_mutex;
-  std::string fingerprint;  // under identity_mutex
+  std::string fingerprint;         // under identity_mutex
   std::uint64_t expiry_timer = 0;  // of the reactor's thread
-  bool saving_space = false;  // of the reactor's thread
+  bool saving_space = false;       // of the reactor's thread
 
   ~Impl() override { timer.stop(); }  // before what its callbacks use
 
@@ -174,7 +181,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   };
   self.state = std::make_unique<State>(*self.writer, state_options);
   if (!options.machine.empty())
-    self.state->add_machine(options.machine, {"cpu"}, options.places, /*ahead=*/options.places);
+    self.state->add_machine(options.machine, {"cpu"}, options.places, given_ahead * options.places);
   SPELL_TRY(self.state->load());
   SPELL_TRY(
       self.writer->drop_keys_before(base::unix_us() - std::int64_t{30} * 24 * 3600 * 1'000'000));
@@ -232,8 +239,8 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
     server.listen = options.listen;
     server.tls = *tls;
     // Before the first call comes.
-    auto read = self.readers->with(
-        [&](store::Reader& reader) { return self.team->refresh(reader); });
+    auto read =
+        self.readers->with([&](store::Reader& reader) { return self.team->refresh(reader); });
     if (!read) return read.error();
   }
   auto started = net::Server::start(server, *self.router);

@@ -54,6 +54,7 @@ void Run::tell_clients() {
   bool somebody = false;
   for (auto& client : clients_) somebody = somebody || (client.file >= 0 && client.behind);
   if (!somebody) return;
+  tell_at_us_ = 0;
   FieldWriter<packet_limit> state;
   state.put("started_us", started_us_);
   state.put("spool_end", spool_.end());
@@ -61,6 +62,7 @@ void Run::tell_clients() {
   state.put("log_full", full_since_ != 0 ? 1 : 0);
   state.put("level", phase_ == Phase::starting ? "" : name_of(level_));
   state.put("containment", containment_);
+  if (has_status_) state.put("command_ended", 1);
   for (auto& client : clients_) {
     if (client.file < 0 || !client.behind) continue;
     ssize_t n = send(client.file, state.data(), state.size(), MSG_DONTWAIT | MSG_NOSIGNAL);

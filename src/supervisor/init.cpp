@@ -276,24 +276,32 @@ int start_init(const Spec& spec, const char* folder, int level, InitFiles files)
 
 void end_children() {
   pid_t self = getpid();
-  for (long long until = monotonic_ms() + 5000; monotonic_ms() < until;) {
+  sigset_t child, before;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &child, &before);
+  for (long long until = monotonic_ms() + 5000, now; (now = monotonic_ms()) < until;) {
     pid_t gone;
     while ((gone = waitpid(-1, nullptr, WNOHANG)) > 0) {
     }
-    if (gone < 0 && errno == ECHILD) return;
+    if (gone < 0 && errno == ECHILD) break;
     DIR* processes = opendir("/proc");
-    if (!processes) return;
-    bool found = false;
+    if (!processes) break;
+    bool refused = false;
     while (dirent* entry = readdir(processes)) {
       if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || parent_of(entry->d_name) != self)
         continue;
-      found = true;
-      kill(static_cast<pid_t>(strtol(entry->d_name, nullptr, 10)), SIGKILL);
+      int process = static_cast<int>(strtol(entry->d_name, nullptr, 10));
+      refused = (kill(process, SIGKILL) != 0 && errno == EPERM) || refused;
     }
     closedir(processes);
-    timespec moment{0, 1'000'000};
-    if (found) nanosleep(&moment, nullptr);
+    // Each death is told, and brings the children that it left. Those of one that may not be killed
+    // come unannounced.
+    long long left = refused && until - now > 10 ? 10 : until - now;
+    timespec wait{left / 1000, left % 1000 * 1'000'000};
+    sigtimedwait(&child, nullptr, &wait);
   }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
 }
 
 }  // namespace spell::supervisor

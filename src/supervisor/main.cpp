@@ -1,7 +1,8 @@
 // spell-supervisor FOLDER: runs one command, owns its output, its exit status and its process tree.
-// The spec comes on stdin. The program returns when the supervisor stands in the background, in a
-// session of its own. Single-threaded; of the C++ library it uses only what needs no run time. See
-// protocol.hpp for what it says and hears, init.hpp and root.hpp for the fence.
+// The spec comes on stdin. Its first packet to the caller says that it stands; it lives on when the
+// caller goes, which starts it in a session of its own. Single-threaded; of the C++ library it uses
+// only what needs no run time. See protocol.hpp for what it says and hears, init.hpp and root.hpp
+// for the fence.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -63,11 +64,6 @@ int main(int count, char** arguments) {
   int client = client_descriptor;
   if (fcntl(client, F_SETFD, FD_CLOEXEC) != 0) client = -1;
 
-  pid_t supervisor = fork();
-  if (supervisor < 0) leave(Start::system);
-  if (supervisor > 0) leave(Start::ready);
-
-  setsid();
   struct sigaction on_end {};
   on_end.sa_handler = [](int) { told_to_end = 1; };
   sigaction(SIGTERM, &on_end, nullptr);

@@ -38,10 +38,9 @@ inline constexpr int client_descriptor =
     3;  ///< a socket of the caller, already connected, or closed
 inline constexpr size_t packet_limit = 1024;  ///< of requests and states
 
-/// Exit status of `spell-supervisor FOLDER`, which ends when the supervisor stands in the
-/// background.
+/// Exit status of `spell-supervisor FOLDER`: where it cannot stand, it ends without a word.
 enum class Start {
-  ready = 0,
+  done = 0,
   usage = 2,
   bad_spec = 3,
   bad_folder = 4,

@@ -22,6 +22,7 @@ namespace {
 constexpr int pipe_size = 1 << 20;
 constexpr size_t small_read = 32 << 10;
 constexpr long long hold_us = 1000;
+constexpr long long start_told_us = 3000;  ///< a shorter command is told of once, when it has ended
 constexpr long long last_words =
     16 << 20;  ///< output beyond the log's limit that a run may write while it is being stopped
 char buffer[frame_payload_limit];
@@ -106,7 +107,8 @@ void Run::live(int first_client) {
   read_boot_id(boot_, sizeof boot_);
   write_lock_file();
   alone_since_ = monotonic_ms();
-  add_client(first_client, false);  // it knows that nothing has happened yet
+  add_client(first_client, true);
+  tell_clients();
   for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= weakest();
        ++level) {
     if (start(level)) break;
@@ -124,10 +126,8 @@ void Run::live(int first_client) {
   unlink("sock");
   close(listener_);
   close(lock_);  // before the clients' ends: who sees those close finds the lock free
-  bool away = client_count_ == 0 && service_is_away();
-  for (auto& client : clients_)
-    if (client.file >= 0) close(client.file);
-  if (away) revive_service();
+  // Those close with the end of this process, which the one that started it then waits for.
+  if (client_count_ == 0 && service_is_away()) revive_service();
 }
 
 void Run::take_report() {
@@ -138,6 +138,7 @@ void Run::take_report() {
       case Report::started:
         phase_ = Phase::running;
         started_us_ = report.time_us;
+        tell_at_us_ = monotonic_us() + start_told_us;
         if (spec_.timeout_s > 0) {
           long long end = started_us_ + spec_.timeout_s * 1'000'000;
           itimerspec when{{0, 0}, {end / 1'000'000, end % 1'000'000 * 1000}};
@@ -158,7 +159,8 @@ void Run::take_report() {
         copy(error_, sizeof error_, report.text);
         break;
     }
-    for (auto& client : clients_) client.behind = true;
+    if (report.kind != Report::started)
+      for (auto& client : clients_) client.behind = true;
   }
   if (n == 0) init_is_gone();
 }
@@ -328,10 +330,13 @@ void Run::wait_for_events() {
     add(client.file, static_cast<short>(POLLIN | (client.behind ? POLLOUT : 0)));
 
   long long wait_us = -1;
+  auto wake_at_us = [&](long long at) {
+    long long left = at > now_us ? at - now_us : 0;
+    if (wait_us < 0 || left < wait_us) wait_us = left;
+  };
   auto wake_at = [&](long long at_ms) {
     if (!at_ms) return;
-    long long left = at_ms > now ? at_ms * 1000 - now_us : 0;
-    if (wait_us < 0 || left < wait_us) wait_us = left;
+    wake_at_us(at_ms > now ? at_ms * 1000 : now_us);
   };
   wake_at(kill_at_);
   if (spool_.pending()) wake_at(retry_at_);
@@ -340,8 +345,8 @@ void Run::wait_for_events() {
   if (alone_since_)
     wake_at(alone_since_ + 10'000 > revived_at_ + 30'000 ? alone_since_ + 10'000
                                                          : revived_at_ + 30'000);
-  if (reading && holding && (wait_us < 0 || hold_until_us_ - now_us < wait_us))
-    wait_us = hold_until_us_ - now_us;
+  if (reading && holding) wake_at_us(hold_until_us_);
+  if (tell_at_us_) wake_at_us(tell_at_us_);
   timespec wait{wait_us / 1'000'000, wait_us % 1'000'000 * 1000};
   sigset_t none;
   sigemptyset(&none);
@@ -364,6 +369,10 @@ void Run::wait_for_events() {
     if (files[timer].revents) request_stop("timeout"), close(timer_), timer_ = -1;
     if (files[listener].revents)
       add_client(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK), true);
+  }
+  if (tell_at_us_ && now_us >= tell_at_us_) {
+    tell_at_us_ = 0;
+    for (auto& client : clients_) client.behind = true;
   }
   keep_deadlines(now);
   if (full_since_ && !spool_.pending() && spool_.output_bytes() < log_limit())

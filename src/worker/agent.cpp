@@ -135,13 +135,19 @@ std::deque<model::Command>::iterator Agent::find_waiting(const std::string& run)
 
 // ---- reports
 
+std::optional<std::int64_t> Agent::due(const RunTracker& run) const {
+  bool supplied = !waiting_.empty() &&
+                  static_cast<std::int64_t>(waiting_.size()) >= waiting_.front().start->places;
+  return run.report_due(supplied ? result_patience_us : 0);
+}
+
 std::optional<model::SyncRequest> Agent::next_report(std::int64_t now) {
   if (!online_ || reporting_ || !report_backoff_.ready(now)) return std::nullopt;
-  bool due = std::any_of(runs_.begin(), runs_.end(), [&](auto& entry) {
-    auto at = entry.second.report_due();
+  bool anything = std::any_of(runs_.begin(), runs_.end(), [&](auto& entry) {
+    auto at = due(entry.second);
     return at && *at <= now;
   });
-  if (!due) return std::nullopt;
+  if (!anything) return std::nullopt;
   model::SyncRequest request;
   request.incarnation = incarnation_;
   // Only the long poll acknowledges commands: a report may reach a service that has begun a new
@@ -247,7 +253,7 @@ std::optional<std::int64_t> Agent::wake_at() const {
   for (auto& [id, run] : runs_) {
     earlier(run.wake_at());
     if (!online_ || reporting_) continue;
-    if (auto due = run.report_due()) earlier(std::max(*due, report_backoff_.not_before()));
+    if (auto at_best = due(run)) earlier(std::max(*at_best, report_backoff_.not_before()));
   }
   return at;
 }

@@ -30,6 +30,9 @@ class Agent {
  public:
   static constexpr std::int64_t poll_limit_ms = 25'000;
   static constexpr std::size_t report_limit = 200;  ///< runs in one report
+  /// While the next runs are here already nobody waits for a place: then a result may wait so long
+  /// for others, to be told with them.
+  static constexpr std::int64_t result_patience_us = 10'000;
 
   Agent(model::WorkerHello hello, std::string boot_id)
       : hello_(std::move(hello)), boot_id_(std::move(boot_id)) {}
@@ -92,6 +95,7 @@ class Agent {
   void obey(const model::Command&, std::int64_t now, Actions&);
   void begin(const model::Command& start, std::int64_t now, Actions&);
   bool has_place(const model::StartCommand&) const;
+  std::optional<std::int64_t> due(const RunTracker&) const;
   std::deque<model::Command>::iterator find_waiting(const std::string& run);
   void apply(const model::SyncAnswer&, std::int64_t now, Actions&);
 

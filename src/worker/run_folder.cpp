@@ -119,18 +119,31 @@ Result<base::Fd> Folders::create(const std::string& id, const std::string& lines
 // kept for the next, with the files that every run has; each place holds one, and a rename finds
 // out.
 bool Folders::take_spare(const std::string& path) const {
-  for (int place = 0; place < spare_limit; ++place)
-    if (::rename((folder_ + "/incoming/spare-" + std::to_string(place)).c_str(), path.c_str()) == 0)
-      return true;
+  // Where they are known to be comes first: a rename that fails is not free either.
+  int known = *spares_;
+  for (int i = 0; i < spare_limit; ++i) {
+    int place = (known - 1 - i + spare_limit) % spare_limit;
+    if (::rename(spare(place).c_str(), path.c_str()) != 0) continue;
+    *spares_ = place;
+    return true;
+  }
   return false;
 }
 
 bool Folders::keep_spare(const std::string& path) const {
   if (!make_spare(path)) return false;
-  for (int place = 0; place < spare_limit; ++place)
-    if (::rename(path.c_str(), (folder_ + "/incoming/spare-" + std::to_string(place)).c_str()) == 0)
-      return true;
+  int known = *spares_;
+  for (int i = 0; i < spare_limit; ++i) {
+    int place = (known + i) % spare_limit;
+    if (::rename(path.c_str(), spare(place).c_str()) != 0) continue;
+    *spares_ = place + 1;
+    return true;
+  }
   return false;
+}
+
+std::string Folders::spare(int place) const {
+  return folder_ + "/incoming/spare-" + std::to_string(place);
 }
 
 Result<base::Fd> Folders::journal(const std::string& id) const {

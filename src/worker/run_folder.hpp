@@ -10,6 +10,7 @@
 //                                        whole, whenever the worker is killed; and spare-N, empty
 //                                        folders for the next runs
 #pragma once
+#include <atomic>
 #include <optional>
 #include <string>
 #include <utility>
@@ -51,7 +52,10 @@ class Folders {
  private:
   bool take_spare(const std::string& path) const;
   bool keep_spare(const std::string& path) const;
+  std::string spare(int place) const;
   std::string folder_;
+  /// Places from here on are free, those before it taken, as far as is known.
+  std::shared_ptr<std::atomic<int>> spares_ = std::make_shared<std::atomic<int>>(0);
 };
 
 Result<> write_manifest(const std::string& run_folder, const git::CheckoutManifest&);

@@ -150,10 +150,10 @@ void RunTracker::finish(model::RunResult result, std::int64_t ended_at, Actions&
   step_ = Step::report;
 }
 
-std::optional<std::int64_t> RunTracker::report_due() const {
+std::optional<std::int64_t> RunTracker::report_due(std::int64_t patience) const {
   if (leave_ != Leave::no) return std::nullopt;
-  if (result_ && !result_acknowledged_) return 0;
   std::optional<std::int64_t> due;
+  if (result_ && !result_acknowledged_) due = patience ? result_->ended_age_us + patience : 0;
   for (std::size_t at = acknowledged_; at < events_.size(); ++at)
     if (!due || events_[at].due < *due) due = events_[at].due;
   return due;
@@ -241,6 +241,7 @@ void RunTracker::launched(const Result<std::vector<std::string>>& notices, std::
 void RunTracker::observed(const exec::State& state, std::int64_t now, Actions& out) {
   if (ended_) return;
   phase_ = state.phase;
+  command_ended_ = state.command_ended || (phase_ != Phase::starting && phase_ != Phase::running);
   started_us_ = state.started_us;
   output_bytes_ = std::max(output_bytes_, state.output_bytes);
   // "best_effort: why": less than was asked for, which launched() has not said then.

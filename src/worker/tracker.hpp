@@ -42,8 +42,9 @@ class RunTracker {
 
   const model::StartCommand& start() const { return start_; }
   std::int64_t output_bytes() const { return output_bytes_; }
-  /// It takes a place: until its result is known.
-  bool under_way() const { return !result_; }
+  /// It takes a place: until its command has ended. What is left of its tree is ended, and its
+  /// outputs are saved, beside the next one.
+  bool under_way() const { return !result_ && !command_ended_; }
 
   void not_created(const Error&, std::int64_t now, Actions& out);
   void built(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
@@ -67,8 +68,9 @@ class RunTracker {
   /// When advance() has something to do; none: only an event helps.
   std::optional<std::int64_t> wake_at() const;
 
-  /// When something is to be reported; none: nothing is.
-  std::optional<std::int64_t> report_due() const;
+  /// When something is to be reported; none: nothing is. A result may wait for `patience` after the
+  /// command's end.
+  std::optional<std::int64_t> report_due(std::int64_t patience = 0) const;
   /// What the service has not acknowledged, ages as of `now`.
   model::RunReport report(std::int64_t now) const;
   /// A report with so many events, and the result or not, was taken.
@@ -116,7 +118,8 @@ class RunTracker {
   std::optional<model::Command> want_;  ///< stop or kill; a kill is not taken back
   std::string wanted_{};                ///< what the supervisor was told last
 
-  bool supervised_ = false, ended_ = false, log_full_ = false, online_ = false, shipping_ = false;
+  bool supervised_ = false, command_ended_ = false, ended_ = false, log_full_ = false,
+       online_ = false, shipping_ = false;
   exec::State::Phase phase_ = exec::State::Phase::starting;
   std::int64_t started_us_ = 0, output_bytes_ = 0, shipped_ = 0, ended_us_ = 0;
   std::optional<exec::Exit> exit_;

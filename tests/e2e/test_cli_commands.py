@@ -1,12 +1,26 @@
 """What the commands of the command line do beyond the first run."""
+import contextlib
 import json
+import os
+import pathlib
 import subprocess
 
 import pytest
 
+from harness import wait_for
+
 
 def new_run(spell, *arguments, cwd):
     return spell("run", "-b", "--json", *arguments, cwd=cwd, check=0).json["run"]["id"]
+
+
+def descriptors_of(pid):
+    """What the process has open."""
+    found = []
+    for descriptor in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(descriptor))
+    return found
 
 
 def run_info(spell, number):
@@ -197,6 +211,21 @@ def test_service(place, spell, repo):
     assert place.service_pid() is None
     spell("service", "stop", check=0)
     assert spell("ps", "-q", check=0).stdout == "1\n"
+
+
+def test_the_service_log_is_followed_into_the_file_that_takes_its_place(place, spell):
+    spell("ps", check=0)
+    log, = place.spell_dir.glob("*.log")
+    following = place.start("service", "logs", "-f", "-n", "0")
+    wait_for(lambda: "anon_inode:inotify" in descriptors_of(following.process.pid), what="its watch")
+    with open(log, "a") as file:
+        file.write("written later\n")
+    following.wait_output("written later\n")
+    spell("service", "stop", check=0)
+    os.truncate(log, 11 << 20)  # so long that the next service begins another
+    spell("ps", check=0)
+    following.wait_output(f'"pid":{place.service_pid()}')
+    assert log.with_name(log.name + ".1").exists()
 
 
 def test_repos(spell, place, repo):

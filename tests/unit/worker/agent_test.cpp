@@ -417,6 +417,30 @@ TEST_CASE("a run that was given ahead begins when a place is free here") {
   CHECK(!world.commands.contains(third.run));
 }
 
+TEST_CASE("a place is free at the end of the command, whose tree and outputs are seen to beside") {
+  Actions actions;
+  auto run = RunTracker::begin(FakeService::start_of(start_command()), "boot", 1000, actions);
+  exec::State state;
+  state.phase = exec::State::Phase::running;
+  state.started_us = 2000;
+  run.observed(state, 3000, actions);
+  CHECK(run.under_way());
+  state.command_ended = true;
+  actions.clear();
+  run.observed(state, 4000, actions);
+  CHECK(!run.under_way());
+  for (auto& action : actions) CHECK(action.type != Action::Type::save);
+}
+
+TEST_CASE("a result waits a moment for others where the next runs are here already") {
+  Actions actions;
+  auto start = FakeService::start_of(start_command());
+  auto run = RunTracker::begin(start, "boot", 1000, actions);
+  run.told(FakeService::command("kill", *start.start), "boot", 5000, actions);
+  CHECK(run.report_due() == 0);
+  CHECK(run.report_due(Agent::result_patience_us) == 5000 + Agent::result_patience_us);
+}
+
 TEST_CASE("a run that was given ahead is lost by a crash, and given again") {
   World world;
   world.next_command.never_ends = true;
