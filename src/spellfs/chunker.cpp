@@ -25,21 +25,36 @@ struct Gear {
   }
 };
 
+/// Keeps a value in a register, so that a shift and a sum become one address computation: that chain
+/// is what the time goes into.
+inline void in_register([[maybe_unused]] std::uint64_t& value) {
+#ifdef __GNUC__
+  asm("" : "+r"(value));
+#endif
+}
+
 /// The offset in [from, to) before which to cut, or `to`. Two bytes a step: h is doubled twice at
 /// once, so after the first of the two bytes it is tested one bit higher.
 std::size_t find_cut(const Gear& gear, const std::uint8_t* bytes, std::size_t from, std::size_t to,
-                     std::uint64_t mask, std::uint64_t& h) {
+                     std::uint64_t mask, std::uint64_t& hash) {
   std::size_t i = from;
-  for (; i + 1 < to; i += 2) {
-    h = (h << 2) + gear.doubled[bytes[i]];
-    if (!(h & mask << 1)) return i;
-    h += gear.one[bytes[i + 1]];
-    if (!(h & mask)) return i + 1;
+  std::uint64_t h = hash;
+  for (; i + 8 <= to; i += 8) {
+#pragma GCC unroll 4
+    for (std::size_t k = 0; k < 8; k += 2) {
+      std::uint64_t first = gear.doubled[bytes[i + k]];
+      in_register(first);
+      h = (h << 2) + first;
+      if (!(h & mask << 1)) return i + k;
+      h += gear.one[bytes[i + k + 1]];
+      if (!(h & mask)) return i + k + 1;
+    }
   }
-  if (i < to) {
+  for (; i < to; ++i) {
     h = (h << 1) + gear.one[bytes[i]];
     if (!(h & mask)) return i;
   }
+  hash = h;
   return to;
 }
 

@@ -1,5 +1,6 @@
 #include "spellfs/pack.hpp"
 
+#include <fcntl.h>
 #include <sys/uio.h>
 #include <zstd.h>
 
@@ -137,7 +138,19 @@ Result<> PackFileWriter::flush(std::string_view more) {
     }
   }
   buffer_.clear();
+  begin_write_back();
   return ok();
+}
+
+/// So that the disk works while the rest is made, and little is left to be synced at the end.
+void PackFileWriter::begin_write_back() {
+#ifdef __linux__
+  constexpr std::int64_t worth_it = 8 << 20;
+  if (written_ - on_its_way_ < worth_it) return;
+  // A hint: whoever needs it durable syncs it.
+  (void)::sync_file_range(fd_, on_its_way_, written_ - on_its_way_, SYNC_FILE_RANGE_WRITE);
+  on_its_way_ = written_;
+#endif
 }
 
 Result<> PackFileWriter::put(std::string_view bytes) {

@@ -88,11 +88,13 @@ class PackFileWriter {
  private:
   Result<> put(std::string_view bytes);
   Result<> flush(std::string_view more = {});
+  void begin_write_back();
 
   int fd_;
   bool in_memory_ = false;
   std::string head_, buffer_;
   std::int64_t written_ = 0, size_ = 0;
+  std::int64_t on_its_way_ = 0;  ///< so much the kernel was told to bring to the disk
   std::vector<Frame> frames_;
 };
 

@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "base/error.hpp"
+#include "spellfs/save_file.hpp"
 
 namespace spell::spellfs {
 
@@ -67,6 +68,11 @@ Result<> Builder::on(Hole& hole) { return add_piece({std::nullopt, hole.size}); 
 
 Result<> Builder::on(Again&) {
   file_ = {};
+  return ok();
+}
+
+Result<> Builder::on(Skip& skip) {
+  skipped_.push_back(std::move(skip.what));
   return ok();
 }
 
@@ -194,17 +200,27 @@ Result<> Builder::write(std::vector<Waiting> objects) {
   return ok();
 }
 
+Pipeline::Pipeline(Builder& builder, int threads, SaveProgress& progress)
+    : builder_(builder), progress_(progress), crew_(threads, queue_limit) {}
+
 Pipeline::~Pipeline() {
   failed_ = true;
   join();
 }
 
 bool Pipeline::push(Event event) {
-  constexpr std::size_t batch_bytes = 1 << 20, batch_events = 256;
+  // Folders stay open until the files in them were read: their number is bounded, too.
+  constexpr std::size_t batch_bytes = 1 << 20, batch_events = 256, batch_folders = 8;
   if (failed_) return false;
   if (auto* data = std::get_if<Data>(&event)) batch_bytes_ += data->bytes.size();
+  if (auto* read = std::get_if<Read>(&event)) {
+    batch_bytes_ += static_cast<std::size_t>(read->size);
+    batch_folders_ += read->folder != std::exchange(newest_folder_, read->folder);
+  }
   batch_.push_back(std::move(event));
-  if (batch_bytes_ >= batch_bytes || batch_.size() >= batch_events) hand_over();
+  if (batch_bytes_ >= batch_bytes || batch_.size() >= batch_events ||
+      batch_folders_ >= batch_folders)
+    hand_over();
   return !failed_;
 }
 
@@ -218,13 +234,19 @@ Result<> Pipeline::finish() {
 void Pipeline::hand_over() {
   constexpr std::size_t worth_a_thread = 4 << 20;
   total_bytes_ += std::exchange(batch_bytes_, 0);
+  newest_folder_ = nullptr;
+  batch_folders_ = 0;
   auto batch = std::make_shared<Batch>(Batch{std::exchange(batch_, {})});
-  if (!thread_.joinable() && total_bytes_ < worth_a_thread) return process(batch->events);
+  auto at_once = [&] {
+    prepare(batch->events);
+    process(batch->events);
+  };
+  if (!thread_.joinable() && total_bytes_ < worth_a_thread) return at_once();
   if (!thread_.joinable()) {
     try {
       thread_ = std::thread([this] { work(); });
     } catch (const std::system_error&) {
-      return process(batch->events);  // no thread to be had: slower, not wrong
+      return at_once();  // no thread to be had: slower, not wrong
     }
   }
   {
@@ -232,14 +254,34 @@ void Pipeline::hand_over() {
     changed_.wait(lock, [&] { return queue_.size() < queue_limit; });
     queue_.push_back(batch);
   }
-  hashers_.post([this, batch] {
-    for (auto& event : batch->events)
-      if (auto* data = std::get_if<Data>(&event); data && !failed_)
-        data->name = name_of(Kind::chunk, data->bytes);
+  crew_.post([this, batch] {
+    prepare(batch->events);
     std::lock_guard lock(mutex_);
-    batch->hashed = true;
+    batch->ready = true;
     changed_.notify_all();
   });
+}
+
+/// Reads the files that are to be read, and names the chunks.
+void Pipeline::prepare(std::vector<Event>& events) {
+  std::vector<Event> out;
+  out.reserve(events.size());
+  Blocks blocks(spare_);
+  auto take = [&](Event event) {
+    if (auto* data = std::get_if<Data>(&event); data && !failed_)
+      data->name = name_of(Kind::chunk, data->bytes);
+    out.push_back(std::move(event));
+    return !failed_;
+  };
+  for (auto& event : events) {
+    auto* read = std::get_if<Read>(&event);
+    if (!read)
+      take(std::move(event));
+    else if (!failed_)
+      save_file(read->folder->get(), read->name, read->path, blocks, progress_, take);
+    event = Hole{};  // lets go of its folder
+  }
+  events = std::move(out);
 }
 
 void Pipeline::work() {
@@ -247,7 +289,7 @@ void Pipeline::work() {
     std::shared_ptr<Batch> batch;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return queue_.empty() ? ended_ : queue_.front()->hashed; });
+      changed_.wait(lock, [&] { return queue_.empty() ? ended_ : queue_.front()->ready; });
       if (queue_.empty()) return;
       batch = std::move(queue_.front());
       queue_.pop_front();

@@ -1,7 +1,7 @@
-// What save() finds, on its way into a pack. The walker (save.cpp) reads and cuts files and pushes
-// events; a crew hashes the chunks; the builder, with the events in their order again, makes nodes,
-// asks what is missing and writes that, compressed by a crew. Everything flows one way, so a small
-// save does all of it in the caller's thread. Private to this module.
+// What save() finds, on its way into a pack. The walker (save.cpp) pushes events; a crew reads the
+// files (save_file.hpp) and hashes the chunks; the builder, with the events in their order again,
+// makes nodes, asks what is missing and writes that, compressed by a crew. Everything flows one
+// way, so a small save does all of it in the caller's thread. Private to this module.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/fd.hpp"
 #include "spellfs/crew.hpp"
 #include "spellfs/node.hpp"
 #include "spellfs/pack.hpp"
@@ -21,12 +22,56 @@
 
 namespace spell::spellfs {
 
+/// Counts what was read, and tells of it about once a megabyte, or 128 small files; thread-safe,
+/// one call at a time.
+class SaveProgress {
+ public:
+  explicit SaveProgress(const SaveOptions& options) : options_(options) {}
+  void add_bytes(std::int64_t n) { add(0, n, n); }
+  void add_file() { add(1, 0, 8 << 10); }
+  void end();
+
+ private:
+  void add(std::int64_t files, std::int64_t bytes, std::int64_t weight);
+  const SaveOptions& options_;
+  std::mutex mutex_;
+  std::int64_t files_ = 0, bytes_ = 0, unreported_ = 0;
+};
+
+/// Room to read into. Small files share a block, and blocks come back: fresh memory costs as much
+/// as reading into it.
+class Blocks {
+ public:
+  static constexpr std::size_t block_size = 2 << 20;
+  /// Blocks that are free; shared by threads.
+  struct Spare {
+    std::mutex mutex;
+    std::vector<std::unique_ptr<char[]>> blocks;
+  };
+  explicit Blocks(std::shared_ptr<Spare> spare) : spare_(std::move(spare)) {}
+  /// Room for so many bytes, on its own or in the block that is open.
+  std::shared_ptr<char[]> take(std::size_t size);
+
+ private:
+  std::shared_ptr<char[]> fresh();
+  std::shared_ptr<Spare> spare_;
+  std::shared_ptr<char[]> open_;
+  std::size_t used_ = 0;
+};
+
 /// A folder begins; its entries follow in order.
 struct Enter {};
 /// It ends. An empty one is dropped unless it is to be kept.
 struct Leave {
   Entry entry;
   bool keep_empty = false;
+};
+/// A file that is to be read by the crew: its events take this one's place. The open folders are
+/// few, see Pipeline::push().
+struct Read {
+  std::shared_ptr<const base::Fd> folder;
+  std::string name, path;
+  std::int64_t size = 0;
 };
 /// The next chunk of the file that is being read.
 struct Data {
@@ -49,7 +94,11 @@ struct Done {
   std::string path{};
   KnownFile state{};
 };
-using Event = std::variant<Enter, Leave, Data, Hole, Again, Done>;
+/// Something is not saved, or not as it is now.
+struct Skip {
+  std::string what;
+};
+using Event = std::variant<Enter, Leave, Read, Data, Hole, Again, Done, Skip>;
 
 /// Makes objects of events. Not thread-safe.
 class Builder {
@@ -66,6 +115,8 @@ class Builder {
   const Entry& single() const { return single_; }
   std::int64_t files() const { return files_; }
   std::int64_t bytes() const { return bytes_; }
+  /// What was not saved, in the order of the walk.
+  std::vector<std::string> skipped() { return std::move(skipped_); }
 
  private:
   struct Folder {
@@ -90,6 +141,8 @@ class Builder {
   Result<> on(Hole& hole);
   Result<> on(Again&);
   Result<> on(Done& done);
+  Result<> on(Read&) { return ok(); }  // its events came instead
+  Result<> on(Skip& skip);
   Result<> add_piece(const Piece& piece);
   Result<> put(Kind kind, const Name& name, std::shared_ptr<const void> owner,
                std::string_view bytes);
@@ -106,6 +159,7 @@ class Builder {
   Totals totals_;
   Entry single_;
   std::int64_t files_ = 0, bytes_ = 0;
+  std::vector<std::string> skipped_;
   std::vector<Waiting> waiting_;
   std::size_t waiting_bytes_ = 0;
   std::mutex compressors_mutex_;
@@ -113,30 +167,35 @@ class Builder {
 };
 
 /// Carries events to the builder: at once while there is little; from some megabytes on over a crew
-/// that hashes and a thread that builds, through a bounded queue.
+/// that reads and hashes and a thread that builds, through a bounded queue.
 class Pipeline {
  public:
-  Pipeline(Builder& builder, int threads) : builder_(builder), hashers_(threads, queue_limit) {}
+  Pipeline(Builder& builder, int threads, SaveProgress& progress);
   ~Pipeline();
   /// False once the builder has failed: there is no use in going on.
   bool push(Event event);
   /// Waits until all is written.
   Result<> finish();
+  const std::shared_ptr<Blocks::Spare>& spare_blocks() const { return spare_; }
 
  private:
   static constexpr std::size_t queue_limit = 16;
   struct Batch {
     std::vector<Event> events;
-    bool hashed = false;
+    bool ready = false;
   };
   void hand_over();
+  void prepare(std::vector<Event>& events);
   void work();
   void process(std::vector<Event>& events);
   void join();
 
   Builder& builder_;
+  SaveProgress& progress_;
+  std::shared_ptr<Blocks::Spare> spare_ = std::make_shared<Blocks::Spare>();
   std::vector<Event> batch_;
-  std::size_t batch_bytes_ = 0, total_bytes_ = 0;
+  std::size_t batch_bytes_ = 0, total_bytes_ = 0, batch_folders_ = 0;
+  std::shared_ptr<const base::Fd> newest_folder_;
   std::atomic<bool> failed_ = false;
   Result<> result_ = ok();
   std::thread thread_;
@@ -144,7 +203,7 @@ class Pipeline {
   std::condition_variable changed_;
   std::deque<std::shared_ptr<Batch>> queue_;
   bool ended_ = false;
-  Crew hashers_;
+  Crew crew_;
 };
 
 }  // namespace spell::spellfs
