@@ -1,18 +1,31 @@
 // What every ChunkStore promises, tried on each of them.
+#include <set>
 #include <thread>
 
-#include "support.hpp"
+#include "faulty_store.hpp"
 
 using namespace spell;
 using namespace spell::spellfs;
 
 namespace {
 
+enum class Which { memory, packs, faulty };
+
 struct Stores {
   TemporaryFolder folder;
   std::unique_ptr<ChunkStore> store;
-  explicit Stores(bool packs)
-      : store(packs ? std::move(open_pack_store(folder / "store")).value() : make_memory_store()) {}
+  explicit Stores(Which which) {
+    switch (which) {
+      case Which::memory:
+        store = make_memory_store();
+        break;
+      case Which::packs:
+        store = std::move(open_pack_store(folder / "store")).value();
+        break;
+      case Which::faulty:
+        store = std::make_unique<RepeatingStore>(std::make_unique<FaultyStore>(folder / "store"));
+    }
+  }
 };
 
 Entry entry_for(const std::string& name, std::int64_t size, const Name& node) {
@@ -54,7 +67,7 @@ std::vector<Name> missing(const ChunkStore& store, const std::string& owner,
 }  // namespace
 
 TEST_CASE("a store gives back what it was sent") {
-  Stores s(GENERATE(false, true));
+  Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
   PackInFile pack;
   std::string large = noise(300'000, 1), dull(100'000, 'x');
   Name a = pack.add(Kind::chunk, large), b = pack.add(Kind::chunk, dull);
@@ -72,7 +85,7 @@ TEST_CASE("a store gives back what it was sent") {
 }
 
 TEST_CASE("what an owner sent is nobody else's, and is stored once") {
-  Stores s(GENERATE(false, true));
+  Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
   PackInFile pack;
   std::string bytes = noise(400'000, 2);
   Name chunk = pack.add(Kind::chunk, bytes);
@@ -105,7 +118,7 @@ TEST_CASE("what an owner sent is nobody else's, and is stored once") {
 }
 
 TEST_CASE("a second pack may build on what the same owner sent before") {
-  Stores s(GENERATE(false, true));
+  Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
   PackInFile first;
   Name chunk = first.add(Kind::chunk, "before");
   Child inner = add_folder(first, {entry_for("f", 6, chunk)});
@@ -118,7 +131,7 @@ TEST_CASE("a second pack may build on what the same owner sent before") {
 }
 
 TEST_CASE("a pack that lacks what it names changes nothing") {
-  Stores s(GENERATE(false, true));
+  Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
   PackInFile pack;
   Name there = pack.add(Kind::chunk, "there");
   Child root = add_folder(pack, {entry_for("a", 5, there), entry_for("b", 5, fake_name(1))});
@@ -129,7 +142,7 @@ TEST_CASE("a pack that lacks what it names changes nothing") {
 }
 
 TEST_CASE("a tree that lies about sizes, numbers, depth or kinds is refused") {
-  Stores s(GENERATE(false, true));
+  Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
   PackInFile pack;
   Name chunk = pack.add(Kind::chunk, "12345");
   Child inner = add_folder(pack, {entry_for("f", 5, chunk)});
@@ -150,7 +163,7 @@ TEST_CASE("a tree that lies about sizes, numbers, depth or kinds is refused") {
 }
 
 TEST_CASE("an object must come after what it names") {
-  Stores s(GENERATE(false, true));
+  Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
   PackInFile scratch, pack;
   Name chunk = name_of(Kind::chunk, "late");
   Child root = add_folder(scratch, {entry_for("f", 4, chunk)});
@@ -161,7 +174,7 @@ TEST_CASE("an object must come after what it names") {
 }
 
 TEST_CASE("content that does not match its name, and things that are no node, are refused") {
-  Stores s(GENERATE(false, true));
+  Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
   PackInFile wrong;
   wrong.writer.add(Kind::chunk, fake_name(1), "not what the name says").value();
   CHECK(send(*s.store, "ann", wrong).error().code() == "bad_pack");
@@ -177,7 +190,7 @@ TEST_CASE("content that does not match its name, and things that are no node, ar
 }
 
 TEST_CASE("a pack with any wrong bit is refused and leaves nothing") {
-  Stores s(GENERATE(false, true));
+  Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
   std::string bytes = slurp(SPELL_SOURCE_DIR "/tests/unit/spellfs/golden/pack-v1.bin");
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     std::string flipped = bytes;
@@ -189,7 +202,7 @@ TEST_CASE("a pack with any wrong bit is refused and leaves nothing") {
 }
 
 TEST_CASE("several threads may send and read at once") {
-  Stores s(GENERATE(false, true));
+  Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
   std::atomic<int> good = 0;
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
@@ -208,4 +221,19 @@ TEST_CASE("several threads may send and read at once") {
   }
   for (auto& thread : threads) thread.join();
   CHECK(good == 20);
+}
+
+TEST_CASE("the faulty store does fail") {
+  TemporaryFolder folder;
+  FaultyStore store(folder / "store");
+  PackInFile pack;
+  pack.add(Kind::chunk, noise(1000, 1));
+  pack.finish();
+  std::set<std::string> seen;
+  for (int i = 0; i < 12; ++i) {
+    auto added = store.add_pack("ann", pack.fd.get(), pack.size);
+    if (!added) seen.insert(added.error().message());
+  }
+  CHECK(seen == std::set<std::string>{"not carried out", "the answer is lost", "the power went"});
+  CHECK(store.faults() >= 8);
 }
