@@ -30,6 +30,7 @@ endif()
 
 foreach(program spell-cli spelld spell-worker)
   if(TARGET ${program})
+    spell_self_contained(${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
   endif()
 endforeach()

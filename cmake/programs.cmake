@@ -1,6 +1,7 @@
 if(TARGET spell_service)
   include(cmake/embed.cmake)
   spell_embed(spell_service src/share/openapi.json spell_openapi)
+  spell_embed(spell_service src/share/install/worker.sh spell_install_worker)
 endif()
 
 # The programs. Their folders hold a main each; everything else is in the modules.
@@ -83,13 +84,18 @@ if(SPELL_CLI_SOURCES AND TARGET spell_client)
   add_executable(spell-cli ${SPELL_CLI_SOURCES})
   set_target_properties(spell-cli PROPERTIES OUTPUT_NAME spell)
   target_link_libraries(spell-cli PRIVATE spell_client CLI11::CLI11 nlohmann_json::nlohmann_json PkgConfig::YAML_CPP spell_flags)
-  spell_self_contained(spell-cli)
 endif()
 
 if(EXISTS ${PROJECT_SOURCE_DIR}/cli/spelld/main.cpp AND TARGET spell_service AND TARGET spell_worker)
   file(GLOB SPELLD_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/spelld/*.cpp)
   add_executable(spelld ${SPELLD_SOURCES})
   target_link_libraries(spelld PRIVATE spell_service spell_worker CLI11::CLI11 spell_flags)
-  spell_self_contained(spelld)
   add_dependencies(spelld spell-supervisor)
+endif()
+
+if(EXISTS ${PROJECT_SOURCE_DIR}/cli/spell-worker/main.cpp AND TARGET spell_worker)
+  file(GLOB SPELL_WORKER_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/spell-worker/*.cpp)
+  add_executable(spell-worker ${SPELL_WORKER_SOURCES})
+  target_link_libraries(spell-worker PRIVATE spell_worker CLI11::CLI11 nlohmann_json::nlohmann_json spell_flags)
+  add_dependencies(spell-worker spell-supervisor)
 endif()

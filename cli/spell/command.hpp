@@ -23,10 +23,12 @@ class Context {
   /// nothing more to do: an error, or 0 when its help was shown.
   std::optional<Result<int>> parse(Options& options);
   /// The service that --service or the environment names.
-  Result<Client> client(bool autostart = true) const;
+  Result<Client> client() const;
   ClientOptions client_options() const;
   /// "" for the personal service, else the address as the user wrote it.
   std::string service_address() const;
+  /// Asks for a line. Only where `out.terminal().can_ask`.
+  std::string ask_line(std::string_view question);
   /// Asks a yes-or-no question. Only where `out.terminal().can_ask`.
   bool ask(std::string_view question);
   const Words& arguments() const { return arguments_; }
@@ -57,6 +59,9 @@ Result<int> info_command(Context&);
 Result<int> stop_command(Context&);
 Result<int> kill_command(Context&);
 Result<int> wait_command(Context&);
+Result<int> exec_command(Context&);
+Result<int> stats_command(Context&);
+Result<int> top_command(Context&);
 Result<int> ls_command(Context&);
 Result<int> cp_command(Context&);
 Result<int> upload_command(Context&);
@@ -69,7 +74,20 @@ Result<int> label_command(Context&);
 Result<int> rerun_command(Context&);
 Result<int> repos_command(Context&);
 Result<int> project_command(Context&);
+Result<int> secret_command(Context&);
+Result<int> quota_command(Context&);
+Result<int> machine_command(Context&);
+Result<int> machine_type_command(Context&);
+Result<int> cluster_command(Context&);
+Result<int> machine_types_command(Context&);
 Result<int> status_command(Context&);
 Result<int> service_command(Context&);
+Result<int> login_command(Context&);
+Result<int> logout_command(Context&);
+Result<int> whoami_command(Context&);
+Result<int> passwd_command(Context&);
+Result<int> user_command(Context&);
+Result<int> access_tokens_command(Context&);
+Result<int> audit_command(Context&);
 
 }  // namespace spell::cli

@@ -1,22 +1,13 @@
 #include <unistd.h>
 
-#include <cstdlib>
-
 #include "command.hpp"
-#include "unavailable.hpp"
+#include "spell/known_services.hpp"
 
 namespace spell::cli {
 
-namespace {
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
-}  // namespace
-
 std::optional<Result<int>> Context::parse(Options& options) {
   bool json = false, quiet = false, help = false;
-  options.value("--service", service_, "local|unix:PATH", "the service to talk to, for this call");
+  options.value("--service", service_, "local|URL", "the service to talk to, for this call");
   options.flag("--json", json, "print the API's JSON");
   options.flag("-q,--quiet", quiet, "print ids or names only");
   options.flag(options.takes_value("-h") ? "--help" : "-h,--help", help, "show this help");
@@ -30,32 +21,33 @@ std::optional<Result<int>> Context::parse(Options& options) {
     out.write(options.help(out.terminal().utf8));
     return Result<int>(0);
   }
-  if (service_ && *service_ != "local" && !service_->starts_with("unix:")) {
-    if (service_->starts_with("https://") || service_->starts_with("http://"))
-      return not_available("--service " + *service_);
-    return usage_error("--service is local or unix:PATH, not \"" + *service_ + "\"");
-  }
+  if (service_)
+    if (auto address = spell::service_address(*service_); !address)
+      return usage_error("--service: " + address.error().message());
   return {};
 }
 
 ClientOptions Context::client_options() const {
-  ClientOptions options;
-  std::string address = service_ ? *service_ : environment("SPELL_BASE_URL");
-  if (!address.empty()) options.service = address;
-  options.spell_dir = environment("SPELL_DIR");
-  options.owner = environment("SPELL_OWNER");
+  ClientOptions options = ClientOptions::from_environment();
+  if (service_) options.service = *service_;
   return options;
 }
 
 std::string Context::service_address() const {
-  std::string address = client_options().service;
-  return address == "local" ? "" : address;
+  ClientOptions options = client_options();
+  if (options.service.empty())
+    if (auto known = known_services(options.spell_dir)) options.service = known->default_address;
+  return options.service == "local" ? "" : options.service;
 }
 
-Result<Client> Context::client(bool autostart) const {
-  ClientOptions options = client_options();
-  options.autostart = autostart;
-  return Client::make(options);
+Result<Client> Context::client() const { return Client::make(client_options()); }
+
+std::string Context::ask_line(std::string_view question) {
+  out.write_error(out.shown(question) + ": ");
+  std::string answer;
+  for (char c = 0; answer.size() < 4096 && ::read(out.streams().in, &c, 1) == 1 && c != '\n';)
+    answer += c;
+  return answer;
 }
 
 bool Context::ask(std::string_view question) {

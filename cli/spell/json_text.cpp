@@ -29,8 +29,24 @@ template std::string json_text(std::string_view, const std::string&);
 template std::string json_text(std::string_view, const ProjectInfo&);
 template std::string json_text(std::string_view, const std::vector<ProjectInfo>&);
 template std::string json_text(std::string_view, const std::vector<RepositoryInfo>&);
+template std::string json_text(std::string_view, const QuotaInfo&);
+template std::string json_text(std::string_view, const std::vector<QuotaInfo>&);
+template std::string json_text(std::string_view, const SecretInfo&);
+template std::string json_text(std::string_view, const std::vector<SecretInfo>&);
+template std::string json_text(std::string_view, const MachineInfo&);
+template std::string json_text(std::string_view, const std::vector<MachineInfo>&);
+template std::string json_text(std::string_view, const MachineTypeInfo&);
+template std::string json_text(std::string_view, const std::vector<MachineTypeInfo>&);
 template std::string json_text(std::string_view, const ServiceInfo&);
+template std::string json_text(std::string_view, const Identity&);
+template std::string json_text(std::string_view, const UserInfo&);
+template std::string json_text(std::string_view, const std::vector<UserInfo>&);
+template std::string json_text(std::string_view, const TokenInfo&);
+template std::string json_text(std::string_view, const std::vector<TokenInfo>&);
+template std::string json_text(std::string_view, const std::vector<AuditEntry>&);
 template std::string json_text(std::string_view, const std::int64_t&);
+template std::string json_text(std::string_view, const RunStats&);
+template std::string json_text(std::string_view, const std::vector<RunStats>&);
 
 std::string json_usage(const UsageInfo& usage) {
   json object = usage;
@@ -39,9 +55,15 @@ std::string json_usage(const UsageInfo& usage) {
   return dump(json{{"usage", std::move(object)}});
 }
 
+std::string json_text(const JoinToken& token) { return dump(json(token)); }
+
 std::string json_element(const ResourceInfo& entry) { return dump(json(entry)); }
 
 std::string json_text(const LogEntry& entry) { return dump(json(entry)); }
+
+std::string json_text(const NewUser& made) { return dump(json(made)); }
+
+std::string json_text(const NewToken& made) { return dump(json(made)); }
 
 std::string json_text(const Error& error) {
   json body{{"code", error.code()}, {"message", error.message()}};

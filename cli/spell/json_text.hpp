@@ -15,10 +15,15 @@ std::string json_text(std::string_view name, const T& value);
 
 /// {"usage": …} of one resource, which the API calls by its path.
 std::string json_usage(const UsageInfo& usage);
+/// {"url", "token", …}, as whoever joins reads it.
+std::string json_text(const JoinToken& token);
 /// An element of {"entries": […]}.
 std::string json_element(const ResourceInfo& entry);
 /// A log entry as the API's JSON lines have it.
 std::string json_text(const LogEntry& entry);
+/// {"user": {…}, "password"}, {"token": {…}, "secret"}
+std::string json_text(const NewUser& made);
+std::string json_text(const NewToken& made);
 /// {"error": {"code", "message"}}
 std::string json_text(const Error& error);
 /// {"NAME": {"key": "value", …}} for what the API knows nothing of.

@@ -127,8 +127,12 @@ Result<int> show_new_run(Context& context, const Client& client, const RunInfo& 
   } else if (info.already_existed) {
     out.status(Mark::cast, "Run " + id + " is the same and is used again");
   } else {
-    out.status(Mark::cast,
-               "Casting spell #" + id + (service.empty() ? "" : " at " + service) + "…");
+    out.status(
+        Mark::cast,
+        "Casting spell #" + id +
+            (service.empty() ? ""
+                             : " at " + service.substr(service.starts_with("https://") ? 8 : 0)) +
+            "…");
   }
   if (background) {
     // A script that starts runs reads their numbers.

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include "machine_text.hpp"
 #include "text.hpp"
 #include "unavailable.hpp"
 
@@ -11,6 +12,9 @@ void RunOptions::define(Options& options) {
   options.command(command)
       .value("-t,--machine-type", machine_type, "NAME", "what to run on (default CPU)")
       .list("-m", machine_or_mounts, "NAME", "the same, for the name of a machine; or a mount")
+      .value("--gpu", gpu, "[NAME:]N", "GPUs of the machine, of those whose name has NAME in it")
+      .value("--cpus", cpus, "N", "cores of the machine")
+      .value("--memory", memory, "SIZE", "memory of the machine, such as 16G")
       .list("--mount", mounts, "RESOURCE[:PATH]",
             "data for the run: runs/3/data, uploads/x, ./local/path; PATH: absolute or relative")
       .flag("-b,--background", background, "do not follow the log")
@@ -18,6 +22,8 @@ void RunOptions::define(Options& options) {
       .flag("-v,--verbose", verbose, "show every entry of the log")
       .list("-e,--env", env, "NAME[=VALUE]",
             "a variable for the command; NAME alone takes its value here")
+      .list("--secret", secrets, "NAME[=VARIABLE]",
+            "one of your secrets as a variable; the log shows *** for it (see spell secret)")
       .value("-d,--description", description, "TEXT", "default: the commit's message")
       .list("--label", labels, "NAME", "a label, may be repeated")
       .value("-p,--project", project, "NAME", "put the run in a project")
@@ -98,6 +104,15 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
     if (!variable) return variable.error();
     spec.env[variable->first] = variable->second;
   }
+  for (const auto& text : secrets) {
+    auto cut = text.find('=');
+    std::string name = text.substr(0, cut);
+    std::string variable = cut == text.npos ? name : text.substr(cut + 1);
+    if (name.empty() || variable.empty())
+      return usage_error("--secret " + shell_quote(text) + ": give NAME or NAME=VARIABLE");
+    if (!spec.secrets.emplace(variable, name).second || spec.env.contains(variable))
+      return usage_error("--secret " + shell_quote(text) + ": " + variable + " is set already");
+  }
   if (timeout) {
     spec.timeout = parse_minutes(*timeout);
     if (!spec.timeout)
@@ -117,6 +132,11 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
                          ": give a size, such as 500M or 10G");
     spec.log_limit = *bytes;
   }
+  spec.gpu = gpu.value_or("");
+  auto amounts = parse_amounts(cpus, memory, {}, "");
+  if (!amounts) return amounts.error();
+  spec.cpus = amounts->cpus;
+  spec.memory = amounts->memory;
   auto ids = parse_run_ids(after);
   if (!ids) return usage_error("--after: " + ids.error().message());
   spec.after = *ids;

@@ -11,8 +11,9 @@ namespace spell::cli {
 
 struct RunOptions {
   std::optional<std::string> machine_type{}, description{}, commit_ref{}, timeout{}, github_url{},
-      github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{};
-  Words env{}, labels{}, after{}, mounts{}, machine_or_mounts{}, command{};
+      github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{}, gpu{},
+      cpus{}, memory{};
+  Words env{}, secrets{}, labels{}, after{}, mounts{}, machine_or_mounts{}, command{};
   bool background = false, force = false, verbose = false, require_clean = false,
        include_untracked = false, idempotent = false, split_output = false, save_all = false,
        no_venv = false;

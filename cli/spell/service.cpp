@@ -20,11 +20,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// The service of this computer, whatever others are logged in to; --service and the environment may
+/// name another.
+Result<Client> personal(const Context& context) {
+  ClientOptions options = context.client_options();
+  if (options.service.empty()) options.service = "local";
+  options.autostart = false;
+  return Client::make(options);
+}
+
 Result<int> service_status(Context& context) {
   Options options("service status", "[OPTIONS]",
                   "Shows whether the personal service runs. Does not start it.");
   if (auto done = context.parse(options)) return *done;
-  auto client = context.client(/*autostart=*/false);
+  auto client = personal(context);
   if (!client) return client.error();
   auto info = client->status();
   if (!info) return info.error();
@@ -37,7 +46,7 @@ Result<int> service_stop(Context& context) {
       "service stop", "[OPTIONS]",
       "Ends the personal service. Running commands go on; the next call of spell starts it again.");
   if (auto done = context.parse(options)) return *done;
-  auto client = context.client(/*autostart=*/false);
+  auto client = personal(context);
   if (!client) return client.error();
   auto stopped = client->stop_service();
   if (!stopped) return stopped.error();
@@ -98,7 +107,7 @@ Result<int> service_logs(Context& context) {
   auto number = lines ? parse_int(*lines) : std::nullopt;
   if (lines && (!number || *number < 0))
     return usage_error("-n " + shell_quote(*lines) + ": give a number of lines");
-  auto client = context.client(/*autostart=*/false);
+  auto client = personal(context);
   if (!client) return client.error();
   std::string path = client->service_log();
   if (path.empty())

@@ -1,6 +1,7 @@
 #include "status.hpp"
 
 #include "json_text.hpp"
+#include "machine_text.hpp"
 #include "text.hpp"
 
 namespace spell::cli {
@@ -14,15 +15,6 @@ std::string runs_text(const std::map<std::string, std::int64_t>& by_status) {
       parts.push_back(std::to_string(number) + " " +
                       (status == RunStatus::machine_requested ? "queued" : status));
   return parts.empty() ? "none" : join(parts, ", ");
-}
-
-std::string machine_text(const MachineInfo& machine) {
-  if (!machine.connected) return "not connected";
-  std::string text = std::to_string(machine.busy) + " of " + count(machine.places, "place") +
-                     " busy, " + count(machine.cores, "core") + ", " + format_size(machine.memory) +
-                     " memory, " + format_size(machine.disk_free) + " disk free";
-  if (!machine.serves.empty()) text += "; serves " + join(machine.serves, ", ");
-  return text;
 }
 
 }  // namespace

@@ -3,7 +3,10 @@
 #include <mutex>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "base/fd.hpp"
+#include "service/service.hpp"
 
 namespace spell::daemon {
 
@@ -15,8 +18,10 @@ class Log {
   /// To standard error.
   Log() = default;
   void write(const std::string& message);
+  void write(const service::RequestLine& request);
 
  private:
+  void put(const nlohmann::json& line);
   std::mutex mutex_;
   base::Fd file_;
 };

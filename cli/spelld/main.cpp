@@ -1,8 +1,9 @@
 // spelld: the service as a program. `spelld serve --personal` is started by the command line when
-// it is needed; `spelld init` and `spelld serve` make and serve the data of a team. `spelld gc` and
-// `spelld fsck` look after a service's storage.
+// it is needed; `spelld init` and `spelld serve` make and serve the data of a team. `spelld gc`,
+// `spelld fsck`, `spelld backup` and `spelld restore` look after what a service keeps.
 #include <CLI/CLI.hpp>
 
+#include "backup.hpp"
 #include "personal.hpp"
 #include "spell/version.hpp"
 #include "storage.hpp"
@@ -64,28 +65,52 @@ int main(int argc, char** argv) {
   spell::daemon::StorageOptions storage;
   auto* gc = app.add_subcommand("gc", "Free what nothing names any more");
   auto* fsck = app.add_subcommand("fsck", "Read and verify everything that is stored");
-  for (auto* command : {gc, fsck}) {
-    command->add_option("--spell-dir", storage.spell_dir, "The service's folder; default ~/.spell")
+  auto of_service = [](CLI::App* command, spell::daemon::ServiceFolder& service, bool& json) {
+    command->add_option("--data", service.data, "Folder of a team's service");
+    command->add_option("--spell-dir", service.spell_dir, "Folder of a personal service")
         ->envname("SPELL_DIR");
-    command->add_flag("--json", storage.json, "Print the API's object");
-  }
+    command->add_flag("--json", json, "Print the API's object");
+  };
+  for (auto* command : {gc, fsck}) of_service(command, storage.service, storage.json);
   gc->add_option("--spare", storage.spare,
                  "Seconds: what arrived more recently stays; default: what unfinished uploads and "
                  "runs have sent")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
+  spell::daemon::BackupOptions backup;
+  auto* back_up = app.add_subcommand(
+      "backup", "Copy all that a service keeps, while it goes on; again into the same folder: what is new");
+  back_up->add_option("DIR", backup.folder, "Folder of the backup")->required();
+  of_service(back_up, backup.service, backup.json);
+  spell::daemon::RestoreOptions restored;
+  auto* restore = app.add_subcommand("restore", "Make the data of a service from a backup");
+  restore->add_option("DIR", restored.folder, "Folder of the backup")->required();
+  restore->add_option("--data", restored.data, "Folder to be made")->required();
+  restore
+      ->add_option("--skip-numbers", restored.skip_numbers,
+                   "Run numbers go on so much above the last one in the backup, which does not know "
+                   "those that were given after it")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}))
+      ->capture_default_str();
+  restore->add_flag("--json", restored.json, "Print JSON");
   serve->add_option("--cache-limit", options.cache_limit,
                     "Disk for data that runs mount, kept for the next; default: a fifth of it");
+  serve->add_option("--packages", options.packages,
+                    "Folder of the packages that /install/ hands to machines; default: those that "
+                    "were installed with this program");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     int code = app.exit(e);
     return code == 0 ? 0 : 2;
   }
+  if (*back_up) return spell::daemon::back_up(backup);
+  if (*restore) return spell::daemon::restore(restored);
   if (*gc) return spell::daemon::collect(storage);
   if (*fsck) return spell::daemon::check(storage);
   if (app.got_subcommand("init")) return spell::daemon::init_team(init_options);
   if (personal) return spell::daemon::serve_personal(options);
   team.ready_fd = options.ready_fd;
   team.cache_limit = options.cache_limit;
+  team.packages = options.packages;
   return spell::daemon::serve_team(team);
 }

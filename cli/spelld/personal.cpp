@@ -12,17 +12,13 @@
 #include "lock.hpp"
 #include "machine.hpp"
 #include "net/client.hpp"
+#include "program.hpp"
 #include "serving.hpp"
+#include "worker/machine.hpp"
 
 namespace spell::daemon {
 
 namespace {
-
-std::string own_path() {
-  char path[4096];
-  ssize_t n = ::readlink("/proc/self/exe", path, sizeof path - 1);
-  return n > 0 ? std::string(path, static_cast<std::size_t>(n)) : "spelld";
-}
 
 constexpr std::chrono::seconds patience{10};
 
@@ -43,9 +39,10 @@ Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs&
   serving.service.spell_dir = dirs.config;
   serving.service.socket_path = dirs.socket;
   serving.service.owner = base::user_name();
-  serving.service.machine = machine_name();
+  serving.service.machine = worker::machine_name();
   serving.service.places = places();
   serving.service.notes = dirs.notes;
+  serving.service.packages = packages_folder(options.packages);
   serving.service.idle_seconds = options.idle_seconds;
   EmbeddedWorker& worker = serving.worker.emplace();
   worker.folder = dirs.state + "/worker";
@@ -59,6 +56,10 @@ Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs&
   if (!options.cache_limit.empty()) {
     worker.revive.push_back("--cache-limit");
     worker.revive.push_back(options.cache_limit);
+  }
+  if (!options.packages.empty()) {
+    worker.revive.push_back("--packages");
+    worker.revive.push_back(options.packages);
   }
   worker.service_lock = dirs.lock;
   serving.ready = [&](service::Service&) {

@@ -8,8 +8,8 @@
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "base/text.hpp"
-#include "machine.hpp"
 #include "spell/version.hpp"
+#include "worker/machine.hpp"
 #include "worker/worker.hpp"
 
 namespace spell::daemon {
@@ -35,7 +35,7 @@ Result<std::unique_ptr<worker::Worker>> start_worker(const Serving& serving,
   }
   options.revive = embedded.revive;
   options.service_lock = embedded.service_lock;
-  options.base_environment = base_environment();
+  options.base_environment = worker::base_environment();
   options.version = version();
   options.log = [&log](const std::string& line) { log.write(line); };
   return worker::Worker::start(options);
@@ -61,6 +61,7 @@ Result<std::string> serve_until_told(const Serving& serving, Log& log) {
   service::ServiceOptions options = serving.service;
   options.worker_idle = [&worker] { return !worker || worker->idle(); };
   options.log = [&log](const std::string& line) { log.write(line); };
+  options.log_request = [&log](const service::RequestLine& line) { log.write(line); };
   auto service = service::Service::start(options);
   if (!service) return service.error();
   if (serving.worker) {

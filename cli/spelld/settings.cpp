@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/spell_dir.hpp"
+#include "base/text.hpp"
 
 #define TOML_HEADER_ONLY 1
 #define TOML_EXCEPTIONS 0
@@ -41,8 +42,23 @@ Result<Settings> read_settings(const std::string& data) {
       if (found) into = *found;
       return found.has_value();
     };
+    auto number_of = [&](auto& into, std::int64_t most) {
+      auto found = value.value_exact<std::int64_t>();
+      bool within = found && *found >= 0 && *found <= most;
+      if (within) into = static_cast<std::decay_t<decltype(into)>>(*found);
+      return within;
+    };
     bool fine = false;
-    if (key == "owner") {
+    if (key == "keep_free") {
+      fine = number_of(settings.keep_free, 99);
+    } else if (key == "keep_days") {
+      fine = number_of(settings.keep_days, 1'000'000);
+    } else if (key == "keep_bytes") {
+      std::string size;
+      auto bytes = text_of(size) ? base::parse_size(size) : std::nullopt;
+      fine = bytes && *bytes >= 0;
+      settings.keep_bytes = bytes.value_or(0);
+    } else if (key == "owner") {
       fine = text_of(settings.owner);
     } else if (key == "listen") {
       fine = text_of(settings.listen);
@@ -90,7 +106,12 @@ Result<> write_settings(const std::string& data, const Settings& settings) {
                      "# certificate = \"/etc/…/fullchain.pem\"\n"
                      "# key = \"/etc/…/privkey.pem\"\n"
                      "# Runs of type CPU beside the database:\n" +
-                     line("with_worker", settings.with_worker);
+                     line("with_worker", settings.with_worker) +
+                     "# Percent of the disk that stays free: with less no new runs are taken.\n" +
+                     line("keep_free", settings.keep_free) +
+                     "# What is kept; without these, everything. Runs with labels always stay.\n"
+                     "# keep_days = 365\n"
+                     "# keep_bytes = \"2T\"\n";
   return base::write_file(settings_path(data), text, 0600);
 }
 

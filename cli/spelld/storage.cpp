@@ -7,11 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
-#include "base/spell_dir.hpp"
 #include "base/text.hpp"
-#include "lock.hpp"
-#include "model/run.hpp"
-#include "net/client.hpp"
 #include "service/storage.hpp"
 
 namespace spell::daemon {
@@ -20,37 +16,14 @@ namespace {
 
 using nlohmann::json;
 
-Result<json> ask(const base::SpellDirs& dirs, const std::string& route, const json& body) {
-  net::HttpClient client("unix:" + dirs.socket);
-  net::ClientRequest request;
-  request.method = "POST";
-  request.target = "/v1/service/" + route;
-  request.headers = {{"Content-Type", "application/json"}};
-  if (!body.is_null()) request.body = body.dump();
-  auto answer = client.send(request);
-  if (!answer) return answer.error();
-  auto parsed = model::parse_json(answer->body, std::size_t{64} << 20);
-  if (!parsed) return base::error("invalid_answer", "the service did not answer in JSON");
-  if (answer->status != 200) {
-    json error = parsed->is_object() ? parsed->value("error", json::object()) : json::object();
-    return base::error(
-        error.value("code", "internal"),
-        error.value("message", "the service answered " + std::to_string(answer->status)));
-  }
-  return parsed;
-}
-
 /// Asks the service, or holds its folder while `at_rest` works on it.
-Result<json> carry_out(const StorageOptions& options, const std::string& route, const json& body,
-                       const std::function<Result<json>(service::Storage&)>& at_rest) {
-  auto dirs = base::resolve_spell_dirs(options.spell_dir, base::Environment::current());
-  if (!dirs) return dirs.error();
-  auto held = take_lock(dirs->lock);
-  if (!held) return held.error();
-  if (held->other) return ask(*dirs, route, body);
-  auto opened = service::StorageAtRest::open(dirs->state, base::user_name());
-  if (!opened) return opened.error();
-  return at_rest((*opened)->storage());
+Result<json> on_storage(const StorageOptions& options, const std::string& route, const json& body,
+                        const std::function<Result<json>(service::Storage&)>& at_rest) {
+  return carry_out(options.service, route, body, [&](const FoundService& found) -> Result<json> {
+    auto opened = service::StorageAtRest::open(found.state, found.owner);
+    if (!opened) return opened.error();
+    return at_rest((*opened)->storage());
+  });
 }
 
 int fail(const Error& error) {
@@ -65,7 +38,7 @@ int collect(const StorageOptions& options) {
   json body = options.spare ? json{{"spare", *options.spare}} : json::object();
   // Without a service nothing is on its way but what may be resumed within a day.
   std::chrono::seconds spare(options.spare.value_or(24 * 3600));
-  auto done = carry_out(options, "collect", body, [&](service::Storage& storage) -> Result<json> {
+  auto done = on_storage(options, "collect", body, [&](service::Storage& storage) -> Result<json> {
     auto collected = storage.collect(spare);
     if (!collected) return collected.error();
     return json{{"collected",
@@ -87,7 +60,7 @@ int collect(const StorageOptions& options) {
 
 int check(const StorageOptions& options) {
   ::umask(077);
-  auto done = carry_out(options, "check", nullptr, [](service::Storage& storage) -> Result<json> {
+  auto done = on_storage(options, "check", nullptr, [](service::Storage& storage) -> Result<json> {
     auto checked = storage.check();
     if (!checked) return checked.error();
     return json{{"check",

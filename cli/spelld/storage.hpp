@@ -4,10 +4,12 @@
 #include <optional>
 #include <string>
 
+#include "service_folder.hpp"
+
 namespace spell::daemon {
 
 struct StorageOptions {
-  std::string spell_dir;
+  ServiceFolder service;
   std::optional<std::int64_t> spare;  ///< seconds
   bool json = false;
 };

@@ -1,5 +1,6 @@
 #include "team.hpp"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <malloc.h>
 #include <pwd.h>
@@ -21,9 +22,11 @@
 #include "keys.hpp"
 #include "lock.hpp"
 #include "machine.hpp"
+#include "program.hpp"
 #include "service/team_data.hpp"
 #include "serving.hpp"
 #include "settings.hpp"
+#include "worker/machine.hpp"
 
 namespace spell::daemon {
 
@@ -50,8 +53,8 @@ std::string user_of(uid_t uid) {
   return entry ? entry->pw_name : "uid " + std::to_string(uid);
 }
 
-/// Root works as the user whom the folder belongs to; a folder that is to be made in the usual
-/// place belongs to the user spelld, where there is one.
+}  // namespace
+
 Result<> become_owner(const std::string& data) {
   if (::geteuid() != 0) return ok();
   struct stat st {};
@@ -64,7 +67,8 @@ Result<> become_owner(const std::string& data) {
     uid = entry->pw_uid;
     gid = entry->pw_gid;
     SPELL_TRY(base::make_folders(data));
-    if (::chown(data.c_str(), uid, gid) != 0) return base::errno_error("give " + data + " to spelld");
+    if (::chown(data.c_str(), uid, gid) != 0)
+      return base::errno_error("give " + data + " to spelld");
   }
   if (uid == 0) return ok();
   if (::setgroups(0, nullptr) != 0 || ::setgid(gid) != 0 || ::setuid(uid) != 0)
@@ -72,26 +76,31 @@ Result<> become_owner(const std::string& data) {
   return ok();
 }
 
+namespace {
+
 /// While it is there the folder holds an init that has not come to its end, and may be cleared.
 std::string unfinished(const std::string& data) { return data + "/init-unfinished"; }
 
 Result<> make_room(const std::string& data) {
   if (base::exists(settings_path(data)))
-    return base::error("already_initialised",
-                       data + " holds a service already; `spelld serve --data " + data +
-                           "` serves it");
+    return base::error(
+        "already_initialised",
+        data + " holds a service already; `spelld serve --data " + data + "` serves it");
   SPELL_TRY(base::make_folders(data));
   std::error_code failure;
   bool may_clear = base::exists(unfinished(data));
   for (auto& entry : fs::directory_iterator(data, failure)) {
-    if (entry.path() == unfinished(data)) continue;
+    if (entry.path() == unfinished(data) || entry.path().filename() == "lost+found") continue;
     if (!may_clear)
       return base::error("not_empty", data + " is not empty (" + entry.path().filename().string() +
                                           "): give another folder with --data");
     SPELL_TRY(base::remove_tree(entry.path().string()));
   }
   if (failure) return base::error("io_error", "cannot read " + data + ": " + failure.message());
-  return base::write_file(unfinished(data), "", 0600);
+  // In one step: half of it would be something else in the folder.
+  auto marked = base::open(unfinished(data), O_WRONLY | O_CREAT, 0600);
+  if (!marked) return marked.error();
+  return base::sync_folder(data);
 }
 
 Result<std::string> first_line(int fd) {
@@ -121,7 +130,8 @@ struct Made {
   std::string url() const {
     auto& host = settings.hosts.front();
     std::string port = settings.listen.substr(settings.listen.rfind(':') + 1);
-    return "https://" + (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + port;
+    return "https://" + (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" +
+           port;
   }
 };
 
@@ -194,17 +204,18 @@ int init_team(const InitOptions& options) {
   if (!options.password_stdin)
     std::cout << "  Password       " << made->password
               << "   (shown this once; spell passwd changes it)\n";
-  std::cout << "  Fingerprint    " << made->fingerprint << "\n\n"
-            << "Next:\n"
-            << "  "
-            << (usual && has_unit() ? "systemctl enable --now spelld"
-                                    : "spelld serve" + (usual ? "" : " --data " + made->data))
-            << "\n"
-            << "  spell login " << made->url() << " --user " << made->administrator
-            << " --fingerprint " << made->fingerprint << "\n"
-            << "  spell machine add NAME\n\n"
-            << "No machine has joined yet, so no run can start, of type CPU neither: spell machine\n"
-            << "add says how one does; spelld serve --with-worker lends this computer.\n";
+  std::cout
+      << "  Fingerprint    " << made->fingerprint << "\n\n"
+      << "Next:\n"
+      << "  "
+      << (usual && has_unit() ? "systemctl enable --now spelld"
+                              : "spelld serve" + (usual ? "" : " --data " + made->data))
+      << "\n"
+      << "  spell login " << made->url() << " --user " << made->administrator << " --fingerprint "
+      << made->fingerprint << "\n"
+      << "  spell machine add NAME\n\n"
+      << "No machine has joined yet, so no run can start, of type CPU neither: spell machine\n"
+      << "add says how one does; spelld serve --with-worker lends this computer.\n";
   std::cout.flush();
   return std::cout ? 0 : 1;
 }
@@ -229,8 +240,7 @@ Result<int> serve(const TeamOptions& options) {
   if (settings->hosts.empty()) settings->hosts.push_back(host_name());
   auto held = take_lock(*data + "/spelld.lock");
   if (!held) return held.error();
-  if (held->other)
-    return base::error("already_served", "a service serves " + *data + " already");
+  if (held->other) return base::error("already_served", "a service serves " + *data + " already");
   auto authority = read_authority(*data);
   if (!authority) return authority.error();
   auto now = [] {
@@ -246,13 +256,16 @@ Result<int> serve(const TeamOptions& options) {
   serving.service.spell_dir = *data;
   serving.service.socket_path = *data + "/spelld.sock";
   serving.service.owner = settings->owner;
+  serving.service.packages = packages_folder(options.packages);
   serving.service.idle_seconds = 0;
+  serving.service.keep_free = settings->keep_free;
+  serving.service.retention = {settings->keep_days, settings->keep_bytes};
   serving.service.listen = settings->listen;
   serving.service.host = settings->hosts.front();
   serving.service.identity = shown->identity;
   serving.service.authority = *authority;
   if (options.with_worker || settings->with_worker) {
-    serving.service.machine = machine_name();
+    serving.service.machine = worker::machine_name();
     serving.service.places = places();
     EmbeddedWorker& worker = serving.worker.emplace();
     worker.folder = *data + "/worker";
@@ -262,6 +275,7 @@ Result<int> serve(const TeamOptions& options) {
   }
   serving.ready = [&](service::Service& service) {
     log.write("listening on port " + std::to_string(service.port()));
+    tell_systemd_ready();
     tell(options.ready_fd, "ready " + std::to_string(service.port()));
   };
   // The certificate is looked at when it is due, and on SIGHUP, without anybody's calls ending.

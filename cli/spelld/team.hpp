@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "spell/result.hpp"
+
 namespace spell::daemon {
 
 struct InitOptions {
@@ -19,8 +21,12 @@ struct TeamOptions {
   std::string listen{}, certificate{}, key{};  ///< "": as in spelld.toml
   bool with_worker = false;
   int ready_fd = -1;  ///< gets "ready URL" when the service answers
-  std::string cache_limit{};
+  std::string cache_limit{}, packages{};
 };
+/// Root works as the user whom the folder belongs to; a folder that is to be made in the usual
+/// place belongs to the user spelld, where there is one.
+Result<> become_owner(const std::string& data);
+
 /// Serves until it is told to end. The exit status.
 int serve_team(const TeamOptions&);
 

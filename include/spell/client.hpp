@@ -8,11 +8,15 @@
 #include <string>
 #include <vector>
 
+#include "spell/account.hpp"
+#include "spell/machine.hpp"
 #include "spell/options.hpp"
 #include "spell/project.hpp"
+#include "spell/quota.hpp"
 #include "spell/resource.hpp"
 #include "spell/result.hpp"
 #include "spell/run.hpp"
+#include "spell/secret.hpp"
 
 namespace spell {
 
@@ -28,16 +32,6 @@ struct RepositoryInfo {
   std::string workspace{}, name{};
   std::int64_t runs = 0, bytes = 0;
   std::optional<Time> last_used_at{};
-};
-
-struct MachineInfo {
-  std::string name{};
-  bool connected = false;
-  int cores = 0, places = 0, busy = 0;
-  std::int64_t memory = 0, disk_free = 0;  ///< bytes
-  std::vector<std::string> serves{};       ///< machine types
-  std::map<std::string, std::string>
-      capabilities{};  ///< "containment": "namespaces"|"user_namespaces"|"best_effort", …
 };
 
 /// What `spell status` shows.
@@ -103,8 +97,8 @@ class Runs {
 /// nothing.
 class Client {
  public:
-  /// $SPELL_BASE_URL ("unix:PATH" in this version), else the personal service under $SPELL_DIR
-  /// (default ~/.spell). Does not connect yet, but makes that folder. Error
+  /// $SPELL_BASE_URL, else where `spell login` has led last, else the personal service under
+  /// $SPELL_DIR (default ~/.spell). Does not connect yet, but makes that folder. Error
   /// `invalid_configuration`.
   static Result<Client> from_environment();
   /// Of the environment only HOME and XDG_* count here: they say where this user's folders are.
@@ -119,6 +113,15 @@ class Client {
   /// "uploads/x", "runs/7/results"; nothing is asked yet.
   Resource resource(std::string path) const { return Resource(connection_, std::move(path)); }
   Projects projects() const { return Projects(connection_); }
+  Account account() const { return Account(connection_); }
+  Users users() const { return Users(connection_); }
+  Tokens tokens() const { return Tokens(connection_); }
+  /// Who did what; for administrators. The oldest first.
+  Result<std::vector<AuditEntry>> audit(const AuditFilter& = {}, CallOptions = {}) const;
+  Secrets secrets() const { return Secrets(connection_); }
+  Quotas quotas() const { return Quotas(connection_); }
+  Machines machines() const { return Machines(connection_); }
+  MachineTypes machine_types() const { return MachineTypes(connection_); }
   /// spell::inspect, with a memory: much quicker the second time where Git's own index is stale.
   Result<CodeInfo> inspect(const Code&) const;
   Result<std::vector<RepositoryInfo>> repositories(CallOptions = {}) const;

@@ -19,7 +19,8 @@ struct CallOptions {
 
 /// Of a client.
 struct ClientOptions {
-  /// "local": the personal service of this computer; "unix:PATH": a service's socket.
+  /// "local": the personal service of this computer; "https://HOST[:PORT]" or "unix:PATH": a
+  /// team's; "": where `spell login` has led last, else local.
   std::string service = "local";
   /// Folder of the personal service, and of the client's caches; "": ~/.spell.
   std::string spell_dir{};
@@ -30,9 +31,20 @@ struct ClientOptions {
   std::string spelld{};
   /// Starts the personal service where it is not running.
   bool autostart = true;
+  /// A token of this user, for a team's service (a secret); "": the one that `spell login` has kept
+  /// for this address.
+  std::string token{};
+  /// Whom an https service is known by: the fingerprint of its authority (hex SHA-256 of its public
+  /// key), or "system": the authorities of this computer; "": as `spell login` has kept, else
+  /// "system".
+  std::string fingerprint{};
+  /// "http://[USER:PASSWORD@]HOST[:PORT]" through which https services are reached, and those that
+  /// are reached without it ("HOST,HOST,…").
+  std::string proxy{}, no_proxy{};
 
-  /// service, spell_dir and owner from $SPELL_BASE_URL, $SPELL_DIR and $SPELL_OWNER. Nothing else
-  /// reads those.
+  /// service ($SPELL_BASE_URL), spell_dir ($SPELL_DIR), owner ($SPELL_OWNER), token ($SPELL_TOKEN),
+  /// fingerprint ($SPELL_CERT_SHA256), proxy ($HTTPS_PROXY) and no_proxy ($NO_PROXY). Nothing else
+  /// reads those. Without $SPELL_BASE_URL the service is "".
   static ClientOptions from_environment();
 };
 

@@ -14,6 +14,8 @@
 #include "spell/code.hpp"
 #include "spell/options.hpp"
 #include "spell/result.hpp"
+#include "spell/session.hpp"
+#include "spell/stats.hpp"
 #include "spell/stream.hpp"
 
 namespace spell {
@@ -77,6 +79,13 @@ struct RunSpec {
   bool idempotent = false;  ///< reuse an identical run if there is one
   /// One of what an unfinished run will have saved makes this run wait for it, as `after` does.
   std::vector<Mount> mounts{};
+  /// Variable -> name of one of your secrets, see spell/secret.hpp. Its value is looked up when the
+  /// run starts, and is shown as `***` in its log.
+  std::map<std::string, std::string> secrets{};
+  /// "2", "A100:2" (GPUs whose name has A100 in it), "0"; "": what the machine type gives, and one
+  /// on a machine with GPUs that is named.
+  std::string gpu{};
+  std::int64_t cpus = 0, memory = 0;  ///< cores, bytes; 0: what the machine type gives
 };
 
 /// What the service reports of a run.
@@ -103,6 +112,7 @@ struct RunInfo {
   bool already_existed = false;  ///< the submission found this run instead of making it
   std::int64_t version = 0;      ///< grows with every change
   std::vector<Mount> mounts{};   ///< `at`: as the run sees it, absolute
+  std::map<std::string, std::string> secrets{};  ///< variable -> name of a secret
 };
 
 enum class LogKind { output, status, system };
@@ -161,6 +171,13 @@ class Run {
                         const std::vector<std::string>& remove = {}, CallOptions = {}) const;
   /// Submits the same again, as a new run.
   Result<Run> rerun(CallOptions = {}) const;
+
+  /// Starts a command inside the running run, given to the shell as the run's own was. Returns when
+  /// it has been started. Errors: `run_not_running`, `not_permitted`, `machine_away`, …
+  Result<Session> exec(const std::string& command, ExecOptions = {}, CallOptions = {}) const;
+  /// What the run uses, a sample an interval, until it ends; then the error `run_ended`. Errors
+  /// also: `run_not_running`. Samples that are not taken are left out.
+  Stream<RunStats> stats(StatsOptions = {}) const;
 
   Run() = default;
   Run(std::shared_ptr<detail::Connection> connection, std::int64_t id)

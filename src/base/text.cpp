@@ -32,6 +32,13 @@ std::size_t utf8_sequence(std::string_view text) {
 
 }  // namespace
 
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (auto& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  return out;
+}
+
 bool valid_text(std::string_view text) {
   while (!text.empty()) {
     if (text[0] == '\0') return false;

@@ -15,6 +15,8 @@ std::string to_utf8(std::string_view bytes);
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
+/// ASCII letters only.
+std::string lower(std::string_view text);
 /// A whole decimal number, nothing around it.
 std::optional<std::int64_t> parse_int(std::string_view text);
 /// "512", "10K", "64M", "2G", "1T", also "KiB", "KB" (powers of 1024 for K…; all mean the same

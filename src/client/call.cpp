@@ -24,6 +24,10 @@ std::string encode_path(std::string_view path) {
 
 }  // namespace
 
+bool needs_owner(const Call& call) {
+  return call.owner.empty() && row_of(call.route).path.find("{owner}") != std::string_view::npos;
+}
+
 bool is_repeatable(model::Route route) {
   using enum model::Route;
   switch (route) {
@@ -36,16 +40,21 @@ bool is_repeatable(model::Route route) {
     case archive_run:
     case label_run:
     case edit_project:
+    case edit_user:
     case project_runs:
     case objects_missing:  // a question
+    case read_objects:     // another
     case send_objects:     // named by their content
     case put_upload:
     case put_link:
+    case put_secret:
+    case put_quota:
       return true;
     case delete_run:      // the second one would find nothing
     case create_project:  // the second one would find it taken
     case delete_upload:   // likewise
     case delete_link:
+    case delete_secret:
     case stop_service:  // might end the next service
       return false;
     default:

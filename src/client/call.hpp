@@ -30,6 +30,9 @@ struct Call {
 /// {owner} and names are percent-encoded; a name for {path...} keeps its slashes.
 net::ClientRequest make_request(const Call&, const std::string& owner);
 
+/// Whether its path names the connection's owner.
+bool needs_owner(const Call&);
+
 /// Whether carrying the call out twice is the same as once, so that it may be sent again after a
 /// lost connection.
 bool is_repeatable(model::Route);

@@ -5,11 +5,13 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "base/spell_dir.hpp"
 #include "client/code_cache.hpp"
 #include "client/connection.hpp"
 #include "git/work_tree.hpp"
 #include "spell/json.hpp"
+#include "spell/known_services.hpp"
 
 namespace spell {
 
@@ -27,32 +29,78 @@ ClientOptions ClientOptions::from_environment() {
     return std::string(value ? value : "");
   };
   ClientOptions options;
-  if (auto service = variable("SPELL_BASE_URL"); !service.empty()) options.service = service;
+  options.service = variable("SPELL_BASE_URL");
   options.spell_dir = variable("SPELL_DIR");
   options.owner = variable("SPELL_OWNER");
+  options.token = variable("SPELL_TOKEN");
+  options.fingerprint = variable("SPELL_CERT_SHA256");
+  auto either = [&](const char* name, const char* other) {
+    auto value = variable(name);
+    return value.empty() ? variable(other) : value;
+  };
+  options.proxy = either("HTTPS_PROXY", "https_proxy");
+  options.no_proxy = either("NO_PROXY", "no_proxy");
   return options;
 }
+
+namespace {
+Result<net::Trust> trust_of(const std::string& fingerprint) {
+  if (fingerprint.empty() || fingerprint == "system")
+    return net::Trust{net::Trust::Kind::system, {}};
+  base::Digest digest;
+  std::string plain = fingerprint;
+  for (auto& c : plain)
+    if (c >= 'A' && c <= 'F') c = static_cast<char>(c + 32);
+  if (!base::unhex(plain, digest.data(), digest.size()))
+    return base::error("invalid_configuration",
+                       "'" + fingerprint + "' is no fingerprint: it has 64 hex digits");
+  return net::Trust{net::Trust::Kind::authority, plain};
+}
+}  // namespace
 
 Result<Client> Client::from_environment() { return make(ClientOptions::from_environment()); }
 
 Result<Client> Client::make(const ClientOptions& options) {
   auto dirs = base::resolve_spell_dirs(options.spell_dir, base::Environment::current());
   Connection::Parts parts;
-  parts.owner = options.owner.empty() ? base::user_name() : options.owner;
+  parts.owner = options.owner;
   parts.autostart = options.autostart;
   if (dirs) parts.cache = dirs->config + "/cache";
-  if (options.service == "local") {
+  // What is known of services is looked at where it is needed: the folder may be none of ours.
+  bool local = options.service == "local" || options.service.starts_with("unix:");
+  KnownServices known;
+  if (!local && dirs) {
+    auto read = known_services(options.spell_dir);
+    if (!read) return read.error();
+    known = std::move(*read);
+  }
+  std::string named = options.service.empty() ? known.default_address : options.service;
+  auto address = service_address(named.empty() ? "local" : named);
+  if (!address) return address.error();
+  HttpOptions http;
+  if (*address == "local") {
     if (!dirs) return dirs.error();
+    if (parts.owner.empty()) parts.owner = base::user_name();
     parts.endpoint = "unix:" + dirs->socket;
     parts.service = make_personal_service(std::move(*dirs), options.spelld);
-  } else if (options.service.starts_with("unix:") && options.service.size() > 5) {
-    parts.endpoint = options.service;
   } else {
-    return base::error("invalid_configuration",
-                       "the service address '" + options.service +
-                           "' is not supported by this version; it knows local and unix:PATH");
+    parts.endpoint = *address;
+    http.token = options.token;
+    if (address->starts_with("https://")) {
+      auto there = known.find(*address).value_or(KnownService());
+      if (http.token.empty()) {
+        http.token = there.token;
+        if (parts.owner.empty()) parts.owner = there.owner;
+      }
+      auto trust = trust_of(options.fingerprint.empty() ? there.fingerprint : options.fingerprint);
+      if (!trust) return trust.error();
+      http.trust = *trust;
+      auto proxy = net::parse_proxy(options.proxy, options.no_proxy);
+      if (!proxy) return proxy.error();
+      http.proxy = std::move(*proxy);
+    }
   }
-  parts.transport = make_http_transport(parts.endpoint);
+  parts.transport = make_http_transport(parts.endpoint, std::move(http));
   return Client(std::make_shared<Connection>(std::move(parts)));
 }
 

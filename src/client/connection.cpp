@@ -41,7 +41,18 @@ Error error_of(int status, std::string_view body) {
       .with_http_status(status);
 }
 
+Result<> Connection::learn_owner(const Call& what, const Limit& limit) {
+  if (!needs_owner(what) || !owner().empty()) return ok();
+  auto answer = call({.route = model::Route::get_user}, limit);
+  auto identity = answer ? member<Identity>(*answer, "identity") : Result<Identity>(answer.error());
+  if (!identity) return identity.error();
+  std::lock_guard lock(owner_mutex_);
+  parts_.owner = identity->owner;
+  return ok();
+}
+
 Result<json> Connection::call(const Call& what, const Limit& limit) {
+  SPELL_TRY(learn_owner(what, limit));
   auto answer = send(make_request(what, owner()), is_repeatable(what.route), limit);
   if (!answer) return answer.error();
   if (!is_success(answer->status)) return error_of(answer->status, answer->body);
@@ -49,6 +60,14 @@ Result<json> Connection::call(const Call& what, const Limit& limit) {
   auto body = model::parse_json(answer->body, answer_limit);
   if (!body) return base::error("invalid_answer", "the service's answer is not JSON");
   return body;
+}
+
+Result<std::string> Connection::fetch(const Call& what, const Limit& limit) {
+  SPELL_TRY(learn_owner(what, limit));
+  auto answer = send(make_request(what, owner()), is_repeatable(what.route), limit);
+  if (!answer) return answer.error();
+  if (!is_success(answer->status)) return error_of(answer->status, answer->body);
+  return std::move(answer->body);
 }
 
 Result<std::string> Connection::request(const net::ClientRequest& request, const Limit& limit) {
@@ -83,6 +102,7 @@ Result<net::ClientResponse> Connection::attempt(const net::ClientRequest& reques
 }
 
 Result<std::unique_ptr<Body>> Connection::open(const Call& what, const Limit& limit) {
+  SPELL_TRY(learn_owner(what, limit));
   auto left = limit.left();
   if (!left) return left.error();
   auto body = parts_.transport->open(make_request(what, owner()), *left);
@@ -98,6 +118,27 @@ Result<std::unique_ptr<Body>> Connection::open(const Call& what, const Limit& li
     text.append(buffer, *n);
   }
   return error_of((*body)->status(), text);
+}
+
+Result<net::MessageStream> Connection::upgrade(const Call& what, const Limit& limit) {
+  SPELL_TRY(learn_owner(what, limit));
+  Recovery recovery(*this, limit);
+  auto once = [&](bool& asked) -> Result<net::MessageStream> {
+    if (!acquainted_) SPELL_TRY(introduce(limit));
+    auto left = limit.left();
+    if (!left) return left.error();
+    asked = true;
+    auto upgraded = parts_.transport->upgrade(make_request(what, owner()), *left);
+    if (!upgraded) return upgraded.error();
+    if (!upgraded->stream) return error_of(upgraded->response.status, upgraded->response.body);
+    return std::move(*upgraded->stream);
+  };
+  for (;;) {
+    bool asked = false;
+    auto stream = once(asked);
+    if (stream) return stream;
+    SPELL_TRY(recovery.after(stream.error(), !asked));
+  }
 }
 
 /// Before anything is changed on a service that has not been looked at.
@@ -125,7 +166,8 @@ Result<> Connection::examine(const Limit& limit) {
   auto answer =
       parts_.transport->send(make_request({.route = model::Route::status}, owner()), *left);
   if (!answer) return answer.error();
-  if (answer->status == 503) return error_of(answer->status, answer->body);
+  if (answer->status == 503 || answer->status == 401 || answer->status == 403)
+    return error_of(answer->status, answer->body);
   auto body = model::parse_json(answer->body, answer_limit);
   auto info = body && is_success(answer->status) ? member<ServiceInfo>(*body, "service")
                                                  : Result<ServiceInfo>();

@@ -23,7 +23,7 @@ class Connection {
  public:
   struct Parts {
     std::string endpoint{};  ///< for messages
-    std::string owner{};
+    std::string owner{};     ///< "": the service is asked for it
     std::unique_ptr<Transport> transport{};
     std::shared_ptr<Waiter> waiter = make_waiter();
     std::shared_ptr<ServiceControl> service{};  ///< null: not a personal service
@@ -37,17 +37,25 @@ class Connection {
   Result<json> call(const Call& what, const CallOptions& options = {}) {
     return call(what, Limit(options, waiter()));
   }
+  /// An answer that is no JSON, whole.
+  Result<std::string> fetch(const Call&, const Limit&);
   /// The same for a request that is not in the table; GET alone is repeatable. Any JSON answer, as
   /// text.
   Result<std::string> request(const net::ClientRequest&, const Limit&);
   /// One attempt at an answer whose body is read as it comes; Recovery says whether there is
   /// another one.
   Result<std::unique_ptr<Body>> open(const Call&, const Limit&);
+  /// A two-way stream; what cannot have reached anything is tried again.
+  Result<net::MessageStream> upgrade(const Call&, const Limit&);
   /// Returns when the service has ended; fine if none runs.
   Result<> stop_service(bool handover, const Limit&);
 
   const std::string& endpoint() const { return parts_.endpoint; }
-  const std::string& owner() const { return parts_.owner; }
+  /// "" as long as the service has not been asked.
+  std::string owner() const {
+    std::lock_guard lock(owner_mutex_);
+    return parts_.owner;
+  }
   const std::string& cache() const { return parts_.cache; }
   std::string log() const { return parts_.service ? parts_.service->log() : std::string(); }
   Waiter& waiter() { return *parts_.waiter; }
@@ -58,6 +66,7 @@ class Connection {
   /// `asked` tells whether the request itself may have arrived.
   Result<net::ClientResponse> attempt(const net::ClientRequest&, const Limit&, bool& asked);
   Result<> introduce(const Limit&);
+  Result<> learn_owner(const Call&, const Limit&);
   Result<> check_version(const net::Headers&, const Limit&);
   Result<> examine(const Limit&);
   Result<> start(std::uint64_t starts_seen, const Limit&);
@@ -65,6 +74,7 @@ class Connection {
   std::uint64_t starts() const { return starts_; }
 
   Parts parts_;
+  mutable std::mutex owner_mutex_;
   std::atomic<bool> acquainted_ = false, reached_ = false;
   std::atomic<std::uint64_t> starts_ = 0;
   std::mutex mutex_;  // of what follows

@@ -1,7 +1,8 @@
-// Copies resources into the file system. Whatever names the service sends: nothing is written
-// outside the destination. Every step is relative to an open folder, takes one plain name, and
-// follows no link; a file appears under its name when it is whole. What is here already, byte for
-// byte, is not fetched: so an interrupted copy goes on where it was, without any record of it.
+// Copies resources into the file system, out of the tree itself: names, times and holes are as they
+// were saved. Whatever the service sends: nothing is written outside the destination. Every step is
+// relative to an open folder, takes one plain name, and follows no link; a file appears under its
+// name when it is whole. What is here already, byte for byte, is not fetched: so an interrupted
+// copy goes on where it was, without any record of it.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "client/fetcher.hpp"
 #include "client/file_node.hpp"
 #include "client/listing.hpp"
+#include "spellfs/tree.hpp"
 
 namespace spell {
 
@@ -21,6 +23,8 @@ namespace {
 using namespace detail;
 using base::Fd;
 using Folder = std::shared_ptr<TargetFolder>;
+using spellfs::Entry;
+using Type = spellfs::EntryType;
 
 /// Deeper than any tree that the service keeps.
 constexpr int most_levels = 300;
@@ -34,24 +38,52 @@ bool is_being_filled(const struct stat& st) {
 
 class Download {
  public:
-  Download(Connection& connection, const DownloadOptions& options, const Limit& limit)
+  Download(Connection& connection, std::string path, const DownloadOptions& options,
+           const Limit& limit)
       : connection_(connection),
+        path_(std::move(path)),
         options_(options),
-        fetcher_(connection, options.parallel, limit, [this](const Fetcher::Totals& totals) {
+        fetcher_(connection, path_, options.parallel, limit, [this](const Fetcher::Totals& totals) {
           if (options_.progress) options_.progress(totals.done, totals.total);
         }) {}
 
-  /// Makes `name` in `into` what `info` is, with all below.
-  Result<> fetch(const std::string& path, const ResourceInfo& info, const Folder& into,
-                 const std::string& name, int level = 0) {
+  /// The tree's entry of what the service says of the resource.
+  Result<Entry> entry_of(const ResourceInfo& info) {
+    Entry entry;
+    entry.name = path_.substr(path_.rfind('/') + 1);
+    entry.type = info.type == EntryType::folder ? Type::folder
+                 : info.type == EntryType::link ? Type::link
+                                                : Type::file;
+    entry.mode = info.mode;
+    entry.size = info.size;
+    entry.target = info.link_target;
+    auto now = std::chrono::floor<Time::duration>(std::chrono::system_clock::now());
+    entry.mtime_ns =
+        std::chrono::nanoseconds(info.modified_at.value_or(now).time_since_epoch()).count();
+    auto node = spellfs::Name::parse(info.node);
+    if (node) entry.node = *node;
+    if (!node && entry.type == Type::file && entry.size > 0)
+      return base::error("invalid_answer", "the service did not say what " + path_ + " is");
+    // The rest stands in the folder that it is in.
+    auto slash = path_.rfind('/');
+    if (slash == std::string::npos) return entry;
+    auto parent = stat_resource(connection_, path_.substr(0, slash), fetcher_.limit());
+    auto folder = parent ? spellfs::Name::parse(parent->node) : std::nullopt;
+    if (!folder || parent->type != EntryType::folder) return entry;
+    auto found = spellfs::find(fetcher_.objects(), *folder, entry.name);
+    return found && found->type == entry.type && found->node == entry.node ? *found : entry;
+  }
+
+  /// Makes `name` in `into` what `entry` is, with all below.
+  Result<> fetch(const Entry& entry, const Folder& into, const std::string& name, int level = 0) {
     Spot spot{into->fd.get(), name, into->below(name)};
-    switch (info.type) {
-      case EntryType::file:
-        return fetch_file(path, info, into, spot);
-      case EntryType::link:
-        return make_link(info, spot);
-      case EntryType::folder:
-        return fetch_folder(path, info, spot, level);
+    switch (entry.type) {
+      case Type::file:
+        return fetch_file(entry, into, spot);
+      case Type::link:
+        return make_link(entry, spot);
+      case Type::folder:
+        return fetch_folder(entry, spot, level);
     }
     return ok();
   }
@@ -64,22 +96,23 @@ class Download {
  private:
   enum class What { fetch, keep };
 
-  Result<> fetch_file(const std::string& path, const ResourceInfo& info, const Folder& into,
-                      const Spot& spot) {
-    auto what = look(info, spot);
+  Result<> fetch_file(const Entry& entry, const Folder& into, const Spot& spot) {
+    auto what = look(entry, spot);
     if (!what) return what.error();
-    if (*what == What::fetch) return fetcher_.push(into, spot.name, path, info);
-    fetcher_.add_done(info.size);
+    if (*what == What::fetch) return fetcher_.push(into, spot.name, entry);
+    fetcher_.add_done(entry.size);
     return ok();
   }
 
-  Result<> make_link(const ResourceInfo& info, const Spot& spot) {
-    auto what = look(info, spot);
+  Result<> make_link(const Entry& entry, const Spot& spot) {
+    auto what = look(entry, spot);
     if (!what) return what.error();
     if (*what == What::keep) return ok();
     std::string part = ".spell-" + base::hex(base::random_bytes(8)) + ".part";
-    if (::symlinkat(info.link_target.c_str(), spot.folder, part.c_str()) != 0)
+    if (::symlinkat(entry.target.c_str(), spot.folder, part.c_str()) != 0)
       return base::errno_error("make the link " + spot.shown);
+    timespec times[2] = {{0, UTIME_OMIT}, time_of(entry.mtime_ns)};
+    (void)!::utimensat(spot.folder, part.c_str(), times, AT_SYMLINK_NOFOLLOW);
     if (::renameat(spot.folder, part.c_str(), spot.folder, spot.name.c_str()) != 0) {
       Error e = base::errno_error("write " + spot.shown);
       ::unlinkat(spot.folder, part.c_str(), 0);
@@ -90,7 +123,7 @@ class Download {
   }
 
   /// What is to be done where there may be something.
-  Result<What> look(const ResourceInfo& info, const Spot& spot) {
+  Result<What> look(const Entry& entry, const Spot& spot) {
     struct stat st;
     if (::fstatat(spot.folder, spot.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno == ENOENT) return What::fetch;
@@ -98,7 +131,7 @@ class Download {
     }
     if (S_ISDIR(st.st_mode))
       return base::error("file_exists", spot.shown + " is a folder; move it away first");
-    auto present = is_present(info, spot, st);
+    auto present = is_present(entry, spot, st);
     if (!present) return present.error();
     if (*present) {
       ++present_;
@@ -109,33 +142,30 @@ class Download {
     return base::error("file_exists", spot.shown + " exists already; -f overwrites it");
   }
 
-  Result<bool> is_present(const ResourceInfo& info, const Spot& spot, const struct stat& st) {
-    if (info.type == EntryType::link && S_ISLNK(st.st_mode)) {
-      std::string target(info.link_target.size() + 1, '\0');
+  Result<bool> is_present(const Entry& entry, const Spot& spot, const struct stat& st) {
+    if (entry.type == Type::link && S_ISLNK(st.st_mode)) {
+      std::string target(entry.target.size() + 1, '\0');
       auto n = ::readlinkat(spot.folder, spot.name.c_str(), target.data(), target.size());
-      return n >= 0 && target.substr(0, static_cast<std::size_t>(n)) == info.link_target;
+      return n >= 0 && target.substr(0, static_cast<std::size_t>(n)) == entry.target;
     }
-    if (info.type != EntryType::file || !S_ISREG(st.st_mode) || st.st_size != info.size ||
-        (info.node.empty() && info.size > 0))
-      return false;
+    if (entry.type != Type::file || !S_ISREG(st.st_mode) || st.st_size != entry.size) return false;
     Fd file(
         ::openat(spot.folder, spot.name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!file) return false;
-    auto same = has_content(file.get(), info.size, info.node, fetcher_.limit().stop());
+    auto same = has_content(file.get(), entry.size, entry.size > 0 ? entry.node.text() : "",
+                            fetcher_.limit().stop());
     if (!same && same.error().code() == "canceled") return same.error();
     if (!same || !*same) return false;
-    if (options_.force) restore_state(file.get(), info);
+    if (options_.force) restore_state(file.get(), entry);
     return true;
   }
 
-  Result<> fetch_folder(const std::string& path, const ResourceInfo& info, const Spot& spot,
-                        int level) {
+  Result<> fetch_folder(const Entry& entry, const Spot& spot, int level) {
     if (level > most_levels)
-      return base::error("invalid_answer", path + " has too many folders within each other");
+      return base::error("invalid_answer", path_ + " has too many folders within each other");
     auto folder = std::make_shared<TargetFolder>();
-    folder->path = path;
     folder->shown = spot.shown;
-    folder->info = info;
+    folder->entry = entry;
     folder->failed = &fetcher_.failed();
     bool made = ::mkdirat(spot.folder, spot.name.c_str(), 0700) == 0;
     if (!made && errno != EEXIST) return base::errno_error("make the folder " + spot.shown);
@@ -153,25 +183,19 @@ class Download {
   }
 
   Result<> fill(const Folder& folder, int level) {
-    const std::string& path = folder->path;
-    Pages pages(connection_, path, fetcher_.limit());
-    for (;;) {
-      auto page = pages.next();
-      if (!page) return page.error();
-      if (page->empty()) return ok();
-      for (auto& entry : *page) {
-        if (entry.path.empty() || entry.path.find('/') != std::string::npos ||
-            !base::safe_relative_path(entry.path))
-          return base::error("invalid_answer", "the service sent the name '" +
-                                                   base::to_utf8(entry.path) + "' in " + path +
-                                                   ", which is none of a file");
-        if (folder->info.bytes == 0 && entry.type == EntryType::file) expect(entry.size);
-        SPELL_TRY(fetch(path + "/" + entry.path, entry, folder, entry.path, level + 1));
-      }
-    }
+    if (folder->entry.node == spellfs::Name{}) return ok();  // of a run that has saved nothing
+    return spellfs::each_entry(fetcher_.objects(), folder->entry, [&](Entry& entry) -> Result<> {
+      if (entry.name.empty() || entry.name.find('/') != std::string::npos ||
+          !base::safe_relative_path(entry.name))
+        return base::error("invalid_answer", "the service sent the name '" +
+                                                 base::to_utf8(entry.name) + "' in " + path_ +
+                                                 ", which is none of a file");
+      return fetch(entry, folder, entry.name, level + 1);
+    });
   }
 
   Connection& connection_;
+  const std::string path_;
   const DownloadOptions& options_;
   Fetcher fetcher_;
   std::int64_t links_ = 0, present_ = 0;
@@ -215,9 +239,11 @@ Result<DownloadInfo> Resources::fetch(const std::string& path, const std::string
   folder->fd = std::move(*opened);
   folder->shown = into == "." ? "" : into;
 
-  Download download(*connection_, options, limit);
+  Download download(*connection_, *plain, options, limit);
+  auto entry = download.entry_of(*info);
+  if (!entry) return entry.error();
   download.expect(info->bytes > 0 ? info->bytes : info->size);
-  SPELL_TRY(download.fetch(*plain, *info, folder, name));
+  SPELL_TRY(download.fetch(*entry, folder, name));
   return download.finish();
 }
 

@@ -5,9 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstring>
-
 #include "base/error.hpp"
 #include "base/hash.hpp"
 
@@ -15,25 +12,18 @@ namespace spell::detail {
 
 namespace {
 
-constexpr std::int64_t block = 4096, shortest_hole = 64 << 10, worth_keeping = 1 << 20;
+constexpr std::int64_t worth_keeping = 1 << 20;
 
-timespec time_of(const std::optional<Time>& time) {
-  if (!time) return {0, UTIME_OMIT};
-  auto ns = std::chrono::floor<std::chrono::nanoseconds>(time->time_since_epoch()).count();
+}  // namespace
+
+timespec time_of(std::int64_t ns) {
   auto seconds = ns / 1'000'000'000 - (ns % 1'000'000'000 < 0);
   return {static_cast<time_t>(seconds), static_cast<long>(ns - seconds * 1'000'000'000)};
 }
 
-bool is_zero(std::string_view bytes) {
-  return !bytes.empty() && bytes[0] == 0 &&
-         std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
-}
-
-}  // namespace
-
-void restore_state(int fd, const ResourceInfo& info) {
-  (void)!::fchmod(fd, info.mode & 0777);
-  timespec times[2] = {{0, UTIME_OMIT}, time_of(info.modified_at)};
+void restore_state(int fd, const spellfs::Entry& entry) {
+  (void)!::fchmod(fd, entry.mode & 0777);
+  timespec times[2] = {{0, UTIME_OMIT}, time_of(entry.mtime_ns)};
   (void)!::futimens(fd, times);
 }
 
@@ -78,56 +68,17 @@ Result<bool> PartFile::take_up(std::int64_t size) {
     return false;
   fd_ = std::move(fd);
   mine_ = true;
-  begin_ = at_ = st.st_size > size ? 0 : st.st_size / block * block;
-  if (::ftruncate(fd_.get(), begin_) != 0) return failed("write");
+  left_ = st.st_size > size ? 0 : st.st_size;
+  if (left_ == 0 && ::ftruncate(fd_.get(), 0) != 0) return failed("write");
   return true;
 }
 
-Result<> PartFile::restart() {
-  begin_ = at_ = zeros_ = 0;
-  if (::ftruncate(fd_.get(), 0) != 0) return failed("write");
-  return ok();
-}
-
-Result<> PartFile::write(std::string_view bytes) {
-  // Block by block, where the pieces of zeros are told from the rest; what lies between is written
-  // at once.
-  std::size_t from = 0, i = 0;
-  auto flush = [&](std::size_t to) -> Result<> {
-    if (from == to) return ok();
-    SPELL_TRY(put(bytes.substr(from, to - from), at_ + static_cast<std::int64_t>(from)));
-    return ok();
-  };
-  while (i < bytes.size()) {
-    auto offset = at_ + static_cast<std::int64_t>(i);
-    auto length = std::min(bytes.size() - i, static_cast<std::size_t>(block - offset % block));
-    bool zero = is_zero(bytes.substr(i, length));
-    if (zero) {
-      SPELL_TRY(flush(i));
-      zeros_ += static_cast<std::int64_t>(length);
-      from = i + length;
-    } else if (zeros_ > 0) {
-      at_ += static_cast<std::int64_t>(i);
-      bytes.remove_prefix(i);
-      from = i = 0;
-      SPELL_TRY(end_zeros(false));
-    }
-    i += length;
-  }
-  SPELL_TRY(flush(bytes.size()));
-  at_ += static_cast<std::int64_t>(bytes.size());
-  return ok();
-}
-
-/// Zeros end at at_: whole blocks of them are left out if there are enough, the rest is written.
-Result<> PartFile::end_zeros(bool at_end_of_file) {
-  std::int64_t begin = at_ - std::exchange(zeros_, 0);
-  std::int64_t hole = (begin + block - 1) / block * block;
-  std::int64_t hole_end = at_end_of_file ? at_ : at_ / block * block;
-  if (hole_end - hole < shortest_hole) hole = hole_end = at_;
-  for (auto [from, to] : {std::pair(begin, hole), std::pair(hole_end, at_)})
-    if (from < to) SPELL_TRY(put(std::string(static_cast<std::size_t>(to - from), '\0'), from));
-  return ok();
+/// Looked at chunk by chunk: what an interrupted copy had written may not have reached the disk.
+bool PartFile::has(const spellfs::Name& chunk, std::int64_t at, std::int64_t size) const {
+  if (at + size > left_) return false;
+  std::string bytes(static_cast<std::size_t>(size), '\0');
+  auto n = base::pread_full(fd_.get(), bytes.data(), bytes.size(), at);
+  return n && *n == bytes.size() && spellfs::name_of(spellfs::Kind::chunk, bytes) == chunk;
 }
 
 Result<> PartFile::put(std::string_view bytes, std::int64_t at) {
@@ -137,9 +88,6 @@ Result<> PartFile::put(std::string_view bytes, std::int64_t at) {
 }
 
 Result<> PartFile::finish(std::int64_t size) {
-  SPELL_TRY(end_zeros(true));
-  if (at_ != size)
-    return base::error("resource_changed", spot_.shown + " is not as long as it was said to be");
   if (::ftruncate(fd_.get(), size) != 0) return failed("write");
   return ok();
 }

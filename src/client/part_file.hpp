@@ -1,13 +1,15 @@
 // A file of this computer that is being fetched: beside its place, under a hidden name that depends
 // on place and content, until it is whole. So an interrupted copy finds what it had.
 #pragma once
+#include <time.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/fd.hpp"
-#include "spell/resource.hpp"
+#include "spellfs/object.hpp"
 
 namespace spell::detail {
 
@@ -17,10 +19,11 @@ struct Spot {
   std::string name{}, shown{};
 };
 
+timespec time_of(std::int64_t ns);
 /// Mode and time as they were stored. A file system that has no modes is no reason to fail.
-void restore_state(int fd, const ResourceInfo& info);
+void restore_state(int fd, const spellfs::Entry& entry);
 
-/// Zeros that are long enough become holes, as the service has them. Not thread-safe.
+/// Several threads may write and look at once; the rest is one thread's.
 class PartFile {
  public:
   explicit PartFile(const Spot& spot) : spot_(spot) {}
@@ -30,14 +33,11 @@ class PartFile {
 
   /// Takes up what an earlier copy of the same content left; `node` "": begins anew.
   Result<> open(const std::string& node, std::int64_t size);
-  /// Bytes that were there already. The first write begins here.
-  std::int64_t begin() const { return begin_; }
   int fd() const { return fd_.get(); }
-  /// The next bytes.
-  Result<> write(std::string_view bytes);
-  /// Back to nothing.
-  Result<> restart();
-  /// All bytes are written: sets the size.
+  /// Whether an earlier copy has written this chunk already.
+  bool has(const spellfs::Name& chunk, std::int64_t at, std::int64_t size) const;
+  Result<> put(std::string_view bytes, std::int64_t at);
+  /// All that is no hole is written: sets the size.
   Result<> finish(std::int64_t size);
   Result<> give_name();
   /// For the next attempt, if it is large enough to be worth it.
@@ -45,16 +45,13 @@ class PartFile {
 
  private:
   Result<bool> take_up(std::int64_t size);
-  Result<> put(std::string_view bytes, std::int64_t at);
-  Result<> end_zeros(bool at_end_of_file);
   Error failed(const char* what) const;
 
   const Spot& spot_;
   std::string name_;
   base::Fd fd_;
-  std::int64_t begin_ = 0, at_ = 0;
-  std::int64_t zeros_ = 0;  ///< before at_, not written yet
-  bool mine_ = false;       ///< the hidden name is there and is this object's to remove
+  std::int64_t left_ = 0;  ///< what an earlier copy left has this length
+  bool mine_ = false;      ///< the hidden name is there and is this object's to remove
 };
 
 }  // namespace spell::detail

@@ -7,6 +7,7 @@
 #include "base/fd.hpp"
 #include "base/file.hpp"
 #include "base/id.hpp"
+#include "base/text.hpp"
 #include "client/code_cache.hpp"
 #include "client/connection.hpp"
 #include "git/work_tree.hpp"
@@ -72,7 +73,7 @@ Result<> send_code(Connection& connection, const git::Snapshot& snapshot,
   return ok();
 }
 
-model::RunRequest request_of(const RunSpec& spec) {
+Result<model::RunRequest> request_of(const RunSpec& spec) {
   model::RunRequest request;
   request.command = spec.command;
   request.machine_type = spec.machine_type;
@@ -90,6 +91,18 @@ model::RunRequest request_of(const RunSpec& spec) {
   request.save_all = spec.save_all;
   request.idempotent = spec.idempotent;
   request.mounts = spec.mounts;
+  request.secrets = spec.secrets;
+  request.cpus = spec.cpus;
+  request.memory = spec.memory;
+  if (!spec.gpu.empty()) {
+    auto colon = spec.gpu.rfind(':');
+    if (colon != spec.gpu.npos) request.gpu_name = spec.gpu.substr(0, colon);
+    auto number = base::parse_int(spec.gpu.substr(colon == spec.gpu.npos ? 0 : colon + 1));
+    if (!number || *number < 0 || (colon != spec.gpu.npos && request.gpu_name.empty()))
+      return base::error("invalid_request",
+                         "gpu '" + spec.gpu + "': give a number, or NAME:NUMBER such as A100:2");
+    request.gpus = *number;
+  }
   return request;
 }
 
@@ -114,7 +127,9 @@ Result<RunInfo> Runs::submit(const RunSpec& spec, const std::string& key,
                              const SubmitProgress& progress, CallOptions options,
                              const SubmitNotice& notice) const {
   Limit limit(options, connection_->waiter());
-  auto request = request_of(spec);
+  auto asked = request_of(spec);
+  if (!asked) return asked.error();
+  auto& request = *asked;
   // What the service would refuse is refused before anything is sent.
   if (auto valid = model::parse_run_request(model::to_json(request)); !valid) return valid.error();
   if (spec.code.kind() != Code::Kind::none) {

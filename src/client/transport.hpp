@@ -23,9 +23,15 @@ struct Transport {
   virtual ~Transport() = default;
   virtual Result<net::ClientResponse> send(const net::ClientRequest&, const CallOptions&) = 0;
   virtual Result<std::unique_ptr<Body>> open(const net::ClientRequest&, const CallOptions&) = 0;
+  virtual Result<net::Upgrade> upgrade(const net::ClientRequest&, const CallOptions&) = 0;
 };
 
-std::unique_ptr<Transport> make_http_transport(const std::string& endpoint);
+struct HttpOptions {
+  net::Trust trust{};
+  net::Proxy proxy{};
+  std::string token{};  ///< shown with each request; "": none
+};
+std::unique_ptr<Transport> make_http_transport(const std::string& endpoint, HttpOptions = {});
 
 /// Answers longer than this are refused.
 inline constexpr std::int64_t answer_limit = 64 << 20;

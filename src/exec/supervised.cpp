@@ -3,10 +3,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/inotify.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +15,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "exec/spec.hpp"
 #include "exec/spool.hpp"
 #include "proc/spawn.hpp"
 #include "supervisor/protocol.hpp"
@@ -84,25 +83,6 @@ namespace {
 
 constexpr int attach_wait_ms = 2000;
 
-/// Fields of a spec; refuses what the form cannot carry.
-class SpecWriter {
- public:
-  SpecWriter() { put("spell-supervisor", std::to_string(supervisor::protocol_version)); }
-  void put(std::string_view key, std::string_view value) {
-    if (value.find('\0') != std::string_view::npos) bad_.assign(key);
-    text_.append(key).append("=").append(value).push_back('\0');
-  }
-  void put(std::string_view key, std::int64_t value) { put(key, std::to_string(value)); }
-  Result<std::string> finish() && {
-    if (!bad_.empty()) return base::error("invalid_request", bad_ + " has a NUL byte in it");
-    put("end", "");
-    return std::move(text_);
-  }
-
- private:
-  std::string text_, bad_;
-};
-
 Result<std::string> spec_of(const Launch& launch) {
   SpecWriter spec;
   spec.put("run", launch.run_id);
@@ -117,6 +97,7 @@ Result<std::string> spec_of(const Launch& launch) {
   spec.put("service_lock", launch.service_lock);
   if (launch.user != 0) spec.put("user", launch.user);
   for (auto& entry : launch.env) spec.put("env", entry);
+  for (auto& value : launch.masks) spec.put("mask", value);
   for (auto& path : launch.hidden) spec.put("hidden", path);
   for (auto& word : launch.revive) spec.put("revive", word);
   for (auto& bind : launch.binds) {
@@ -134,15 +115,6 @@ Result<std::string> spec_of(const Launch& launch) {
     spec.put("link_at", at);
   }
   return std::move(spec).finish();
-}
-
-/// An anonymous file: the spec may hold secrets and must not lie on a disk.
-Result<base::Fd> file_with(std::string_view bytes) {
-  base::Fd file(::memfd_create("spell-spec", MFD_CLOEXEC));
-  if (!file) return base::errno_error("make an anonymous file");
-  SPELL_TRY(base::write_all(file.get(), bytes));
-  if (::lseek(file.get(), 0, SEEK_SET) != 0) return base::errno_error("rewind an anonymous file");
-  return file;
 }
 
 std::vector<std::string> own_environment() {
@@ -212,22 +184,9 @@ Error start_error(const Launch& launch, int status) {
 }  // namespace
 
 Result<> Supervised::Impl::connect() {
-  base::Fd made(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!made) return base::errno_error("make a socket");
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  std::string path = folder + "/sock";
-  base::Fd parent;
-  if (path.size() >= sizeof name.sun_path) {
-    auto opened = base::open(folder, O_PATH | O_DIRECTORY);
-    if (!opened) return opened.error();
-    parent = std::move(*opened);
-    path = "/proc/self/fd/" + std::to_string(parent.get()) + "/sock";
-  }
-  path.copy(name.sun_path, sizeof name.sun_path - 1);
-  if (::connect(made.get(), reinterpret_cast<sockaddr*>(&name), sizeof name) != 0)
-    return base::errno_error("reach the supervisor at " + folder + "/sock");
-  socket = std::move(made);
+  auto made = connect_supervisor(folder);
+  if (!made) return made.error();
+  socket = std::move(*made);
   return ok();
 }
 

@@ -82,6 +82,7 @@ struct Launch {
   std::int64_t timeout_s =
       0;  ///< from the command's start, sleep included; 0: none. Then as stop(), reason `timeout`
   bool split_output = false;          ///< two pipes; stderr frames carry frame_stderr
+  std::vector<std::string> masks{};   ///< values that become `***` in the output, 4 bytes or more
   std::vector<std::string> revive{};  ///< argv that brings the service back; run when it has been
                                       ///< away at the command's end, or for 10 s
   std::string

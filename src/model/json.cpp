@@ -2,6 +2,7 @@
 
 #include "base/clock.hpp"
 #include "base/text.hpp"
+#include "model/machine_members.hpp"
 #include "model/members.hpp"
 #include "model/run.hpp"
 
@@ -81,6 +82,7 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, machine),
       SPELL_MEMBER(RunInfo, labels),
       SPELL_MEMBER(RunInfo, env),
+      SPELL_MEMBER(RunInfo, secrets),
       SPELL_MEMBER(RunInfo, git_commit),
       SPELL_MEMBER(RunInfo, git_base_commit),
       SPELL_MEMBER(RunInfo, workspace),
@@ -138,12 +140,60 @@ struct Table<LinkInfo> {
 };
 
 template <>
+struct Table<QuotaInfo> {
+  static constexpr Field<QuotaInfo> fields[] = {
+      SPELL_REQUIRED(QuotaInfo, user), SPELL_MEMBER(QuotaInfo, runs),
+      SPELL_MEMBER(QuotaInfo, bytes),  SPELL_MEMBER(QuotaInfo, log_bytes),
+      SPELL_MEMBER(QuotaInfo, running), SPELL_MEMBER(QuotaInfo, stored_bytes),
+  };
+};
+
+template <>
+struct Table<SecretInfo> {
+  static constexpr Field<SecretInfo> fields[] = {
+      SPELL_REQUIRED(SecretInfo, name),
+      SPELL_MEMBER(SecretInfo, created_at),
+  };
+};
+
+template <>
 struct Table<UsageInfo> {
   static constexpr Field<UsageInfo> fields[] = {
       SPELL_MEMBER(UsageInfo, name),
       SPELL_MEMBER(UsageInfo, bytes),
       SPELL_MEMBER(UsageInfo, stored_bytes),
       SPELL_MEMBER(UsageInfo, files),
+  };
+};
+
+template <>
+struct Table<GpuStats> {
+  static constexpr Field<GpuStats> fields[] = {
+      SPELL_REQUIRED(GpuStats, index),          SPELL_MEMBER(GpuStats, name),
+      SPELL_MEMBER(GpuStats, use_percent),      SPELL_MEMBER(GpuStats, memory),
+      SPELL_MEMBER(GpuStats, memory_total),     SPELL_MEMBER(GpuStats, temperature),
+      SPELL_MEMBER(GpuStats, power_milliwatts),
+  };
+};
+
+template <>
+struct Table<RunStats> {
+  static constexpr Field<RunStats> fields[] = {
+      SPELL_REQUIRED(RunStats, run),
+      SPELL_MEMBER(RunStats, cpu_millis),
+      SPELL_MEMBER(RunStats, cpu_time_ms),
+      SPELL_MEMBER(RunStats, cores),
+      SPELL_MEMBER(RunStats, memory),
+      SPELL_MEMBER(RunStats, memory_total),
+      SPELL_MEMBER(RunStats, processes),
+      SPELL_MEMBER(RunStats, threads),
+      SPELL_MEMBER(RunStats, disk_read),
+      SPELL_MEMBER(RunStats, disk_written),
+      SPELL_MEMBER(RunStats, disk_read_rate),
+      SPELL_MEMBER(RunStats, disk_written_rate),
+      SPELL_MEMBER(RunStats, network_received_rate),
+      SPELL_MEMBER(RunStats, network_sent_rate),
+      SPELL_MEMBER(RunStats, gpus),
   };
 };
 
@@ -158,11 +208,83 @@ struct Table<ProjectInfo> {
 };
 
 template <>
+struct Table<UserInfo> {
+  static constexpr Field<UserInfo> fields[] = {
+      SPELL_REQUIRED(UserInfo, name),   SPELL_REQUIRED(UserInfo, role),
+      SPELL_MEMBER(UserInfo, disabled), SPELL_MEMBER(UserInfo, created_at),
+      SPELL_MEMBER(UserInfo, seen_at),
+  };
+};
+
+template <>
+struct Table<Identity> {
+  static constexpr Field<Identity> fields[] = {
+      SPELL_REQUIRED(Identity, user),
+      SPELL_REQUIRED(Identity, owner),
+  };
+};
+
+template <>
+struct Table<TokenInfo> {
+  static constexpr Field<TokenInfo> fields[] = {
+      SPELL_REQUIRED(TokenInfo, id),       SPELL_MEMBER(TokenInfo, name),
+      SPELL_MEMBER(TokenInfo, user),       SPELL_MEMBER(TokenInfo, kind),
+      SPELL_MEMBER(TokenInfo, created_at), SPELL_MEMBER(TokenInfo, expires_at),
+      SPELL_MEMBER(TokenInfo, used_at),
+  };
+};
+
+template <>
+struct Table<NewToken> {
+  static constexpr Field<NewToken> fields[] = {
+      SPELL_REQUIRED(NewToken, token),
+      SPELL_REQUIRED(NewToken, secret),
+  };
+};
+
+template <>
+struct Table<Login> {
+  static constexpr Field<Login> fields[] = {
+      SPELL_REQUIRED(Login, secret),
+      SPELL_REQUIRED(Login, token),
+      SPELL_REQUIRED(Login, user),
+      SPELL_REQUIRED(Login, owner),
+  };
+};
+
+template <>
+struct Table<NewUser> {
+  static constexpr Field<NewUser> fields[] = {
+      SPELL_REQUIRED(NewUser, user),
+      SPELL_MEMBER(NewUser, password),
+  };
+};
+
+template <>
+struct Table<AuditEntry> {
+  static constexpr Field<AuditEntry> fields[] = {
+      SPELL_REQUIRED(AuditEntry, number),   SPELL_MEMBER(AuditEntry, time),
+      SPELL_MEMBER(AuditEntry, user),       SPELL_MEMBER(AuditEntry, action),
+      SPELL_MEMBER(AuditEntry, thing),      SPELL_MEMBER(AuditEntry, detail),
+      SPELL_MEMBER(AuditEntry, request_id),
+  };
+};
+
+template <>
 struct Table<RepositoryInfo> {
   static constexpr Field<RepositoryInfo> fields[] = {
       SPELL_REQUIRED(RepositoryInfo, workspace),  SPELL_MEMBER(RepositoryInfo, name),
       SPELL_MEMBER(RepositoryInfo, runs),         SPELL_MEMBER(RepositoryInfo, bytes),
       SPELL_MEMBER(RepositoryInfo, last_used_at),
+  };
+};
+
+template <>
+struct Table<Amounts> {
+  static constexpr Field<Amounts> fields[] = {
+      SPELL_MEMBER(Amounts, cpus),
+      SPELL_MEMBER(Amounts, memory),
+      SPELL_MEMBER(Amounts, gpus),
   };
 };
 
@@ -173,7 +295,37 @@ struct Table<MachineInfo> {
       SPELL_MEMBER(MachineInfo, cores),        SPELL_MEMBER(MachineInfo, places),
       SPELL_MEMBER(MachineInfo, busy),         SPELL_MEMBER(MachineInfo, memory),
       SPELL_MEMBER(MachineInfo, disk_free),    SPELL_MEMBER(MachineInfo, serves),
-      SPELL_MEMBER(MachineInfo, capabilities),
+      SPELL_MEMBER(MachineInfo, capabilities), SPELL_MEMBER(MachineInfo, id),
+      SPELL_MEMBER(MachineInfo, joined),       SPELL_MEMBER(MachineInfo, drained),
+      SPELL_MEMBER(MachineInfo, allow),        SPELL_MEMBER(MachineInfo, gpus),
+      SPELL_MEMBER(MachineInfo, offered),      SPELL_MEMBER(MachineInfo, used),
+      SPELL_MEMBER(MachineInfo, runs),         SPELL_MEMBER(MachineInfo, version),
+      SPELL_MEMBER(MachineInfo, created_at),   SPELL_MEMBER(MachineInfo, joined_at),
+      SPELL_MEMBER(MachineInfo, seen_at),      SPELL_MEMBER(MachineInfo, lost_after),
+      SPELL_MEMBER(MachineInfo, notes),
+  };
+};
+
+template <>
+struct Table<JoinToken> {
+  static constexpr Field<JoinToken> fields[] = {
+      SPELL_REQUIRED(JoinToken, url),   SPELL_REQUIRED(JoinToken, token),
+      SPELL_MEMBER(JoinToken, machine), SPELL_MEMBER(JoinToken, expires_at),
+      SPELL_MEMBER(JoinToken, install),
+  };
+};
+
+template <>
+struct Table<MachineTypeInfo> {
+  static constexpr Field<MachineTypeInfo> fields[] = {
+      SPELL_REQUIRED(MachineTypeInfo, name),
+      SPELL_MEMBER(MachineTypeInfo, spot),
+      SPELL_MEMBER(MachineTypeInfo, default_auto_resume),
+      SPELL_MEMBER(MachineTypeInfo, gives),
+      SPELL_MEMBER(MachineTypeInfo, lost_after),
+      SPELL_MEMBER(MachineTypeInfo, declared),
+      SPELL_MEMBER(MachineTypeInfo, machines),
+      SPELL_MEMBER(MachineTypeInfo, connected),
   };
 };
 
@@ -229,10 +381,34 @@ void to_json(json& j, const UsageInfo& usage) { j = model::write_object(usage); 
 void from_json(const json& j, UsageInfo& usage) { read_or_throw(j, usage); }
 void to_json(json& j, const ProjectInfo& project) { j = model::write_object(project); }
 void from_json(const json& j, ProjectInfo& project) { read_or_throw(j, project); }
+void to_json(json& j, const UserInfo& value) { j = model::write_object(value); }
+void from_json(const json& j, UserInfo& value) { read_or_throw(j, value); }
+void to_json(json& j, const Identity& value) { j = model::write_object(value); }
+void from_json(const json& j, Identity& value) { read_or_throw(j, value); }
+void to_json(json& j, const TokenInfo& value) { j = model::write_object(value); }
+void from_json(const json& j, TokenInfo& value) { read_or_throw(j, value); }
+void to_json(json& j, const NewToken& value) { j = model::write_object(value); }
+void from_json(const json& j, NewToken& value) { read_or_throw(j, value); }
+void to_json(json& j, const Login& value) { j = model::write_object(value); }
+void from_json(const json& j, Login& value) { read_or_throw(j, value); }
+void to_json(json& j, const NewUser& value) { j = model::write_object(value); }
+void from_json(const json& j, NewUser& value) { read_or_throw(j, value); }
+void to_json(json& j, const AuditEntry& value) { j = model::write_object(value); }
+void from_json(const json& j, AuditEntry& value) { read_or_throw(j, value); }
+void to_json(json& j, const QuotaInfo& quota) { j = model::write_object(quota); }
+void from_json(const json& j, QuotaInfo& quota) { read_or_throw(j, quota); }
+void to_json(json& j, const SecretInfo& secret) { j = model::write_object(secret); }
+void from_json(const json& j, SecretInfo& secret) { read_or_throw(j, secret); }
 void to_json(json& j, const RepositoryInfo& repository) { j = model::write_object(repository); }
 void from_json(const json& j, RepositoryInfo& repository) { read_or_throw(j, repository); }
 void to_json(json& j, const MachineInfo& machine) { j = model::write_object(machine); }
 void from_json(const json& j, MachineInfo& machine) { read_or_throw(j, machine); }
+void to_json(json& j, const RunStats& stats) { j = model::write_object(stats); }
+void from_json(const json& j, RunStats& stats) { read_or_throw(j, stats); }
+void to_json(json& j, const JoinToken& token) { j = model::write_object(token); }
+void from_json(const json& j, JoinToken& token) { read_or_throw(j, token); }
+void to_json(json& j, const MachineTypeInfo& type) { j = model::write_object(type); }
+void from_json(const json& j, MachineTypeInfo& type) { read_or_throw(j, type); }
 void to_json(json& j, const ServiceInfo& service) { j = model::write_object(service); }
 void from_json(const json& j, ServiceInfo& service) { read_or_throw(j, service); }
 

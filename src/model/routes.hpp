@@ -23,15 +23,39 @@
 // Of non-UTF-8 names `next` is no name: it is opaque.
 // read_file: bytes; Range (one range), If-Range, ETag, If-None-Match.
 // objects_missing: {"names": […]} -> {"names": [those this owner has not sent]}. send_objects: body
-// a SpellFS pack -> {"bytes"}. put_upload: {"type": "file|folder", "node" ("": an empty file),
-// "size", "files", "mode", "modified_at"} -> {"upload": {…}}; what is named must have been sent by
-// this owner. Uploads of the owner `public` are everybody's `public/NAME`.
-// collect: {"spare": seconds} (what arrived later stays; without it, what is on its way) ->
+// a SpellFS pack -> {"bytes"}. read_objects: {"path", "names": […]} (at most 4096) -> a SpellFS
+// pack of the first of them, as many as fit 4 MiB, at least one; all of what the path's owner has
+// sent. put_upload: {"type": "file|folder", "node" ("": an empty file), "size", "files", "mode",
+// "modified_at"} -> {"upload": {…}}; what is named must have been sent by this owner. Uploads of
+// the owner `public` are everybody's `public/NAME`. collect: {"spare": seconds} (what arrived later
+// stays; without it, what is on its way) ->
 // {"collected": {"objects", "bytes", "log_bytes"}}. check -> {"check": {…, "damaged", "hurt"}}.
 // usage: query `path` -> {"usage": {"path", "bytes", "stored_bytes", "files"}}; `by` (run | kind),
 // `after`, `limit` -> {"usage": [{"name", …}], "next"}.
 // put_link: {"resource"} -> {"link": {"alias", "resource", "created_at"}}.
+// install: worker.sh (a script for a machine, for the address by which it was asked), SHA256SUMS (what
+// packages there are), or one of the packages.
+// login: {"user", "password", "name": what the token is for} -> 201 {"login": {"secret", "token",
+// "user", "owner"}}. get_user -> {"identity": {"user", "owner"}}. add_user, reset_user: without a
+// password one is made -> {"user", "password" ("": it was given)}. edit_user: disabled ends his
+// tokens at once. create_token -> {"token", "secret"}; `days` 0: it does not end. audit: query
+// `limit`, `cursor`, `user`, `action` ("user.add", or "user" for all of them), the newest first.
+// back_up: {"folder"} -> {"backup": {"folder", "time", "files", "bytes", "new_files", "new_bytes"}};
+// only over the service's own socket. metrics: text for Prometheus.
+// put_quota: {"runs", "bytes", "log_bytes"} (null: none; user `*`: everybody who has none of his own)
+// -> {"quota": {"user", …}}. list_quotas -> {"quotas": […]}.
+// list_secrets -> {"secrets": [{"name", "created_at"}]}: of the caller, never with values.
+// put_secret: {"value"} -> {"secret"}.
+// create_machine: {"name", "serves", "serves_cpu", "cpus", "memory", "gpus", "allow", "lost_after"}
+// -> 201 {"join": {"url", "token", "machine", "expires_at"}}; machine_token, machine_type_token ->
+// {"join": …}. The token is told this once.
+// edit_machine: {"name", "drained"}. create_machine_type, edit_machine_type: {"name", "spot",
+// "default_auto_resume", "cpus", "memory", "gpus", "lost_after"}.
+// join: model::JoinRequest with a join token -> 201 model::JoinAnswer.
 // stop_service: body {"handover": bool} -> 202 {"pid": N}; personal services only.
+// exec, forward, stats, machine_stream: the request asks for a WebSocket; what is said over it is
+// in model/stream.hpp. stop_service: body {"handover": bool} -> 202 {"pid": N}; personal services
+// only.
 #pragma once
 #include <span>
 #include <string_view>
@@ -43,10 +67,13 @@ namespace spell::model {
 enum class Route {
   openapi,
   health,
+  install,
+  metrics,
   status,
   stop_service,
   collect,
   check,
+  back_up,
   list_runs,
   create_run,
   get_run,
@@ -57,9 +84,13 @@ enum class Route {
   label_run,
   rerun,
   run_log,
+  exec,
+  forward,
+  stats,
   list_resource,
   read_file,
   objects_missing,
+  read_objects,
   send_objects,
   put_upload,
   delete_upload,
@@ -67,21 +98,50 @@ enum class Route {
   list_links,
   put_link,
   delete_link,
+  list_quotas,
+  put_quota,
+  list_secrets,
+  put_secret,
+  delete_secret,
   list_projects,
   create_project,
   get_project,
   edit_project,
   project_runs,
+  login,
+  logout,
+  get_user,
+  change_password,
+  list_users,
+  add_user,
+  edit_user,
+  reset_user,
+  list_tokens,
+  create_token,
+  revoke_token,
+  audit,
   list_repositories,
   code_missing,
   send_code,
   list_machines,
+  create_machine,
+  get_machine,
+  edit_machine,
+  delete_machine,
+  machine_token,
+  list_machine_types,
+  create_machine_type,
+  edit_machine_type,
+  delete_machine_type,
+  machine_type_token,
+  join,
   machine_sync,
   machine_log,
   machine_objects,
   machine_missing,
   machine_code,
   machine_read,
+  machine_stream,
 };
 
 struct RouteRow {

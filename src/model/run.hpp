@@ -30,6 +30,12 @@ struct RunRequest {
   bool split_output = false, save_all = false, idempotent = false;
   std::optional<CodeRef> code{};
   std::vector<Mount> mounts{};
+  /// Variable -> name of a secret of the run's creator; its value is never part of a record.
+  std::map<std::string, std::string> secrets{};
+  /// How much of the machine; 0 and none: what its type gives.
+  std::int64_t cpus = 0, memory = 0;
+  std::optional<std::int64_t> gpus{};
+  std::string gpu_name{};  ///< part of the name of the GPUs, in any case; "": any
 };
 
 json to_json(const RunRequest&);

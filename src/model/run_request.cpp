@@ -54,7 +54,7 @@ Problem read_url(const json& j, std::string& out) {
   return {};
 }
 
-Problem read_env_value(const std::string& name, const json& j, std::string& out) {
+Problem check_variable(const std::string& name) {
   constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
   constexpr std::string_view all =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
@@ -65,7 +65,17 @@ Problem read_env_value(const std::string& name, const json& j, std::string& out)
         "is not a variable's name: up to 256 letters, digits and '_', not beginning with a digit"};
   if (name.starts_with("SPELL_"))
     return {"", "may not be set: names that begin with SPELL_ are the service's"};
+  return {};
+}
+
+Problem read_env_value(const std::string& name, const json& j, std::string& out) {
+  if (auto problem = check_variable(name)) return problem;
   return read_text(j, out, 128 << 10);
+}
+
+Problem read_secret_name(const std::string& variable, const json& j, std::string& out) {
+  if (auto problem = check_variable(variable)) return problem;
+  return read_name(j, out);
 }
 
 /// In order, what stands there twice once.
@@ -179,6 +189,17 @@ constexpr Field<RunRequest> fields[] = {
          return read_object<Mount>(e, m, mount_fields, unknown);
        });
      }},
+    {"secrets", [](const json& j, RunRequest& r,
+                   Unknown) { return read_map(j, r.secrets, 100, read_secret_name); }},
+    {"cpus", [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.cpus, 0, 1 << 20); }},
+    {"memory", [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.memory); }},
+    {"gpus",
+     [](const json& j, RunRequest& r, Unknown) {
+       return read_optional(
+           j, r.gpus, [](const json& e, std::int64_t& n) { return read_int(e, n, 0, 1 << 20); });
+     }},
+    {"gpu_name",
+     [](const json& j, RunRequest& r, Unknown) { return read_optional_name(j, r.gpu_name); }},
 };
 
 /// Members that have their default stay away.
@@ -218,6 +239,7 @@ json to_json(const RunRequest& request) {
   out.put("folder", request.folder, standard.folder);
   out.put("virtual_env", request.virtual_env, standard.virtual_env);
   out.put("env", request.env, standard.env);
+  out.put("secrets", request.secrets, standard.secrets);
   out.put("labels", request.labels, standard.labels);
   out.put("after", request.after, standard.after);
   out.put("stop_grace", request.stop_grace, standard.stop_grace);
@@ -225,7 +247,11 @@ json to_json(const RunRequest& request) {
   out.put("split_output", request.split_output, standard.split_output);
   out.put("save_all", request.save_all, standard.save_all);
   out.put("idempotent", request.idempotent, standard.idempotent);
+  out.put("cpus", request.cpus, standard.cpus);
+  out.put("memory", request.memory, standard.memory);
+  out.put("gpu_name", request.gpu_name, standard.gpu_name);
   json object = out.take();
+  if (request.gpus) object.emplace("gpus", *request.gpus);
   if (request.timeout) object.emplace("timeout", *request.timeout);
   if (request.code) object.emplace("code", to_json(*request.code));
   if (!request.mounts.empty()) {
@@ -239,7 +265,11 @@ json to_json(const RunRequest& request) {
 }
 
 Problem read_run_request(const json& j, RunRequest& out, Unknown unknown) {
-  return read_object<RunRequest>(j, out, fields, unknown);
+  if (auto problem = read_object<RunRequest>(j, out, fields, unknown)) return problem;
+  for (auto& [variable, name] : out.secrets)
+    if (out.env.contains(variable))
+      return {"secrets", "and env both set " + variable + "; give it once"};
+  return {};
 }
 
 Result<RunRequest> parse_run_request(const json& j) {

@@ -1,5 +1,7 @@
 #include "model/worker_protocol.hpp"
 
+#include "base/error.hpp"
+#include "model/machine_members.hpp"
 #include "model/members.hpp"
 #include "model/mount_members.hpp"
 #include "model/run_request.hpp"
@@ -53,6 +55,7 @@ struct Table<WorkerHello> {
       SPELL_MEMBER(WorkerHello, cores),     SPELL_MEMBER(WorkerHello, memory),
       SPELL_MEMBER(WorkerHello, disk_free), SPELL_MEMBER(WorkerHello, capabilities),
       SPELL_MEMBER(WorkerHello, shares),    SPELL_MEMBER(WorkerHello, notes),
+      SPELL_MEMBER(WorkerHello, gpus),
   };
 };
 
@@ -62,7 +65,7 @@ struct Table<SyncRequest> {
       SPELL_REQUIRED(SyncRequest, protocol), SPELL_MEMBER(SyncRequest, incarnation),
       SPELL_MEMBER(SyncRequest, seen),       SPELL_MEMBER(SyncRequest, wait_ms),
       SPELL_MEMBER(SyncRequest, hello),      SPELL_MEMBER(SyncRequest, holds),
-      SPELL_MEMBER(SyncRequest, reports),
+      SPELL_MEMBER(SyncRequest, reports),    SPELL_MEMBER(SyncRequest, numbers),
   };
 };
 
@@ -74,6 +77,9 @@ struct Table<StartCommand> {
       SPELL_MEMBER(StartCommand, machine),  SPELL_REQUIRED(StartCommand, request),
       SPELL_MEMBER(StartCommand, code_url), SPELL_MEMBER(StartCommand, env),
       SPELL_MEMBER(StartCommand, places),   SPELL_MEMBER(StartCommand, mounts),
+      SPELL_MEMBER(StartCommand, secrets),
+      SPELL_MEMBER(StartCommand, cpus),     SPELL_MEMBER(StartCommand, memory),
+      SPELL_MEMBER(StartCommand, gpus),
   };
 };
 
@@ -83,35 +89,90 @@ struct Table<Command> {
       SPELL_REQUIRED(Command, number),    SPELL_REQUIRED(Command, type),
       SPELL_MEMBER(Command, run),         SPELL_MEMBER(Command, epoch),
       SPELL_MEMBER(Command, reason_code), SPELL_MEMBER(Command, reason),
-      SPELL_MEMBER(Command, start),
+      SPELL_MEMBER(Command, start),       SPELL_MEMBER(Command, stream),
+      SPELL_MEMBER(Command, kind),
   };
 };
 
 template <>
 struct Table<SyncAnswer> {
   static constexpr Field<SyncAnswer> fields[] = {
-      SPELL_REQUIRED(SyncAnswer, incarnation),
-      SPELL_MEMBER(SyncAnswer, lease_ms),
-      SPELL_MEMBER(SyncAnswer, commands),
-      SPELL_MEMBER(SyncAnswer, refused),
+      SPELL_REQUIRED(SyncAnswer, incarnation), SPELL_MEMBER(SyncAnswer, lease_ms),
+      SPELL_MEMBER(SyncAnswer, commands),      SPELL_MEMBER(SyncAnswer, refused),
+      SPELL_MEMBER(SyncAnswer, lost_after),
   };
 };
+
+template <>
+struct Table<JoinRequest> {
+  static constexpr Field<JoinRequest> fields[] = {
+      SPELL_REQUIRED(JoinRequest, protocol), SPELL_MEMBER(JoinRequest, name),
+      SPELL_MEMBER(JoinRequest, version),    SPELL_MEMBER(JoinRequest, public_key),
+      SPELL_REQUIRED(JoinRequest, hello),
+  };
+};
+
+template <>
+struct Table<JoinAnswer> {
+  static constexpr Field<JoinAnswer> fields[] = {
+      SPELL_REQUIRED(JoinAnswer, machine),   SPELL_MEMBER(JoinAnswer, name),
+      SPELL_REQUIRED(JoinAnswer, token),     SPELL_MEMBER(JoinAnswer, certificate),
+      SPELL_MEMBER(JoinAnswer, incarnation), SPELL_MEMBER(JoinAnswer, lost_after),
+  };
+};
+
+namespace {
+
+template <class T>
+Result<T> read_message(const json& j, Unknown unknown, const char* code) {
+  T message;
+  if (auto problem = read_value(j, message, unknown)) return problem.error(code);
+  return message;
+}
+
+}  // namespace
+
+Result<> check_hello(const WorkerHello& hello) {
+  auto refused = [](const std::string& what) {
+    return base::error("invalid_request", "hello: " + what);
+  };
+  if (hello.cores < 0 || hello.cores > 100'000) return refused("'cores' must be 0 to 100000");
+  if (hello.memory < 0) return refused("'memory' must not be negative");
+  if (hello.gpus.size() > 1000) return refused("'gpus' has more than 1000");
+  for (auto& gpu : hello.gpus)
+    if (gpu.index < 0 || gpu.memory < 0) return refused("'gpus' has a negative number");
+  if (to_json(hello).dump().size() > 256 << 10) return refused("is longer than 256 KiB");
+  return ok();
+}
+
+json to_json(const JoinRequest& request) { return write_object(request); }
+
+Result<JoinRequest> parse_join_request(const json& j) {
+  return read_message<JoinRequest>(j, Unknown::refuse, "invalid_request");
+}
+
+json to_json(const JoinAnswer& answer) { return write_object(answer); }
+
+Result<JoinAnswer> parse_join_answer(const json& j) {
+  return read_message<JoinAnswer>(j, Unknown::ignore, "invalid_answer");
+}
+
+json to_json(const WorkerHello& hello) { return write_object(hello); }
+
+Result<WorkerHello> parse_worker_hello(const json& j) {
+  return read_message<WorkerHello>(j, Unknown::ignore, "damaged");
+}
 
 json to_json(const SyncRequest& request) { return write_object(request); }
 
 Result<SyncRequest> parse_sync_request(const json& j) {
-  SyncRequest request;
-  if (auto problem = read_value(j, request, Unknown::refuse))
-    return problem.error("invalid_request");
-  return request;
+  return read_message<SyncRequest>(j, Unknown::refuse, "invalid_request");
 }
 
 json to_json(const SyncAnswer& answer) { return write_object(answer); }
 
 Result<SyncAnswer> parse_sync_answer(const json& j) {
-  SyncAnswer answer;
-  if (auto problem = read_value(j, answer, Unknown::ignore)) return problem.error("invalid_answer");
-  return answer;
+  return read_message<SyncAnswer>(j, Unknown::ignore, "invalid_answer");
 }
 
 }  // namespace spell::model

@@ -4,7 +4,7 @@
 // The worker reports what it has, the service answers with numbered commands, repeated until `seen`
 // covers them. Every report of a run carries its epoch (fencing token together with the
 // incarnation); events are numbered per run and epoch, from 1, and may be sent again: the service
-// takes each once.
+// takes each once. {name} of the route is the machine's id, which a rename leaves as it is.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -16,11 +16,13 @@
 
 #include "model/mount.hpp"
 #include "model/run.hpp"
+#include "spell/machine.hpp"
 #include "spell/result.hpp"
 
 namespace spell::model {
 
 inline constexpr int worker_protocol = 1;
+inline constexpr int oldest_worker_protocol = 1;  ///< that this version still understands
 
 /// An entry of the run's log that the worker writes; with a `status` it is also a step of the
 /// life-cycle.
@@ -64,6 +66,7 @@ struct WorkerHello {
   std::map<std::string, std::string> capabilities{};
   std::vector<std::string> shares{};  ///< "/data", "/scratch:rw": folders that runs may mount
   std::vector<std::string> notes{};   ///< what is degraded, and the remedy
+  std::vector<GpuInfo> gpus{};
 };
 
 struct SyncRequest {
@@ -74,6 +77,9 @@ struct SyncRequest {
   std::optional<WorkerHello> hello{};
   /// With hello: every run this worker has a folder of, finished ones included (epoch by id).
   std::map<std::string, std::int64_t> holds{};
+  /// With hello: the highest run number that this worker has heard of, by owner. A service whose
+  /// data was restored gives higher ones from then on.
+  std::map<std::string, std::int64_t> numbers{};
   std::vector<RunReport> reports{};
 };
 
@@ -90,25 +96,65 @@ struct StartCommand {
       code_url{};  ///< file:///…: a bare repository that has request.code->commit; "": no code
   std::map<std::string, std::string> env{};  ///< SPELL_… variables of the service
   std::vector<ResolvedMount> mounts{};       ///< in the order of request.mounts
+  /// Variable -> value, of request.secrets. For the run's environment only: never to be written to
+  /// a disk or log. A worker that lost them gets its start again with its next hello.
+  std::map<std::string, std::string> secrets{};
+  /// What of the machine is this run's: cores and bytes (0: as it comes), and how many GPUs; which
+  /// of them is the worker's choice.
+  std::int64_t cpus = 0, memory = 0, gpus = 0;
 };
 
 struct Command {
   std::int64_t number = 0;
-  std::string type{};  ///< "start", "stop", "kill", "forget" (delete the run's folder)
+  std::string type{};  ///< "start", "stop", "kill", "forget" (delete the run's folder),
+                       ///< "open_stream" (dial GET /v1/machines/{machine}/streams/{stream})
   std::string run{};
   std::int64_t epoch = 0;
   std::string reason_code{}, reason{};  ///< of stop and kill: who wants it ("user", "timeout")
   std::optional<StartCommand> start{};
+  std::string stream{}, kind{};  ///< of open_stream: its id; "exec", "forward", "stats"
 };
 
 struct SyncAnswer {
   std::string incarnation{};
-  std::int64_t lease_ms = 30'000;
+  std::int64_t lease_ms = 75'000;  ///< poll again within a third of it
   std::vector<Command> commands{};
   /// Reports that the service refuses for good (unknown run, old epoch): id -> reason. The worker
   /// parks or forgets them.
   std::map<std::string, std::string> refused{};
+  /// Seconds without a sign of life after which the runs here count as interrupted; 0: never.
+  std::int64_t lost_after = 0;
 };
+
+/// Body of POST /v1/join, with a join token.
+struct JoinRequest {
+  int protocol = worker_protocol;
+  std::string name{};        ///< as the machine calls itself; it counts where the token names none
+  std::string version{};     ///< the worker's
+  std::string public_key{};  ///< PEM, SubjectPublicKeyInfo: what its certificate is bound to; "":
+                             ///< none, on a Unix socket
+  WorkerHello hello{};
+};
+
+struct JoinAnswer {
+  std::string machine{};      ///< its id: {machine} of the routes of its worker
+  std::string name{};         ///< as people call it
+  std::string token{};        ///< the worker's from now on; the earlier one is void
+  std::string certificate{};  ///< PEM chain for public_key; "" without one
+  std::string incarnation{};
+  std::int64_t lost_after = 0;  ///< see SyncAnswer
+};
+
+/// What a worker says of its machine is kept and shown: error `invalid_request` where it is out of
+/// all bounds.
+Result<> check_hello(const WorkerHello&);
+
+json to_json(const JoinRequest&);
+Result<JoinRequest> parse_join_request(const json&);
+json to_json(const JoinAnswer&);
+Result<JoinAnswer> parse_join_answer(const json&);
+json to_json(const WorkerHello&);
+Result<WorkerHello> parse_worker_hello(const json&);
 
 json to_json(const SyncRequest&);
 Result<SyncRequest> parse_sync_request(const json&);

@@ -258,17 +258,24 @@ struct Reply::Impl {
   std::shared_ptr<Connection> connection;
   std::uint64_t number;
   std::atomic<bool> answered = false;
+  std::function<void(const Response&)> on_answer{};
 };
 
 void Reply::send(Response response) const {
-  if (!impl_->answered.exchange(true))
-    impl_->connection->answer(impl_->number, std::move(response));
+  if (impl_->answered.exchange(true)) return;
+  if (impl_->on_answer) impl_->on_answer(response);
+  impl_->connection->answer(impl_->number, std::move(response));
 }
 
 void Reply::stream(Response head, std::shared_ptr<BodySource> source,
                    std::optional<std::int64_t> size) const {
-  if (!impl_->answered.exchange(true))
-    impl_->connection->answer(impl_->number, std::move(head), std::move(source), size);
+  if (impl_->answered.exchange(true)) return;
+  if (impl_->on_answer) impl_->on_answer(head);
+  impl_->connection->answer(impl_->number, std::move(head), std::move(source), size);
+}
+
+void Reply::on_answer(std::function<void(const Response&)> function) const {
+  impl_->on_answer = std::move(function);
 }
 
 void Reply::on_close(std::function<void()> function) const {
@@ -280,7 +287,10 @@ void Reply::belongs_to(std::string whom) const {
 }
 
 Stream Reply::upgrade() const {
-  if (!impl_->answered.exchange(true)) impl_->connection->upgrade(impl_->number);
+  if (!impl_->answered.exchange(true)) {
+    if (impl_->on_answer) impl_->on_answer({101});
+    impl_->connection->upgrade(impl_->number);
+  }
   return Stream(std::make_shared<Stream::Impl>(impl_->connection));
 }
 

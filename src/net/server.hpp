@@ -85,6 +85,9 @@ class Reply {
   /// Of a request that wants a stream: the connection goes on as one. The stream of a client that
   /// has gone, or of a request that was answered, is at its end.
   Stream upgrade() const;
+  /// Called once, with what the client is answered, on the thread that answers. Only within
+  /// Handler::handle, before the reply is handed on.
+  void on_answer(std::function<void(const Response&)>) const;
   /// Called once, when the client goes before it was answered.
   void on_close(std::function<void()>) const;
   /// Within Handler::handle: whose connection this is from now on, for Server::close_of().

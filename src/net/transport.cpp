@@ -144,9 +144,12 @@ Transport::Outcome Transport::tls_outcome(int result) {
           verified != X509_V_OK && !SSL_is_init_finished(ssl_)) {
         ERR_clear_error();
         untrusted_ = true;
-        error_ = tls_->trust().kind == Trust::Kind::authority
-                     ? "it shows another key than the one that is trusted"
+        bool late =
+            verified == X509_V_ERR_CERT_HAS_EXPIRED || verified == X509_V_ERR_CERT_NOT_YET_VALID;
+        error_ = tls_->trust().kind == Trust::Kind::authority && !late
+                     ? "it shows another authority than the one that is trusted"
                      : X509_verify_cert_error_string(verified);
+        if (late) error_ += " (is the clock right, here and there?)";
         return {State::failed};
       }
       error_ = openssl_error("io_error", "TLS").message();

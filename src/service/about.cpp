@@ -15,26 +15,6 @@ extern const unsigned long spell_openapi_size;
 
 namespace spell::service {
 
-namespace {
-std::vector<MachineInfo> machine_infos(Context& context) {
-  std::vector<MachineInfo> out;
-  for (auto& view : context.machines.machines()) {
-    MachineInfo info;
-    info.name = view.machine.name;
-    info.connected = view.machine.connected;
-    info.cores = view.hello.cores;
-    info.places = view.machine.places;
-    info.busy = std::min(view.machine.busy, view.machine.places);
-    info.memory = view.hello.memory;
-    info.disk_free = view.hello.disk_free;
-    for (auto& type : view.machine.serves) info.serves.push_back(type == "cpu" ? "CPU" : type);
-    info.capabilities = view.hello.capabilities;
-    out.push_back(std::move(info));
-  }
-  return out;
-}
-}  // namespace
-
 void get_openapi(Context&, Call call) {
   net::Response response = new_response();
   response.body.assign(spell_openapi, spell_openapi_size);
@@ -58,13 +38,14 @@ void answer_status(Context& context, const Call& call) {
       [&](store::Reader& reader) { return reader.count_by_status(context.options.owner); });
   if (!counts) return refuse(call, counts.error());
   info.runs_by_status = *counts;
-  info.machines = machine_infos(context);
+  info.machines = machine_infos(context, context.options.owner);
   info.storage_bytes = context.objects.stored_bytes();
   info.log_bytes = context.logs.stored_bytes();
   info.disk_free = base::free_bytes(context.options.state_folder);
   info.notes = context.options.notes;
-  for (auto& view : context.machines.machines())
-    for (auto& note : view.hello.notes) info.notes.push_back(view.machine.name + ": " + note);
+  if (auto room = context.space.check_runs(); !room) info.notes.push_back(room.error().message());
+  for (auto& machine : info.machines)
+    for (auto& note : machine.notes) info.notes.push_back(machine.name + ": " + note);
   answer(call, {{"service", json(info)}});
 }
 }  // namespace
@@ -86,14 +67,12 @@ void stop_service(Context& context, Call call) {
       handover = value;
     }
   }
+  if (context.options.kind == ServiceOptions::Kind::team && !call->caller.token.empty())
+    return refuse(call, base::error("not_permitted",
+                                    "a team's service is ended on its own computer: systemctl stop "
+                                    "spelld"));
   answer(call, {{"pid", ::getpid()}}, 202);
   context.request_stop(handover ? "hand-over to a newer version" : "asked to stop");
-}
-
-void list_machines(Context& context, Call call) {
-  json list = json::array();
-  for (auto& info : machine_infos(context)) list.push_back(info);
-  answer(call, {{"machines", std::move(list)}});
 }
 
 }  // namespace spell::service

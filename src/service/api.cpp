@@ -93,12 +93,17 @@ std::pair<std::string, std::string> why_waiting(Context& context, const store::R
     if (other && *other && !model::is_final((*other)->status))
       return {"waiting_for_run", "waiting for run " + std::to_string(number)};
   }
-  std::vector<sched::Machine> machines;
-  for (auto& view : context.machines.machines()) machines.push_back(view.machine);
-  std::string type = run.request.machine_type.empty() ? "cpu" : run.request.machine_type;
-  for (auto& c : type)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return {"waiting_for_machine", sched::why_waiting(machines, type)};
+  auto limit = context.readers.with([&](store::Reader& reader) -> Result<Quota> {
+    auto records = reader.quotas();
+    if (!records) return records.error();
+    auto quota = quota_of(to_quotas(*records), run.owner, run.creator);
+    if (!quota.runs) return Quota();
+    auto running = reader.runs_of(run.owner, run.creator);
+    if (!running) return running.error();
+    return may_start(quota, *running) ? Quota() : quota;
+  });
+  if (limit && limit->runs) return {"waiting_for_quota", waits_for_quota(run.creator, *limit)};
+  return {"waiting_for_machine", context.machines.why_waiting(waiting_of(run))};
 }
 
 }  // namespace
@@ -109,7 +114,7 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.status = RunStatus(run.status);
   info.reason_code = run.reason_code;
   info.reason = run.reason;
-  if (run.status == "machine_requested" && context.machines.machines().size() > 0)
+  if (run.status == "machine_requested")
     std::tie(info.reason_code, info.reason) = why_waiting(context, run);
   info.user_exit_code = run.exit_code;
   info.user_signal = run.signal;
@@ -124,6 +129,7 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   if (run.placed_us != 0) info.machine = run.machine;
   info.labels = store::split_labels(run.labels);
   info.env = run.request.env;
+  info.secrets = run.request.secrets;
   if (run.request.code) {
     info.git_commit = run.request.code->commit;
     info.git_base_commit = run.request.code->base_commit;
@@ -162,6 +168,13 @@ Result<json> body_object(const Call& call) {
   if (!body) return body.error();
   if (!body->is_object()) return base::error("invalid_request", "the body must be a JSON object");
   return body;
+}
+
+Result<> may_change(const Call& call, const std::string& creator, const std::string& what) {
+  if (call->caller.may_change(creator)) return ok();
+  return base::error("not_permitted",
+                     what + " belongs to " + (creator.empty() ? "an administrator" : creator) +
+                         ", who may change it, and administrators; you are " + call->caller.name);
 }
 
 Result<std::vector<spellfs::Name>> object_names(const json& body, const char* field) {

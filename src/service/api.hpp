@@ -18,13 +18,19 @@
 #include "net/server.hpp"
 #include "service/caller.hpp"
 #include "service/collector.hpp"
+#include "service/guesses.hpp"
 #include "service/hub.hpp"
 #include "service/log_store.hpp"
 #include "service/machine_link.hpp"
+#include "service/packages.hpp"
+#include "service/metrics.hpp"
+#include "service/quota.hpp"
 #include "service/reactor.hpp"
 #include "service/readers.hpp"
+#include "service/secrets.hpp"
 #include "service/service.hpp"
 #include "service/space.hpp"
+#include "service/streams.hpp"
 #include "service/timer.hpp"
 #include "spellfs/pack_store.hpp"
 
@@ -45,12 +51,19 @@ struct Context {
   MachineLink& machines;
   Space& space;
   Storage& storage;
+  Streams& streams;
   Collector& collector;
+  Packages& packages;
+  SecretBox& secrets;
+  Metrics& metrics;
   std::int64_t started_us;
   std::function<void(const std::string& reason)> request_stop;
   std::function<std::string(const std::string& owner, const std::string& workspace)> code_path;
-  std::function<std::string()> url;          ///< as others reach it: https://HOST:PORT or unix:PATH
-  std::function<std::string()> fingerprint;  ///< of the authority to be trusted at that URL; "": none
+  std::function<std::string()> url;  ///< as others reach it: https://HOST:PORT or unix:PATH
+  std::function<std::string()>
+      fingerprint;  ///< of the authority to be trusted at that URL; "": none
+  Guesses& guesses;
+  base::Pool& passwords;  ///< hashes them, one after the other
 };
 
 /// One request and how to answer it; shared by the steps that carry it out.
@@ -90,8 +103,7 @@ Result<json> body_object(const Call&);
 /// Notes who does what, in the transaction of the change itself. `action`: "noun.verb"
 /// ("machine.add"); `thing`: the name of what is changed; `detail`: for people, holds no secret.
 Result<> audit(State&, std::int64_t now_us, const Caller&, const std::string& action,
-               const std::string& thing, const std::string& detail,
-               const std::string& request_id);
+               const std::string& thing, const std::string& detail, const std::string& request_id);
 Result<> audit(State&, std::int64_t now_us, const Call&, const std::string& action,
                const std::string& thing, const std::string& detail = {});
 
@@ -99,6 +111,10 @@ Result<> audit(State&, std::int64_t now_us, const Call&, const std::string& acti
 /// or in the body. Errors: `run_not_found`, `stale_epoch`, `invalid_request`.
 Result<Assignment> assigned(Context&, const Call&);
 Result<Assignment> assigned_in_body(Context&, const Call&, const json& body);
+
+/// Whether what `creator` made is the caller's to change; `what` names it ("run 7"). Error
+/// `not_permitted`.
+Result<> may_change(const Call&, const std::string& creator, const std::string& what);
 
 /// A list of SpellFS names in a body; error `invalid_request`.
 Result<std::vector<spellfs::Name>> object_names(const json& body, const char* field);
@@ -109,9 +125,17 @@ HandlerFunction handler_of(model::Route);
 // about.cpp
 void get_openapi(Context&, Call);
 void get_health(Context&, Call);
+// metrics.cpp
+void get_metrics(Context&, Call);
+// quotas.cpp
+void list_quotas(Context&, Call);
+void put_quota(Context&, Call);
+/// Error `quota_exceeded`.
+Result<> check_bytes(Context&, const Call&);
 void get_status(Context&, Call);
 void stop_service(Context&, Call);
-void list_machines(Context&, Call);
+// install.cpp
+void get_install(Context&, Call);
 // runs.cpp
 void list_runs(Context&, Call);
 void create_run(Context&, Call);
@@ -124,9 +148,15 @@ void label_run(Context&, Call);
 void rerun(Context&, Call);
 // logs.cpp
 void get_log(Context&, Call);
+// streams.cpp
+void exec_in_run(Context&, Call);
+void forward_to_run(Context&, Call);
+void run_stats(Context&, Call);
+void machine_stream(Context&, Call);
 // resources.cpp
 void list_resource(Context&, Call);
 void read_file(Context&, Call);
+void read_objects(Context&, Call);
 // uploads.cpp
 void objects_missing(Context&, Call);
 void send_objects(Context&, Call);
@@ -135,22 +165,63 @@ void delete_upload(Context&, Call);
 // storage_routes.cpp
 void collect_storage(Context&, Call);
 void check_storage(Context&, Call);
+void back_up_service(Context&, Call);
 void get_usage(Context&, Call);
 // links.cpp
 void list_links(Context&, Call);
 void put_link(Context&, Call);
 void delete_link(Context&, Call);
+// secrets.cpp
+void list_secrets(Context&, Call);
+void put_secret(Context&, Call);
+void delete_secret(Context&, Call);
 // projects.cpp
 void list_projects(Context&, Call);
 void create_project(Context&, Call);
 void get_project(Context&, Call);
 void edit_project(Context&, Call);
 void change_project_runs(Context&, Call);
+// people.cpp
+void log_in(Context&, Call);
+void log_out(Context&, Call);
+void get_user(Context&, Call);
+void change_password(Context&, Call);
+void list_users(Context&, Call);
+void add_user(Context&, Call);
+void edit_user(Context&, Call);
+void reset_user(Context&, Call);
+void list_tokens(Context&, Call);
+void create_token(Context&, Call);
+void revoke_token(Context&, Call);
+void list_audit(Context&, Call);
 // code.cpp
 void list_repositories(Context&, Call);
 void code_missing(Context&, Call);
 void send_code(Context&, Call);
+// machine_routes.cpp
+std::vector<MachineInfo> machine_infos(Context&, const std::string& owner);
+void list_machines(Context&, Call);
+void create_machine(Context&, Call);
+void get_machine(Context&, Call);
+void edit_machine(Context&, Call);
+void delete_machine(Context&, Call);
+void machine_token(Context&, Call);
+// machine_type_routes.cpp
+void list_machine_types(Context&, Call);
+void create_machine_type(Context&, Call);
+void edit_machine_type(Context&, Call);
+void delete_machine_type(Context&, Call);
+void machine_type_token(Context&, Call);
+// join.cpp
+/// Makes a join token and answers with it. `machine_of`: what it is for (a machine's id, or
+/// "type:NAME"), and what changes in the same transaction. `action`, `thing`: see audit(); `thing`
+/// is also the machine that the answer names, unless it is a type.
+void answer_join_token(Context&, Call, const std::string& action, const std::string& thing,
+                       std::function<Result<std::string>(State&, std::int64_t now)> machine_of);
+void join(Context&, Call);
 // machines.cpp
+/// Error `invalid_request`: says which side is to be upgraded.
+Result<> check_protocol(int protocol);
 void machine_sync(Context&, Call);
 void machine_log(Context&, Call);
 void machine_objects(Context&, Call);

@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "service/machine_tokens.hpp"
 
 namespace spell::service {
 
@@ -47,23 +48,35 @@ Result<Caller> PersonalCallers::identify(const net::Request& request) const {
     caller.name = machine_;
     return caller;
   }
+  auto joined = tokens_.identify(request);
+  if (!joined) return joined.error();
+  if (*joined) return std::move(**joined);
   caller.kind = Caller::Kind::user;
   caller.name = user_;
   caller.role = model::Role::administrator;
   return caller;
 }
 
-std::string token_hash(std::string_view token) { return base::hex(base::sha256(token)); }
-
-namespace {
-
-constexpr std::int64_t hour_us = std::int64_t{3600} * 1'000'000;
-
 std::string_view bearer(const net::Request& request) {
   std::string_view text = net::find_header(request.headers, "Authorization");
   constexpr std::string_view scheme = "Bearer ";
   return text.starts_with(scheme) ? text.substr(scheme.size()) : std::string_view();
 }
+
+std::string token_hash(std::string_view token) { return base::hex(base::sha256(token)); }
+
+MadeToken make_token(std::string_view prefix, std::int64_t now_us) {
+  MadeToken made;
+  made.text = std::string(prefix) + base::hex(base::random_bytes(32));
+  made.record.id = base::hex(base::random_bytes(8));
+  made.record.hash = token_hash(made.text);
+  made.record.created_us = now_us;
+  return made;
+}
+
+namespace {
+
+constexpr std::int64_t hour_us = std::int64_t{3600} * 1'000'000;
 
 Error not_valid(std::string_view token) {
   if (token.starts_with("spm_"))
@@ -84,7 +97,6 @@ struct TeamCallers::Table {
   struct Entry {
     Caller caller{};
     std::int64_t expires_us = 0;
-    std::string key{};  ///< of a machine: the client certificate that it must show; "": none
     mutable std::atomic<std::int64_t> used_us = 0;
   };
   std::unordered_map<std::string, std::unique_ptr<Entry>> tokens;  ///< by hash
@@ -104,8 +116,6 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
   if (!users) return users.error();
   auto tokens = reader.tokens();
   if (!tokens) return tokens.error();
-  auto keys = reader.machine_keys();
-  if (!keys) return keys.error();
   std::unordered_map<std::string, model::Role> roles;
   for (auto& user : *users)
     if (auto role = model::parse_role(user.role); role && !user.disabled)
@@ -116,6 +126,7 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
   std::int64_t now = options_.clock_us();
   auto before = table();
   for (auto& token : *tokens) {
+    if (token.kind == "machine" || token.kind == "join") continue;  // see MachineTokens
     if (token.expires_us != 0 && token.expires_us <= now) continue;
     auto entry = std::make_unique<Table::Entry>();
     entry->caller.token = token.id;
@@ -123,21 +134,12 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
     entry->used_us = token.used_us;
     if (auto old = before->tokens.find(token.hash); old != before->tokens.end())
       entry->used_us = std::max<std::int64_t>(old->second->used_us, token.used_us);
-    if (token.kind == "machine" || token.kind == "join") {
-      bool joins = token.kind == "join";
-      entry->caller.kind = joins ? Caller::Kind::joiner : Caller::Kind::machine;
-      entry->caller.name = token.machine;
-      if (auto key = keys->find(token.machine); !joins && key != keys->end())
-        entry->key = key->second;
-    } else {
-      auto role = roles.find(token.user);
-      if (role == roles.end()) continue;
-      entry->caller.kind = Caller::Kind::user;
-      entry->caller.name = token.user;
-      entry->caller.role = role->second;
-    }
-    if (token.expires_us != 0 &&
-        (out.next_expiry_us == 0 || token.expires_us < out.next_expiry_us))
+    auto role = roles.find(token.user);
+    if (role == roles.end()) continue;
+    entry->caller.kind = Caller::Kind::user;
+    entry->caller.name = token.user;
+    entry->caller.role = role->second;
+    if (token.expires_us != 0 && (out.next_expiry_us == 0 || token.expires_us < out.next_expiry_us))
       out.next_expiry_us = token.expires_us;
     made->tokens.emplace(token.hash, std::move(entry));
   }
@@ -166,15 +168,15 @@ Result<Caller> TeamCallers::identify(const net::Request& request) const {
     caller.name = options_.machine;
     return caller;
   }
+  auto machine = options_.machines.identify(request);
+  if (!machine) return machine.error();
+  if (*machine) return std::move(**machine);
   auto known = table();
   auto found = known->tokens.find(token_hash(token));
   if (found == known->tokens.end()) return not_valid(token);
   auto& entry = *found->second;
   std::int64_t now = options_.clock_us();
   if (entry.expires_us != 0 && entry.expires_us <= now) return not_valid(token);
-  if (!entry.key.empty() && !base::equal_secret(entry.key, request.peer_key))
-    return base::error("unauthorized",
-                       "this token belongs to a machine that shows its own certificate with it");
   std::int64_t used = entry.used_us;
   if (now - used >= hour_us && entry.used_us.compare_exchange_strong(used, now) && options_.used)
     options_.used(entry.caller.token);

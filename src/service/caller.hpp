@@ -40,29 +40,47 @@ class Callers {
   virtual Result<Caller> identify(const net::Request&) const = 0;
 };
 
+class MachineTokens;
+
 /// Of a personal service: whoever reaches its socket as its own user or root is its administrator,
-/// called `user`; its embedded worker shows `machine_token`.
+/// called `user`; its embedded worker shows `machine_token`, others what they got when they joined.
 class PersonalCallers : public Callers {
  public:
-  PersonalCallers(std::string user, std::string machine, std::string machine_token)
+  PersonalCallers(std::string user, std::string machine, std::string machine_token,
+                  const MachineTokens& tokens)
       : user_(std::move(user)),
         machine_(std::move(machine)),
-        machine_token_(std::move(machine_token)) {}
+        machine_token_(std::move(machine_token)),
+        tokens_(tokens) {}
   Result<Caller> identify(const net::Request&) const override;
 
  private:
   std::string user_, machine_, machine_token_;
+  const MachineTokens& tokens_;
 };
 
+/// What follows "Bearer " in a request's Authorization; "": nothing.
+std::string_view bearer(const net::Request&);
 /// Hex SHA-256 of a token's whole text, as the store keeps it.
 std::string token_hash(std::string_view token);
 
-/// Of a team's service: by the tokens of its store. On the Unix socket whoever is its own user or
-/// root needs none and is the administrator `local`: the way back in when a password is lost.
+/// A new token: its text, which is shown once, and what is kept of it (id, hash and time of making;
+/// the rest is the caller's).
+struct MadeToken {
+  std::string text{};
+  store::TokenRecord record{};
+};
+/// `prefix`: "spu_", "spm_", "spj_".
+MadeToken make_token(std::string_view prefix, std::int64_t now_us);
+
+/// Of a team's service: by the tokens of its store (machines by theirs, see MachineTokens). On the
+/// Unix socket whoever is its own user or root needs none and is the administrator `local`: the way
+/// back in when a password is lost.
 class TeamCallers : public Callers {
  public:
   struct Options {
-    std::string machine{}, machine_token{};   ///< of the embedded worker; "": there is none
+    std::string machine{}, machine_token{};  ///< of the embedded worker; "": there is none
+    const MachineTokens& machines;
     std::function<std::int64_t()> clock_us{};
     /// A token is used for the first time in an hour. Any thread.
     std::function<void(const std::string& id)> used{};
@@ -74,7 +92,8 @@ class TeamCallers : public Callers {
 
   explicit TeamCallers(Options options);
   ~TeamCallers() override;
-  /// Takes over what the store holds now: from the return on nobody gets in by a token that is gone.
+  /// Takes over what the store holds now: from the return on nobody gets in by a token that is
+  /// gone.
   Result<Refreshed> refresh(store::Reader&);
   Result<Caller> identify(const net::Request&) const override;
 

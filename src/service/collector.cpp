@@ -139,8 +139,20 @@ void Collector::check(std::function<void(Result<Checked>)> done) {
   jobs_.post([this, done = std::move(done)] { done(storage_.check(stop_.get_token())); });
 }
 
+void Collector::back_up(const std::string& state_folder, const std::string& folder,
+                        const std::string& owner, std::function<void(Result<BackupDone>)> done) {
+  jobs_.post([this, state_folder, folder, owner, done = std::move(done)] {
+    auto made =
+        service::back_up(state_folder, readers_, folder, owner, base::unix_us(), stop_.get_token());
+    say(made ? "backed up to " + folder + ": " + std::to_string(made->mirrored.new_files) +
+                   " new files, " + base::format_size(made->mirrored.new_bytes)
+             : "the backup to " + folder + " failed: " + made.error().message());
+    done(std::move(made));
+  });
+}
+
 void Collector::runs_changed() {
-  if (projects_keep_) look_after(seconds(2));
+  if (projects_keep_ || retention_.any()) look_after(seconds(2));
 }
 
 void Collector::look_after(milliseconds delay) {
@@ -164,18 +176,25 @@ void Collector::look_for_expired() {
     std::int64_t next_us = 0;
   };
   std::int64_t now = base::unix_us();
-  auto found = readers_.with([now](store::Reader& reader) -> Result<Found> {
+  auto found = readers_.with([this, now](store::Reader& reader) -> Result<Found> {
     Found out;
+    if (retention_.any()) {
+      auto runs = reader.kept_runs();
+      if (!runs) return runs.error();
+      auto old = service::expired(std::move(*runs), retention_, now);
+      out.any = !old.runs.empty();
+      out.next_us = old.next_us;
+    }
     auto keep = reader.projects_keep();
     if (!keep) return keep.error();
     out.kept = *keep;
     if (!out.kept) return out;
     auto expired = reader.expired_runs(now);
     if (!expired) return expired.error();
-    out.any = !expired->empty();
+    out.any = out.any || !expired->empty();
     auto next = reader.next_expiry_us(now);
     if (!next) return next.error();
-    out.next_us = *next;
+    if (out.next_us == 0 || (*next != 0 && *next < out.next_us)) out.next_us = *next;
     return out;
   });
   if (!found) return say("runs to remove cannot be read: " + found.error().message());
@@ -189,6 +208,14 @@ void Collector::look_for_expired() {
     auto remove = [&]() -> Result<> {
       auto expired = state.writer().expired_runs(at);
       if (!expired) return expired.error();
+      if (retention_.any()) {
+        auto runs = state.writer().kept_runs();
+        if (!runs) return runs.error();
+        auto old = service::expired(std::move(*runs), retention_, at).runs;
+        expired->insert(expired->end(), old.begin(), old.end());
+        std::sort(expired->begin(), expired->end());
+        expired->erase(std::unique(expired->begin(), expired->end()), expired->end());
+      }
       for (auto& [owner, number] : *expired) {
         if (state.is_awaited(owner, number)) continue;
         auto run = state.remove(owner, number);
@@ -203,7 +230,7 @@ void Collector::look_for_expired() {
         return say("runs could not be removed: " +
                    (removed ? committed : removed).error().message());
       if (ids.empty()) return;
-      say("removed " + std::to_string(ids.size()) + " runs that their projects keep no longer");
+      say("removed " + std::to_string(ids.size()) + " runs that are kept no longer");
       log_jobs_.post([this, ids] {
         for (auto& id : ids)
           if (auto gone = logs_.remove(id); !gone) say(gone.error().message());

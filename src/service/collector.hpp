@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "base/pool.hpp"
+#include "service/backup.hpp"
 #include "service/reactor.hpp"
 #include "service/readers.hpp"
+#include "service/retention.hpp"
 #include "service/storage.hpp"
 #include "service/timer.hpp"
 
@@ -23,14 +25,16 @@ namespace spell::service {
 class Collector {
  public:
   Collector(Storage& storage, Readers& readers, Reactor& reactor, Timer& timer, LogStore& logs,
-            base::Pool& log_jobs, std::function<void(const std::string&)> log)
+            base::Pool& log_jobs, std::function<void(const std::string&)> log,
+            Retention retention = {})
       : storage_(storage),
         readers_(readers),
         reactor_(reactor),
         timer_(timer),
         logs_(logs),
         log_jobs_(log_jobs),
-        log_(std::move(log)) {}
+        log_(std::move(log)),
+        retention_(retention) {}
 
   /// Takes up what an earlier process has noted.
   void start();
@@ -52,6 +56,9 @@ class Collector {
                std::function<void(Result<Collected>)> done);
   /// The same thread for a check: the two never run at the same time.
   void check(std::function<void(Result<Checked>)> done);
+  /// The same thread for a backup: nothing is collected under its hands.
+  void back_up(const std::string& state_folder, const std::string& folder, const std::string& owner,
+               std::function<void(Result<BackupDone>)> done);
 
   /// Some runs have ended, or a project has changed: perhaps something is kept no longer.
   void runs_changed();
@@ -78,6 +85,7 @@ class Collector {
   LogStore& logs_;
   base::Pool& log_jobs_;
   std::function<void(const std::string&)> log_;
+  const Retention retention_;
   std::atomic<bool> arrival_noted_ = false, projects_keep_ = true;
   std::mutex mutex_;
   std::optional<Timer::Clock::time_point> collect_at_, look_at_;

@@ -30,26 +30,14 @@ Result<std::string> alias_of(const Call& call) {
   return alias;
 }
 
-std::string lower(std::string text) {
-  for (auto& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return text;
-}
-
 /// Aliases share one name space with machines and machine types, whose names know no case.
 Result<> check_free(const State& state, const std::string& alias) {
-  auto taken = [&](const std::string& by) {
-    return base::error("name_taken", "'" + alias + "' is the name of " + by + "; use another");
-  };
-  std::string plain = lower(alias);
-  if (std::find(reserved.begin(), reserved.end(), plain) != reserved.end())
-    return taken("something that every owner has");
-  for (auto& [name, machine] : state.machines()) {
-    if (name == plain) return taken("a machine");
-    auto& types = machine.view.serves;
-    if (std::find(types.begin(), types.end(), plain) != types.end()) return taken("a machine type");
-  }
-  return ok();
+  std::string plain = base::lower(alias);
+  std::string by = std::find(reserved.begin(), reserved.end(), plain) != reserved.end()
+                       ? "something that every owner has"
+                       : state.name_owner(plain);
+  if (by.empty()) return ok();
+  return base::error("name_taken", "'" + alias + "' is the name of " + by + "; use another");
 }
 
 /// What the link will name: without an alias, and there, unless it is in a run that goes on.
@@ -98,6 +86,9 @@ void put_link(Context& context, Call call) {
         [call, alias, target = *target](State& state, std::int64_t now) -> Reactor::Answer {
           store::LinkRecord link{alias, target, now, call->caller.name};
           auto put = check_free(state, alias);
+          auto before = state.writer().find_link(call->owner(), alias);
+          if (put && !before) put = before.error();
+          if (put && *before) put = may_change(call, (*before)->creator, "the alias " + alias);
           if (put) put = state.writer().put_link(call->owner(), link);
           return [call, link, put](const Result<>& committed) {
             if (!put) return refuse(call, put.error());
@@ -118,6 +109,7 @@ void delete_link(Context& context, Call call) {
         if (found && !*found)
           done = base::error("resource_not_found",
                              "there is no link '" + alias + "'; `spell link` shows them");
+        if (done) done = may_change(call, (*found)->creator, "the alias " + alias);
         if (done) done = state.writer().delete_link(call->owner(), alias);
         return [call, found, done](const Result<>& committed) {
           if (!done) return refuse(call, done.error());

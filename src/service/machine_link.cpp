@@ -2,7 +2,17 @@
 
 #include <algorithm>
 
+#include "base/clock.hpp"
+
 namespace spell::service {
+
+namespace {
+
+constexpr std::int64_t longest_lease_ms = 75'000, shortest_lease_ms = 3'000;
+
+std::int64_t boot_us() { return base::boot_ns() / 1000; }
+
+}  // namespace
 
 void MachineLink::finish(Poll poll) {
   timer_.cancel(poll.timer);
@@ -22,13 +32,14 @@ std::optional<MachineLink::Poll> MachineLink::take(const std::string& machine, s
 
 void MachineLink::poll(const std::string& machine, std::int64_t wait_ms, model::SyncAnswer answer,
                        net::Reply reply, const State& state) {
-  auto& commands = state.machines().at(machine).commands;
-  answer.commands.assign(commands.begin(), commands.end());
   Poll poll;
   poll.answer = std::move(answer);
   poll.reply = std::move(reply);
+  auto* there = state.machine_by_id(machine);
+  std::int64_t session = there ? there->session : 0;
+  if (there) poll.answer.commands.assign(there->commands.begin(), there->commands.end());
   if (auto older = take(machine, 0)) finish(std::move(*older));
-  if (!poll.answer.commands.empty() || wait_ms <= 0) return finish(std::move(poll));
+  if (!there || !poll.answer.commands.empty() || wait_ms <= 0) return finish(std::move(poll));
   std::uint64_t id;
   {
     std::lock_guard lock(mutex_);
@@ -36,15 +47,60 @@ void MachineLink::poll(const std::string& machine, std::int64_t wait_ms, model::
     poll.timer = timer_.after(std::chrono::milliseconds(wait_ms), [this, machine, id] {
       if (auto due = take(machine, id)) finish(std::move(*due));
     });
-    poll.reply->on_close([this, machine, id] { (void)take(machine, id); });
+    poll.reply->on_close([this, machine, id, session] {
+      auto gone = take(machine, id);
+      if (!gone) return;
+      timer_.cancel(gone->timer);
+      {
+        std::lock_guard closing(mutex_);
+        leases_.closed(machine, boot_us());
+        watch_leases();
+      }
+      watcher_.machine_away(machine, session);
+    });
     polls_[machine] = std::move(poll);
   }
 }
 
+MachineLink::Lease MachineLink::lease_of(std::int64_t lost_after) {
+  return {std::clamp(lost_after * 1000, shortest_lease_ms, longest_lease_ms), lost_after};
+}
+
+MachineLink::Lease MachineLink::renew(const std::string& id) {
+  std::lock_guard lock(mutex_);
+  auto name = names_.find(id);
+  if (name == names_.end()) return lease_of(0);
+  auto& view = machines_.at(name->second);
+  // An embedded worker ends with this process.
+  if (view.record.joined_us == 0) return {longest_lease_ms, 0};
+  auto lease = lease_of(view.lost_after);
+  leases_.renew(id, lease.lease_ms * 1000, lease.lost_after * 1'000'000, boot_us());
+  watch_leases();
+  return lease;
+}
+
+void MachineLink::end_poll(const std::string& id) {
+  if (auto poll = take(id, 0)) finish(std::move(*poll));
+}
+
+void MachineLink::watch_leases() {
+  auto next = leases_.next();
+  if (!next || (looks_at_ && *looks_at_ <= *next)) return;
+  looks_at_ = next;
+  timer_.after(std::chrono::milliseconds(std::max<std::int64_t>(0, (*next - boot_us()) / 1000 + 1)),
+               [this] { watcher_.leases_due(); });
+}
+
+sched::Leases::Due MachineLink::expire() {
+  std::lock_guard lock(mutex_);
+  auto due = leases_.expire(boot_us());
+  looks_at_.reset();
+  watch_leases();
+  return due;
+}
+
 bool MachineLink::settled() const {
-  return Timer::Clock::now() >= settle_by_ ||
-         (!machines_.empty() && std::all_of(machines_.begin(), machines_.end(),
-                                            [](auto& view) { return view.machine.connected; }));
+  return Timer::Clock::now() >= settle_by_ || (!machines_.empty() && disconnected_ == 0);
 }
 
 void MachineLink::when_settled(std::function<void()> then) {
@@ -66,26 +122,68 @@ void MachineLink::when_settled(std::function<void()> then) {
   then();
 }
 
-void MachineLink::refresh(const std::vector<std::string>& changed, const State& state) {
+void MachineLink::refresh(const std::vector<std::string>& changed, State& state) {
   std::vector<Poll> due;
   std::vector<std::function<void()>> settled_now;
+  auto take_poll = [&](const std::string& id, auto& commands) {
+    auto poll = polls_.find(id);
+    if (poll == polls_.end() || commands.empty()) return;
+    poll->second.answer.commands.assign(commands.begin(), commands.end());
+    due.push_back(std::move(poll->second));
+    polls_.erase(poll);
+  };
   {
     std::lock_guard lock(mutex_);
     for (auto& id : changed) {
-      if (auto* run = state.active_run(id); run && !run->machine.empty())
-        assignments_[id] = {run->machine, run->owner, run->epoch};
-      else
+      auto* run = state.active_run(id);
+      auto* late = state.late_run(id);
+      auto machine = state.machines().find(late ? late->machine : run ? run->machine : "");
+      if (machine == state.machines().end())
         assignments_.erase(id);
+      else
+        assignments_[id] = {machine->second.record.id, late ? late->owner : run->owner,
+                            late ? late->epoch : run->epoch};
     }
-    machines_.clear();
-    for (auto& [name, machine] : state.machines()) {
-      machines_.push_back({machine.view, machine.hello});
-      auto poll = polls_.find(name);
-      if (poll == polls_.end() || machine.commands.empty()) continue;
-      poll->second.answer.commands.assign(machine.commands.begin(), machine.commands.end());
-      due.push_back(std::move(poll->second));
-      polls_.erase(poll);
+    // Those that left first: a name may have gone from one to another.
+    auto names = state.take_changed_machines();
+    for (auto& name : names) {
+      auto known = machines_.find(name);
+      if (known == machines_.end()) continue;
+      auto& id = known->second.record.id;
+      count(known->second, -1);
+      if (!state.machine_by_id(id)) leases_.forget(id);
+      names_.erase(id);
+      cluster_.remove(name);
+      machines_.erase(known);
     }
+    for (auto& name : names) {
+      auto found = state.machines().find(name);
+      if (found == state.machines().end()) continue;
+      auto& machine = found->second;
+      MachineView view{*state.cluster().find(name),
+                       machine.hello,
+                       machine.record,
+                       {},
+                       machine.embedded ? 0 : state.lost_after(machine)};
+      for (auto& [run, takes] : machine.assigned)
+        if (auto* record = state.active_run(run)) view.runs.push_back(record->number);
+      std::sort(view.runs.begin(), view.runs.end());
+      cluster_.put(view.machine);
+      count(view, 1);
+      bool expected = !machine.connected && machine.session == 0 && machine.record.joined_us != 0;
+      if (expected && !leases_.knows(machine.record.id))
+        leases_.expect(machine.record.id, view.lost_after * 1'000'000, boot_us());
+      names_[machine.record.id] = name;
+      machines_[name] = std::move(view);
+      take_poll(machine.record.id, machine.commands);
+    }
+    if (!names.empty()) {
+      cluster_.clear_types();
+      for (auto& [name, type] : state.machine_types())
+        cluster_.put_type(name, {type.cpus, type.memory, type.gpus});
+      watch_leases();
+    }
+    for (auto& [id, commands] : state.take_farewells()) take_poll(id, commands);
     if (!settling_.empty() && settled()) settled_now = std::exchange(settling_, {});
   }
   for (auto& then : settled_now) then();
@@ -99,9 +197,35 @@ std::optional<Assignment> MachineLink::assignment(const std::string& run) const 
   return found->second;
 }
 
+void MachineLink::count(const MachineView& view, int by) {
+  if (!view.machine.connected)
+    disconnected_ += static_cast<std::size_t>(by);
+  else if (view.record.joined_us != 0)
+    others_ += static_cast<std::size_t>(by);
+}
+
+std::size_t MachineLink::others() const {
+  std::lock_guard lock(mutex_);
+  return others_;
+}
+
 std::vector<MachineView> MachineLink::machines() const {
   std::lock_guard lock(mutex_);
-  return machines_;
+  std::vector<MachineView> out;
+  for (auto& [name, view] : machines_) out.push_back(view);
+  return out;
+}
+
+std::optional<MachineView> MachineLink::machine(const std::string& name) const {
+  std::lock_guard lock(mutex_);
+  auto found = machines_.find(name);
+  if (found == machines_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::string MachineLink::why_waiting(const sched::Waiting& run) const {
+  std::lock_guard lock(mutex_);
+  return cluster_.why_waiting(run);
 }
 
 }  // namespace spell::service

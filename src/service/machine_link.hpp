@@ -1,8 +1,9 @@
-// The service's end of the workers' connections: the waiting polls, and a view of machines and
-// assignments for other threads. Thread-safe. refresh() and commands are called on the reactor's
-// thread.
+// The service's end of the workers' connections: the waiting polls, the leases, and a view of
+// machines and assignments for other threads. Thread-safe. refresh() and poll() are called on the
+// reactor's thread.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -12,7 +13,8 @@
 
 #include "model/worker_protocol.hpp"
 #include "net/server.hpp"
-#include "sched/place.hpp"
+#include "sched/cluster.hpp"
+#include "sched/leases.hpp"
 #include "service/state.hpp"
 #include "service/timer.hpp"
 
@@ -20,33 +22,59 @@ namespace spell::service {
 
 /// Who carries out a run.
 struct Assignment {
-  std::string machine, owner;
+  std::string machine, owner;  ///< machine: its id
   std::int64_t epoch = 0;
 };
 
 struct MachineView {
   sched::Machine machine;
   model::WorkerHello hello;
+  store::MachineRecord record;
+  std::vector<std::int64_t> runs;  ///< numbers of those that are there
+  std::int64_t lost_after = 0;     ///< seconds
 };
 
 class MachineLink {
  public:
-  MachineLink(Timer& timer, std::string incarnation)
-      : timer_(timer), incarnation_(std::move(incarnation)) {}
+  /// What is to be told to the state: connections that closed, leases that ended. Any thread.
+  struct Watcher {
+    virtual ~Watcher() = default;
+    virtual void machine_away(const std::string& id, std::int64_t session) = 0;
+    /// expire() is due.
+    virtual void leases_due() = 0;
+  };
+
+  MachineLink(Timer& timer, std::string incarnation, Watcher& watcher)
+      : timer_(timer), incarnation_(std::move(incarnation)), watcher_(watcher) {}
 
   /// Answers at once when there are commands, else when there are some or after `wait_ms`. A newer
   /// poll of the machine lets the older one return.
-  void poll(const std::string& machine, std::int64_t wait_ms, model::SyncAnswer answer,
-            net::Reply reply, const State&);
+  void poll(const std::string& id, std::int64_t wait_ms, model::SyncAnswer answer, net::Reply reply,
+            const State&);
   /// After a commit: takes over what changed, answers polls that have commands now.
-  void refresh(const std::vector<std::string>& changed, const State&);
+  void refresh(const std::vector<std::string>& changed, State&);
+
+  /// The worker of this machine has spoken: its lease begins anew. Returns what it is told of it.
+  struct Lease {
+    std::int64_t lease_ms = 0, lost_after = 0;
+  };
+  Lease renew(const std::string& id);
+  /// Lets the poll that waits return: its worker has lost its credential.
+  void end_poll(const std::string& id);
+  /// Machines whose leases have ended, by id.
+  sched::Leases::Due expire();
 
   /// Calls `then` when the machines are connected; at once if they are, at the latest half a second
   /// after the start: whoever has just started the service does not see his own computer as away.
   void when_settled(std::function<void()> then);
 
   std::optional<Assignment> assignment(const std::string& run) const;
+  /// How many machines with workers of their own are connected.
+  std::size_t others() const;
+  /// All of them, copied.
   std::vector<MachineView> machines() const;
+  std::optional<MachineView> machine(const std::string& name) const;
+  std::string why_waiting(const sched::Waiting&) const;
   const std::string& incarnation() const { return incarnation_; }
 
  private:
@@ -58,14 +86,23 @@ class MachineLink {
   void finish(Poll);
   bool settled() const;  ///< under the mutex
   std::optional<Poll> take(const std::string& machine, std::uint64_t id);
+  void watch_leases();                     ///< under the mutex
+  void count(const MachineView&, int by);  ///< under the mutex
+  static Lease lease_of(std::int64_t lost_after);
 
   Timer& timer_;
   std::string incarnation_;
+  Watcher& watcher_;
   mutable std::mutex mutex_;
   std::uint64_t last_poll_ = 0;
-  std::map<std::string, Poll> polls_;
+  std::map<std::string, Poll> polls_;  // by machine id
   std::unordered_map<std::string, Assignment> assignments_;
-  std::vector<MachineView> machines_;
+  std::map<std::string, MachineView> machines_;         // by name
+  std::unordered_map<std::string, std::string> names_;  // by id
+  sched::Cluster cluster_;
+  std::size_t disconnected_ = 0, others_ = 0;
+  sched::Leases leases_;
+  std::optional<std::int64_t> looks_at_;  // when leases_due() will be called, at the latest
   const Timer::Clock::time_point settle_by_ = Timer::Clock::now() + std::chrono::milliseconds(500);
   std::vector<std::function<void()>> settling_;
 };

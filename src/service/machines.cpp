@@ -1,4 +1,6 @@
 // What workers ask: their commands, and where their reports, logs and outputs go.
+#include <algorithm>
+
 #include "base/error.hpp"
 #include "model/worker_protocol.hpp"
 #include "service/api.hpp"
@@ -33,6 +35,21 @@ Result<Assignment> assigned_in_body(Context& context, const Call& call, const js
   return assigned(context, call, body["run"], body["epoch"]);
 }
 
+namespace {
+constexpr std::size_t most_runs = 10'000;
+constexpr std::int64_t longest_wait_ms = 60'000;
+}  // namespace
+
+Result<> check_protocol(int protocol) {
+  std::string both = "worker protocol " + std::to_string(protocol) + ", this service speaks " +
+                     std::to_string(model::worker_protocol);
+  if (protocol > model::worker_protocol)
+    return base::error("invalid_request", both + ": upgrade the service");
+  if (protocol < model::oldest_worker_protocol)
+    return base::error("invalid_request", both + ": upgrade the worker");
+  return ok();
+}
+
 void machine_sync(Context& context, Call call) {
   auto body = model::parse_json(call->request.body, 64 << 20);
   if (!body) return refuse(call, body.error());
@@ -40,12 +57,14 @@ void machine_sync(Context& context, Call call) {
   if (!parsed) return refuse(call, parsed.error());
   auto request = std::make_shared<model::SyncRequest>(std::move(*parsed));
   std::string machine = call->path.at("machine");
-  if (request->protocol > model::worker_protocol)
-    return refuse(
-        call, base::error("invalid_request",
-                          "worker protocol " + std::to_string(request->protocol) +
-                              " is newer than this service's " +
-                              std::to_string(model::worker_protocol) + ": upgrade the service"));
+  if (auto known = check_protocol(request->protocol); !known) return refuse(call, known.error());
+  if (request->hello)
+    if (auto sane = model::check_hello(*request->hello); !sane) return refuse(call, sane.error());
+  if (request->holds.size() > most_runs || request->reports.size() > most_runs)
+    return refuse(call, base::error("invalid_request", "'holds' or 'reports' has more than " +
+                                                           std::to_string(most_runs) + " runs"));
+  request->wait_ms = std::min(request->wait_ms, longest_wait_ms);
+  auto lease = context.machines.renew(machine);
   // A tree that is named as a run's outputs must be this owner's; what is not is refused before it
   // reaches the state.
   std::vector<spellfs::PackStore::Pin> pins;  // until the commit
@@ -56,7 +75,7 @@ void machine_sync(Context& context, Call call) {
     if (!name)
       return refuse(call, base::error("invalid_request",
                                       "'" + report.result->outputs + "' is no SpellFS name"));
-    if (!assignment) continue;
+    if (!assignment || assignment->machine != machine) continue;
     pins.push_back(context.objects.pin({*name}));
     auto owns = context.objects.owns(assignment->owner, *name);
     if (!owns) return refuse(call, owns.error());
@@ -65,16 +84,19 @@ void machine_sync(Context& context, Call call) {
                                       "the outputs of run " + report.run + " have not been sent"));
   }
   auto pinned = std::make_shared<std::vector<spellfs::PackStore::Pin>>(std::move(pins));
-  context.reactor.post([&context, call = std::move(call), request, machine, pinned](
+  context.reactor.post([&context, call = std::move(call), request, machine, pinned, lease](
                            State& state, std::int64_t now) -> Reactor::Answer {
     model::SyncAnswer out;
     out.incarnation = context.machines.incarnation();
+    out.lease_ms = lease.lease_ms;
+    out.lost_after = lease.lost_after;
     Result<> failed = ok();
-    if (!state.machines().contains(machine))
+    if (auto* there = state.machine_by_id(machine); !there)
       failed = base::error("machine_not_found", "there is no machine '" + machine + "'");
-    else if (!request->hello && !state.machines().at(machine).view.connected)
+    else if (!request->hello && !there->connected)
       failed = base::error("incarnation_changed", "this service has not met machine '" + machine +
                                                       "' yet: it must say hello first");
+    if (failed && request->hello) failed = state.heard_of_numbers(request->numbers);
     if (failed && request->hello)
       failed = state.hello(machine, *request->hello, request->holds, now);
     if (failed) state.acknowledge(machine, request->seen);

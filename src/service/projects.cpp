@@ -132,11 +132,12 @@ void edit_project(Context& context, Call call) {
   auto asked = parse_change(call, true);
   if (!asked) return refuse(call, asked.error());
   change(context, call, 200,
-         [owner = call->owner(), name = call->path.at("name"), asked = *asked](
+         [call, owner = call->owner(), name = call->path.at("name"), asked = *asked](
              State& state, std::int64_t) -> Result<std::string> {
            auto project = state.writer().find_project(owner, name);
            if (!project) return project.error();
            if (!*project) return no_such_project(name);
+           SPELL_TRY(may_change(call, (*project)->creator, "the project " + name));
            if (asked.description) (*project)->description = *asked.description;
            if (asked.archived) (*project)->archived = *asked.archived;
            if (asked.keep_days) (*project)->keep_days = *asked.keep_days;
@@ -172,15 +173,18 @@ void change_project_runs(Context& context, Call call) {
     }
   }
   change(context, call, 200,
-         [owner = call->owner(), name = call->path.at("name"), add, remove](
+         [call, owner = call->owner(), name = call->path.at("name"), add, remove](
              State& state, std::int64_t) -> Result<std::string> {
            auto project = state.writer().find_project(owner, name);
            if (!project) return project.error();
            if (!*project) return no_such_project(name);
            // All or nothing: every run is looked up before one is changed.
            for (auto* numbers : {&add, &remove})
-             for (auto number : *numbers)
-               if (auto run = state.find_run(owner, number); !run) return run.error();
+             for (auto number : *numbers) {
+               auto run = state.find_run(owner, number);
+               if (!run) return run.error();
+               SPELL_TRY(may_change(call, run->creator, "run " + std::to_string(number)));
+             }
            for (auto number : add)
              if (auto run = state.set_project(owner, number, name); !run) return run.error();
            for (auto number : remove) {

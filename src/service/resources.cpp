@@ -277,4 +277,37 @@ void read_file(Context& context, Call call) {
   });
 }
 
+void read_objects(Context& context, Call call) {
+  constexpr std::size_t most_names = 4096, most_bytes = 4 << 20;
+  auto body = body_object(call);
+  if (!body) return refuse(call, body.error());
+  auto names = object_names(*body, "names");
+  if (!names) return refuse(call, names.error());
+  auto path = body->find("path");
+  if (path == body->end() || !path->is_string() || body->size() != 2 || names->empty() ||
+      names->size() > most_names)
+    return refuse(call, base::error("invalid_request",
+                                    "the body must be {\"path\", \"names\": […]} with 1 to " +
+                                        std::to_string(most_names) + " names"));
+  if (!base::valid_text(path->get_ref<const std::string&>()))
+    return refuse(call, base::error("invalid_request", "'path' must be UTF-8 without NUL"));
+  auto place = context.readers.with([&](store::Reader& reader) {
+    return resolve(reader, call->owner(), path->get<std::string>());
+  });
+  if (!place) return refuse(call, place.error());
+  if (place->kind != ResourcePath::Kind::tree)
+    return refuse(call, resource_not_found(path->get<std::string>()));
+  std::string owner = place->upload.empty() ? call->owner() : place->owner;
+  context.jobs.post([&context, call, owner, names = std::move(*names)] {
+    auto pack = context.objects.pack_of(owner, names, most_bytes);
+    if (!pack && pack.error().code() == "object_not_found")
+      return refuse(call, base::error("resource_not_found", pack.error().message()));
+    if (!pack) return refuse(call, pack.error());
+    net::Response response = new_response();
+    response.content_type = "application/vnd.spell.pack";
+    response.body = std::move(*pack);
+    call->reply.send(std::move(response));
+  });
+}
+
 }  // namespace spell::service

@@ -1,5 +1,6 @@
 #include "service/router.hpp"
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "service/resource_path.hpp"
@@ -73,6 +74,16 @@ bool needs_room(model::Route route) {
          route == put_upload || route == machine_objects || route == machine_log;
 }
 
+bool brings_runs(model::Route route) {
+  return route == model::Route::create_run || route == model::Route::rerun;
+}
+
+/// Whether the answer comes when something happens, not as soon as it can.
+bool waits(const model::RouteRow& row, const net::Target& target) {
+  return row.route == model::Route::machine_sync || target.query.contains("wait_ms") ||
+         target.query.contains("follow");
+}
+
 /// Routes by which the administrator fills `public/`; on a personal service that is its user.
 bool writes_public(model::Route route) {
   using enum model::Route;
@@ -89,6 +100,16 @@ HandlerFunction handler_of(model::Route route) {
       return get_openapi;
     case health:
       return get_health;
+    case install:
+      return get_install;
+    case model::Route::metrics:
+      return get_metrics;
+    case back_up:
+      return back_up_service;
+    case model::Route::list_quotas:
+      return service::list_quotas;
+    case model::Route::put_quota:
+      return service::put_quota;
     case status:
       return get_status;
     case model::Route::stop_service:
@@ -113,12 +134,20 @@ HandlerFunction handler_of(model::Route route) {
       return service::rerun;
     case run_log:
       return get_log;
+    case exec:
+      return exec_in_run;
+    case forward:
+      return forward_to_run;
+    case stats:
+      return run_stats;
     case model::Route::list_resource:
       return service::list_resource;
     case model::Route::read_file:
       return service::read_file;
     case model::Route::objects_missing:
       return service::objects_missing;
+    case model::Route::read_objects:
+      return service::read_objects;
     case model::Route::send_objects:
       return service::send_objects;
     case model::Route::put_upload:
@@ -137,6 +166,12 @@ HandlerFunction handler_of(model::Route route) {
       return service::put_link;
     case model::Route::delete_link:
       return service::delete_link;
+    case model::Route::list_secrets:
+      return service::list_secrets;
+    case model::Route::put_secret:
+      return service::put_secret;
+    case model::Route::delete_secret:
+      return service::delete_secret;
     case model::Route::list_projects:
       return service::list_projects;
     case model::Route::create_project:
@@ -147,6 +182,30 @@ HandlerFunction handler_of(model::Route route) {
       return service::edit_project;
     case project_runs:
       return change_project_runs;
+    case model::Route::login:
+      return service::log_in;
+    case model::Route::logout:
+      return service::log_out;
+    case model::Route::get_user:
+      return service::get_user;
+    case model::Route::change_password:
+      return service::change_password;
+    case model::Route::list_users:
+      return service::list_users;
+    case model::Route::add_user:
+      return service::add_user;
+    case model::Route::edit_user:
+      return service::edit_user;
+    case model::Route::reset_user:
+      return service::reset_user;
+    case model::Route::list_tokens:
+      return service::list_tokens;
+    case model::Route::create_token:
+      return service::create_token;
+    case model::Route::revoke_token:
+      return service::revoke_token;
+    case model::Route::audit:
+      return service::list_audit;
     case model::Route::list_repositories:
       return service::list_repositories;
     case model::Route::code_missing:
@@ -155,6 +214,28 @@ HandlerFunction handler_of(model::Route route) {
       return service::send_code;
     case model::Route::list_machines:
       return service::list_machines;
+    case model::Route::create_machine:
+      return service::create_machine;
+    case model::Route::get_machine:
+      return service::get_machine;
+    case model::Route::edit_machine:
+      return service::edit_machine;
+    case model::Route::delete_machine:
+      return service::delete_machine;
+    case model::Route::machine_token:
+      return service::machine_token;
+    case model::Route::list_machine_types:
+      return service::list_machine_types;
+    case model::Route::create_machine_type:
+      return service::create_machine_type;
+    case model::Route::edit_machine_type:
+      return service::edit_machine_type;
+    case model::Route::delete_machine_type:
+      return service::delete_machine_type;
+    case model::Route::machine_type_token:
+      return service::machine_type_token;
+    case model::Route::join:
+      return service::join;
     case model::Route::machine_sync:
       return service::machine_sync;
     case model::Route::machine_log:
@@ -167,6 +248,8 @@ HandlerFunction handler_of(model::Route route) {
       return service::machine_code;
     case model::Route::machine_read:
       return service::machine_read;
+    case model::Route::machine_stream:
+      return service::machine_stream;
   }
   return nullptr;
 }
@@ -187,6 +270,7 @@ net::BodyRule rule_of(model::Route route) {
     case model::Route::objects_missing:
       return {8 << 20, false};
     case model::Route::code_missing:
+    case model::Route::read_objects:
       return {4 << 20, false};
     default:
       return {};
@@ -219,8 +303,36 @@ Result<net::BodyRule> Router::body_rule(const net::Request& head) {
   return rule_of(found.row->route);
 }
 
+void Router::observe(const net::Request& request, const net::Reply& reply,
+                     const model::RouteRow* row, std::shared_ptr<std::string> user) {
+  RequestLine line{request.id, {}, request.method,
+                   request.raw_target.substr(0, request.raw_target.find('?'))};
+  bool news = row && waits(*row, request.target);
+  bool of_worker = row && row->access == model::Access::machine;
+  reply.on_answer([this, row, news, of_worker, line = std::move(line), user = std::move(user),
+                   began_ns = base::boot_ns()](const net::Response& response) mutable {
+    line.took = std::chrono::microseconds((base::boot_ns() - began_ns) / 1000);
+    if (row)
+      context_.metrics.answered(row->route, response.status, line.took, news);
+    else
+      context_.metrics.refused();
+    bool failed = response.status >= 400;
+    if (!context_.options.log_request || (!failed && (of_worker || line.method == "GET"))) return;
+    line.status = response.status;
+    line.user = *user;
+    if (json body = failed ? json::parse(response.body, nullptr, false) : json();
+        body.is_object() && body.contains("error")) {
+      line.code = body["error"].value("code", "");
+      line.message = body["error"].value("message", "");
+    }
+    context_.options.log_request(line);
+  });
+}
+
 void Router::handle(net::Request request, net::Reply reply) {
   auto found = find_route(request.method, request.target.segments);
+  auto user = std::make_shared<std::string>();
+  observe(request, reply, found.row, user);
   if (!found.row) {
     Error e =
         found.other_method
@@ -234,10 +346,12 @@ void Router::handle(net::Request request, net::Reply reply) {
   auto caller = admit(request, *found.row, machine_of(found));
   if (!caller) return reply.send(error_response(caller.error(), request.id));
   reply.belongs_to(caller->token);
+  *user = caller->name;
   if (found.row->access != model::Access::machine) on_call_();
   auto is_here = [&](const std::string& owner) {
     return owner == context_.options.owner ||
-           (owner == public_owner && writes_public(found.row->route));
+           (owner == public_owner && writes_public(found.row->route) &&
+            caller->role == model::Role::administrator);
   };
   if (auto owner = found.path.find("owner"); owner != found.path.end() && !is_here(owner->second))
     return reply.send(error_response(
@@ -246,8 +360,9 @@ void Router::handle(net::Request request, net::Reply reply) {
         request.id));
   if (needs_room(found.row->route)) {
     context_.space.look();
-    if (auto room = context_.space.check(); !room)
-      return reply.send(error_response(room.error(), request.id));
+    auto room = context_.space.check();
+    if (room && brings_runs(found.row->route)) room = context_.space.check_runs();
+    if (!room) return reply.send(error_response(room.error(), request.id));
   }
   handler_of(found.row->route)(
       context_, std::make_shared<CallData>(CallData{std::move(request), std::move(reply),
@@ -255,6 +370,7 @@ void Router::handle(net::Request request, net::Reply reply) {
 }
 
 net::Response Router::error(const Error& error, const std::string& request_id) {
+  context_.metrics.refused();
   return error_response(error, request_id);
 }
 

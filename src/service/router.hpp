@@ -18,6 +18,9 @@ class Router : public net::Handler {
  private:
   /// Who it is, if he may use this route.
   Result<Caller> admit(const net::Request&, const model::RouteRow&, const std::string& machine);
+  /// Counts and logs the answer; `user` may be filled in until then.
+  void observe(const net::Request&, const net::Reply&, const model::RouteRow*,
+               std::shared_ptr<std::string> user);
   Context& context_;
   const Callers& callers_;
   std::function<void()> on_call_;  // for every call but those of workers

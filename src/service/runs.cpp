@@ -12,12 +12,28 @@ namespace spell::service {
 
 namespace {
 
-/// Posts a command whose outcome is a run, and answers with it once it is durable.
-void change_run(Context& context, Call call,
+/// Changes a run if it is the caller's to change, and notes that he did.
+Result<store::RunRecord> change_own(State& state, std::int64_t now, const Call& call,
+                                    std::int64_t number, const std::string& action,
+                                    const std::function<Result<store::RunRecord>()>& command) {
+  auto run = state.find_run(call->owner(), number);
+  if (!run) return run;
+  std::string name = "run " + std::to_string(number);
+  SPELL_TRY(may_change(call, run->creator, name));
+  auto done = command();
+  if (done)
+    SPELL_TRY(
+        audit(state, now, call, action, "runs/" + std::to_string(number), "by " + run->creator));
+  return done;
+}
+
+/// Posts a command whose outcome is the call's run, and answers with it once it is durable.
+void change_run(Context& context, Call call, const std::string& action, std::int64_t number,
                 std::function<Result<store::RunRecord>(State&, std::int64_t now_us)> command) {
-  context.reactor.post([&context, call = std::move(call), command = std::move(command)](
-                           State& state, std::int64_t now) -> Reactor::Answer {
-    auto run = command(state, now);
+  context.reactor.post([&context, call = std::move(call), action, number,
+                        command = std::move(command)](State& state,
+                                                      std::int64_t now) -> Reactor::Answer {
+    auto run = change_own(state, now, call, number, action, [&] { return command(state, now); });
     return [&context, call, run = std::move(run)](const Result<>& committed) {
       if (!run) return refuse(call, run.error());
       if (!committed) return refuse(call, committed.error());
@@ -146,6 +162,7 @@ void create_run(Context& context, Call call) {
   if (!request) return refuse(call, request.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
+  if (auto room = check_bytes(context, call); !room) return refuse(call, room.error());
   Submission submission{call->owner(), call->caller.name, *key,
                         base::hex(base::sha256(call->request.body)), std::move(*request)};
   with_code(context, std::move(call), std::move(submission));
@@ -156,6 +173,7 @@ void rerun(Context& context, Call call) {
   if (!run) return refuse(call, run.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
+  if (auto room = check_bytes(context, call); !room) return refuse(call, room.error());
   model::RunRequest request = run->request;
   request.idempotent = false;
   request.after.clear();
@@ -213,7 +231,8 @@ void delete_run(Context& context, Call call) {
   if (!number) return refuse(call, number.error());
   context.reactor.post([&context, call = std::move(call), number = *number](
                            State& state, std::int64_t now) -> Reactor::Answer {
-    auto run = state.remove(call->owner(), number);
+    auto run = change_own(state, now, call, number, "run.delete",
+                          [&] { return state.remove(call->owner(), number); });
     Result<> noted = run ? Collector::note_removal(state, now) : ok();
     return [&context, call, run = std::move(run), noted](const Result<>& committed) {
       if (!run) return refuse(call, run.error());
@@ -235,7 +254,7 @@ void end_run(Context& context, Call call, const char* how) {
   auto number = run_number(call);
   if (!number) return refuse(call, number.error());
   std::string owner = call->owner();
-  change_run(context, std::move(call),
+  change_run(context, std::move(call), std::string("run.") + how, *number,
              [owner, number = *number, how](State& state, std::int64_t now) {
                return state.end(owner, number, how, now);
              });
@@ -282,7 +301,7 @@ void archive_run(Context& context, Call call) {
     }
   }
   std::string owner = call->owner();
-  change_run(context, std::move(call),
+  change_run(context, std::move(call), archived ? "run.archive" : "run.unarchive", *number,
              [owner, number = *number, archived](State& state, std::int64_t) {
                return state.archive(owner, number, archived);
              });
@@ -299,7 +318,7 @@ void label_run(Context& context, Call call) {
   auto remove = names(*body, "remove");
   if (!remove) return refuse(call, remove.error());
   std::string owner = call->owner();
-  change_run(context, std::move(call),
+  change_run(context, std::move(call), "run.label", *number,
              [owner, number = *number, add = *add, remove = *remove](State& state, std::int64_t) {
                return state.label(owner, number, add, remove);
              });

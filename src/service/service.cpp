@@ -11,6 +11,7 @@
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "service/api.hpp"
+#include "service/machine_tokens.hpp"
 #include "service/router.hpp"
 #include "spellfs/pack_store.hpp"
 
@@ -23,22 +24,28 @@ namespace {
 constexpr int given_ahead = 4;
 }  // namespace
 
-struct Service::Impl : Reactor::Observer {
+struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   ServiceOptions options;
   std::string machine_token = "spm_" + base::hex(base::random_bytes(32));
   std::optional<store::Writer> writer;
   std::unique_ptr<spellfs::PackStore> objects;
   std::unique_ptr<LogStore> logs;
   std::unique_ptr<Readers> readers;
+  std::unique_ptr<SecretBox> secrets;
+  Metrics metrics;
   std::unique_ptr<State> state;
   Hub hub;
   std::unique_ptr<Space> space;  // called by the timer's thread until that has ended
   Timer timer;
-  base::Pool jobs{3}, log_jobs{3};
+  base::Pool jobs{3}, log_jobs{3}, passwords{1};
+  Guesses guesses;
   std::unique_ptr<MachineLink> machines;
+  MachineTokens machine_tokens;
   std::unique_ptr<Reactor> reactor;
   std::unique_ptr<Storage> storage;
+  std::unique_ptr<Streams> streams;
   std::unique_ptr<Collector> collector;
+  std::unique_ptr<Packages> packages;
   std::unique_ptr<Context> context;
   std::unique_ptr<Callers> callers;
   TeamCallers* team = nullptr;  ///< callers, of a team's service
@@ -76,7 +83,8 @@ struct Service::Impl : Reactor::Observer {
         std::max<std::int64_t>(0, refreshed->next_expiry_us - base::unix_us()));
     // Later by a moment: whoever looks then finds it ended.
     expiry_timer = timer.after(std::chrono::ceil<std::chrono::milliseconds>(left), [this] {
-      reactor->post([](State& s, std::int64_t) -> Reactor::Answer {
+      reactor->post([](State& s, std::int64_t now) -> Reactor::Answer {
+        (void)s.writer().drop_tokens_before(now);
         s.people_changed();
         return {};
       });
@@ -87,8 +95,29 @@ struct Service::Impl : Reactor::Observer {
     if (s.take_people_changed() && team) take_over_people(s.writer());
     active = s.active();
     machines->refresh(changed, s);
-    for (auto& id : changed) hub.notify(id);
+    if (s.take_tokens_changed()) machine_tokens.refresh(s);
+    for (auto& id : changed) {
+      hub.notify(id);
+      if (!s.active_run(id)) streams->run_ended(id);
+    }
     if (!changed.empty() && collector) collector->runs_changed();
+  }
+
+  void machine_away(const std::string& id, std::int64_t session) override {
+    reactor->post([id, session](State& s, std::int64_t now) -> Reactor::Answer {
+      s.away(id, session, now);
+      return {};
+    });
+  }
+
+  void leases_due() override {
+    reactor->post([this](State& s, std::int64_t now) -> Reactor::Answer {
+      auto due = machines->expire();
+      for (auto& id : due.away)
+        if (auto* machine = s.machine_by_id(id)) s.away(id, machine->session, now);
+      for (auto& id : due.lost) s.lost(id, now);
+      return {};
+    });
   }
 
   void starting(State& s) override {
@@ -136,8 +165,9 @@ struct Service::Impl : Reactor::Observer {
     if (options.idle_seconds <= 0) return;
     std::int64_t idle_ms = (base::boot_ns() - last_call_ns) / 1'000'000,
                  limit_ms = options.idle_seconds * 1000;
-    bool busy = active > 0 || hub.size() > 0 || !jobs.idle() || !log_jobs.idle() ||
-                !collector->idle() || (options.worker_idle && !options.worker_idle());
+    bool busy = active > 0 || streams->size() > 0 || hub.size() > 0 || !jobs.idle() ||
+                !log_jobs.idle() || !collector->idle() || machines->others() > 0 ||
+                (options.worker_idle && !options.worker_idle());
     if (idle_ms >= limit_ms && !busy)
       return request_stop("idle for " + std::to_string(options.idle_seconds) + " s");
     std::int64_t next_ms = idle_ms >= limit_ms ? limit_ms : limit_ms - idle_ms;
@@ -163,7 +193,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
       self.options.log(full ? "the disk is full: new work is refused"
                             : "there is room on the disk again");
     if (auto* collector = self.to_hurry.load(); full && collector) collector->hurry();
-  });
+  }, options.keep_free);
   auto writer = store::Writer::open(folder + "/spell.db");
   if (!writer) return writer.error();
   self.writer.emplace(std::move(*writer));
@@ -172,43 +202,74 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   self.objects = std::move(*objects);
   self.logs = std::make_unique<LogStore>(folder + "/logs");
   self.readers = std::make_unique<Readers>(folder + "/spell.db");
+  self.secrets = std::make_unique<SecretBox>(folder + "/keys/secrets.key");
 
   StateOptions state_options;
   state_options.code_folder = folder + "/code";
+  state_options.owner = options.owner;
   state_options.first_command = base::unix_us();
   state_options.log_size = [logs = self.logs.get()](const std::string& run) {
     return logs->size(run).value_or(0);
   };
+  state_options.secrets = [&self](const RunRecord& run) {
+    return self.secrets->values_for(run, *self.writer);
+  };
   self.state = std::make_unique<State>(*self.writer, state_options);
+  bool personal = options.kind == ServiceOptions::Kind::personal;
   if (!options.machine.empty())
-    self.state->add_machine(options.machine, {"cpu"}, options.places, given_ahead * options.places);
+    self.state->add_machine(options.machine, {"cpu"}, options.places,
+                            personal ? given_ahead * options.places : 0, personal);
   SPELL_TRY(self.state->load());
+  self.machine_tokens.refresh(*self.state);
   SPELL_TRY(
       self.writer->drop_keys_before(base::unix_us() - std::int64_t{30} * 24 * 3600 * 1'000'000));
 
-  self.machines = std::make_unique<MachineLink>(self.timer, self.writer->incarnation());
+  self.streams = std::make_unique<Streams>(self.timer);
+  self.machines = std::make_unique<MachineLink>(self.timer, self.writer->incarnation(), self);
   self.reactor = std::make_unique<Reactor>(*self.state, self, base::unix_us);
   self.storage =
       std::make_unique<Storage>(*self.readers, *self.objects, *self.logs, folder, options.owner);
   self.collector = std::make_unique<Collector>(*self.storage, *self.readers, *self.reactor,
-                                               self.timer, *self.logs, self.log_jobs, options.log);
+                                               self.timer, *self.logs, self.log_jobs, options.log,
+                                               options.retention);
+  self.packages = std::make_unique<Packages>(options.packages);
   self.context.reset(new Context{
-      self.options, *self.readers, *self.reactor, self.hub, self.timer, self.jobs, self.log_jobs,
-      *self.logs, *self.objects, *self.machines, *self.space, *self.storage, *self.collector,
-      base::unix_us(), [&self](const std::string& reason) { self.request_stop(reason); },
-      [folder](const std::string& owner, const std::string& workspace) {
-        return folder + "/code/" + owner + "/" + workspace + ".git";
-      },
-      [&self] { return self.url(); },
-      [&self] {
-        std::lock_guard lock(self.identity_mutex);
-        return self.fingerprint;
-      }});
+      .options = self.options,
+      .readers = *self.readers,
+      .reactor = *self.reactor,
+      .hub = self.hub,
+      .timer = self.timer,
+      .jobs = self.jobs,
+      .log_jobs = self.log_jobs,
+      .logs = *self.logs,
+      .objects = *self.objects,
+      .machines = *self.machines,
+      .space = *self.space,
+      .storage = *self.storage,
+      .streams = *self.streams,
+      .collector = *self.collector,
+      .packages = *self.packages,
+      .secrets = *self.secrets,
+      .metrics = self.metrics,
+      .started_us = base::unix_us(),
+      .request_stop = [&self](const std::string& reason) { self.request_stop(reason); },
+      .code_path =
+          [folder](const std::string& owner, const std::string& workspace) {
+            return folder + "/code/" + owner + "/" + workspace + ".git";
+          },
+      .url = [&self] { return self.url(); },
+      .fingerprint =
+          [&self] {
+            std::lock_guard lock(self.identity_mutex);
+            return self.fingerprint;
+          },
+      .guesses = self.guesses,
+      .passwords = self.passwords});
   SPELL_TRY(base::make_folders(folder + "/code/" + options.owner));
   if (options.kind == ServiceOptions::Kind::team) {
     auto team = std::make_unique<TeamCallers>(TeamCallers::Options{
-        options.machine, options.machine.empty() ? "" : self.machine_token, base::unix_us,
-        [&self](const std::string& token) {
+        options.machine, options.machine.empty() ? "" : self.machine_token, self.machine_tokens,
+        base::unix_us, [&self](const std::string& token) {
           self.reactor->post([token](State& state, std::int64_t now) -> Reactor::Answer {
             (void)state.writer().set_seen(token, now);
             return {};
@@ -217,8 +278,8 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
     self.team = team.get();
     self.callers = std::move(team);
   } else {
-    self.callers =
-        std::make_unique<PersonalCallers>(options.owner, options.machine, self.machine_token);
+    self.callers = std::make_unique<PersonalCallers>(options.owner, options.machine,
+                                                     self.machine_token, self.machine_tokens);
   }
   self.router = std::make_unique<Router>(*self.context, *self.callers,
                                          [&self] { self.last_call_ns = base::boot_ns(); });
@@ -281,6 +342,7 @@ void Service::stop() {
   if (impl_->collector) impl_->collector->stop();
   impl_->jobs.stop();
   impl_->log_jobs.stop();
+  impl_->passwords.stop();
   if (impl_->reactor) impl_->reactor->stop();
 }
 

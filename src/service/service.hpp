@@ -2,16 +2,26 @@
 // inside TLS. Threads: one or two for HTTP, the reactor, a timer, and a few for blocking work while
 // there is some.
 #pragma once
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "net/certificate.hpp"
+#include "service/retention.hpp"
 #include "spell/result.hpp"
 #include "spellfs/store.hpp"
 
 namespace spell::service {
+
+/// A request that was answered, as the service's log has it. Its target is without the query.
+struct RequestLine {
+  std::string id{}, user{}, method{}, path{};
+  int status = 0;
+  std::chrono::microseconds took{};
+  std::string code{}, message{};  ///< of an error
+};
 
 struct ServiceOptions {
   std::string state_folder;  ///< data; made if missing (0700)
@@ -21,6 +31,7 @@ struct ServiceOptions {
   std::string machine;  ///< name of the embedded worker's machine; "": there is none
   int places = 2;                  ///< of that machine, for type CPU
   std::vector<std::string> notes;  ///< what is degraded, and the remedy
+  std::string packages{};  ///< folder of the Debian packages that /install/ hands out; "": none
   std::int64_t idle_seconds =
       600;  ///< ends by itself after so long without anything to do; 0: never
   std::function<bool()> worker_idle;  ///< whether the embedded worker has nothing left to do
@@ -35,6 +46,10 @@ struct ServiceOptions {
   std::string host{};         ///< of a team: the name or address by which others reach it
   net::Identity identity{};   ///< of a team: what `listen` shows
   net::Identity authority{};  ///< of a team: what its machines' certificates are issued under
+  /// Requests that changed something or failed, of all but workers; thread-safe.
+  std::function<void(const RequestLine&)> log_request{};
+  int keep_free = 0;  ///< percent of the disk; with less no new runs are taken
+  Retention retention{};
 };
 
 class Service {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "base/file.hpp"
+#include "base/text.hpp"
 
 namespace spell::service {
 
@@ -20,18 +20,15 @@ constexpr std::int64_t least_reserve = 1 << 20, most_reserve = 8 << 20;
 /// every request.
 constexpr std::chrono::milliseconds first_delay{500}, last_delay{30'000};
 
-std::int64_t size_of_disk(const std::string& path) {
-  struct statvfs st;
-  if (::statvfs(path.c_str(), &st) != 0) return 0;
-  return static_cast<std::int64_t>(st.f_blocks) * static_cast<std::int64_t>(st.f_frsize);
-}
-
 }  // namespace
 
-Space::Space(std::string folder, Timer& timer, std::function<void(bool)> changed)
-    : path_(std::move(folder) + "/reserve"), timer_(timer), changed_(std::move(changed)) {
+Space::Space(std::string folder, Timer& timer, std::function<void(bool)> changed, int keep_free)
+    : path_(std::move(folder) + "/reserve"),
+      timer_(timer),
+      changed_(std::move(changed)),
+      keep_free_(keep_free) {
   std::string disk = path_.substr(0, path_.rfind('/'));
-  reserve_ = std::clamp(size_of_disk(disk) / 16, least_reserve, most_reserve);
+  reserve_ = std::clamp(base::disk_size(disk) / 16, least_reserve, most_reserve);
   least_ = reserve_ / 2;
   look();
   if (!full_ && !make_reserve()) failed(base::error("disk_full", "no room for the reserve"));
@@ -42,6 +39,18 @@ Result<> Space::check() const {
   return base::error("disk_full",
                      "the disk of " + path_.substr(0, path_.rfind('/')) +
                          " is full: new work is refused until there is room (spell rm, spelld gc)");
+}
+
+Result<> Space::check_runs() const {
+  if (keep_free_ <= 0) return ok();
+  std::string folder = path_.substr(0, path_.rfind('/'));
+  std::int64_t free = base::free_bytes(folder), all = base::disk_size(folder);
+  if (free < 0 || all <= 0 || free >= all / 100 * keep_free_) return ok();
+  return base::error("disk_low", "only " + base::format_size(free) + " of " +
+                                     base::format_size(all) + " are free on the disk of " + folder +
+                                     ", less than " + std::to_string(keep_free_) +
+                                     " %: no new runs until there is room (spell rm, spelld gc); "
+                                     "what runs goes on");
 }
 
 void Space::look() {

@@ -17,7 +17,9 @@ class Space {
  public:
   /// Must outlive the timer's thread. `folder`: on the disk in question. `changed`: called after
   /// the disk became full, or had room again, from the thread that found out. Looks at once.
-  Space(std::string folder, Timer& timer, std::function<void(bool full)> changed);
+  /// `keep_free`: percent of the disk that new runs leave free.
+  Space(std::string folder, Timer& timer, std::function<void(bool full)> changed,
+        int keep_free = 0);
 
   /// Looks how much room there is: to be called before something is written. Costs one system call.
   void look();
@@ -27,6 +29,8 @@ class Space {
   bool full() const { return full_; }
   /// Error `disk_full` while there is no room for new work.
   Result<> check() const;
+  /// Error `disk_low` while less than `keep_free` is free: no new runs then.
+  Result<> check_runs() const;
 
  private:
   void become_full();
@@ -39,6 +43,7 @@ class Space {
   std::function<void(bool)> changed_;
   std::int64_t reserve_ = 0;  ///< size of the file
   std::int64_t least_ = 0;    ///< with less than this the disk is full
+  int keep_free_ = 0;
   std::mutex mutex_;
   std::atomic<bool> full_ = false;
   std::chrono::milliseconds delay_{0};

@@ -14,18 +14,8 @@ namespace spell::service {
 
 namespace {
 
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
-  return text;
-}
-
-std::string type_of(const RunRecord& run) {
-  return run.request.machine_type.empty() ? "cpu" : lower(run.request.machine_type);
-}
-
 std::string shown_type(const std::string& type) {
-  return type.empty() || lower(type) == "cpu" ? "CPU" : type;
+  return type.empty() || base::lower(type) == "cpu" ? "CPU" : type;
 }
 
 /// What makes two runs the same for --idempotent: all but words for people.
@@ -75,6 +65,11 @@ Error no_such_run(const std::string& owner, std::int64_t number) {
 
 }  // namespace
 
+Error no_such_secret(const std::string& user, const std::string& name) {
+  return base::error("secret_not_found", user + " has no secret '" + name + "'; `spell secret set " +
+                                             name + "` makes it");
+}
+
 std::vector<std::int64_t> waits_for(const RunRecord& run) {
   auto numbers = run.request.after;
   if (auto mounts = model::read_mounts(run.mounts))
@@ -83,10 +78,19 @@ std::vector<std::int64_t> waits_for(const RunRecord& run) {
   return numbers;
 }
 
+sched::Waiting waiting_of(const RunRecord& run) {
+  auto& asked = run.request;
+  return {run.id,      asked.machine_type.empty() ? "cpu" : base::lower(asked.machine_type),
+          run.owner,   run.creator,
+          run.project, {asked.cpus, asked.memory, asked.gpus, asked.gpu_name}};
+}
+
 Result<> State::load() {
   runs_.clear();
   numbers_.clear();
   queues_.clear();
+  running_.clear();
+  held_.clear();
   dependents_.clear();
   dirty_.clear();
   inserted_.clear();
@@ -94,26 +98,31 @@ Result<> State::load() {
   events_.clear();
   last_numbers_.clear();
   new_numbers_.clear();
-  for (auto& [name, machine] : machines_) {
-    machine.assigned.clear();
-    machine.view.busy = 0;
-    // A worker must neither start what was refused nor forget a run whose end is not in the store.
-    while (!machine.commands.empty() && machine.commands.back().number > machine.durable_command)
-      machine.commands.pop_back();
-  }
+  queued_.clear();
+  look_ = true;
+  SPELL_TRY(load_machines());
+  SPELL_TRY(load_quotas());
   auto active = writer_.active_runs();
   if (!active) return active.error();
   for (auto& record : *active) {
     auto run = std::make_shared<RunRecord>(std::move(record));
     runs_[run->id] = run;
     numbers_[{run->owner, run->number}] = run;
-    if (run->machine.empty()) {
+    if (run->machine.empty())
       enqueue(run);
-    } else if (auto machine = machines_.find(run->machine); machine != machines_.end()) {
-      machine->second.assigned.insert(run->id);
-      ++machine->second.view.busy;
-    }
+    else if (auto machine = machines_.find(run->machine); machine != machines_.end())
+      assign(machine->second, *run);
+    if (!run->machine.empty()) ++running_[user_of(*run)];
   }
+  return ok();
+}
+
+Result<> State::load_quotas() {
+  auto records = writer_.quotas();
+  if (!records) return records.error();
+  quotas_ = to_quotas(*records);
+  for (auto held = std::exchange(held_, {}); auto& [user, runs] : held)
+    for (auto& [order, run] : runs) enqueue(run);
   return ok();
 }
 
@@ -150,18 +159,6 @@ void State::note(const RunPointer& run, std::int64_t time_us, const std::string&
   event.log_offset = std::max<std::int64_t>(0, log_offset);
   events_.emplace_back(run->id, std::move(event));
   touch(run);
-}
-
-Result<> State::check_machine_type(const std::string& type, const std::string& as_asked) const {
-  for (auto& [name, machine] : machines_)
-    if (sched::serves(machine.view, type)) return ok();
-  std::set<std::string> known;
-  for (auto& [name, machine] : machines_) {
-    known.insert(machine.view.name);
-    for (auto& served : machine.view.serves) known.insert(shown_type(served));
-  }
-  return base::error("unknown_machine_type", "no machine serves '" + as_asked + "'; there are: " +
-                                                 base::join({known.begin(), known.end()}, ", "));
 }
 
 std::string State::key_difference(const RunRecord& existing,
@@ -204,8 +201,6 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
     if (!same) return same.error();
     if (*same) return Submitted{**same, true};
   }
-  std::string type = s.request.machine_type.empty() ? "cpu" : lower(s.request.machine_type);
-  if (auto known = check_machine_type(type, s.request.machine_type); !known) return known.error();
   if (!s.request.project.empty()) {
     auto project = writer_.find_project(s.owner, s.request.project);
     if (!project) return project.error();
@@ -214,6 +209,18 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
                                                   "'; `spell project create " + s.request.project +
                                                   "` makes it");
   }
+  for (auto& [variable, name] : s.request.secrets) {
+    auto secret = writer_.find_secret(s.owner, s.creator, name);
+    if (!secret) return secret.error();
+    if (!*secret) return no_such_secret(s.creator, name);
+  }
+  RunRecord asked;
+  asked.owner = s.owner;
+  asked.creator = s.creator;
+  asked.project = s.request.project;
+  asked.request = s.request;
+  if (auto able = cluster_.check(waiting_of(asked), s.request.machine_type); !able)
+    return able.error();
   std::vector<RunPointer> before;
   for (auto number : s.request.after) {
     auto other = find(s.owner, number);
@@ -236,16 +243,12 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
       if (auto taken = take_outputs(mount, **other); !taken) return taken.error();
   }
 
-  auto number = last_numbers_.find(s.owner);
-  if (number == last_numbers_.end()) {
-    auto last = writer_.last_number(s.owner);
-    if (!last) return last.error();
-    number = last_numbers_.emplace(s.owner, *last).first;
-  }
+  auto number = last_number(s.owner);
+  if (!number) return number.error();
   auto run = std::make_shared<RunRecord>();
   run->id = base::Id::make(now_us / 1000, base::random_bytes(16)).text();
   run->owner = s.owner;
-  run->number = ++number->second;
+  run->number = ++**number;
   run->creator = s.creator;
   run->created_us = now_us;
   run->request = s.request;
@@ -276,13 +279,33 @@ void State::enqueue(const RunPointer& run) {
       return;  // looked at again when that one has ended
     }
   }
-  queues_[type_of(*run)][order_of(*run)] = run;
+  auto kind = sched::kind_of(waiting_of(*run));
+  queues_[kind][order_of(*run)] = run;
+  queued_[run->id] = std::move(kind);
+  look_ = true;
 }
 
 void State::leave_queue(const RunPointer& run) {
-  if (auto queue = queues_.find(type_of(*run)); queue != queues_.end())
-    queue->second.erase(order_of(*run));
+  if (auto kind = queued_.find(run->id); kind != queued_.end()) {
+    queues_.at(kind->second).erase(order_of(*run));
+    queued_.erase(kind);
+  }
+  if (auto held = held_.find(user_of(*run)); held != held_.end())
+    held->second.erase(order_of(*run));
   for (auto& [id, waiting] : dependents_) waiting.erase(run->id);
+}
+
+bool State::held_by_quota(const RunPointer& run) {
+  auto quota = quota_of(quotas_, run->owner, run->creator);
+  if (may_start(quota, running_[user_of(*run)])) return false;
+  held_[user_of(*run)][order_of(*run)] = run;
+  return true;
+}
+
+void State::release_held(const User& user) {
+  auto held = held_.extract(user);
+  if (held.empty()) return;
+  for (auto& [order, run] : held.mapped()) enqueue(run);
 }
 
 Result<bool> State::dependencies_met(const RunPointer& run, std::int64_t now_us) {
@@ -330,6 +353,7 @@ Result<RunRecord> State::end(const std::string& owner, std::int64_t number, cons
   auto found = find(owner, number);
   if (!found) return found.error();
   RunPointer run = *found;
+  if (late_.contains(run->id)) order(machines_.at(run->machine), how, *run, "user");
   if (model::is_final(run->status)) return *run;
   if (run->machine.empty()) {
     leave_queue(run);
@@ -348,14 +372,8 @@ Result<RunRecord> State::end(const std::string& owner, std::int64_t number, cons
          log_size(*run));
   }
   touch(run);
-  if (auto machine = machines_.find(run->machine); machine != machines_.end()) {
-    model::Command command;
-    command.type = run->wanted;
-    command.run = run->id;
-    command.epoch = run->epoch;
-    command.reason_code = "user";
-    order(machine->second, std::move(command));
-  }
+  if (auto machine = machines_.find(run->machine); machine != machines_.end())
+    order(machine->second, run->wanted, *run, "user");
   return *run;
 }
 
@@ -435,8 +453,13 @@ Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
 
 void State::finish(const RunPointer& run, const std::string& status, std::int64_t now_us,
                    std::int64_t log_offset) {
+  bool late = model::is_final(run->status);  // its end was told before
   run->status = status;
   run->wanted.clear();
+  if (!run->machine.empty() && !late) {
+    if (auto& running = running_[user_of(*run)]; running > 0) --running;
+    release_held(user_of(*run));
+  }
   if (run->ended_us == 0) run->ended_us = now_us;
   std::string number = std::to_string(run->number);
   if (run->placed_us > 0)
@@ -447,19 +470,7 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   std::replace(text.begin(), text.end(), '_', ' ');
   if (status != "complete" && !run->reason.empty()) text += ": " + run->reason;
   note(run, now_us, text, true, true, log_offset);
-  if (auto machine = machines_.find(run->machine);
-      machine != machines_.end() && machine->second.assigned.erase(run->id) > 0) {
-    --machine->second.view.busy;
-    auto& commands = machine->second.commands;
-    commands.erase(
-        std::remove_if(commands.begin(), commands.end(), [&](auto& c) { return c.run == run->id; }),
-        commands.end());
-    model::Command forget;
-    forget.type = "forget";
-    forget.run = run->id;
-    forget.epoch = run->epoch;
-    order(machine->second, std::move(forget));
-  }
+  leave_machine(run);
   if (auto waiting = dependents_.find(run->id); waiting != dependents_.end()) {
     auto ids = std::move(waiting->second);
     dependents_.erase(waiting);
@@ -471,208 +482,61 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   }
 }
 
-void State::add_machine(const std::string& name, std::vector<std::string> serves, int places,
-                        int ahead) {
-  auto& machine = machines_[lower(name)];
-  machine.view.name = lower(name);
-  machine.view.serves = std::move(serves);
-  machine.view.places = places;
-  machine.view.ahead = ahead;
-  machine.last_command = options_.first_command;
-}
-
-void State::order(MachineState& machine, model::Command command) {
-  command.number = ++machine.last_command;
-  machine.commands.push_back(std::move(command));
-}
-
-model::Command State::start_command(const RunRecord& run) const {
-  model::StartCommand start;
-  start.run = run.id;
-  start.epoch = run.epoch;
-  start.number = run.number;
-  start.owner = run.owner;
-  start.machine = run.machine;
-  start.places = machines_.at(run.machine).view.places;
-  start.request = run.request;
-  if (auto mounts = model::read_mounts(run.mounts)) start.mounts = std::move(*mounts);
-  if (run.request.code)
-    start.code_url = "file://" + options_.code_folder + "/" + run.owner + "/" +
-                     run.request.code->workspace + ".git";
-  model::Command command;
-  command.type = "start";
-  command.run = run.id;
-  command.epoch = run.epoch;
-  command.start = std::move(start);
-  return command;
-}
-
-Result<> State::hello(const std::string& name, const model::WorkerHello& hello,
-                      const std::map<std::string, std::int64_t>& holds, std::int64_t now_us) {
-  auto found = machines_.find(name);
-  if (found == machines_.end())
-    return base::error("machine_not_found", "there is no machine '" + name + "'");
-  MachineState& machine = found->second;
-  machine.hello = hello;
-  machine.view.connected = true;
-  machine.commands.clear();
-  for (auto& [id, epoch] : holds) {
-    auto run = runs_.find(id);
-    if (run != runs_.end() && run->second->epoch == epoch && machine.assigned.contains(id))
-      continue;
-    // Ended, removed or given to another: nobody wants its folder any more. What the store does not
-    // know at all is kept: it may be from before a restore.
-    auto record = writer_.find_run(id);
-    if (!record) return record.error();
-    if (!*record && run == runs_.end()) continue;
-    model::Command forget;
-    forget.type = "forget";
-    forget.run = id;
-    forget.epoch = epoch;
-    order(machine, std::move(forget));
-  }
-  for (auto& id : std::set<std::string>(machine.assigned)) {
-    RunPointer run = runs_.at(id);
-    auto held = holds.find(id);
-    if (held == holds.end() && run->started_us > 0) {
-      run->reason_code = "run_folder_lost";
-      run->reason = "its machine no longer has its files";
-      run->log_bytes = log_size(*run);
-      finish(run, "interrupted", now_us, run->log_bytes);
-      continue;
-    }
-    if (held == holds.end()) order(machine, start_command(*run));
-    if (!run->wanted.empty()) {
-      model::Command command;
-      command.type = run->wanted;
-      command.run = id;
-      command.epoch = run->epoch;
-      command.reason_code = "user";
-      order(machine, std::move(command));
-    }
+Result<> State::heard_of_numbers(const std::map<std::string, std::int64_t>& numbers) {
+  constexpr std::int64_t belief = 1'000'000;  // runs between a backup and its restore
+  for (auto& [owner, number] : numbers) {
+    auto last = last_number(owner);
+    if (!last) return last.error();
+    if (**last == 0 || number <= **last || number > **last + belief) continue;
+    **last = number;
+    new_numbers_.insert(owner);
   }
   return ok();
 }
 
-void State::disconnected(const std::string& name) {
-  if (auto machine = machines_.find(name); machine != machines_.end())
-    machine->second.view.connected = false;
-}
-
-void State::acknowledge(const std::string& name, std::int64_t seen) {
-  auto machine = machines_.find(name);
-  if (machine == machines_.end()) return;
-  auto& commands = machine->second.commands;
-  while (!commands.empty() && commands.front().number <= seen) commands.pop_front();
-}
-
-Result<> State::report(const std::string& name, const model::RunReport& report,
-                       std::int64_t now_us) {
-  auto found = runs_.find(report.run);
-  if (found == runs_.end() || model::is_final(found->second->status)) {
-    auto record = found != runs_.end()
-                      ? Result<std::optional<RunRecord>>(std::optional(*found->second))
-                      : writer_.find_run(report.run);
-    if (!record) return record.error();
-    if (!*record) return base::error("run_not_found", "there is no run " + report.run);
-    // Said again after an answer that was lost: fine, and its folder may go.
-    if (auto machine = machines_.find(name);
-        machine != machines_.end() && (*record)->epoch == report.epoch && report.result) {
-      auto& commands = machine->second.commands;
-      bool told = std::any_of(commands.begin(), commands.end(),
-                              [&](auto& c) { return c.type == "forget" && c.run == report.run; });
-      if (!told) {
-        model::Command forget;
-        forget.type = "forget";
-        forget.run = report.run;
-        forget.epoch = report.epoch;
-        order(machine->second, std::move(forget));
-      }
-    }
-    return ok();
+Result<std::int64_t*> State::last_number(const std::string& owner) {
+  auto known = last_numbers_.find(owner);
+  if (known == last_numbers_.end()) {
+    auto last = writer_.last_number(owner);
+    if (!last) return last.error();
+    known = last_numbers_.emplace(owner, *last).first;
   }
-  RunPointer run = found->second;
-  if (run->machine != name || run->epoch != report.epoch)
-    return base::error("stale_epoch",
-                       "run " + std::to_string(run->number) + " has been given to somebody else");
-  for (auto& event : report.events) {
-    if (event.number <= run->taken) continue;
-    run->taken = event.number;
-    std::int64_t time = std::max(run->created_us, now_us - std::max<std::int64_t>(0, event.age_us));
-    bool step = !event.status.empty() && model::may_follow(run->status, event.status);
-    if (step) run->status = event.status;
-    if (event.reason_code) {
-      run->reason_code = *event.reason_code;
-      run->reason = event.reason_code->empty() ? "" : event.text;
-    }
-    if (event.status == "building" && run->placed_us == 0) run->placed_us = time;
-    if (event.status == "running" && run->started_us == 0) run->started_us = time;
-    note(run, time, event.text, step, event.important, event.log_offset);
-  }
-  if (report.result) {
-    auto& result = *report.result;
-    if (!model::is_final(result.status))
-      return base::error("invalid_request", "'" + result.status + "' is no final status");
-    run->reason_code = result.reason_code;
-    run->reason = result.reason;
-    run->exit_code = result.exit_code;
-    run->signal = result.signal;
-    run->log_bytes = result.log_bytes;
-    run->outputs = result.outputs;
-    run->output_files = result.output_files;
-    run->output_bytes = result.output_bytes;
-    // Ages are as old as the way here was long, which differs from report to report.
-    run->ended_us = std::max({run->created_us, run->started_us,
-                              now_us - std::max<std::int64_t>(0, result.ended_age_us)});
-    finish(run, result.status, now_us, result.log_bytes);
-  }
-  touch(run);
-  return ok();
+  return &known->second;
 }
 
 Result<> State::schedule(std::int64_t now_us) {
-  int free = 0;
-  for (auto& [name, machine] : machines_)
-    if (auto& view = machine.view; view.connected)
-      free += std::max(0, view.places + view.ahead - view.busy);
-  if (free == 0) return ok();
-  // Later runs of a type are held back by earlier ones, so no more than `free` of each need to be
-  // looked at.
-  std::map<Order, RunPointer> candidates;
-  for (auto& [type, queue] : queues_) {
-    int taken = 0;
-    for (auto at = queue.begin(); at != queue.end() && taken < free; ++at, ++taken)
-      candidates.insert(*at);
-  }
-  std::vector<sched::Waiting> waiting;
-  for (auto at = candidates.begin(); at != candidates.end();) {
-    bool free = at->second->request.after.empty() && at->second->request.mounts.empty();
-    auto met = free ? Result<bool>(true) : dependencies_met(at->second, now_us);
-    if (!met) return met.error();
-    if (!*met) {
-      leave_queue(at->second);
-      at = candidates.erase(at);
+  if (!std::exchange(look_, false)) return ok();
+  // The queues' heads, the oldest first. A run that has to wait holds back its queue for this time.
+  std::map<Order, RunPointer> heads;
+  auto next = [&](std::map<Order, RunPointer>& queue) {
+    if (!queue.empty()) heads.insert(*queue.begin());
+  };
+  for (auto& [kind, queue] : queues_) next(queue);
+  sched::Cluster::Round round(cluster_);
+  while (!heads.empty()) {
+    RunPointer run = heads.begin()->second;
+    heads.erase(heads.begin());
+    auto& queue = queues_.at(queued_.at(run->id));
+    if (held_by_quota(run)) {
+      queue.erase(order_of(*run));
+      queued_.erase(run->id);
+      next(queue);
       continue;
     }
-    waiting.push_back({at->second->id, type_of(*at->second)});
-    ++at;
-  }
-  if (waiting.empty()) return ok();
-  std::vector<sched::Machine> view;
-  for (auto& [name, machine] : machines_) view.push_back(machine.view);
-  for (auto& placement : sched::place(view, waiting)) {
-    RunPointer run = runs_.at(placement.run);
-    MachineState& machine = machines_.at(placement.machine);
+    bool plain = run->request.after.empty() && run->request.mounts.empty();
+    auto met = plain ? Result<bool>(true) : dependencies_met(run, now_us);
+    if (!met) return met.error();
+    if (*met) {
+      auto placed = round.place(waiting_of(*run));
+      if (!placed) continue;
+      put_on(run, *placed, now_us);
+    }
     leave_queue(run);
-    run->machine = placement.machine;
-    ++run->epoch;
-    run->taken = 0;
-    machine.assigned.insert(run->id);
-    ++machine.view.busy;
-    touch(run);
-    order(machine, start_command(*run));
+    next(queue);
   }
-  return ok();
+  std::erase_if(queues_, [](auto& entry) { return entry.second.empty(); });
+  // What ended because of what it was to come after may have let others in.
+  return look_ ? schedule(now_us) : ok();
 }
 
 bool State::is_awaited(const std::string& owner, std::int64_t number) const {
@@ -705,7 +569,9 @@ Result<> State::flush() {
 }
 
 void State::committed() {
-  for (auto& [name, machine] : machines_) machine.durable_command = machine.last_command;
+  for (auto& name : changed_machines_)
+    if (auto machine = machines_.find(name); machine != machines_.end())
+      machine->second.durable_command = machine->second.last_command;
 }
 
 void State::announce_all() {

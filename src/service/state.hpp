@@ -6,6 +6,9 @@
 //   … pushing -> its result: final stop/kill: of a waiting run the end; of a placed one `wanted`,
 //   told to its worker until its result comes.
 //
+// A machine that is lost ends its runs `interrupted`; what it brings of them later, log and result,
+// still becomes theirs.
+//
 // Effects are not stored. What a worker should do is a function of the state (commands()), computed
 // anew when it says hello.
 #pragma once
@@ -22,7 +25,8 @@
 #include <vector>
 
 #include "model/worker_protocol.hpp"
-#include "sched/place.hpp"
+#include "sched/cluster.hpp"
+#include "service/quota.hpp"
 #include "spell/result.hpp"
 #include "store/store.hpp"
 
@@ -42,24 +46,48 @@ struct Submitted {
   bool existed = false;
 };
 
+Error no_such_secret(const std::string& user, const std::string& name);
+
 /// The runs that must have ended well before this one can start.
 std::vector<std::int64_t> waits_for(const RunRecord&);
+/// As the scheduler sees a run.
+sched::Waiting waiting_of(const RunRecord&);
 
 struct MachineState {
-  sched::Machine view;
+  store::MachineRecord record;  ///< of an embedded worker's machine: name and id, and not stored
+  bool embedded = false;
+  bool connected = false;
+  std::int64_t session = 0;  ///< grows with each hello
   model::WorkerHello hello;
-  std::set<std::string> assigned;       ///< ids of runs placed here
-  std::deque<model::Command> commands;  ///< not yet acknowledged
+  std::map<std::string, Amounts> assigned;  ///< what each run here takes, by its id
+  std::set<std::string> late;               ///< those of them that count as lost but are here
+  std::set<std::string> returned;           ///< those that were at the last hello
+  std::deque<model::Command> commands;      ///< not yet acknowledged
   std::int64_t last_command = 0;
   std::int64_t durable_command = 0;  ///< those up to here follow from what is in the store
 };
 
+/// Whose run a lost machine may still bring the end of.
+struct LateRun {
+  std::string machine, owner;  ///< machine: its name
+  std::int64_t epoch = 0;
+};
+
 struct StateOptions {
   std::string code_folder;  ///< <code_folder>/<owner>/<workspace>.git
+  std::string owner;        ///< of machines that join with the token of a type
   /// Numbers of commands begin here and only grow, also from one process to the next: the start's
   /// time will do.
   std::int64_t first_command = 0;
   std::function<std::int64_t(const std::string& run)> log_size{};  ///< output bytes stored of a run
+  /// The values that a run's start command carries: variable -> value.
+  std::function<std::map<std::string, std::string>(const RunRecord&)> secrets{};
+};
+
+/// What a request changes of a machine.
+struct MachineChange {
+  std::optional<std::string> name;
+  std::optional<bool> drained;
 };
 
 class State {
@@ -69,6 +97,9 @@ class State {
   /// Reads the runs that have not ended. Also after a failed transaction: what memory holds beyond
   /// the store is dropped.
   Result<> load();
+
+  /// Takes over the quotas of the store, also within a transaction that changed them.
+  Result<> load_quotas();
 
   // Commands of users.
   Result<Submitted> submit(const Submission&, std::int64_t now_us);
@@ -86,18 +117,48 @@ class State {
   /// Returns the deleted run, so that its files can go.
   Result<RunRecord> remove(const std::string& owner, std::int64_t number);
 
-  // Machines.
-  /// `ahead`: runs that it may be given beyond its places, to begin as soon as one is free there.
+  // Machines. By their names where people name them, by their ids where workers do.
+  /// The machine of an embedded worker. `ahead`: runs that it may be given beyond its places, to
+  /// begin as soon as one is free there; `by_place`: see sched::Machine.
   void add_machine(const std::string& name, std::vector<std::string> serves, int places,
-                   int ahead = 0);
+                   int ahead = 0, bool by_place = true);
+  /// Error `name_taken`.
+  Result<> create_machine(const store::MachineRecord&);
+  /// Errors `machine_not_found`, `name_taken`, `not_permitted` (an embedded one).
+  Result<> change_machine(const std::string& owner, const std::string& name, const MachineChange&);
+  /// Ends its token and its runs; its worker is told to end them too.
+  Result<> remove_machine(const std::string& owner, const std::string& name, std::int64_t now_us);
+  /// Error `name_taken`. Replaces the type of this name if there is one and `replace`.
+  Result<> put_machine_type(const store::MachineTypeRecord&, bool replace);
+  Result<> remove_machine_type(const std::string& owner, const std::string& name);
+  /// Stores a join token in place of those for the same machine that nobody used.
+  Result<> put_join_token(const store::TokenRecord&);
+  /// A machine joins with the token of this id, and is to show a token of `token_hash` from now on.
+  /// Returns the machine. Errors `unauthorized`, `join_token_used`, `join_token_expired`,
+  /// `name_taken`.
+  Result<store::MachineRecord> join(const std::string& token, const model::JoinRequest&,
+                                    const std::string& key, const std::string& token_hash,
+                                    std::int64_t now_us);
+  /// What a name belongs to, of machines and types, which share it with links; "": to none of them.
+  std::string name_owner(const std::string& name) const;
+
   /// A worker has connected: brings its commands in line with what should be.
-  Result<> hello(const std::string& machine, const model::WorkerHello&,
+  Result<> hello(const std::string& machine_id, const model::WorkerHello&,
                  const std::map<std::string, std::int64_t>& holds, std::int64_t now_us);
-  void disconnected(const std::string& machine);
+  /// It is not there any more, unless it has said hello since `session`.
+  void away(const std::string& machine_id, std::int64_t session, std::int64_t now_us);
+  /// It has been away for too long: its runs end, but it may still bring their results.
+  void lost(const std::string& machine_id, std::int64_t now_us);
+  /// A worker has heard of these run numbers, by owner: none of them is given (again). What is
+  /// beyond belief is passed over.
+  Result<> heard_of_numbers(const std::map<std::string, std::int64_t>& numbers);
   /// What a worker says of a run. The text of an error is why it is refused for good
   /// (`run_not_found`, `stale_epoch`).
-  Result<> report(const std::string& machine, const model::RunReport&, std::int64_t now_us);
-  void acknowledge(const std::string& machine, std::int64_t seen);
+  Result<> report(const std::string& machine_id, const model::RunReport&, std::int64_t now_us);
+  void acknowledge(const std::string& machine_id, std::int64_t seen);
+  /// Tells the machine of a run that has not ended to dial for a stream. Nothing of it is stored.
+  /// Errors: `run_not_running`, `machine_away`, `not_available` (its worker knows no streams).
+  Result<> open_stream(const std::string& run, const std::string& stream, const std::string& kind);
 
   /// Gives places to waiting runs; to be called at the end of each transaction, before flush().
   Result<> schedule(std::int64_t now_us);
@@ -117,7 +178,30 @@ class State {
   void people_changed() { people_changed_ = true; }
   bool take_people_changed() { return std::exchange(people_changed_, false); }
 
+  /// Machines that changed since the last call, by name; those that are not there any more too.
+  std::set<std::string> take_changed_machines() { return std::exchange(changed_machines_, {}); }
+  /// What the workers of removed machines are to be told, by machine id; since the last call.
+  std::map<std::string, std::vector<model::Command>> take_farewells() {
+    return std::exchange(farewells_, {});
+  }
+  /// Whether tokens of machines changed since the last call.
+  bool take_tokens_changed() { return std::exchange(tokens_changed_, false); }
+  /// Of kinds "machine" and "join", by id.
+  const std::map<std::string, store::TokenRecord>& tokens() const { return tokens_; }
+
   const std::map<std::string, MachineState>& machines() const { return machines_; }
+  /// Null: there is none.
+  const MachineState* machine_by_id(const std::string& id) const;
+  const std::map<std::string, store::MachineTypeRecord>& machine_types() const { return types_; }
+  const sched::Cluster& cluster() const { return cluster_; }
+  /// Seconds after which an absent machine is lost: its own, else the least of its types', else
+  /// 600.
+  std::int64_t lost_after(const MachineState&) const;
+  /// Null: there is none.
+  const LateRun* late_run(const std::string& id) const {
+    auto found = late_.find(id);
+    return found == late_.end() ? nullptr : &found->second;
+  }
   /// A run that has not ended; null for any other.
   const RunRecord* active_run(const std::string& id) const {
     auto found = runs_.find(id);
@@ -142,14 +226,40 @@ class State {
             bool important = false, std::int64_t log_offset = -1);
   void finish(const RunPointer&, const std::string& status, std::int64_t now_us,
               std::int64_t log_offset);
+  /// Leaves its machine, if it is on one.
+  void leave_machine(const RunPointer&);
+  void take_result(const RunPointer&, const model::RunResult&, std::int64_t now_us);
+  void finish_late(const RunPointer&, const model::RunReport&, std::int64_t now_us);
+  void take_events(const RunPointer&, const model::RunReport&, bool late, std::int64_t now_us);
   void enqueue(const RunPointer&);
   void leave_queue(const RunPointer&);
+  using User = std::pair<std::string, std::string>;  ///< owner, creator
+  static User user_of(const RunRecord& run) { return {run.owner, run.creator}; }
+  /// Whether its user has as many runs at once as he may: then it waits outside of the queues,
+  /// where it holds nobody back, until one of them ends or the quota changes.
+  bool held_by_quota(const RunPointer&);
+  void release_held(const User&);
+  void put_on(const RunPointer&, const sched::Placement&, std::int64_t now_us);
   void order(MachineState&, model::Command);
+  void order(MachineState&, const std::string& type, const RunRecord&,
+             const std::string& reason_code = {});
   model::Command start_command(const RunRecord&) const;
+  Result<> load_machines();
+  MachineState* find_by_id(const std::string& id);
+  /// Error `name_taken`: also by a link.
+  Result<> check_free(const std::string& owner, const std::string& name) const;
+  /// Error `machine_not_found`.
+  Result<MachineState*> find_machine(const std::string& owner, const std::string& name);
+  /// What the scheduler sees follows from the machine's state.
+  void show(MachineState&);
+  Result<> save(MachineState&);
+  Result<> drop_tokens(const std::string& machine, const std::string& kind);
+  void assign(MachineState&, const RunRecord&);
+  bool unassign(MachineState&, const std::string& run);
   Result<bool> dependencies_met(const RunPointer&, std::int64_t now_us);
   Result<bool> resolve_mounts(const RunPointer&, std::int64_t now_us);
-  Result<> check_machine_type(const std::string& type, const std::string& as_asked) const;
   std::int64_t log_size(const RunRecord&) const;
+  Result<std::int64_t*> last_number(const std::string& owner);
   std::string key_difference(const RunRecord& existing, const model::RunRequest& request) const;
 
   store::Writer& writer_;
@@ -157,9 +267,22 @@ class State {
   std::unordered_map<std::string, RunPointer>
       runs_;  // by id: those that have not ended, and those just changed
   std::map<std::pair<std::string, std::int64_t>, RunPointer> numbers_;
-  std::map<std::string, std::map<Order, RunPointer>> queues_;  // by machine type
-  std::map<std::string, std::set<std::string>> dependents_;    // run id -> runs that wait for it
-  std::map<std::string, MachineState> machines_;
+  std::map<std::string, std::map<Order, RunPointer>> queues_;  // by kind, see sched::kind_of
+  std::unordered_map<std::string, std::string> queued_;        // run id -> its queue
+  bool look_ = true;  // something has changed since the queues were last looked at
+  std::map<std::string, std::set<std::string>> dependents_;  // run id -> runs that wait for it
+  std::map<std::string, MachineState> machines_;             // by name
+  std::map<std::string, std::string> machine_names_;         // by id
+  std::map<std::string, store::MachineTypeRecord> types_;
+  std::map<std::string, store::TokenRecord> tokens_;
+  std::map<std::string, LateRun> late_;
+  sched::Cluster cluster_;
+  std::set<std::string> changed_machines_;
+  std::map<std::string, std::vector<model::Command>> farewells_;
+  bool tokens_changed_ = false;
+  Quotas quotas_;
+  std::map<User, std::int64_t> running_;              // runs that have a machine
+  std::map<User, std::map<Order, RunPointer>> held_;  // those that wait for a quota
   std::map<std::string, std::int64_t> last_numbers_;
   std::set<std::string> new_numbers_;
   std::unordered_map<std::string, RunPointer> dirty_;

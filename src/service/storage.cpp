@@ -96,6 +96,25 @@ Result<Room> Storage::of(std::string name, const std::vector<spellfs::Name>& nod
   return room;
 }
 
+Result<Room> Storage::of_tree(std::string name, const spellfs::Name& tree) {
+  constexpr std::size_t most_known = 64 << 10;
+  {
+    std::lock_guard lock(mutex_);
+    if (auto it = known_.find(tree); it != known_.end()) {
+      Room room = it->second;
+      room.name = std::move(name);
+      return room;
+    }
+  }
+  auto room = of({}, {tree});
+  if (!room) return room;
+  std::lock_guard lock(mutex_);
+  if (known_.size() >= most_known) known_.clear();
+  known_[tree] = *room;
+  room->name = std::move(name);
+  return room;
+}
+
 Result<Room> Storage::usage(const std::string& owner, const std::string& path) {
   auto place = readers_.with([&](store::Reader& reader) { return resolve(reader, owner, path); });
   if (!place) return place.error();
@@ -104,7 +123,7 @@ Result<Room> Storage::usage(const std::string& owner, const std::string& path) {
     auto entry = entry_at(objects_, *place);
     if (!entry) return entry.error();
     if (entry->node == spellfs::Name{}) return Room{path, 0, 0, 1};
-    return of(path, {entry->node});
+    return of_tree(path, entry->node);
   }
   auto records = readers_.with([](store::Reader& reader) { return reader.roots(); });
   if (!records) return records.error();
@@ -126,8 +145,8 @@ Result<std::vector<Room>> Storage::usage_by_run(const std::string& owner, std::i
   std::vector<Room> out;
   for (auto& run : *runs) {
     auto node = spellfs::Name::parse(run.outputs);
-    auto room = of("runs/" + std::to_string(run.number),
-                   node ? std::vector{*node} : std::vector<spellfs::Name>());
+    std::string name = "runs/" + std::to_string(run.number);
+    auto room = node ? of_tree(name, *node) : Room{name};
     if (!room) return room.error();
     out.push_back(std::move(*room));
   }

@@ -4,9 +4,11 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "service/log_store.hpp"
@@ -60,6 +62,11 @@ class Storage {
  private:
   Result<std::vector<spellfs::Root>> roots();
   Result<Room> of(std::string name, const std::vector<spellfs::Name>& nodes);
+  /// Of one tree: walked once, since a name stands for the same tree for ever.
+  Result<Room> of_tree(std::string name, const spellfs::Name& tree);
+
+  std::mutex mutex_;                                                  // of what follows
+  std::unordered_map<spellfs::Name, Room, spellfs::NameHash> known_;  ///< without their names
 
   Readers& readers_;
   spellfs::PackStore& objects_;

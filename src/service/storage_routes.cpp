@@ -59,6 +59,27 @@ void check_storage(Context& context, Call call) {
   });
 }
 
+void back_up_service(Context& context, Call call) {
+  // The service would write wherever it may, so this is for those who are at its computer.
+  if (call->request.peer_uid == UINT32_MAX)
+    return refuse(call, base::error("not_permitted",
+                                    "a backup is made on the service's own computer: spelld backup "
+                                    "DIR"));
+  auto body = body_object(call);
+  if (!body) return refuse(call, body.error());
+  if (body->size() != 1 || !body->contains("folder") || !(*body)["folder"].is_string())
+    return refuse(call,
+                  base::error("invalid_request", "the body must be {\"folder\": absolute path}"));
+  std::string folder = (*body)["folder"];
+  if (!base::valid_text(folder))
+    return refuse(call, base::error("invalid_request", "'folder' must be UTF-8 without NUL"));
+  context.collector.back_up(context.options.state_folder, folder, context.options.owner,
+                            [call = std::move(call)](Result<BackupDone> done) {
+                              if (!done) return refuse(call, done.error());
+                              answer(call, {{"backup", backup_json(*done)}});
+                            });
+}
+
 void get_usage(Context& context, Call call) {
   std::string by = call->query("by"), path = call->query("path");
   auto limit = call->number("limit", 100, 1, 1000);

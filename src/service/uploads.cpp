@@ -162,6 +162,7 @@ void send_objects(Context& context, Call call) {
 }
 
 void put_upload(Context& context, Call call) {
+  if (auto room = check_bytes(context, call); !room) return refuse(call, room.error());
   auto name = upload_name(call);
   if (!name) return refuse(call, name.error());
   auto parsed = parse_upload(call);
@@ -187,7 +188,10 @@ void put_upload(Context& context, Call call) {
                                  State& state, std::int64_t now) mutable -> Reactor::Answer {
           upload.created_us = now;
           auto before = state.writer().find_upload(upload.owner, upload.name);
-          Result<> put = before ? state.writer().put_upload(upload) : Result<>(before.error());
+          Result<> put = before ? ok() : Result<>(before.error());
+          if (put && *before)
+            put = may_change(call, (*before)->creator, "the upload " + upload.name);
+          if (put) put = state.writer().put_upload(upload);
           if (put) put = Collector::note_named(state);
           bool replaced = before && *before && (*before)->node != upload.node;
           if (put && replaced) put = Collector::note_removal(state, now);
@@ -211,6 +215,8 @@ void delete_upload(Context& context, Call call) {
     Result<> done = found ? ok() : Result<>(found.error());
     if (found && !*found)
       done = resource_not_found((call->owner() == public_owner ? "public/" : "uploads/") + name);
+    if (done) done = may_change(call, (*found)->creator, "the upload " + name);
+    if (done) done = audit(state, now, call, "upload.delete", name, "by " + (*found)->creator);
     if (done) done = state.writer().delete_upload(call->owner(), name);
     if (done) done = Collector::note_removal(state, now);
     return [&context, call, found, done](const Result<>& committed) {

@@ -14,9 +14,9 @@ namespace spell::spellfs {
 
 namespace {
 
-class RemoteStore final : public ObjectSource {
+class FetchingStore final : public RemoteStore {
  public:
-  RemoteStore(FetchObjects fetch, RemoteOptions options)
+  FetchingStore(FetchObjects fetch, RemoteOptions options)
       : fetch_(std::move(fetch)), options_(options) {}
 
   Result<std::string> get(Kind kind, const Name& name) const override {
@@ -27,6 +27,16 @@ class RemoteStore final : public ObjectSource {
     auto bytes = decompressor.unpack(object->frame, *object->stored);
     if (!bytes) return forget(name), bytes.error();
     return std::string(*bytes);
+  }
+
+  void expect(std::span<const Name> wanted) const override {
+    std::unique_lock lock(mutex_);
+    std::vector<Name> names;
+    for (auto& name : wanted)
+      if (names.size() < options_.ask_names && !objects_.contains(name) &&
+          asked_.insert(name).second)
+        names.push_back(name);
+    if (!names.empty()) (void)ask(lock, names);
   }
 
  private:
@@ -63,12 +73,17 @@ class RemoteStore final : public ObjectSource {
     }
     std::vector<Name> names = next_from(name);
     asked_.insert(names.begin(), names.end());
+    return ask(lock, names);
+  }
+
+  /// Returns the first of them. They are in asked_; the lock is let go of meanwhile.
+  Result<Object> ask(std::unique_lock<std::mutex>& lock, const std::vector<Name>& names) const {
     lock.unlock();
     auto bytes = fetch_(names);
     auto pack = bytes ? PackFileReader::open(std::move(*bytes)) : bytes.error();
     lock.lock();
     // Whoever waits for one that did not come asks for it himself.
-    auto object = pack ? take(*pack, name) : pack.error();
+    auto object = pack ? take(*pack, names.front()) : pack.error();
     for (auto& asked : names) asked_.erase(asked);
     changed_.notify_all();
     return object;
@@ -144,7 +159,9 @@ class RemoteStore final : public ObjectSource {
     if (!description || description->references.empty()) return;
     auto siblings = std::make_shared<Siblings>();
     for (auto& [name, facts, any_level] : description->references)
-      siblings->all.push_back({name, facts.kind == Kind::folder, size_of(facts)});
+      if (options_.whole_trees || node.frame.kind == Kind::file || facts.kind == Kind::folder)
+        siblings->all.push_back({name, facts.kind == Kind::folder, size_of(facts)});
+    if (siblings->all.empty()) return;
     for (std::size_t i = 0; i < siblings->all.size(); ++i)
       places_[siblings->all[i].name] = {siblings, i};
     if (before) before->next = siblings;
@@ -190,8 +207,8 @@ class RemoteStore final : public ObjectSource {
 
 }  // namespace
 
-std::unique_ptr<ObjectSource> make_remote_store(FetchObjects fetch, RemoteOptions options) {
-  return std::make_unique<RemoteStore>(std::move(fetch), options);
+std::unique_ptr<RemoteStore> make_remote_store(FetchObjects fetch, RemoteOptions options) {
+  return std::make_unique<FetchingStore>(std::move(fetch), options);
 }
 
 }  // namespace spell::spellfs

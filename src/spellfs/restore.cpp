@@ -129,8 +129,7 @@ class Restorer {
     folder->mtime_ns = entry.mtime_ns;
     folder->parent = parent;
     Batch batch{folder};
-    SPELL_TRY(each_entry(store_, entry.node, {entry.size, entry.files, entry.depth},
-                         [&](Entry& below) { return take(batch, below, depth); }));
+    SPELL_TRY(each_entry(store_, entry, [&](Entry& below) { return take(batch, below, depth); }));
     hand_over(batch);
     return ok();
   }
@@ -282,8 +281,8 @@ class Restorer {
 
 }  // namespace
 
-Result<RestoreResult> restore(const ObjectSource& store, const Entry& what, const std::string& target,
-                              const RestoreOptions& options) {
+Result<RestoreResult> restore(const ObjectSource& store, const Entry& what,
+                              const std::string& target, const RestoreOptions& options) {
   if (base::exists(target))
     return base::error("exists", target + " exists already; remove it or choose another name");
   auto slash = target.rfind('/');

@@ -76,8 +76,16 @@ Result<Entry> edit(const ObjectSource&, const std::optional<Name>& tree, const C
 /// a parent's entry). Error `resource_not_found`.
 Result<Entry> find(const ObjectSource&, const Name& tree, const std::string& path);
 /// Entries of a folder node, sorted by name, those after `after`, at most `limit`.
-Result<std::vector<Entry>> list(const ObjectSource&, const Name& tree, const std::string& after = {},
-                                std::size_t limit = SIZE_MAX);
+Result<std::vector<Entry>> list(const ObjectSource&, const Name& tree,
+                                const std::string& after = {}, std::size_t limit = SIZE_MAX);
+struct Piece;
+/// Every entry of a folder, in order, read as it goes. An entry whose depth is 0 was not made
+/// by a tree: its totals are not compared.
+Result<> each_entry(const ObjectSource&, const Entry& folder,
+                    const std::function<Result<>(Entry&)>& take);
+/// Every piece of a file that has a node, see `small_file`.
+Result<> each_piece(const ObjectSource&, const Name& node, std::int64_t size,
+                    const std::function<Result<>(const Piece&)>& take);
 /// The kind of the object that a file's or folder's entry names.
 Kind kind_of(const Entry& entry);
 

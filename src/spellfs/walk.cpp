@@ -1,6 +1,7 @@
 #include "spellfs/walk.hpp"
 
 #include "base/error.hpp"
+#include "spellfs/tree.hpp"
 
 namespace spell::spellfs {
 
@@ -55,9 +56,15 @@ Result<FileNode> get_file_node(const ObjectSource& store, const Name& name) {
   return node;
 }
 
-Result<> each_entry(const ObjectSource& store, const Name& name, const Totals& totals,
+Result<> each_entry(const ObjectSource& store, const Entry& folder,
                     const std::function<Result<>(Entry&)>& take) {
-  return entries_below(store, name, -1, totals, take);
+  Totals totals{folder.size, folder.files, folder.depth};
+  if (folder.depth == 0) {
+    auto root = get_folder_node(store, folder.node);
+    if (!root) return root.error();
+    totals = root->totals;
+  }
+  return entries_below(store, folder.node, -1, totals, take);
 }
 
 Result<> each_piece(const ObjectSource& store, const Name& name, std::int64_t size,

@@ -20,7 +20,7 @@ Result<std::optional<UserRecord>> Reader::find_user(const std::string& name) {
   SPELL_TRY(impl_->each(
       "SELECT name, role, password, disabled, created_us, seen_us FROM user WHERE name = ?",
       [&](Statement& row) {
-        found = {row.text(0),          row.text(1),    row.text(2),
+        found = {row.text(0),         row.text(1),    row.text(2),
                  row.integer(3) != 0, row.integer(4), row.integer(5)};
       },
       name));
@@ -33,16 +33,9 @@ Result<std::vector<TokenRecord>> Reader::tokens() {
       "SELECT id, hash, kind, user, machine, name, created_us, expires_us, used_us FROM token"
       " ORDER BY created_us, id",
       [&](Statement& row) {
-        out.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4),
-                       row.text(5), row.integer(6), row.integer(7), row.integer(8)});
+        out.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4), row.text(5),
+                       row.integer(6), row.integer(7), row.integer(8)});
       }));
-  return out;
-}
-
-Result<std::map<std::string, std::string>> Reader::machine_keys() {
-  std::map<std::string, std::string> out;
-  SPELL_TRY(impl_->each("SELECT name, key FROM machine WHERE key <> ''",
-                        [&](Statement& row) { out.emplace(row.text(0), row.text(1)); }));
   return out;
 }
 
@@ -76,6 +69,10 @@ Result<> Writer::put_token(const TokenRecord& t) {
 
 Result<> Writer::delete_token(const std::string& id) {
   return impl_->run("DELETE FROM token WHERE id = ?", id);
+}
+
+Result<> Writer::drop_tokens_before(std::int64_t time_us) {
+  return impl_->run("DELETE FROM token WHERE expires_us > 0 AND expires_us <= ?", time_us);
 }
 
 Result<> Writer::set_seen(const std::string& token, std::int64_t time_us) {

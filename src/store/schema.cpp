@@ -70,6 +70,10 @@ CREATE TABLE machine (
   cpus INTEGER NOT NULL, memory INTEGER NOT NULL, gpus INTEGER NOT NULL, allow TEXT NOT NULL, drained INTEGER NOT NULL,
   key TEXT NOT NULL, created_us INTEGER NOT NULL, joined_us INTEGER NOT NULL, seen_us INTEGER NOT NULL,
   lost_after INTEGER NOT NULL, hello TEXT NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID;
+ALTER TABLE run ADD COLUMN takes_cpus INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN takes_memory INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN takes_gpus INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX run_lost ON run (machine) WHERE reason_code = 'machine_lost';
 CREATE TABLE machine_type (
   owner TEXT NOT NULL, name TEXT NOT NULL, spot INTEGER NOT NULL, auto_resume INTEGER NOT NULL,
   cpus INTEGER NOT NULL, memory INTEGER NOT NULL, gpus INTEGER NOT NULL, lost_after INTEGER NOT NULL,
@@ -98,13 +102,18 @@ Result<int> version_of(Connection& db) {
 
 }  // namespace
 
+Result<> refuse_newer(Connection& db, const std::string& path) {
+  auto version = version_of(db);
+  if (!version) return version.error();
+  if (*version <= schema_version) return ok();
+  return base::error("newer_data", path + " was written by a newer version of spell (schema " +
+                                       std::to_string(*version) + ", this program knows " +
+                                       std::to_string(schema_version) + "): upgrade spell");
+}
+
 Result<> migrate(Connection& db, const std::string& path) {
   auto version = version_of(db);
   if (!version) return version.error();
-  if (*version > schema_version)
-    return base::error("newer_data", path + " was written by a newer version of spell (schema " +
-                                         std::to_string(*version) + ", this program knows " +
-                                         std::to_string(schema_version) + "): upgrade spell");
   if (*version == schema_version) return ok();
   if (*version > 0) {
     std::string copy = "VACUUM INTO '" + path + ".v" + std::to_string(*version) + "-" +

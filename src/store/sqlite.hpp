@@ -16,6 +16,11 @@ namespace spell::store {
 
 Error sqlite_error(sqlite3* db, std::string_view what);
 
+/// A parameter that is bound as bytes, not as text.
+struct Blob {
+  std::string_view bytes;
+};
+
 class Statement {
  public:
   Statement() = default;
@@ -46,6 +51,11 @@ class Statement {
     return p ? std::string(p, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)))
              : std::string();
   }
+  std::string blob(int column) const {
+    auto* p = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+    return p ? std::string(p, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)))
+             : std::string();
+  }
   std::optional<int> optional_integer(int column) const {
     if (sqlite3_column_type(statement_, column) == SQLITE_NULL) return std::nullopt;
     return sqlite3_column_int(statement_, column);
@@ -62,6 +72,9 @@ class Statement {
         sqlite3_bind_int(statement_, index, *value);
       else
         sqlite3_bind_null(statement_, index);
+    } else if constexpr (std::is_same_v<T, Blob>) {
+      sqlite3_bind_blob(statement_, index, value.bytes.data(), static_cast<int>(value.bytes.size()),
+                        SQLITE_STATIC);
     } else {
       std::string_view text(value);
       sqlite3_bind_text(statement_, index, text.data(), static_cast<int>(text.size()),

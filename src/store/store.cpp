@@ -26,7 +26,7 @@ std::string join_labels(const std::vector<std::string>& labels) {
   "creator, machine, "                                                                          \
   "reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, "    \
   "epoch, entries, taken, "                                                                     \
-  "wanted, project, labels, identity, mounts, request"
+  "wanted, project, labels, identity, mounts, takes_cpus, takes_memory, takes_gpus, request"
 
 namespace {
 
@@ -61,6 +61,9 @@ RunRecord read_run(Statement& row) {
   run.labels = row.text(i++);
   run.identity = row.text(i++);
   run.mounts = row.text(i++);
+  run.takes.cpus = row.integer(i++);
+  run.takes.memory = row.integer(i++);
+  run.takes.gpus = row.integer(i++);
   std::string request = row.text(i++);
   if (auto body = model::parse_json(request))
     if (auto parsed = model::parse_run_request(*body)) run.request = std::move(*parsed);
@@ -371,6 +374,7 @@ constexpr const char* everyday_checkpoint = "PRAGMA wal_autocheckpoint = 4000";
 Result<Writer> Writer::open(const std::string& path) {
   auto db = Connection::open(path, false);
   if (!db) return db.error();
+  SPELL_TRY(refuse_newer(*db, path));
   SPELL_TRY(
       db->execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;"
                   "PRAGMA foreign_keys = ON;"));
@@ -406,13 +410,14 @@ Result<> Writer::insert_run(const RunRecord& r) {
       "placed_us, started_us, ended_us, creator,"
       " machine, reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, "
       "output_bytes, epoch, entries, taken,"
-      " wanted, project, labels, identity, workspace, mounts, request)"
-      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+      " wanted, project, labels, identity, workspace, mounts, takes_cpus, takes_memory, "
+      "takes_gpus, request)"
+      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
       r.id, r.owner, r.number, r.status, model::is_final(r.status), r.version, r.archived,
       r.created_us, r.placed_us, r.started_us, r.ended_us, r.creator, r.machine, r.reason_code,
       r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes,
       r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, r.mounts,
-      request);
+      r.takes.cpus, r.takes.memory, r.takes.gpus, request);
 }
 
 Result<> Writer::update_run(const RunRecord& r) {
@@ -421,13 +426,12 @@ Result<> Writer::update_run(const RunRecord& r) {
       "= ?, ended_us = ?, machine = ?,"
       " reason_code = ?, reason = ?, exit_code = ?, signal = ?, log_bytes = ?, outputs = ?, "
       "output_files = ?, output_bytes = ?,"
-      " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ?, mounts = ? WHERE "
-      "owner = ? AND "
-      "number = ?",
+      " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ?, mounts = ?, "
+      "takes_cpus = ?, takes_memory = ?, takes_gpus = ? WHERE owner = ? AND number = ?",
       r.status, model::is_final(r.status), r.version, r.archived, r.placed_us, r.started_us,
       r.ended_us, r.machine, r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs,
       r.output_files, r.output_bytes, r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels,
-      r.mounts, r.owner, r.number);
+      r.mounts, r.takes.cpus, r.takes.memory, r.takes.gpus, r.owner, r.number);
 }
 
 Result<> Writer::delete_run(const std::string& id) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "model/run.hpp"
+#include "spell/machine.hpp"
 #include "spell/result.hpp"
 
 namespace spell::store {
@@ -44,6 +45,7 @@ struct RunRecord {
   /// What its mounts were resolved to: a JSON list of objects, each with its tree's name in "node";
   /// "": none, or not yet. Such a tree is kept until the run has ended.
   std::string mounts;
+  Amounts takes;  ///< of its machine, from its last placement on
   model::RunRequest request;
 };
 
@@ -99,10 +101,10 @@ struct UserRecord {
 
 /// A credential: of a user (kind "login", "access") or of a machine ("machine", "join").
 struct TokenRecord {
-  std::string id;    ///< as users name it; no secret
-  std::string hash;  ///< hex SHA-256 of the whole text of the token
-  std::string kind, user, machine;
-  std::string name;  ///< what it is for
+  std::string id;                   ///< as users name it; no secret
+  std::string hash;                 ///< hex SHA-256 of the whole text of the token
+  std::string kind, user, machine;  ///< machine: its id; of a join token for a type: "type:NAME"
+  std::string name;                 ///< what it is for
   std::int64_t created_us = 0, expires_us = 0, used_us = 0;  ///< 0: never
 };
 
@@ -123,6 +125,49 @@ struct AuditQuery {
 struct RootRecord {
   std::string owner, resource;  ///< "runs/7", "uploads/NAME"; "" of a mount
   std::string node;
+};
+
+/// A secret of a user; its value is encrypted, see service/secrets.hpp.
+struct SecretRecord {
+  std::string name, value;
+  std::int64_t created_us = 0;
+};
+
+/// What a user may use at most, by its name in the API; user "": everybody who has none of his own.
+struct QuotaRecord {
+  std::string owner, user, name;
+  std::int64_t amount = 0;
+};
+
+/// An ended run, for those who decide what is kept.
+struct KeptRun {
+  std::string owner;
+  std::int64_t number = 0, ended_us = 0, bytes = 0;  ///< bytes: of outputs and log
+  bool labelled = false;
+};
+
+/// Runs that have no machine yet.
+struct Queue {
+  std::int64_t runs = 0, oldest_us = 0;  ///< oldest: when it was made
+};
+
+/// A machine that has joined, or may. Amounts of 0: all that it has; lost_after of 0: the default.
+struct MachineRecord {
+  std::string owner, name, id;             ///< id: 32 hex digits
+  std::vector<std::string> serves, allow;  ///< types, lower case; users and projects, none: all
+  std::int64_t cpus = 0, memory = 0, gpus = 0;
+  bool drained = false;  ///< gets no new runs
+  std::string key;       ///< hex SHA-256 of the public key that its worker must prove; "": none
+  std::int64_t created_us = 0, joined_us = 0, seen_us = 0;
+  std::int64_t lost_after = 0;  ///< seconds
+  std::string hello;            ///< what its worker last said of it, as JSON
+};
+
+/// What a run of a named class of machines gets. Amounts of 0: what the machine's share is.
+struct MachineTypeRecord {
+  std::string owner, name;
+  bool spot = false, auto_resume = false;
+  std::int64_t cpus = 0, memory = 0, gpus = 0, lost_after = 0, created_us = 0;
 };
 
 struct RunName {
@@ -175,6 +220,23 @@ class Reader {
                                             int limit);
   Result<std::optional<LinkRecord>> find_link(const std::string& owner, const std::string& alias);
   Result<std::vector<LinkRecord>> links(const std::string& owner);
+  /// Without their values.
+  Result<std::vector<SecretRecord>> secrets(const std::string& owner, const std::string& user);
+  Result<std::optional<SecretRecord>> find_secret(const std::string& owner, const std::string& user,
+                                                  const std::string& name);
+  /// Of all owners; by owner, user and name.
+  Result<std::vector<QuotaRecord>> quotas();
+  /// Runs of a user that have a machine.
+  Result<std::int64_t> runs_of(const std::string& owner, const std::string& user);
+  /// Of a user: outputs and logs of his runs, and his uploads.
+  Result<std::int64_t> bytes_of(const std::string& owner, const std::string& user);
+  Result<Queue> queue();
+  Result<std::vector<KeptRun>> kept_runs();
+  Result<std::int64_t> count_runs();
+  /// Random id of this database, renewed by a restore.
+  Result<std::string> incarnation();
+  /// The database as it is at one moment, into a new file; durable, and checked.
+  Result<> copy_to(const std::string& path);
   /// All trees that must be kept, of all owners, as they are at one moment: outputs, uploads, and
   /// what the mounts of unfinished runs were resolved to.
   Result<std::vector<RootRecord>> roots();
@@ -195,9 +257,10 @@ class Reader {
   Result<std::optional<UserRecord>> find_user(const std::string& name);
   /// All of them, the oldest first.
   Result<std::vector<TokenRecord>> tokens();
-  /// By machine: the key of the client certificate to which its credential is bound.
-  Result<std::map<std::string, std::string>> machine_keys();
   Result<std::vector<AuditRecord>> audit(const AuditQuery&);
+  /// Of all owners.
+  Result<std::vector<MachineRecord>> machines();
+  Result<std::vector<MachineTypeRecord>> machine_types();
   /// For those who keep files of runs.
   Result<bool> has_run(const std::string& id);
   /// A note that the service keeps for itself; 0 if there is none.
@@ -245,14 +308,32 @@ class Writer : public Reader {
   Result<> put_token(const TokenRecord&);
   /// Fine if there is none.
   Result<> delete_token(const std::string& id);
+  /// Those that have ended by themselves.
+  Result<> drop_tokens_before(std::int64_t time_us);
   /// When a token and its user were seen last.
   Result<> set_seen(const std::string& token, std::int64_t time_us);
   /// The number is given here.
   Result<> add_audit(const AuditRecord&);
+  /// Replaces the machine of this id.
+  Result<> put_machine(const MachineRecord&);
+  Result<> delete_machine(const std::string& id);
+  Result<> put_machine_type(const MachineTypeRecord&);
+  Result<> delete_machine_type(const std::string& owner, const std::string& name);
   Result<> set_note(const std::string& key, std::int64_t value);
+  /// Replaces the one of this name.
+  Result<> put_secret(const std::string& owner, const std::string& user, const SecretRecord&);
+  Result<> delete_secret(const std::string& owner, const std::string& user,
+                         const std::string& name);
   Result<> use_repository(const std::string& owner, const std::string& workspace,
                           const std::string& name, std::int64_t now_us);
-  /// Random id of this database, renewed by a restore.
+  Result<> put_quota(const QuotaRecord&);
+  /// Fine if there is none.
+  Result<> delete_quota(const QuotaRecord&);
+  /// Workers meet another database from now on.
+  Result<> renew_incarnation();
+  /// Run numbers of all owners go on so much higher.
+  Result<> skip_numbers(std::int64_t skip);
+  /// Random id of this database, as it was when it was opened.
   const std::string& incarnation() const { return incarnation_; }
 
  private:

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "supervisor/clock.hpp"
+#include "supervisor/error_text.hpp"
 #include "supervisor/run.hpp"
 
 namespace spell::supervisor {
@@ -36,8 +37,10 @@ void Run::drop_client(Client& client) {
 
 void Run::take_request(Client& client) {
   char packet[packet_limit];
-  ssize_t n = recv(client.file, packet, sizeof packet, MSG_DONTWAIT);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  int files[passed_limit];
+  ssize_t n = receive_files(client.file, packet, sizeof packet, files);
+  // Of one that left without reading all it was told a reset comes first, then what it asked for.
+  if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNRESET)) return;
   if (n <= 0) return drop_client(client);
   FieldReader reader(packet, static_cast<size_t>(n));
   Field field;
@@ -48,6 +51,24 @@ void Run::take_request(Client& client) {
   }
   if (what == "stop") request_stop(reason);
   if (what == "kill") request_kill(reason);
+  if (what == "exec") let_in({packet, static_cast<size_t>(n)}, files);
+  close_files(files);
+}
+
+/// Init knows the run from inside: it carries the request out, and answers for itself.
+void Run::let_in(std::string_view packet, int (&files)[passed_limit]) {
+  int control = files[passed_control];
+  if (control < 0) return;
+  // Without it an older supervisor could not be told from a run that ends just now.
+  FieldWriter<packet_limit> taken;
+  taken.put("taken", 1);
+  (void)!send(control, taken.data(), taken.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  bool running = phase_ == Phase::running && !has_status_;
+  if (running && send_files(requests_, packet.data(), packet.size(), files)) return;
+  FieldWriter<packet_limit> refusal;
+  refusal.put("error_code", running ? "start_failed" : "run_not_running");
+  refusal.put("error", running ? text_of_error(errno) : "the run is not running");
+  (void)!send(control, refusal.data(), refusal.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void Run::tell_clients() {
@@ -66,10 +87,8 @@ void Run::tell_clients() {
   for (auto& client : clients_) {
     if (client.file < 0 || !client.behind) continue;
     ssize_t n = send(client.file, state.data(), state.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n >= 0)
-      client.behind = false;
-    else if (errno != EAGAIN && errno != EINTR)
-      drop_client(client);
+    // One that has gone may have asked for something first: take_request() finds both.
+    if (n >= 0 || (errno != EAGAIN && errno != EINTR)) client.behind = false;
   }
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,13 +18,16 @@
 
 #include "supervisor/clock.hpp"
 #include "supervisor/error_text.hpp"
+#include "supervisor/execute.hpp"
+#include "supervisor/guests.hpp"
 #include "supervisor/mount.hpp"
+#include "supervisor/process.hpp"
 
 namespace spell::supervisor {
 
 namespace {
 
-constexpr int report_descriptor = 3, map_descriptor = 4;
+constexpr int report_descriptor = 3, request_descriptor = 4, map_descriptor = 5;
 
 void send(Report report) {
   report.time_us = boot_us();
@@ -69,17 +73,19 @@ void read_nothing() {
   if (null > 0) dup2(null, 0), close(null);
 }
 
-/// Only what the command may hold stays open: 0, 1, 2; and the report and the owner map, which
-/// close at exec.
+/// Only what the command may hold stays open: 0, 1, 2; and the report, the requests and the owner
+/// map, which close at exec.
 void arrange_descriptors(InitFiles& files) {
   int report = fcntl(files.report, F_DUPFD_CLOEXEC, 16),
       output = fcntl(files.output, F_DUPFD_CLOEXEC, 16),
       errors = fcntl(files.errors, F_DUPFD_CLOEXEC, 16),
+      requests = fcntl(files.requests, F_DUPFD_CLOEXEC, 16),
       map = files.owner_map < 0 ? -1 : fcntl(files.owner_map, F_DUPFD_CLOEXEC, 16);
   dup2(output, 1);
   dup2(errors, 2);
   dup3(report, report_descriptor, O_CLOEXEC);
-  int first = report_descriptor + 1;
+  dup3(requests, request_descriptor, O_CLOEXEC);
+  int first = request_descriptor + 1;
   if (map >= 0) files.owner_map = dup3(map, map_descriptor, O_CLOEXEC), ++first;
   if (syscall(SYS_close_range, first, ~0U, 0) == 0) return;
   for (int descriptor = first; descriptor < 1024; ++descriptor) close(descriptor);
@@ -128,59 +134,47 @@ void set_default_limits() {
   }
 }
 
-[[noreturn]] void execute(const Spec& spec) {
-  setsid();
-  drop_capabilities();
-  if (spec.user != 0 && !become_user(static_cast<unsigned>(spec.user))) {
-    for (const char* text : {"spell: cannot become the run's user: ", text_of_error(errno), "\n"})
-      (void)!write(2, text, strlen(text));
-    _exit(126);
-  }
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  char* arguments[] = {const_cast<char*>("bash"), const_cast<char*>("-c"),
-                       const_cast<char*>(spec.command), nullptr};
-  int error = ENOENT;
-  for (const char* shell : {"/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash", "/bin/sh"}) {
-    arguments[0] = const_cast<char*>(strrchr(shell, '/') + 1);
-    execve(shell, arguments, spec.env);
-    if (errno != ENOENT && errno != ENOTDIR) {
-      error = errno;
-      break;
-    }
-  }
-  for (const char* text : {"spell: cannot run the command: ", text_of_error(error), "\n"})
-    (void)!write(2, text, strlen(text));
-  _exit(error == ENOENT ? 127 : 126);
-}
-
 /// The child borrows this process's memory until it has executed the shell.
 [[gnu::noinline]] pid_t start_command(const Spec& spec) {
   pid_t child = vfork();
-  if (child == 0) execute(spec);
+  if (child == 0) {
+    setsid();
+    become_ordinary(spec);
+    execute_shell(spec.command, spec.env);
+  }
   return child;
 }
 
-[[noreturn]] void serve(pid_t command, int level, const sigset_t& signals) {
+/// Returns when the command has ended or is to be ended; nothing of a fenced run outlives that.
+void serve(const Spec& spec, pid_t command, int level, int signals) {
+  static Guests guests(spec);
+  pollfd files[2 + Guests::limit];
   for (;;) {
     int status;
     pid_t gone;
     while ((gone = waitpid(-1, &status, WNOHANG)) > 0) {
-      if (gone != command) continue;
+      if (gone != command) {
+        guests.ended(gone, status);
+        continue;
+      }
       if (level == best_effort) end_children();
       Report report;
       report.kind = Report::ended;
       report.status = status;
-      send(report);
-      _exit(0);
+      return send(report);
     }
-    int signal = sigwaitinfo(&signals, nullptr);
-    if (signal == signal_to_stop()) kill(-command, SIGTERM);
-    if (level == best_effort && signal == signal_to_kill(level)) {
+    files[0] = {signals, POLLIN, 0};
+    files[1] = {request_descriptor, POLLIN, 0};
+    if (poll(files, sizeof files / sizeof *files, guests.watch(files + 2)) < 0) continue;
+    if (files[1].revents & POLLIN) guests.take_request(request_descriptor);
+    guests.serve(files + 2);
+    signalfd_siginfo info;
+    while (read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+      int signal = static_cast<int>(info.ssi_signo);
+      if (signal == signal_to_stop()) kill(-command, SIGTERM);
+      if (level != best_effort || signal != signal_to_kill(level)) continue;
       kill(-command, SIGKILL);
-      end_children();
-      _exit(0);
+      return end_children();
     }
   }
 }
@@ -233,23 +227,11 @@ void set_default_limits() {
   Report started;  // first: whoever sees output knows that it runs
   started.kind = Report::started;
   send(started);
-  pid_t command = start_command(spec);
+  int arriving = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+  pid_t command = arriving < 0 ? -1 : start_command(spec);
   if (command < 0) give_up(Report::error, "start_failed", "start a process", errno);
-  serve(command, level, signals);
-}
-
-/// The parent of a process as /proc says; 0 if it is gone.
-pid_t parent_of(const char* process) {
-  char path[64] = "/proc/", text[512];
-  strcat(strncat(path, process, 20), "/stat");
-  int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return 0;
-  ssize_t n = read(file, text, sizeof text - 1);
-  close(file);
-  if (n <= 0) return 0;
-  text[n] = 0;
-  const char* at = strrchr(text, ')');  // the name may hold anything, also ')'
-  return at && strlen(at) > 4 ? static_cast<pid_t>(strtol(at + 4, nullptr, 10)) : 0;
+  serve(spec, command, level, arriving);
+  _exit(0);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ struct Report {
 struct InitFiles {
   int output, errors;  ///< write ends for the command; may be the same
   int report;          ///< write end
+  int requests;        ///< a socket of packets: commands to let in, see protocol.hpp
   int owner_map = -1;  ///< of a run with a user of its own, see make_owner_map()
 };
 

@@ -64,6 +64,8 @@ int main(int count, char** arguments) {
   int client = client_descriptor;
   if (fcntl(client, F_SETFD, FD_CLOEXEC) != 0) client = -1;
 
+  static MaskValues secrets;
+  if (!secrets.set(spec.masks)) leave(Start::system);
   struct sigaction on_end {};
   on_end.sa_handler = [](int) { told_to_end = 1; };
   sigaction(SIGTERM, &on_end, nullptr);
@@ -75,7 +77,7 @@ int main(int count, char** arguments) {
   sigprocmask(SIG_BLOCK, &end, nullptr);  // delivered only where the loop waits
   static char folder[PATH_MAX];
   if (!getcwd(folder, sizeof folder)) return static_cast<int>(Start::bad_folder);
-  static Run run(spec, folder, lock, listener, spool);
+  static Run run(spec, secrets, folder, lock, listener, spool);
   run.live(client);
   return 0;
 }

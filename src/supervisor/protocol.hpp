@@ -9,16 +9,24 @@
 //           run, containment (0 namespaces, 1 user namespaces, 2 best effort), command,
 //           working_folder, log_limit, log_wait_s, stop_grace_s, timeout_s, split_output (0, 1),
 //           service_lock, user (only of a run that has a user of its own). Repeated: env, hidden,
-//           revive, bind_from (or bind_from_read_only) followed by bind_to, link_to followed by
-//           link_at, and mount_from followed by mount_upper, mount_work and mount_to: a run that
-//           does not use one of the newer fields has none of them, so that an older supervisor
-//           starts it too.
+//           mask (a value that becomes `***` in the output before it is spooled), revive, bind_from
+//           (or bind_from_read_only) followed by bind_to, link_to followed by link_at, and mount_from
+//           followed by mount_upper, mount_work and mount_to: a run that does not use one of the
+//           newer fields has none of them, so that an older supervisor starts it too.
 // lock      of the run's folder, held by an open-file-description write lock while the supervisor
 // lives:
 //           boot, run, and once they exist pid, init, init_start (field 22 of /proc/INIT/stat).
-// request   a packet on the socket (SOCK_SEQPACKET): do=stop or do=kill, and reason.
+// request   a packet on the socket (SOCK_SEQPACKET): do=stop or do=kill, and reason; or do=exec,
+//           with five open files: guest, input, output, errors, control.
+// guest     a command to let into the run, an anonymous file: command, env (repeated, in place of
+//           the run's own), terminal (0, 1: input is one, and becomes the command's), end.
+// control   a socket of packets (SOCK_SEQPACKET). From the supervisor: taken; then process (its id
+//           in the run), or error_code and error; at its end code, and signal. To it: signal, for
+//           the command's process group. Closed by the caller: the command is hung up, and ended.
+//           Closed from within: the run has ended, or, before `taken`, the supervisor is older than
+//           do=exec.
 // state     a packet from the supervisor, at the start of a connection and after each change;
-// several changes are one packet
+//           several changes are one packet
 //           while the client does not read: started_us, spool_end, output_bytes, log_full (0, 1),
 //           level (what fence it got, by name), containment (why not a better one). spool_end never
 //           counts the end frame. It closes the connection when the end frame is in the spool.

@@ -67,23 +67,27 @@ long long start_of(int process) {
 
 bool Run::start(int level) {
   level_ = level;
-  int out[2], errors[2] = {-1, -1}, report[2];
+  int out[2], errors[2] = {-1, -1}, report[2], requests[2];
   if (!make_pipe(out) || (spec_.split_output && !make_pipe(errors)) ||
-      pipe2(report, O_CLOEXEC | O_NONBLOCK) != 0) {
+      pipe2(report, O_CLOEXEC | O_NONBLOCK) != 0 ||
+      socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, requests) != 0) {
     copy(error_code_, sizeof error_code_, "start_failed");
     copy(error_, sizeof error_, "cannot make pipes");
     return false;
   }
   if (level == best_effort) prctl(PR_SET_CHILD_SUBREAPER, 1);
   init_ = start_init(spec_, folder_, level,
-                     {out[1], spec_.split_output ? errors[1] : out[1], report[1]});
+                     {out[1], spec_.split_output ? errors[1] : out[1], report[1], requests[1]});
   int error = errno;
   close(out[1]);
   close(report[1]);
+  close(requests[1]);
   if (spec_.split_output) close(errors[1]);
-  sources_[0] = {out[0], 0};
-  sources_[1] = {errors[0], frame_stderr};
+  sources_[0].file = out[0];
+  sources_[1].file = errors[0];
+  sources_[1].flags = frame_stderr;
   reports_ = report[0];
+  requests_ = requests[0];
   if (init_ >= 0) return true;
   copy(error_, sizeof error_, "cannot make namespaces: ");
   strncat(error_, text_of_error(error), sizeof error_ - strlen(error_) - 1);
@@ -114,6 +118,7 @@ void Run::live(int first_client) {
     if (start(level)) break;
     for (auto& source : sources_) close(source.file), source.file = -1;
     close(reports_), reports_ = -1;
+    close(requests_), requests_ = -1;
     copy(containment_, sizeof containment_, error_);
     if (level == weakest()) begin_draining();
   }
@@ -124,8 +129,9 @@ void Run::live(int first_client) {
     if (phase_ != Phase::over) tell_clients();
   }
   unlink("sock");
+  close(lock_);  // before the clients' ends, and those still waiting: who sees his close finds the
+                 // lock free
   close(listener_);
-  close(lock_);  // before the clients' ends: who sees those close finds the lock free
   // Those close with the end of this process, which the one that started it then waits for.
   if (client_count_ == 0 && service_is_away()) revive_service();
 }
@@ -167,7 +173,8 @@ void Run::take_report() {
 
 void Run::init_is_gone() {
   close(reports_);
-  reports_ = -1;
+  close(requests_);
+  reports_ = requests_ = -1;
   // Of a pid 1 this returns when the kernel has ended all that was in its namespace.
   while (waitpid(init_, nullptr, 0) < 0 && errno == EINTR) {
   }
@@ -222,10 +229,7 @@ void Run::finish() {
   long long now = monotonic_us();
   for (auto& source : sources_) {
     while (source.file >= 0 && !spool_.pending()) {
-      long long before = spool_.end();
-      pump(source, now);
-      if (source.file >= 0 && spool_.end() == before && !spool_.pending())
-        close(source.file), source.file = -1;
+      if (!pump(source, now) && source.file >= 0 && !spool_.pending()) close_source(source);
     }
     if (spool_.pending()) return;
   }
@@ -241,29 +245,40 @@ long long Run::log_limit() const {
   return spec_.log_limit + (stopping_ ? last_words : 0);
 }
 
-/// Reads what there is, at most a few buffers full.
-void Run::pump(Source& source, long long now) {
+/// Reads what there is, at most a few buffers full. False: there was nothing.
+bool Run::pump(Source& source, long long now) {
   size_t total = 0;
   for (int round = 0; round < 4 && spool_.output_bytes() < log_limit(); ++round) {
-    ssize_t n = read(source.file, buffer, sizeof buffer);
+    size_t held = source.mask.held();
+    ssize_t n = read(source.file, buffer + held, sizeof buffer - held);
     if (n < 0) break;
     if (n == 0) {
-      close(source.file);
-      source.file = -1;
-      break;
-    }
-    spool_.append(frame_output, source.flags, buffer, static_cast<size_t>(n));
-    for (auto& client : clients_) client.behind = true;
-    if (spool_.pending()) {
-      note_full(true, now / 1000);
+      close_source(source);
       break;
     }
     total += static_cast<size_t>(n);
-    if (n < static_cast<ssize_t>(small_read)) break;
+    spool_output(source, held + static_cast<size_t>(n), false);
+    if (spool_.pending() || n < static_cast<ssize_t>(small_read)) break;
   }
   // The second of two small reads in quick succession is a burst: let it gather.
   hold_until_us_ = total < small_read && now - pumped_us_ < 2 * hold_us ? now + hold_us : 0;
   pumped_us_ = now;
+  return total > 0;
+}
+
+/// What is in the buffer, behind what the mask holds back of this source.
+void Run::spool_output(Source& source, size_t size, bool last) {
+  if (secrets_.any()) size = source.mask.apply(secrets_, buffer, size, last);
+  if (size == 0) return;
+  spool_.append(frame_output, source.flags, buffer, size);
+  for (auto& client : clients_) client.behind = true;
+  if (spool_.pending()) note_full(true, monotonic_ms());
+}
+
+void Run::close_source(Source& source) {
+  spool_output(source, source.mask.held(), true);
+  close(source.file);
+  source.file = -1;
 }
 
 void Run::note_full(bool full, long long now) {

@@ -10,6 +10,8 @@
 #include <sys/types.h>
 
 #include "supervisor/init.hpp"
+#include "supervisor/mask.hpp"
+#include "supervisor/passing.hpp"
 #include "supervisor/protocol.hpp"
 #include "supervisor/spec.hpp"
 #include "supervisor/spool.hpp"
@@ -19,8 +21,14 @@ namespace spell::supervisor {
 class Run {
  public:
   /// `folder` is the working folder's path; `lock` and `listener` are open in it.
-  Run(const Spec& spec, const char* folder, int lock, int listener, Spool& spool)
-      : spec_(spec), folder_(folder), lock_(lock), listener_(listener), spool_(spool) {}
+  Run(const Spec& spec, const MaskValues& secrets, const char* folder, int lock, int listener,
+      Spool& spool)
+      : spec_(spec),
+        secrets_(secrets),
+        folder_(folder),
+        lock_(lock),
+        listener_(listener),
+        spool_(spool) {}
   /// Returns when all is in the spool and nothing of the run is left.
   void live(int first_client);
 
@@ -29,6 +37,7 @@ class Run {
   struct Source {
     int file = -1;
     uint8_t flags = 0;
+    Mask mask{};
   };
   struct Client {
     int file = -1;
@@ -43,7 +52,9 @@ class Run {
   void take_report();
   void init_is_gone();
   void begin_draining();
-  void pump(Source&, long long now);
+  bool pump(Source&, long long now);
+  void spool_output(Source&, size_t size, bool last);
+  void close_source(Source&);
   void finish();
   void request_stop(std::string_view reason);
   void request_kill(std::string_view reason);
@@ -53,12 +64,14 @@ class Run {
   void add_client(int file, bool tell_at_once);
   void drop_client(Client&);
   void take_request(Client&);
+  void let_in(std::string_view packet, int (&files)[passed_limit]);
   void tell_clients();
   void wait_for_events();
   bool service_is_away() const;
   void revive_service();
 
   const Spec& spec_;
+  const MaskValues& secrets_;
   const char* folder_;
   int lock_, listener_;
   Spool& spool_;
@@ -67,7 +80,7 @@ class Run {
   int level_ = best_effort;
   char boot_[64] = "";
   char containment_[400] = "";
-  int init_ = -1, reports_ = -1, timer_ = -1;
+  int init_ = -1, reports_ = -1, requests_ = -1, timer_ = -1;
   Source sources_[2];
   Client clients_[client_limit];
   size_t client_count_ = 0;

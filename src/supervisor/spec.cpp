@@ -11,6 +11,8 @@ namespace {
 
 char* text_of(const Field& field) { return const_cast<char*>(field.value.data()); }
 
+}  // namespace
+
 bool read_all(int descriptor, char*& bytes, size_t& size) {
   struct stat st;
   size_t room =
@@ -27,14 +29,12 @@ bool read_all(int descriptor, char*& bytes, size_t& size) {
   return false;
 }
 
-}  // namespace
-
 bool read_spec(int descriptor, Spec& out) {
   char* bytes;
   size_t size;
   if (!read_all(descriptor, bytes, size)) return false;
 
-  size_t env = 0, hidden = 0, binds = 0, mounts = 0, links = 0, revive = 0;
+  size_t env = 0, hidden = 0, binds = 0, mounts = 0, links = 0, revive = 0, masks = 0;
   Field field;
   bool whole = false;
   for (FieldReader reader(bytes, size); reader.next(field);) {
@@ -43,6 +43,7 @@ bool read_spec(int descriptor, Spec& out) {
     binds += field.key == "bind_from" || field.key == "bind_from_read_only";
     mounts += field.key == "mount_from";
     links += field.key == "link_to";
+    masks += field.key == "mask";
     revive += field.key == "revive";
     whole = field.key == "end";
   }
@@ -52,8 +53,10 @@ bool read_spec(int descriptor, Spec& out) {
   out.binds.items = static_cast<Bind*>(calloc(binds + 1, sizeof(Bind)));
   out.mounts.items = static_cast<Mount*>(calloc(mounts + 1, sizeof(Mount)));
   out.links.items = static_cast<Bind*>(calloc(links + 1, sizeof(Bind)));
+  out.masks.items = static_cast<const char**>(calloc(masks + 1, sizeof(char*)));
   out.revive = revive ? static_cast<char**>(calloc(revive + 1, sizeof(char*))) : nullptr;
   if (!out.env || !out.hidden.items || !out.binds.items || !out.mounts.items || !out.links.items ||
+      !out.masks.items ||
       (revive && !out.revive))
     return false;
 
@@ -90,6 +93,8 @@ bool read_spec(int descriptor, Spec& out) {
       out.env[out.env_size++] = text_of(field);
     else if (key == "hidden")
       out.hidden.items[out.hidden.size++] = text_of(field);
+    else if (key == "mask")
+      out.masks.items[out.masks.size++] = text_of(field);
     else if (key == "revive")
       out.revive[revived++] = text_of(field);
     else if (key == "bind_from" || key == "bind_from_read_only") {

@@ -45,6 +45,7 @@ struct Spec {
   List<const char*> hidden{};
   List<Bind> binds{};
   List<Mount> mounts{};     ///< one that lies in another comes after it
+  List<const char*> masks{};  ///< values that its log must not show
   List<Bind> links{};       ///< from: what it points to; to: where it is
   char** revive = nullptr;  ///< ends with a null pointer; null: none
   long long log_limit = 0, log_wait_s = 0, stop_grace_s = 0, timeout_s = 0;
@@ -53,6 +54,8 @@ struct Spec {
   bool split_output = false;
 };
 
+/// All of a file from where it stands, on the heap for good.
+bool read_all(int descriptor, char*& bytes, size_t& size);
 /// Reads all of `descriptor`. False if it is not a whole spec of a version that is known.
 bool read_spec(int descriptor, Spec& out);
 

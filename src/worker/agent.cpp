@@ -2,6 +2,10 @@
 
 #include <algorithm>
 
+#include "base/text.hpp"
+#include "worker/environment.hpp"
+#include "worker/gpus.hpp"
+
 namespace spell::worker {
 
 RunTracker* Agent::tracker(const std::string& run) {
@@ -15,6 +19,7 @@ const RunTracker* Agent::find(const std::string& run) const {
 
 void Agent::resume(Journal journal, bool supervised, std::int64_t now, Actions& out) {
   std::string id = journal.start.run;
+  heard_of(journal.start);
   auto [at, added] =
       runs_.emplace(id, RunTracker::resume(std::move(journal), supervised, boot_id_, now));
   if (added) at->second.advance(now, out);
@@ -33,6 +38,7 @@ Agent::Poll Agent::next_poll(std::int64_t free_disk) const {
     request.hello->disk_free = free_disk;
     for (auto& [id, run] : runs_) request.holds[id] = run.start().epoch;
     for (auto& start : waiting_) request.holds[start.run] = start.epoch;
+    request.numbers = numbers_;
   }
   return {std::move(request), session_};
 }
@@ -89,6 +95,11 @@ void Agent::apply(const model::SyncAnswer& answer, std::int64_t now, Actions& ou
 
 void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) {
   auto* run = tracker(command.run);
+  if (command.type == "open_stream") {
+    // Also of a run that is not here any more: who waits is told so.
+    out.push_back({Action::Type::open_stream, command.run, command.kind, command.stream});
+    return;
+  }
   if (command.type != "start") {
     if (auto waits = find_waiting(command.run);
         waits != waiting_.end() && waits->epoch == command.epoch) {
@@ -102,6 +113,7 @@ void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) 
     return;
   }
   if (!command.start || command.start->run != command.run) return;
+  heard_of(*command.start);
   if (!run) {
     if (auto waits = find_waiting(command.run); waits != waiting_.end()) {
       if (waits->epoch < command.epoch) *waits = command;
@@ -113,16 +125,43 @@ void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) 
   } else if (run->start().epoch < command.start->epoch) {
     successors_[command.run] = command;
     run->refused("assigned anew", now, out);
+  } else if (run->start().epoch == command.start->epoch) {
+    run->started_again(*command.start, now, out);
   }
 }
 
+void Agent::heard_of(const model::StartCommand& start) {
+  auto& highest = numbers_[start.owner];
+  highest = std::max(highest, start.number);
+}
+
 void Agent::begin(const model::Command& start, std::int64_t now, Actions& out) {
+  model::Command begun = start;
+  // On a machine without any the variable is the user's own.
+  if (!hello_.gpus.empty()) {
+    auto chosen = choose_gpus(hello_.gpus, used_gpus(), begun.start->gpus);
+    begun.start->env[gpu_variable] = chosen ? base::join(*chosen, ",") : "";
+  }
   // The start is on disk before anything else is done for the run.
-  auto [at, added] = runs_.emplace(start.run, RunTracker::begin(start, boot_id_, now, out));
+  auto [at, added] = runs_.emplace(start.run, RunTracker::begin(begun, boot_id_, now, out));
   at->second.online(online_, now, out);
 }
 
+std::set<std::string> Agent::used_gpus() const {
+  std::set<std::string> used;
+  for (auto& [id, run] : runs_) {
+    auto own = run.start().env.find(gpu_variable);
+    if (!run.under_way() || own == run.start().env.end()) continue;
+    for (auto& gpu : base::split(own->second, ',')) used.insert(gpu);
+  }
+  return used;
+}
+
 bool Agent::has_place(const model::StartCommand& start) const {
+  // The service counts; but what it counts on may not have ended here yet.
+  if (start.gpus > 0 && start.gpus <= std::ssize(hello_.gpus) &&
+      !choose_gpus(hello_.gpus, used_gpus(), start.gpus))
+    return false;
   if (start.places == 0) return true;
   return std::count_if(runs_.begin(), runs_.end(),
                        [](auto& entry) { return entry.second.under_way(); }) < start.places;

@@ -8,7 +8,8 @@
 //   no session --hello answered--> session --poll failed, or another incarnation--> no session
 //
 // A run that was given ahead of a free place waits in memory until one is free here; after a crash
-// the service gives it again.
+// the service gives it again. Which GPUs a run gets is chosen when it begins, and stands in its
+// journal as its environment.
 //
 // Reports, logs and outputs are sent only in a session. One report at a time is under way; it takes
 // along all that is unsaid. Not thread-safe. Times are CLOCK_BOOTTIME µs.
@@ -17,6 +18,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,13 +36,17 @@ class Agent {
   /// for others, to be told with them.
   static constexpr std::int64_t result_patience_us = 10'000;
 
-  Agent(model::WorkerHello hello, std::string boot_id)
-      : hello_(std::move(hello)), boot_id_(std::move(boot_id)) {}
+  /// `patient`: the service may be away for long; it is asked for less often then.
+  Agent(model::WorkerHello hello, std::string boot_id, bool patient = false)
+      : hello_(std::move(hello)),
+        boot_id_(std::move(boot_id)),
+        poll_backoff_(50'000, patient ? 10'000'000 : 2'000'000) {}
 
   /// A run found on disk, before the first poll.
   void resume(Journal, bool supervised, std::int64_t now, Actions&);
 
   std::int64_t session() const { return session_; }
+  bool online() const { return online_; }
   /// The request of the long poll, and the session it belongs to. One at a time.
   struct Poll {
     model::SyncRequest request;
@@ -90,17 +96,20 @@ class Agent {
   };
 
   RunTracker* tracker(const std::string& run);
+  void heard_of(const model::StartCommand&);
   void set_online(bool, std::int64_t now, Actions&);
   void end_session(std::int64_t now, Actions&);
   void obey(const model::Command&, std::int64_t now, Actions&);
   void begin(const model::Command& start, std::int64_t now, Actions&);
   bool has_place(const model::StartCommand&) const;
   std::optional<std::int64_t> due(const RunTracker&) const;
+  std::set<std::string> used_gpus() const;
   std::deque<model::Command>::iterator find_waiting(const std::string& run);
   void apply(const model::SyncAnswer&, std::int64_t now, Actions&);
 
   model::WorkerHello hello_;
   std::string boot_id_, incarnation_;
+  std::map<std::string, std::int64_t> numbers_;  // the highest that was heard of, by owner
   std::map<std::string, RunTracker> runs_;
   std::deque<model::Command> waiting_;  ///< starts that wait for a free place, in their order
   /// Starts of a later epoch, waiting until the earlier one has left.
@@ -108,7 +117,7 @@ class Agent {
 
   std::int64_t session_ = 0, seen_ = 0, lease_ms_ = 30'000;
   bool online_ = false;
-  Backoff poll_backoff_{50'000, 2'000'000}, report_backoff_{50'000, 2'000'000};
+  Backoff poll_backoff_, report_backoff_{50'000, 2'000'000};
   std::vector<Sent> sent_;
   /// One run that the service cannot take must not hold up the others: after a refusal they are
   /// told one by one, in turn.

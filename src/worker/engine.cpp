@@ -11,13 +11,14 @@
 #include "base/file.hpp"
 #include "spellfs/remote_store.hpp"
 #include "worker/backoff.hpp"
+#include "worker/environment.hpp"
 #include "worker/mount_record.hpp"
 
 namespace spell::worker {
 
 namespace {
 
-constexpr std::chrono::seconds poll_grace{15}, call_limit{60};
+constexpr std::chrono::seconds poll_grace{15}, call_limit{60}, stream_limit{15};
 
 std::int64_t now_us() { return base::boot_ns() / 1000; }
 
@@ -52,7 +53,8 @@ Engine::Engine(Options options, Folders folders, std::unique_ptr<TreeCache> tree
       link_(options_.way, options_.machine),
       trees_(std::move(trees)),
       codes_(std::move(codes)),
-      agent_(options_.hello, options_.hello.boot_id) {}
+      agent_(options_.hello, options_.hello.boot_id, options_.patient),
+      streams_(link_, options_.host.machine, options_.hello.cores, options_.hello.memory) {}
 
 Result<> Engine::start(std::vector<Journal> found) {
   epoll_ = base::Fd(::epoll_create1(EPOLL_CLOEXEC));
@@ -123,6 +125,7 @@ void Engine::stop() {
   mounting_.stop();
   launches_.stop();
   courier_.stop();
+  streams_.stop();
 }
 
 // ---- the loop
@@ -193,6 +196,7 @@ void Engine::poll_loop() {
       Actions actions;
       agent_.poll_answered(session, answer, now_us(), actions);
       perform(std::move(actions));
+      tell_connection(answer);
       offer_poll();
     });
   }
@@ -210,6 +214,14 @@ void Engine::offer_poll() {
     offered_ = std::move(offered);
   }
   poll_offered_.notify_one();
+}
+
+void Engine::tell_connection(const Result<model::SyncAnswer>& answer) {
+  if (!options_.connection || (answer && !agent_.online())) return;
+  std::string now = answer ? "" : answer.error().code() + " " + answer.error().message();
+  if (connection_ == now) return;
+  connection_ = now;
+  options_.connection(answer ? ok() : Result<>(answer.error()));
 }
 
 void Engine::report() {
@@ -274,6 +286,8 @@ void Engine::perform(const Action& action) {
       return save_run(run);
     case Action::Type::push:
       return push_run(run);
+    case Action::Type::open_stream:
+      return open_stream(action);
     case Action::Type::stop:
       if (supervised) told(supervised->stop());
       return;
@@ -443,6 +457,22 @@ void Engine::push_run(const std::string& run) {
       [this, run](auto& pushed, std::int64_t now, Actions& out) {
         agent_.pushed(run, pushed, now, out);
       });
+}
+
+void Engine::open_stream(const Action& action) {
+  StreamOrder order;
+  order.id = action.stream;
+  order.kind = action.text;
+  auto carried = carried_.find(action.run);
+  auto* run = agent_.find(action.run);
+  if (run && carried != carried_.end() && carried->second.supervised) {
+    order.folder = folders_.run(action.run);
+    order.number = run->start().number;
+    auto& env = run->start().env;
+    if (auto own = env.find(gpu_variable); own != env.end())
+      order.gpus = own->second.empty() ? "none" : own->second;
+  }
+  streams_.open(std::move(order), call(stream_limit));
 }
 
 // ---- supervisors

@@ -19,6 +19,7 @@
 #include "worker/agent.hpp"
 #include "worker/hooks.hpp"
 #include "worker/log_shipper.hpp"
+#include "worker/streams.hpp"
 
 namespace spell::worker {
 
@@ -30,6 +31,8 @@ class Engine {
     Host host;
     model::WorkerHello hello;
     std::function<void(const std::string&)> log;
+    std::function<void(const Result<>&)> connection;
+    bool patient = false;  ///< the service is elsewhere: it may be away for long
   };
   Engine(Options, Folders, std::unique_ptr<TreeCache>, std::unique_ptr<CodeCache>);
   ~Engine() { stop(); }
@@ -59,6 +62,7 @@ class Engine {
   void poll_loop();
   void post(std::function<void()> message);
   void offer_poll();
+  void tell_connection(const Result<model::SyncAnswer>&);
   void report();
   void perform(Actions);
   void perform(const Action&);
@@ -73,6 +77,7 @@ class Engine {
   void ship_log(const std::string& run);
   void save_run(const std::string& run);
   void push_run(const std::string& run);
+  void open_stream(const Action&);
   template <class T>
   void work(base::Pool&, std::function<Result<T>()> job,
             std::function<void(Result<T>&, std::int64_t now, Actions&)> then);
@@ -95,6 +100,7 @@ class Engine {
   std::atomic<bool> idle_{true}, stopping_{false};
   std::stop_source calls_, poll_stop_;
   std::int64_t polled_session_ = 0;
+  std::optional<std::string> connection_;  ///< what was told last: "", or why there is none
 
   std::mutex mutex_;
   std::condition_variable poll_offered_;
@@ -102,6 +108,7 @@ class Engine {
   std::optional<OfferedPoll> offered_;
 
   base::Pool steps_{4}, mounting_{4}, launches_{2}, courier_{2};
+  Streams streams_;
   std::thread loop_thread_, poll_thread_;
 };
 

@@ -77,6 +77,9 @@ Environment environment_of(const model::StartCommand& start,
 
   for (auto& [name, value] : start.env) variables[name] = value;
   for (auto& [name, value] : start.request.env) variables[name] = value;
+  for (auto& [name, value] : start.secrets) variables[name] = value;
+  if (auto own = start.env.find(gpu_variable); own != start.env.end())
+    variables[gpu_variable] = own->second;
 
   auto& path = variables["PATH"];
   if (has_venv) path = path.empty() ? venv + "/bin" : venv + "/bin:" + path;

@@ -8,6 +8,9 @@
 
 namespace spell::worker {
 
+/// The GPUs that a run may use; on a machine that has some it is the worker's alone.
+inline constexpr const char* gpu_variable = "CUDA_VISIBLE_DEVICES";
+
 /// Where the run finds its things, as it sees them itself.
 struct RunPaths {
   std::string root, tmp, programs;  ///< programs: the folder with `python`, where one is needed

@@ -29,19 +29,22 @@ Result<std::optional<Joined>> read_joined(const std::string& folder) {
   Joined joined;
   json parsed = json::parse(*text, nullptr, false);
   bool fine = parsed.is_object();
-  for (auto [name, into] : {std::pair("url", &joined.url),
-                            {"fingerprint", &joined.fingerprint},
-                            {"machine", &joined.machine},
-                            {"name", &joined.name},
-                            {"token", &joined.token},
-                            {"certificate", &joined.identity.certificate},
-                            {"key", &joined.identity.key}}) {
+  const std::pair<const char*, std::string*> texts[] = {
+      {"url", &joined.url},
+      {"fingerprint", &joined.fingerprint},
+      {"machine", &joined.machine},
+      {"name", &joined.name},
+      {"token", &joined.token},
+      {"certificate", &joined.identity.certificate},
+      {"key", &joined.identity.key}};
+  for (auto& [name, into] : texts) {
     fine = fine && parsed.contains(name) && parsed[name].is_string();
     if (fine) *into = parsed[name];
   }
   fine = fine && parsed.contains("joined_us") && parsed["joined_us"].is_number_integer();
   if (!fine)
-    return base::error("damaged", path_in(folder) + " is damaged: `spell-worker leave`, then join again");
+    return base::error("damaged",
+                       path_in(folder) + " is damaged: `spell-worker leave`, then join again");
   joined.joined_us = parsed["joined_us"];
   return std::optional<Joined>(std::move(joined));
 }

@@ -9,6 +9,7 @@ using model::json;
 std::string journal_line(const model::Command& command, const std::string& boot_id) {
   model::SyncAnswer told;
   told.commands.push_back(command);
+  if (auto& start = told.commands.back().start) start->secrets.clear();
   json line;
   line["boot_id"] = boot_id;
   line["told"] = model::to_json(told);

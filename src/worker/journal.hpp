@@ -13,7 +13,8 @@
 
 namespace spell::worker {
 
-/// "told" line: a start, stop or kill. `boot_id` is that of now.
+/// "told" line: a start (without the values of its secrets), stop or kill. `boot_id` is that of
+/// now.
 std::string journal_line(const model::Command&, const std::string& boot_id);
 /// "said" line. Events carry their time (CLOCK_BOOTTIME µs) in `age_us`, a result in
 /// `ended_age_us`.

@@ -23,6 +23,11 @@ Result<> link_python(const std::string& programs, const std::string& python) {
 
 Result<Launched> launch(const Folders& folders, const Host& host,
                         const model::StartCommand& start) {
+  for (auto& [variable, name] : start.request.secrets)
+    if (!start.secrets.contains(variable))
+      return base::error("secret_not_found", "secret '" + name +
+                                                 "' was removed, or cannot be read, "
+                                                 "since the run was submitted");
   exec::Launch what;
   what.folder = folders.run(start.run);
   bool has_code = start.request.code && !start.code_url.empty();
@@ -56,6 +61,7 @@ Result<Launched> launch(const Folders& folders, const Host& host,
   what.containment = host.capabilities.containment;
   what.command = start.request.command;
   what.env = std::move(environment.variables);
+  for (auto& [variable, value] : start.secrets) what.masks.push_back(value);
   what.working_folder = start.request.folder;
   what.hidden = host.hidden;
   what.mounts = std::move(mounts->mounts);

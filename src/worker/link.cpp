@@ -97,6 +97,16 @@ Result<json> Link::post(const std::string& route, net::ClientRequest request,
   return body;
 }
 
+Result<net::MessageStream> Link::open_stream(const std::string& id, const CallOptions& options) {
+  net::ClientRequest request;
+  request.target = base_ + "/streams/" + net::percent_encode(id);
+  authorize(request);
+  auto upgraded = client_.upgrade(std::move(request), options);
+  if (!upgraded) return upgraded.error();
+  if (!upgraded->stream) return refusal(upgraded->response);
+  return std::move(*upgraded->stream);
+}
+
 Result<model::SyncAnswer> Link::sync(const model::SyncRequest& sync, const CallOptions& options) {
   net::ClientRequest request;
   request.headers.emplace_back("Content-Type", "application/json");

@@ -49,6 +49,9 @@ class Link {
   Result<std::string> read_objects(const std::string& run, std::int64_t epoch,
                                    std::span<const spellfs::Name>, const CallOptions&);
 
+  /// Dials for a stream that the service has ordered.
+  Result<net::MessageStream> open_stream(const std::string& id, const CallOptions&);
+
  private:
   void authorize(net::ClientRequest&) const;
   Result<net::ClientResponse> send(const std::string& route, net::ClientRequest,

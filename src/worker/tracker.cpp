@@ -76,6 +76,7 @@ RunTracker RunTracker::resume(Journal journal, bool supervised, const std::strin
   run.result_ = std::move(journal.result);
   if (run.result_ && !same_boot) run.result_->ended_age_us = now;
   run.step_ = run.result_ ? Step::report : supervised ? Step::follow : Step::build;
+  run.lacks_secrets_ = run.step_ == Step::build && !run.start_.request.secrets.empty();
   // A result is written only after the end of the whole tree.
   run.ended_ = run.result_.has_value();
   return run;
@@ -375,6 +376,13 @@ void RunTracker::not_gone(const Error& error, std::int64_t now, Actions& out) {
   act(Action::Type::log, out, "run " + start_.run + ": " + error.message());
 }
 
+void RunTracker::started_again(const model::StartCommand& start, std::int64_t now, Actions& out) {
+  if (!lacks_secrets_) return;
+  lacks_secrets_ = false;
+  start_.secrets = start.secrets;
+  advance(now, out);
+}
+
 void RunTracker::online(bool online, std::int64_t now, Actions& out) {
   if (online && !online_) {
     log_backoff_.reset();
@@ -440,6 +448,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       [[fallthrough]];
     case Step::launch:
       if (want_) return finish_unstarted(out, now);
+      if (lacks_secrets_) return;
       busy_ = true;
       return act(Action::Type::launch, out);
     case Step::follow:

@@ -61,6 +61,8 @@ class RunTracker {
   /// The service will never take a report of this run.
   void refused(const std::string& reason, std::int64_t now, Actions& out);
   void not_gone(const Error&, std::int64_t now, Actions& out);
+  /// The start was said again, with the values of secrets that the journal does not keep.
+  void started_again(const model::StartCommand&, std::int64_t now, Actions& out);
   /// Whether the service can be reached. Coming back ends all waiting.
   void online(bool, std::int64_t now, Actions& out);
   /// Goes on with what had to wait until now.
@@ -112,8 +114,9 @@ class RunTracker {
   bool result_acknowledged_ = false;
 
   Step step_ = Step::build;
-  bool given_up_ = false;  ///< building or mounting was told to end
-  bool busy_ = false;      ///< a job of this run is under way
+  bool given_up_ = false;       ///< building or mounting was told to end
+  bool busy_ = false;           ///< a job of this run is under way
+  bool lacks_secrets_ = false;  ///< waits for started_again() before it is launched
   Leave leave_ = Leave::no;
   std::optional<model::Command> want_;  ///< stop or kill; a kill is not taken back
   std::string wanted_{};                ///< what the supervisor was told last

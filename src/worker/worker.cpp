@@ -55,7 +55,9 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   engine.host.hidden = options.hidden;
   engine.host.revive = options.revive;
   engine.host.base_environment = options.base_environment;
-  engine.hello = describe_machine(options.version, options.cores, *capabilities);
+  engine.hello =
+      describe_machine(options.version, options.cores, *capabilities, options.nvidia_smi);
+  engine.hello.capabilities["streams"] = "1";
   engine.hello.capabilities["isolation"] = engine.host.users ? "users" : "none";
   if (!no_users.empty()) engine.hello.notes.push_back("isolation: none (" + no_users + ")");
   for (auto& text : options.shares) {
@@ -65,6 +67,8 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
     engine.host.shares.push_back(std::move(*share));
   }
   engine.log = options.log;
+  engine.connection = options.connection;
+  engine.patient = !options.embedded;
 
   engine.host.source = options.source;
 

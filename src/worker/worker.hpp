@@ -47,6 +47,10 @@ struct WorkerOptions {
   /// process's user. Where it cannot be had, the machine says so: `isolation: none`.
   std::string run_users{};
   std::vector<std::string> shares{};  ///< "/data", "/scratch:rw": what runs may mount of this machine
+  std::string nvidia_smi{};  ///< program that lists the GPUs; "": looked for
+  /// Called from any thread when the service has been met, and with why it cannot be reached:
+  /// again only when that changes.
+  std::function<void(const Result<>&)> connection{};
   /// Called from any thread with one line for the service's own log.
   std::function<void(const std::string& line)> log{};
 };

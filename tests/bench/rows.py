@@ -197,6 +197,49 @@ def ps():
         yield Measures(lambda: here.milliseconds("spell", "ps"), lambda: here.milliseconds("true"))
 
 
+def median_echo(key, keys=200):
+    """Milliseconds from a byte's way out to its way back; `key` sends one and waits for it."""
+    for _ in range(20):
+        key()
+    taken = []
+    for _ in range(keys):
+        begin = time.perf_counter()
+        key()
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken) * 1000
+
+
+@row("exec", "a key echoed by `spell exec -t`", "ms", "5")
+def exec_echo():
+    def through(command, **options):
+        """A program on a terminal of its own, whose echo of a key is waited for."""
+        master, slave = os.openpty()
+        program = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=subprocess.DEVNULL, start_new_session=True, **options)
+        os.close(slave)
+        try:
+            while b"here" not in os.read(master, 4096):
+                pass
+
+            def key():
+                os.write(master, b"x")
+                while b"x" not in os.read(master, 4096):
+                    pass
+
+            return median_echo(key)
+        finally:
+            program.kill()
+            program.wait()
+            os.close(master)
+
+    with place() as here:
+        number = json.loads(here.spell("run", "-b", "-f", "--json", "sleep 1000"))["run"]["id"]
+        while json.loads(here.spell("info", "--json", number))["run"]["status"] != "running":
+            time.sleep(0.05)
+        # cat on a terminal: its line discipline echoes each key at once
+        yield Measures(lambda: through([f"{PROGRAMS}/spell", "exec", "-t", str(number), "echo here; cat"], **here.options),
+                       lambda: through(["sh", "-c", "stty raw; echo here; exec cat"], **here.options))
+
+
 @row("log", "200 MB printed, followed live, identical", "MB/s", "100")
 def log(size=200_000_000):
     chatter = f"{PROGRAMS}/spell_bench_chatter {size}"

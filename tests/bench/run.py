@@ -12,7 +12,8 @@ import subprocess
 import sys
 
 import rows
-import spellfs_rows  # noqa: F401, its rows join the others
+import service_rows  # noqa: F401, its rows join the others
+import spellfs_rows  # noqa: F401
 from place import BUILD, Skipped
 
 REPEATS = 5  # of one round, at most
@@ -68,6 +69,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these, or all that begin with it and a dash: " + ", ".join(row.name for row in rows.ROWS))
     parser.add_argument("--quick", action="store_true", help="one round")
+    parser.add_argument("--rounds", type=int, default=5, help="of each row that can be repeated (5)")
     parser.add_argument("--json", metavar="FILE", help="all samples, too")
     options = parser.parse_args()
     known = {row.name: row for row in rows.ROWS}
@@ -80,7 +82,7 @@ def main():
     print("| what | figure | asked | floor | ratio | peer | ratio | repeated |\n|---|---|---|---|---|---|---|---|", flush=True)
     for row in chosen or rows.ROWS:
         try:
-            result = measure(row, 1 if options.quick else 5)
+            result = measure(row, 1 if options.quick else options.rounds)
         except Skipped as why:
             notes.append(f"{row.what}: not measured, {why}")
             continue

@@ -8,9 +8,10 @@ import pathlib
 import random
 import shutil
 import subprocess
+import sys
 import time
 
-from place import PATIENCE, PROGRAMS, Skipped, place, seconds_of
+from place import PATIENCE, PROGRAMS, Skipped, output_of, place, seconds_of
 from rows import Measures, row
 
 GIB = 1 << 30
@@ -227,6 +228,24 @@ def spellfs_materialise():
                        peer=lambda: sample("cp", "-a", "--reflink=never", data, target))
 
 
+@row("spellfs-mount", "SpellFS: a mount of a cached tree of 100,000 files, above a run without", "ms", "100")
+def spellfs_mount():
+    with place() as here:
+        data = here.root / "data"
+        for i in range(count := scaled(100_000)):
+            if i % 1000 == 0:
+                (below := data / str(i // 1000)).mkdir(parents=True)
+            (below / str(i)).write_bytes(b"%d" % i)
+        here.spell("upload", "-q", data)
+        mounted = ["run", "-m", "uploads/data", "test -e data/0/0 && echo more >> data/0/0"]
+        here.spell(*mounted)  # brings it into the cache
+
+        def sample():
+            bare = seconds_of(PROGRAMS / "spell", "run", "true", **here.options)
+            return (seconds_of(PROGRAMS / "spell", *mounted, **here.options) - bare) * 1000
+        yield Measures(sample, notes=[f"{count} files; the run writes into one of them"])
+
+
 @row("spellfs-add", "SpellFS: one file more in a folder of 100,000", "ms", "20, under 200 KB")
 def spellfs_add():
     with tools() as (t, data):
@@ -286,18 +305,30 @@ def spellfs_torch():
         yield Measures(both, peer=lambda: size["restic"])
 
 
-@row("spellfs-memory", "SpellFS: resident at 1 TB stored (index of 16 million objects)", "MB", "150", repeatable=False)
+@row("spellfs-memory", "SpellFS: resident at 1 TB stored (index of 16 million objects), the larger of service and client", "MB", "150",
+     repeatable=False)
 def spellfs_memory():
-    with tools() as (t, data):
+    with place() as here:
+        data, store, notes = here.root / "data", here.spell_dir / "objects", []
         make_files(data, 200, 1_000_000)
-        store = t.store("spell")
-        t.run(PROGRAMS / "spell_bench_spellfs", "fill", store, scaled(8192), 2048)
-        notes = []
+        store.mkdir(parents=True)
+        output_of(PROGRAMS / "spell_bench_spellfs", "fill", store, scaled(8192), 2048)
 
         def figure():
-            took = t.save("spell", data)
+            here.spell("status")
+            peaks = {"client that uploads 200 MB": peak_of(here, "upload", "-q", data),
+                     "client that copies them back": peak_of(here, "cp", "-q", "uploads/data", here.root / "back")}
+            here.spell("run", "head -c 200000000 /dev/urandom > out")
+            here.spell("du", "--by", "run")
+            status = pathlib.Path(f"/proc/{here.service()['pid']}/status").read_text()
+            peaks["service, with a run that saves 200 MB"] = int(status.split("VmHWM:")[1].split()[0]) / 1000
             index = (store / "index.db").stat().st_size / 1e9
-            notes.append(f"index of {index:.2f} GB; 200 MB saved in {took:.2f} s; restoring "
-                         + t.run(PROGRAMS / "spell_bench_spellfs", "restore", store, t.root, t.here.root / "target").split()[1] + " KB")
-            return t.peak / 1000
+            notes.append(f"index of {index:.2f} GB; " + "; ".join(f"{who} {peak:.0f} MB" for who, peak in peaks.items()))
+            return max(peaks.values())
         yield Measures(figure, notes=notes)
+
+
+def peak_of(here, *arguments):
+    """Megabytes that a whole command had resident at most."""
+    script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    return int(output_of(sys.executable, "-c", script, PROGRAMS / "spell", *arguments, **here.options).split()[-1]) / 1000

@@ -211,4 +211,5 @@ class Api:
                 "projects": self.get(self.of_owner("projects?archived=1")).json,
                 "uploads": self.get(self.of_owner("resources/uploads?limit=10000")).json,
                 "links": self.get(self.of_owner("links")).json,
+                "secrets": self.get(self.of_owner("secrets")).json,
                 "repositories": self.get(self.of_owner("repositories")).json}

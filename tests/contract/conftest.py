@@ -57,3 +57,23 @@ def ended_run(service):
     run = service.wait(number)
     assert (run["status"], run["user_exit_code"]) == ("complete", 0), run["reason"]
     return number
+
+
+@pytest.fixture
+def packages_service(document, tmp_path):
+    """A service that hands out the packages of a folder: (service, folder)."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    folder = tempfile.mkdtemp(prefix="spell-contract-")
+    reader, writer = os.pipe()
+    command = [BUILD / "bin/spelld", "serve", "--personal", "--spell-dir", folder, "--packages", packages, "--ready-fd", str(writer)]
+    program = subprocess.Popen(command, pass_fds=[writer])
+    os.close(writer)
+    try:
+        with open(reader) as ready:
+            assert ready.readline() == "ready\n"
+        yield Api(folder + "/spelld.sock", document), packages
+    finally:
+        program.terminate()
+        program.wait(timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)

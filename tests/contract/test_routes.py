@@ -1,4 +1,5 @@
 """Every route, with what it should take and what it should refuse. Each answer is checked against the document on its way in."""
+import hashlib
 import json
 import os
 import struct
@@ -44,6 +45,38 @@ def test_openapi(service, document):
 
 def test_health(service):
     assert service.get("/healthz").status == 200
+
+
+def test_install(packages_service):
+    """A machine gets a script for the address at which it asked, that believes a package by its hash alone."""
+    service, folder = packages_service
+    package = folder / "spell-worker-service_0.1.0_amd64.deb"
+    package.write_bytes(os.urandom(300_000))
+    (folder / "spell-cli_0.1.0_amd64.deb").write_bytes(b"another")
+    (folder / "notes.txt").write_text("no package")
+    (folder / "folder_1_amd64.deb").mkdir()
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    listed = service.get("/install/SHA256SUMS").body.decode().splitlines()
+    assert [line.split("  ")[1] for line in listed] == ["spell-cli_0.1.0_amd64.deb", package.name]
+    assert listed[1] == f"{digest}  {package.name}"
+    assert service.get(f"/install/{package.name}").body == package.read_bytes()
+    script = service.get("/install/worker.sh").body.decode()
+    assert f"'amd64 {package.name} {digest}" in script and "spell-cli" not in script
+    assert f"--unix-socket {service.socket_path}" in script and "@" not in script
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+
+    package.write_bytes(b"a later build")  # is seen without a restart
+    assert hashlib.sha256(b"a later build").hexdigest() in service.get("/install/worker.sh").body.decode()
+    package.unlink()
+    assert "--packages" in code_of(service.get("/install/worker.sh"), 404, "not_found")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "folder_1_amd64.deb", "%2e%2e_1_amd64.deb", "a_b_c_d.deb", "worker.sh.deb"])
+def test_install_gives_packages_only(packages_service, name):
+    service, folder = packages_service
+    (folder / "notes.txt").write_text("no package")
+    code_of(service.get(f"/install/{name}"), 404, "not_found")
+    code_of(service.get("/install/..%2fspell.db"), 400, "invalid_path")
 
 
 def test_status(service):
@@ -342,6 +375,26 @@ def test_objects(service, sent):
     code_of(service.post("/v1/owners/nobody/objects/missing", {"names": []}), 404, "owner_not_found")
 
 
+def test_read_objects(service, sent):
+    objects, request = sent
+    name = "r" + uuid.uuid4().hex[:8]
+    upload(service, name, request)
+    path, resource, names = service.of_owner("objects/read"), f"uploads/{name}", [text_of(n) for n, _, _ in objects.list]
+    pack = service.post(path, {"path": resource, "names": names})
+    assert pack.status == 200 and pack.headers["Content-Type"] == "application/vnd.spell.pack"
+    assert pack.body.startswith(b"spellpk\x01\0\0") and pack.body.endswith(b"spellend")
+    assert all(n in pack.body for n, _, _ in objects.list) and objects.big[:60_000] in pack.body
+    one = service.post(path, {"path": f"{resource}/a", "names": names[:1]})
+    assert one.status == 200 and len(one.body) < 300
+    for bad in ({}, {"path": resource}, {"names": names}, {"path": resource, "names": []}, {"path": 1, "names": names},
+                {"path": resource, "names": names, "more": 1}, {"path": resource, "names": names[:1] * 4097}, []):
+        code_of(service.post(path, bad), 400, "invalid_request")
+    for nowhere in ("uploads/none", "runs/999999", "uploads", "none"):
+        code_of(service.post(path, {"path": nowhere, "names": names}), 404, "resource_not_found")
+    code_of(service.post(path, {"path": resource, "names": names + ["s" + "0" * 64]}), 404, "resource_not_found")
+    service.request("DELETE", service.of_owner(f"uploads/{name}"))
+
+
 def test_put_upload(service, sent):
     objects, request = sent
     name = "u" + uuid.uuid4().hex[:8]
@@ -462,10 +515,16 @@ def test_who_knows_a_hash_has_nothing(service, mine, theirs):
         code_of(service.request("PUT", of(mine, "uploads/stolen"), body), 409, "incomplete_pack")
     assert sorted(service.post(of(mine, "objects/missing"), {"names": names}).json["names"]) == names
     shown = "public" if mine == "public" else "uploads"
+    # By name, beside something that may be read.
+    name = "n" + uuid.uuid4().hex[:8]
+    assert service.request("PUT", of(mine, f"uploads/{name}"), {"type": "file", "node": "", "size": 0}).status == 200
+    read = lambda: service.post(service.of_owner("objects/read"), {"path": f"{shown}/{name}", "names": [text_of(chunk)]})
+    code_of(read(), 404, "resource_not_found")
     assert "stolen" not in [entry["path"] for entry in service.get(service.of_owner(f"resources/{shown}")).json["entries"]]
     # Who has the bytes may have them: they are sent, and stored once.
     assert service.post(of(mine, "objects"), foreign.pack(), headers=PACK).status == 200
     assert service.post(of(mine, "objects/missing"), {"names": names}).json["names"] == []
+    assert secret in read().body
 
 
 def test_collect_check_and_usage(service, sent, ended_run):
@@ -554,6 +613,29 @@ def test_links(service, sent, ended_run):
         assert service.request("DELETE", f"{path}/{alias}").json["link"]["alias"] == alias
     code_of(service.request("DELETE", f"{path}/big"), 404, "resource_not_found")
     assert service.get(path).json["links"] == []
+
+
+# Secrets
+
+def test_secrets(service):
+    path = service.of_owner("secrets")
+    put = lambda name, value: service.request("PUT", f"{path}/{name}", {"value": value})
+    secret = put("token", "a value").json["secret"]
+    assert set(secret) == {"name", "created_at"} and secret["name"] == "token"
+    assert service.get(path).json["secrets"] == [secret]
+    assert put("token", "another").json["secret"]["created_at"] > secret["created_at"]
+    for bad in ("abc", "", "x" * 65537, "a\0bcd", "\ud800abc"):
+        code_of(put("token", bad), 400, "invalid_request" if "\ud800" not in bad else "invalid_json")
+    for bad in ("-x", ".x", "a%20b", "x" * 65):
+        code_of(put(bad, "a value"), 400, "invalid_request")
+    for bad in ({}, {"value": 1}, {"value": "a value", "more": 1}, []):
+        code_of(service.request("PUT", f"{path}/token", bad), 400, "invalid_request")
+    code_of(service.post(service.of_owner("runs"), {"command": "true", "secrets": {"X": "none"}}), 404, "secret_not_found")
+    code_of(service.post(service.of_owner("runs"), {"command": "true", "secrets": {"X": "token"}, "env": {"X": "1"}}), 400, "invalid_request")
+    number = service.run("true", secrets={"X": "token"})
+    assert service.wait(number)["secrets"] == {"X": "token"}
+    assert service.request("DELETE", f"{path}/token").json["secret"]["name"] == "token"
+    code_of(service.request("DELETE", f"{path}/token"), 404, "secret_not_found")
 
 
 # Projects
@@ -664,7 +746,7 @@ def test_methods_that_a_path_does_not_have(service, document):
 
 def test_paths_that_are_no_routes(service):
     for path in ("/", "/v1", "/v2/status", "/v1/statuses", "/v1/status/x", "/v1/owners", f"/v1/owners/{service.owner}",
-                 service.of_owner("runs/1/nonsense"), service.of_owner("runs/1/log/x"), "/favicon.ico", "/metrics"):
+                 service.of_owner("runs/1/nonsense"), service.of_owner("runs/1/log/x"), "/favicon.ico", "/metrics/x"):
         code_of(service.get(path), 404, "route_not_found")
 
 
@@ -675,3 +757,39 @@ def test_head_of_a_described_path_has_no_body(service):
     assert response.read() == b""
     assert response.status in (200, 405)
     connection.close()
+
+
+# Quotas, figures, backups
+
+def test_quotas(service):
+    path = service.of_owner("quotas")
+    put = lambda user, body: service.request("PUT", f"{path}/{user}", body)
+    quota = put("ada", {"runs": 3, "bytes": 5_000_000, "log_bytes": None}).json["quota"]
+    assert quota == {"user": "ada", "runs": 3, "bytes": 5_000_000, "log_bytes": None, "running": 0, "stored_bytes": 0}
+    assert put("*", {"log_bytes": 10_000_000_000}).json["quota"]["user"] == "*"
+    assert [quota["user"] for quota in service.get(path).json["quotas"]] == ["*", "ada"]
+    assert put("ada", {"runs": 4}).json["quota"]["bytes"] is None
+    for bad in ({"runs": -1}, {"runs": "1"}, {"log_bytes": 1}, {"bytes": 2**53}, {"days": 1}, []):
+        code_of(put("ada", bad), 400, "invalid_request")
+    code_of(put("-x", {"runs": 1}), 400, "invalid_request")
+    put("*", {})
+    put("ada", {})
+    assert service.get(path).json["quotas"] == []
+
+
+def test_metrics(service, ended_run):
+    answer = service.get("/metrics")
+    assert answer.status == 200 and answer.type == "text/plain"
+    assert b'spell_runs{status="complete"}' in answer.body and b"spell_request_seconds_bucket" in answer.body
+
+
+def test_backup(service, ended_run, tmp_path):
+    backup = service.post("/v1/service/backup", {"folder": str(tmp_path / "backup")}).json["backup"]
+    assert backup["folder"] == str(tmp_path / "backup") and backup["new_files"] == backup["files"] > 0
+    assert service.post("/v1/service/backup", {"folder": str(tmp_path / "backup")}).json["backup"]["new_files"] < backup["files"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").write_text("x")
+    code_of(service.post("/v1/service/backup", {"folder": str(tmp_path / "other")}), 409, "not_a_backup")
+    code_of(service.post("/v1/service/backup", {"folder": "relative"}), 400, "invalid_request")
+    for bad in ({}, {"folder": 1}, {"folder": "/x", "more": 1}, []):
+        code_of(service.post("/v1/service/backup", bad), 400, "invalid_request")

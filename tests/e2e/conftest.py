@@ -1,6 +1,7 @@
 import pytest
 
 from harness import BUILD, Place
+from team import Team
 
 
 @pytest.fixture
@@ -29,3 +30,9 @@ def spell(place):
 def repo(place):
     """A small Git repository."""
     return place.make_repository()
+
+
+@pytest.fixture
+def team(place):
+    """A team's service on loopback, and a token of its administrator."""
+    return Team(place)

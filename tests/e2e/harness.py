@@ -163,9 +163,13 @@ class Place:
         self._running.append(running)
         return running
 
-    def spell(self, *arguments, input=None, env=None, cwd=None, check=None, timeout=PATIENCE):
-        """The command line to its end. `check`: the exit status that it must have."""
-        command = [*self.prefix, str(self.programs / "spell"), *map(str, arguments)]
+    def spell(self, *arguments, **options):
+        """The command line to its end; see program()."""
+        return self.program("spell", *arguments, **options)
+
+    def program(self, name, *arguments, input=None, env=None, cwd=None, check=None, timeout=PATIENCE):
+        """A program to its end. `check`: the exit status that it must have."""
+        command = [*self.prefix, str(self.programs / name), *map(str, arguments)]
         process = subprocess.Popen(command, env={**self.environment, **(env or {})}, cwd=cwd or self.work, start_new_session=True,
                                    stdin=subprocess.DEVNULL if input is None else subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)

@@ -6,7 +6,7 @@ import pytest
 
 from faults import Gate
 from harness import Place, wait_for
-from test_fence_of_a_run import NobodysPlace
+from test_fence_of_a_run import NobodysPlace, bare  # noqa: F401, a fixture
 
 
 @pytest.fixture(params=["own", "nobody"])
@@ -286,3 +286,23 @@ def test_an_alias_can_be_mounted(place, spell, repo, data):
     spell("link", "mine", data, check=0)
     spell("run", "--mount", "mine", "--mount", "mine/sub:deep", "cat mine/one deep/two", cwd=repo, check=0)
     assert output(spell, 2) == "one\ntwo\n"
+
+
+def test_without_namespaces_data_is_copied_and_that_is_said(bare):  # noqa: F811
+    repo = bare.make_repository()
+    bare.spell("run", "mkdir data; echo one > data/one; chmod +x data/one; ln -s one data/link; truncate -s 3M data/sparse", cwd=repo, check=0)
+    done = bare.spell("run", "-m", "runs/1/data:in/data", "-m", "runs/1/data/one:single",
+                      "cat in/data/link single; test -x in/data/one; echo more >> in/data/one; echo new > in/data/new; echo out > out", cwd=repo, check=0)
+    assert "one\none\n" in done.stdout
+    log = bare.spell("logs", 2, "-v", check=0)
+    said = [line for line in (log.stderr + log.stdout).splitlines() if "Copied runs/1/data" in line]
+    assert len(said) == 2 and all("by reflink" in line or "as a copy" in line for line in said), said
+    # What it wrote there is nobody's, neither output nor data of others.
+    assert {entry["path"] for entry in bare.spell("ls", "--json", "runs/2", check=0).json["entries"]} == {"out"}
+    again = bare.spell("run", "-m", "runs/1/data", "cat data/one; ls data", cwd=repo, check=0)
+    assert "one\n" in again.stdout and "more" not in again.stdout and "new" not in again.stdout
+    assert "from the cache" in bare.spell("logs", 3, "-v", check=0).stderr
+    # Nothing can be mounted elsewhere: that fails the run, and says why.
+    assert bare.spell("run", "-m", "runs/1/data:/data", "true", cwd=repo).returncode != 0
+    log = bare.spell("logs", 4, "-v", check=0)
+    assert "only paths below /spell can be had here" in log.stderr + log.stdout

@@ -275,5 +275,9 @@ def test_usage(place):
     assert kinds["logs"]["bytes"] == 11 and kinds["logs"]["stored_bytes"] > 0
     assert api.request("GET", api.of_owner("usage?path=uploads/none")).code == "resource_not_found"
     assert api.request("GET", api.of_owner("usage?by=colour")).code == "invalid_request"
+    # What a tree takes is found out once: nothing of it is read again.
+    for pack in (place.spell_dir / "objects" / "packs").glob("*.pack"):
+        pack.write_bytes(bytes(pack.stat().st_size))
+    assert usage("?by=run") == by_run
     assert service(place)
     assert text_of(b"") == ""

@@ -79,9 +79,9 @@ class Wire:
 
 class Liar:
     """A service that says what it is told to. `lists`: {path of a folder: [entries]}; `files`: {path: bytes}; `page`: entries a page.
-    `gate` is waited for before any page but the first of a folder."""
+    `nodes`: {path: name of its folder node}; `objects`: what is read by name (spellfs.Objects). `gate` is waited for before any page but the first of a folder."""
 
-    def __init__(self, path, version, lists, files=None, page=100, gate=None):
+    def __init__(self, path, version, lists, files=None, page=100, gate=None, nodes=None, objects=None):
         liar = self
         self.requests = []
 
@@ -95,6 +95,8 @@ class Liar:
                 url = urllib.parse.urlsplit(self.path)
                 query = dict(urllib.parse.parse_qsl(url.query))
                 parts = [urllib.parse.unquote(part) for part in url.path.split("/")]
+                if url.path == "/v1/user":
+                    return self.answer(b'{"identity": {"user": {"name": "liar", "role": "member"}, "owner": "liar"}}')
                 liar.requests.append(self.path)
                 kind, name = (parts[4], "/".join(parts[5:])) if len(parts) > 4 else ("", "")
                 if kind == "resources" and name in lists:
@@ -103,7 +105,8 @@ class Liar:
                     first = int(query.get("after", 0))
                     last = first + min(page, int(query["limit"]))
                     following = str(last) if last < len(lists[name]) else None
-                    return self.answer(json.dumps({"resource": entry(name, "folder"), "entries": lists[name][first:last],
+                    node = (nodes or {}).get(name, "")
+                    return self.answer(json.dumps({"resource": entry(name, "folder", node=node), "entries": lists[name][first:last],
                                                    "next": following}).encode())
                 if kind == "resources" and files and name in files:
                     return self.answer(json.dumps({"resource": entry(name, "file", size=len(files[name])), "entries": [],
@@ -111,6 +114,11 @@ class Liar:
                 if kind == "files" and files and name in files:
                     return self.answer(files[name])
                 self.answer(b"{}")
+
+            def do_POST(self):
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                liar.requests.append(self.path)
+                self.answer(objects.pack({bytes.fromhex(name[1:]) for name in asked["names"]}))
 
             def answer(self, body):
                 self.send_response(200)

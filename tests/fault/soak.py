@@ -359,11 +359,11 @@ def main():
     return 0
 
 
-if __name__ == "__main__":
-    if sys.argv[1:2] == ["program"]:
-        program(*sys.argv[2:4])
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-    import faults
-    import harness
+if sys.argv[1:2] == ["program"]:
+    program(*sys.argv[2:4])
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+import faults  # noqa: E402
+import harness  # noqa: E402
 
+if __name__ == "__main__":
     sys.exit(main())

@@ -22,6 +22,9 @@ struct Gone : Transport {
   Result<std::unique_ptr<Body>> open(const net::ClientRequest&, const CallOptions&) override {
     return Error();
   }
+  Result<net::Upgrade> upgrade(const net::ClientRequest&, const CallOptions&) override {
+    return Error();
+  }
 };
 
 struct Control : test::FakeControl {

@@ -112,6 +112,13 @@ struct FakeTransport : detail::Transport {
     if (!answer) return answer.error();
     return std::unique_ptr<detail::Body>(std::make_unique<FakeBody>(*this, *answer));
   }
+  Result<net::Upgrade> upgrade(const net::ClientRequest& request, const CallOptions&) override {
+    auto answer = exchange(request);
+    if (!answer) return answer.error();
+    net::Upgrade refused;
+    refused.response = {answer->status, answer->headers, answer->body};
+    return refused;
+  }
 };
 
 /// A connection to a fake service, and the parts to look at.

@@ -11,8 +11,8 @@ namespace {
 const char* const golden_request = R"({
   "protocol": 1, "incarnation": "i1", "seen": 4, "wait_ms": 10000,
   "hello": {"version": "0.1.0", "boot_id": "b", "cores": 2, "memory": 8589934592, "disk_free": 5,
-            "capabilities": {"containment": "namespaces"}, "shares": ["/data"], "notes": ["n"]},
-  "holds": {"0123": 3},
+            "capabilities": {"containment": "namespaces"}, "shares": ["/data"], "gpus": [], "notes": ["n"]},
+  "holds": {"0123": 3}, "numbers": {},
   "reports": [{"run": "0123", "epoch": 3,
     "events": [{"number": 1, "status": "running", "text": "Run is running", "important": true, "age_us": 5, "log_offset": 0,
                 "reason_code": null}],
@@ -20,14 +20,19 @@ const char* const golden_request = R"({
                "outputs": "s0", "output_files": 1, "output_bytes": 2, "ended_age_us": 7}}]})";
 
 const char* const golden_answer = R"({
-  "incarnation": "i1", "lease_ms": 30000,
+  "incarnation": "i1", "lease_ms": 30000, "lost_after": 0,
   "commands": [
     {"number": 5, "type": "start", "run": "0123", "epoch": 3, "reason_code": "", "reason": "",
      "start": {"run": "0123", "epoch": 3, "number": 7, "owner": "ada", "machine": "laptop", "places": 2, "request": {"command": "true"},
-               "code_url": "file:///x.git", "env": {"SPELL_RUN": "7"},
+               "code_url": "file:///x.git", "env": {"SPELL_RUN": "7"}, "secrets": {},
+               "cpus": 0, "memory": 0, "gpus": 0,
                "mounts": [{"resource": "runs/3/data", "at": "/spell/data", "type": "folder", "node": "s0", "below": "data", "run": 0,
-                           "size": 5, "files": 1, "mode": 493, "modified_us": 6}]}},
-    {"number": 6, "type": "stop", "run": "0123", "epoch": 3, "reason_code": "user", "reason": "stopped by ada", "start": null}],
+                           "size": 5, "files": 1, "mode": 493, "modified_us": 6}]},
+     "stream": "", "kind": ""},
+    {"number": 6, "type": "stop", "run": "0123", "epoch": 3, "reason_code": "user", "reason": "stopped by ada", "start": null,
+     "stream": "", "kind": ""},
+    {"number": 7, "type": "open_stream", "run": "0123", "epoch": 3, "reason_code": "", "reason": "", "start": null,
+     "stream": "5f", "kind": "exec"}],
   "refused": {"0456": "stale_epoch"}})";
 
 }  // namespace
@@ -55,7 +60,7 @@ TEST_CASE("the smallest messages") {
   CHECK(request->reports.empty());
   auto answer = parse_sync_answer(json{{"incarnation", "i"}});
   REQUIRE(answer);
-  CHECK(answer->lease_ms == 30'000);
+  CHECK(answer->lease_ms == 75'000);
 }
 
 TEST_CASE("a whole submission travels in a start command") {

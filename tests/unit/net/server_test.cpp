@@ -237,8 +237,8 @@ TEST_CASE("an old client gets an answer that ends with the connection") {
 }
 
 TEST_CASE("a reply is answered once, from any thread, and never forgotten") {
-  TestServer server;
   std::vector<Reply> kept;
+  TestServer server;
   server.handler.answer = [&](Request request, Reply reply) {
     if (request.raw_target == "/dropped") return;
     if (request.raw_target == "/throws") throw std::runtime_error("oops");
@@ -278,10 +278,10 @@ TEST_CASE("a handler that waits is told when its client goes") {
 
 TEST_CASE("many long polls are answered when there is something") {
   constexpr int count = 200;
-  TestServer server;
   std::mutex mutex;
   std::vector<Reply> waiting;
   std::latch all(count);
+  TestServer server;
   server.handler.answer = [&](Request, Reply reply) {
     reply.on_close([] {});
     std::lock_guard lock(mutex);
@@ -453,4 +453,64 @@ TEST_CASE("a listening socket may be handed in") {
   CHECK(HttpClient("unix:" + folder.path + "/s").send({.target = "/"})->status == 200);
   (*server)->stop();
   CHECK(base::exists(folder.path + "/s"));
+}
+
+TEST_CASE("connections of somebody who is out are closed, whatever they are at, and no others") {
+  TestServer server;
+  std::promise<void> begun, waiting;
+  auto source = std::make_shared<Pieces>(std::vector<std::string>{"one"}, Pieces::Then::nothing);
+  server.handler.answer = [&](Request request, Reply reply) {
+    reply.belongs_to(request.raw_target.substr(1));
+    if (request.raw_target == "/bob-waits") {
+      reply.belongs_to("bob");
+      reply.on_close([&waiting, reply] { waiting.set_value(); });
+      begun.set_value();
+    } else if (request.raw_target == "/bob-streams") {
+      reply.belongs_to("bob");
+      reply.stream({}, source);
+    } else {
+      reply.send({.body = "fine"});
+    }
+  };
+  RawClient waits(server.path), streams(server.path), idle(server.path), ada(server.path);
+  REQUIRE(waits.send("GET /bob-waits HTTP/1.1\r\nHost: x\r\n\r\n"));
+  REQUIRE(streams.send("GET /bob-streams HTTP/1.1\r\nHost: x\r\n\r\n"));
+  CHECK(streams.receive("one").find("one") != std::string::npos);
+  wait_for(begun.get_future());
+  REQUIRE(idle.send("GET /bob HTTP/1.1\r\nHost: x\r\n\r\n"));
+  CHECK(idle.receive("fine").find("200") != std::string::npos);
+  REQUIRE(ada.send("GET /ada HTTP/1.1\r\nHost: x\r\n\r\n"));
+  CHECK(ada.receive("fine").find("200") != std::string::npos);
+  server.server->close_of({"bob", "nobody"});
+  wait_for(waiting.get_future());
+  wait_for(source->canceled.get_future());
+  CHECK(waits.receive().empty());
+  CHECK(streams.receive().find("one") == std::string::npos);
+  CHECK(idle.receive().empty());
+  REQUIRE(ada.send("GET /ada HTTP/1.1\r\nHost: x\r\n\r\n"));
+  CHECK(ada.receive("fine").find("200") != std::string::npos);
+}
+
+TEST_CASE("a body that is not wanted is not waited for") {
+  struct Strict : TestHandler {
+    Result<BodyRule> body_rule(const Request& head) override {
+      if (find_header(head.headers, "Authorization").empty())
+        return Error("invalid_request", "who are you?");
+      return rule;
+    }
+  };
+  TemporaryFolder folder;
+  Strict handler;
+  ServerOptions options;
+  options.socket_path = folder.path + "/s";
+  options.spool_folder = folder.path;
+  auto server = Server::start(options, handler);
+  REQUIRE(server);
+  RawClient client(options.socket_path);
+  REQUIRE(client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nsome"));
+  CHECK(client.receive("invalid_request").starts_with("HTTP/1.1 400"));
+  RawClient known(options.socket_path);
+  REQUIRE(known.send(
+      "POST / HTTP/1.1\r\nHost: x\r\nAuthorization: y\r\nContent-Length: 4\r\n\r\nsome"));
+  CHECK(known.receive("POST some").starts_with("HTTP/1.1 200"));
 }

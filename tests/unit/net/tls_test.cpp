@@ -163,9 +163,9 @@ TEST_CASE("who does not speak TLS, or nothing at all, is let go") {
 }
 
 TEST_CASE("a client that goes while it waits is noticed, inside TLS too") {
-  SecureServer server;
   std::promise<void> gone;
   std::vector<Reply> waiting;
+  SecureServer server;
   server.handler.answer = [&](Request, Reply reply) {
     reply.on_close([&] { gone.set_value(); });
     waiting.push_back(reply);
@@ -233,7 +233,8 @@ struct AskingServer {
   std::unique_ptr<Server> server;
 };
 
-Identity machine_identity(const Identity& under, std::chrono::days valid_for = std::chrono::days(30),
+Identity machine_identity(const Identity& under,
+                          std::chrono::days valid_for = std::chrono::days(30),
                           Use use = Use::client) {
   auto pair = make_key_pair().value();
   CertificateRequest request{.name = "box", .use = use, .valid_for = valid_for};
@@ -296,4 +297,28 @@ TEST_CASE("only keys that sign are vouched for") {
                 "-----END PUBLIC KEY-----\n") == "invalid_certificate");
   CHECK(refusal(make_key_pair().value().public_key).empty());
   CHECK(key_fingerprint("no key").error().code() == "invalid_certificate");
+}
+
+TEST_CASE("a renewed certificate is shown to who comes next, and ends no connection") {
+  SecureServer server;
+  auto client = server.client();
+  REQUIRE(client.send({.target = "/"}));
+  server.server->set_tls(Tls::server(server_identity(authority())).value());
+  REQUIRE(client.send({.target = "/"}));
+  REQUIRE(server.client().send({.target = "/"}));
+  auto other = make_authority("another").value();
+  server.server->set_tls(Tls::server(server_identity(other)).value());
+  // Changes are taken over in the order of what is accepted: one more connection at most sees the
+  // one before.
+  (void)server.client().send({.target = "/"});
+  CHECK(server.client().send({.target = "/"}).error().code() == "untrusted_service");
+  CHECK(server.client(other).send({.target = "/"}));
+}
+
+TEST_CASE("the address of who comes by TCP is known") {
+  SecureServer server;
+  server.handler.answer = [](Request request, Reply reply) {
+    reply.send({.body = request.peer_address});
+  };
+  CHECK(server.client().send({.target = "/"})->body == "127.0.0.1");
 }

@@ -2,114 +2,10 @@
 // out. No clock, no sockets.
 #include "service/state.hpp"
 
-#include "base/file.hpp"
-#include "base/hash.hpp"
-#include "catch.hpp"
+#include "house.hpp"
 
 using namespace spell;
 using namespace spell::service;
-
-namespace {
-
-struct House {
-  std::string folder = "/tmp/spell-state-" + base::hex(base::random_bytes(6));
-  std::optional<store::Writer> writer;
-  std::unique_ptr<State> state;
-  std::int64_t now = 1'000'000'000;
-
-  explicit House(int places = 2, int ahead = 0) {
-    REQUIRE(base::make_folders(folder));
-    open(places, ahead);
-  }
-  ~House() { (void)base::remove_tree(folder); }
-
-  /// As after a crash: what is not in the store is gone.
-  void open(int places = 2, int ahead = 0) {
-    state.reset();
-    writer.reset();
-    auto opened = store::Writer::open(folder + "/spell.db");
-    REQUIRE(opened);
-    writer.emplace(std::move(*opened));
-    StateOptions options;
-    options.code_folder = "/code";
-    state = std::make_unique<State>(*writer, options);
-    state->add_machine("here", {"cpu"}, places, ahead);
-    REQUIRE(state->load());
-  }
-
-  /// One transaction around a change, as the reactor does it.
-  template <class Change>
-  auto change(Change&& what) {
-    now += 1000;
-    REQUIRE(writer->begin());
-    auto result = what();
-    REQUIRE(state->schedule(now));
-    REQUIRE(state->flush());
-    REQUIRE(writer->commit());
-    state->committed();
-    (void)state->take_changed();
-    return result;
-  }
-  /// The same where the store cannot take it: the disk is full.
-  template <class Change>
-  void lost_change(Change&& what) {
-    now += 1000;
-    REQUIRE(writer->begin());
-    (void)what();
-    REQUIRE(state->schedule(now));
-    REQUIRE(state->flush());
-    writer->rollback();
-    REQUIRE(state->load());
-    (void)state->take_changed();
-  }
-  Result<Submitted> submit(const std::string& command, const std::string& key = "",
-                           std::vector<std::int64_t> after = {}) {
-    Submission s{"ada", "ada", key, base::hex(base::sha256(command)), {}};
-    s.request.command = command;
-    s.request.after = std::move(after);
-    return change([&] { return state->submit(s, now); });
-  }
-  void connect(std::map<std::string, std::int64_t> holds = {}) {
-    REQUIRE(change([&] { return state->hello("here", {}, holds, now); }));
-  }
-  RunRecord run(std::int64_t number) { return writer->find_run("ada", number).value().value(); }
-  std::vector<std::string> commands() {
-    std::vector<std::string> out;
-    for (auto& c : state->machines().at("here").commands)
-      out.push_back(c.type + " " + std::to_string(run_number(c.run)));
-    return out;
-  }
-  std::int64_t run_number(const std::string& id) {
-    return writer->find_run(id).value().value().number;
-  }
-  void acknowledge() { state->acknowledge("here", INT64_MAX); }
-
-  Result<> report(std::int64_t number, std::vector<std::string> steps,
-                  std::optional<int> exit_code = {}, std::string status = "complete") {
-    auto record = run(number);
-    model::RunReport report;
-    report.run = record.id;
-    report.epoch = record.epoch;
-    std::int64_t i = record.taken;
-    for (auto& step : steps) {
-      model::RunEvent event;
-      event.number = ++i;
-      event.status = step;
-      event.text = "now " + step;
-      report.events.push_back(event);
-    }
-    if (exit_code) {
-      report.result.emplace();
-      report.result->status = status;
-      report.result->exit_code = exit_code;
-    }
-    return change([&] { return state->report("here", report, now); });
-  }
-};
-
-using Words = std::vector<std::string>;
-
-}  // namespace
 
 TEST_CASE("a run goes through its life and leaves its story") {
   House house;
@@ -443,4 +339,94 @@ TEST_CASE("archive and rm are for runs that have ended; labels for all") {
   CHECK(store::split_labels(house.run(1).labels) == Words{"b", "c"});
   CHECK(house.change([&] { return house.state->archive("ada", 9, true); }).error().code() ==
         "run_not_found");
+}
+
+TEST_CASE("a user has as many runs at once as his quota allows, and holds nobody else back") {
+  House house(8);
+  house.connect();
+  auto limit = [&](const std::string& user, std::int64_t runs) {
+    REQUIRE(house.change([&]() -> Result<> {
+      auto put = house.writer->put_quota({"ada", user, "runs", runs});
+      return put ? house.state->load_quotas() : put;
+    }));
+  };
+  limit("", 2);
+  auto submit_as = [&](const std::string& user) {
+    Submission s{"ada", user, "", "", {}};
+    s.request.command = "true";
+    REQUIRE(house.change([&] { return house.state->submit(s, house.now); }));
+  };
+  for (int i = 0; i < 4; ++i) submit_as("ada");
+  submit_as("bob");
+  CHECK(house.commands() == Words{"start 1", "start 2", "start 5"});
+  house.acknowledge();
+  SECTION("one that ends makes room for the next, in order") {
+    REQUIRE(house.report(1, {"building", "running"}, 0));
+    CHECK(house.commands() == Words{"forget 1", "start 3"});
+  }
+  SECTION("a higher limit lets them go") {
+    limit("ada", 4);
+    CHECK(house.commands() == Words{"start 3", "start 4"});
+  }
+  SECTION("after a restart the same runs wait") {
+    house.open(8);
+    house.connect();
+    CHECK(house.commands() == Words{"start 1", "start 2", "start 5"});
+  }
+  SECTION("one that waits for its quota can be ended") {
+    REQUIRE(house.change([&] { return house.state->end("ada", 3, "kill", house.now); }));
+    CHECK(house.run(3).status == "killed");
+    house.acknowledge();
+    REQUIRE(house.report(1, {"building", "running"}, 0));
+    CHECK(house.commands() == Words{"forget 1", "start 4"});
+  }
+}
+
+TEST_CASE("a log is limited by the quota of who runs it") {
+  House house;
+  house.connect();
+  REQUIRE(house.change([&]() -> Result<> {
+    auto put = house.writer->put_quota({"ada", "ada", "log_bytes", 5000});
+    return put ? house.state->load_quotas() : put;
+  }));
+  REQUIRE(house.submit("true"));
+  CHECK(house.state->machines().at("here").commands[0].start->request.log_limit == 5000);
+  CHECK(house.run(1).request.log_limit == 10LL << 30);
+}
+
+TEST_CASE("numbers that a worker has heard of are not given again") {
+  House house;
+  REQUIRE(house.submit("true"));
+  auto hear = [&](std::map<std::string, std::int64_t> numbers) {
+    REQUIRE(house.change([&] { return house.state->heard_of_numbers(numbers); }));
+  };
+  hear({{"ada", 41}, {"nobody", 7}});
+  CHECK(house.submit("true")->run.number == 42);
+  hear({{"ada", 5}});
+  CHECK(house.submit("true")->run.number == 43);
+  hear({{"ada", INT64_MAX}});
+  CHECK(house.submit("true")->run.number == 44);
+  hear({{"ada", 50}});
+  house.open();
+  CHECK(house.submit("true")->run.number == 51);
+}
+
+TEST_CASE("a run's secrets must be there, and are said again to a worker that may have lost them") {
+  House house;
+  Submission s{"ada", "ada", "", "", {}};
+  s.request.command = "true";
+  s.request.secrets = {{"X", "token"}};
+  auto submit = [&] { return house.change([&] { return house.state->submit(s, house.now); }); };
+  CHECK(submit().error().code() == "secret_not_found");
+  REQUIRE(house.change([&] { return house.writer->put_secret("ada", "ada", {"token", "…", 1}); }));
+  house.connect();
+  REQUIRE(submit());
+  std::string id = house.run(1).id;
+  house.acknowledge();
+  house.connect({{id, 1}});
+  CHECK(house.commands() == Words{"start 1"});
+  REQUIRE(house.report(1, {"building", "running"}));
+  house.acknowledge();
+  house.connect({{id, 1}});
+  CHECK(house.commands().empty());
 }

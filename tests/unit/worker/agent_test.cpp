@@ -1,6 +1,7 @@
 #include "catch.hpp"
 #include "fake_world.hpp"
 #include "worker/ending.hpp"
+#include "worker/environment.hpp"
 
 using namespace spell;
 using namespace spell::worker;
@@ -310,6 +311,29 @@ TEST_CASE("commands are obeyed once, however often they come") {
   CHECK(world.launches[id] == 1);
 }
 
+TEST_CASE("a stream is dialled for once, also for a run that is not here: who waits is told so") {
+  World world;
+  auto poll = world.agent->next_poll(0);
+  model::SyncAnswer answer;
+  answer.incarnation = "first";
+  model::Command command;
+  command.number = 1;
+  command.type = "open_stream";
+  command.run = id;
+  command.epoch = 1;
+  command.stream = "5f";
+  command.kind = "exec";
+  answer.commands.push_back(command);
+  Actions actions;
+  world.agent->poll_answered(poll.session, answer, world.now, actions);
+  world.agent->poll_answered(poll.session, answer, world.now, actions);
+  auto dials = std::count_if(actions.begin(), actions.end(), [](auto& action) {
+    return action.type == Action::Type::open_stream && action.run == id && action.stream == "5f" &&
+           action.text == "exec";
+  });
+  CHECK(dials == 1);
+}
+
 TEST_CASE("what a service refuses is killed and parked, not deleted") {
   World world;
   world.next_command.never_ends = true;
@@ -376,7 +400,7 @@ TEST_CASE("an idle worker only waits for its poll") {
   World world;
   world.run();
   CHECK(world.agent->wake_at() == std::nullopt);
-  CHECK(world.agent->next_poll(0).request.wait_ms == 10'000);
+  CHECK(world.agent->next_poll(0).request.wait_ms == 25'000);
 }
 
 TEST_CASE("one run that the service cannot take does not hold up the others") {
@@ -535,4 +559,87 @@ TEST_CASE("a mount that the supervisor cannot make is a failed mount") {
   auto ending = ending_of(exec::State::Phase::ended, false, exit, {}, {});
   CHECK(ending.result.status == "mount_failed");
   CHECK_FALSE(ending.save);
+}
+
+TEST_CASE("values of secrets are in no journal, and a run that lost them waits for its start") {
+  auto start = start_command();
+  start.request.secrets = {{"X", "token"}};
+  start.secrets = {{"X", "a hidden value"}};
+  auto line = journal_line(FakeService::start_of(start), "boot");
+  CHECK(line.find("hidden") == std::string::npos);
+  auto journal = read_journal(line);
+  REQUIRE(journal);
+  auto run = RunTracker::resume(std::move(*journal), false, "boot", 1000);
+  Actions actions;
+  run.advance(1000, actions);
+  CHECK(actions.empty());
+  run.started_again(start, 2000, actions);
+  REQUIRE(actions.size() == 1);
+  CHECK(actions[0].type == Action::Type::launch);
+  CHECK(run.start().secrets.at("X") == "a hidden value");
+}
+
+TEST_CASE("the hello says how high the numbers of runs are that were heard of") {
+  auto journal = read_journal(journal_line(FakeService::start_of(start_command()), "boot"));
+  REQUIRE(journal);
+  std::string owner = journal->start.owner;
+  Agent agent({}, "boot");
+  Actions actions;
+  CHECK(agent.next_poll(0).request.numbers.empty());
+  agent.resume(std::move(*journal), false, 1000, actions);
+  CHECK(agent.next_poll(0).request.numbers == std::map<std::string, std::int64_t>{{owner, 7}});
+}
+
+namespace {
+
+/// A machine with four GPUs.
+struct Rig : World {
+  Rig() {
+    for (int i = 0; i < 4; ++i) gpus.push_back({i, "G" + std::to_string(i), "V100", 16});
+    crash();
+    next_command.never_ends = true;
+  }
+  std::string begin(char name, std::int64_t count) {
+    auto start = start_command("0190a0b0c0d0700080000000000000" + std::string(2, name));
+    start.gpus = count;
+    service.assign(start);
+    run();
+    return start.run;
+  }
+  /// "none": it has not begun; "unset": the variable is the user's.
+  std::string sees(const std::string& run) const {
+    auto* found = agent->find(run);
+    if (!found) return "none";
+    auto own = found->start().env.find(gpu_variable);
+    return own == found->start().env.end() ? "unset" : own->second;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("each run gets GPUs of its own, and keeps them when the worker dies") {
+  Rig rig;
+  auto three = rig.begin('1', 3), none = rig.begin('2', 0), one = rig.begin('3', 1);
+  auto check = [&] {
+    CHECK(rig.sees(three) == "G0,G1,G2");
+    CHECK(rig.sees(none) == "");
+    CHECK(rig.sees(one) == "G3");
+  };
+  check();
+  rig.crash();
+  rig.run();
+  check();
+  // More than are free: it begins when they are.
+  auto late = rig.begin('4', 2);
+  CHECK(rig.sees(late) == "none");
+  rig.service.want(three, "kill");
+  rig.run();
+  CHECK(rig.sees(late) == "G0,G1");
+}
+
+TEST_CASE("on a machine without GPUs the variable is the user's") {
+  Rig rig;
+  rig.gpus.clear();
+  rig.crash();
+  CHECK(rig.sees(rig.begin('1', 0)) == "unset");
 }

@@ -152,6 +152,7 @@ class World {
       fails;  ///< action ("save", "build", …) -> its error, while it is in here
   bool mounting_takes_long = false;  ///< it ends only when it is given up
   std::string boot = "boot-1";
+  std::vector<GpuInfo> gpus{};
   std::int64_t now = 1'000'000;
 
   std::unique_ptr<Agent> agent;
@@ -165,6 +166,7 @@ class World {
   void start_worker() {
     model::WorkerHello hello;
     hello.boot_id = boot;
+    hello.gpus = gpus;
     agent = std::make_unique<Agent>(hello, boot);
     for (auto& [run, text] : journals) {
       auto journal = read_journal(text);

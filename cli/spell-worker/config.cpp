@@ -1,0 +1,75 @@
+#include "config.hpp"
+
+#include <unistd.h>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/text.hpp"
+#include "worker/run_users.hpp"
+#include "worker/share.hpp"
+
+#define TOML_HEADER_ONLY 1
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+namespace spell::worker_program {
+
+Result<Config> read_config(const std::string& folder) {
+  Config config;
+  if (::geteuid() == 0)
+    config.run_users = std::to_string(worker::usual_run_users.first) + "-" +
+                       std::to_string(worker::usual_run_users.last);
+  std::string path = folder + "/worker.toml";
+  if (!base::exists(path)) path = "/etc/spell/worker.toml";
+  auto text = base::read_file(path, 1 << 20);
+  if (!text && text.error().code() == "not_found") return config;
+  if (!text) return text.error();
+  auto parsed = toml::parse(*text);
+  auto bad = [&](const toml::source_region& where, const std::string& what) {
+    return base::error("invalid_configuration",
+                       path + ", line " + std::to_string(where.begin.line) + ": " + what);
+  };
+  if (!parsed) return bad(parsed.error().source(), std::string(parsed.error().description()));
+  for (auto& [key, value] : parsed.table()) {
+    std::string name(key.str());
+    if (name == "cores") {
+      auto cores = value.value_exact<std::int64_t>();
+      if (!cores || *cores < 1 || *cores > 4096)
+        return bad(value.source(), "cores must be a number from 1 to 4096");
+      config.cores = static_cast<int>(*cores);
+    } else if (name == "cache-limit") {
+      auto size = base::parse_size(value.value_exact<std::string>().value_or(""));
+      if (!size || *size < 1)
+        return bad(value.source(), "cache-limit must be a size, such as \"50G\"");
+      config.cache_limit = *size;
+    } else if (name == "nvidia-smi") {
+      config.nvidia_smi = value.value_exact<std::string>().value_or("");
+      if (!config.nvidia_smi.starts_with('/'))
+        return bad(value.source(), "nvidia-smi must be the path of a program");
+    } else if (name == "run-users") {
+      config.run_users = value.value_exact<std::string>().value_or("");
+      if (config.run_users == "none")
+        config.run_users.clear();
+      else if (auto range = worker::parse_run_users(config.run_users); !range)
+        return bad(value.source(), range.error().message());
+    } else if (name == "share") {
+      bool texts = value.is_array();
+      if (texts)
+        for (auto& entry : *value.as_array()) {
+          auto text = entry.value_exact<std::string>();
+          auto share = worker::parse_share(text.value_or(""));
+          if (text && !share) return bad(entry.source(), share.error().message());
+          texts = texts && text;
+          if (text) config.shares.push_back(*text);
+        }
+      if (!texts) return bad(value.source(), "share must be a list of folders: [\"/data\"]");
+    } else {
+      return bad(value.source(), "'" + name +
+                                     "' is not known; there are: cores, cache-limit, nvidia-smi, "
+                                     "run-users, share");
+    }
+  }
+  return config;
+}
+
+}  // namespace spell::worker_program

@@ -1,0 +1,30 @@
+// worker.toml: what the owner of a machine has to say about it. The folder's own, else
+// /etc/spell/worker.toml.
+//
+//   cores = 8              offered; default: all that this process may use
+//   cache-limit = "50G"    disk for data that runs mount, kept for the next; default: a fifth of it
+//   nvidia-smi = "/path"   the program that lists the GPUs; default: where drivers put it
+//   share = ["/data", "/scratch:rw"]    folders that runs may mount (--mount machine:/data)
+//   run-users = "FROM-TO"  ids of which each run gets one as its user, where the worker is root;
+//                          default: 1900000000-1900000999; "none": runs are the worker's user
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "spell/result.hpp"
+
+namespace spell::worker_program {
+
+struct Config {
+  int cores = 0;
+  std::int64_t cache_limit = 0;
+  std::string nvidia_smi{};
+  std::vector<std::string> shares{};
+  std::string run_users{};  ///< "": none
+};
+
+/// Defaults where there is no file. Error `invalid_configuration`, which names file, line and key.
+Result<Config> read_config(const std::string& folder);
+
+}  // namespace spell::worker_program

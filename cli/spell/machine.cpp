@@ -1,0 +1,215 @@
+#include "command.hpp"
+#include "json_text.hpp"
+#include "machine_text.hpp"
+#include "text.hpp"
+
+namespace spell::cli {
+
+namespace {
+
+Result<int> add(Context& context) {
+  Options options("machine add", "[OPTIONS] NAME",
+                  "Makes a machine that may join, and says what to paste on it. Runs reach it by "
+                  "NAME (spell run -m NAME), and by the types that it serves.");
+  Words name, serves, allow;
+  std::optional<std::string> cpus, memory, gpus, lost_after;
+  bool no_cpu = false;
+  options.words(name, "a NAME", 1, 1)
+      .list("--serves,--machine-type", serves, "TYPE", "a machine type it serves, may be repeated")
+      .value("--cpus", cpus, "N", "cores for runs (default: all)")
+      .value("--memory", memory, "SIZE", "memory for runs (default: all)")
+      .value("--gpu", gpus, "N", "GPUs for runs (default: all)")
+      .list("--allow", allow, "USER|PROJECT", "take runs of these only, may be repeated")
+      .value("--lost-after", lost_after, "SECONDS",
+             "away for so long, its runs count as interrupted (default 600)")
+      .flag("--no-cpu", no_cpu, "do not take runs that name no machine type");
+  if (auto done = context.parse(options)) return *done;
+  auto amounts = parse_amounts(cpus, memory, gpus, "--gpu");
+  if (!amounts) return amounts.error();
+  auto seconds = parse_lost_after(lost_after);
+  if (!seconds) return seconds.error();
+  auto client = context.client();
+  if (!client) return client.error();
+  MachineSpec spec;
+  spec.name = name[0];
+  spec.serves = serves;
+  spec.serves_cpu = !no_cpu;
+  spec.offers = *amounts;
+  spec.allow = allow;
+  spec.lost_after = *seconds;
+  auto token = client->machines().add(spec);
+  if (!token) return token.error();
+  show_join_token(context, *token, "Machine " + token->machine + " may join, once.");
+  return 0;
+}
+
+Result<int> get_token(Context& context) {
+  Options options("machine get-token", "[OPTIONS] NAME",
+                  "Makes another token with which the machine joins. Earlier ones are void, and "
+                  "whoever joins takes the place of the worker that is there.");
+  Words name;
+  options.words(name, "a NAME", 1, 1);
+  if (auto done = context.parse(options)) return *done;
+  auto client = context.client();
+  if (!client) return client.error();
+  auto token = client->machines().get_token(name[0]);
+  if (!token) return token.error();
+  show_join_token(context, *token, "Machine " + token->machine + " may join, once.");
+  return 0;
+}
+
+std::string state_of(const MachineInfo& machine) {
+  if (!machine.joined) return "not joined";
+  if (!machine.connected) return "away";
+  return machine.drained ? "drained" : machine.runs.empty() ? "idle" : "busy";
+}
+
+std::string used_of(std::int64_t used, std::int64_t offered) {
+  return offered == 0 ? "" : std::to_string(used) + "/" + std::to_string(offered);
+}
+
+Result<int> list(Context& context) {
+  Options options("machine list", "[OPTIONS]", "Lists the machines.");
+  if (auto done = context.parse(options)) return *done;
+  auto client = context.client();
+  if (!client) return client.error();
+  auto machines = client->machines().list();
+  if (!machines) return machines.error();
+  if (context.out.json()) {
+    context.out.json_line(json_text("machines", *machines));
+    return 0;
+  }
+  Table table;
+  table.header = {"MACHINE", "STATE", "RUNS", "CORES", "GPUS", "MEMORY", "SERVES"};
+  table.right = {2, 3, 4, 5};
+  table.flexible = 6;
+  for (const auto& machine : *machines) {
+    Colour colour = machine.connected ? Colour::none : Colour::dim;
+    table.rows.push_back(
+        {{machine.name, colour},
+         {state_of(machine), machine.connected ? Colour::green : colour},
+         {std::to_string(machine.runs.size())},
+         {used_of(std::min(machine.used.cpus, machine.offered.cpus), machine.offered.cpus)},
+         {used_of(machine.used.gpus, machine.offered.gpus)},
+         {machine.memory > 0 ? format_size(machine.memory) : ""},
+         {join(machine.serves, ", ")}});
+  }
+  context.out.table(table);
+  return 0;
+}
+
+void show(Output& out, const MachineInfo& machine) {
+  if (out.json()) return out.json_line(json_text("machine", machine));
+  if (out.quiet()) return out.line(machine.name);
+  Table table;
+  auto add = [&](std::string name, std::string text) {
+    if (!text.empty()) table.rows.push_back({{std::move(name), Colour::dim}, {std::move(text)}});
+  };
+  add("Machine", machine.name);
+  add("State", state_of(machine));
+  add("Is", machine_text(machine));
+  add("Offers", amounts_text(machine.offered));
+  add("In use", amounts_text(machine.used));
+  for (const auto& gpu : machine.gpus)
+    add("GPU " + std::to_string(gpu.index), gpu.name + ", " + format_size(gpu.memory));
+  std::vector<std::string> runs;
+  for (auto run : machine.runs) runs.push_back(std::to_string(run));
+  add("Runs", join(runs, ", "));
+  add("Allows", join(machine.allow, ", "));
+  for (const auto& [name, value] : machine.capabilities) add(name, value);
+  add("Worker", machine.version);
+  if (machine.joined_at) add("Joined", format_time(*machine.joined_at));
+  if (!machine.connected && machine.seen_at) add("Seen", format_time(*machine.seen_at));
+  if (machine.lost_after.count() > 0)
+    add("Lost after", std::to_string(machine.lost_after.count()) + " s away");
+  for (const auto& note : machine.notes) add("Note", note);
+  out.table(table);
+}
+
+Result<int> with_machine(Context& context, const char* name, const char* summary,
+                         Result<MachineInfo> (Machines::*what)(const std::string&, CallOptions)
+                             const) {
+  Options options("machine " + std::string(name), "[OPTIONS] NAME", summary);
+  Words words;
+  options.words(words, "a NAME", 1, 1);
+  if (auto done = context.parse(options)) return *done;
+  auto client = context.client();
+  if (!client) return client.error();
+  auto machine = (client->machines().*what)(words[0], {});
+  if (!machine) return machine.error();
+  show(context.out, *machine);
+  return 0;
+}
+
+Result<int> info(Context& context) {
+  return with_machine(context, "info", "Shows a machine.", &Machines::get);
+}
+
+Result<int> drain(Context& context) {
+  return with_machine(context, "drain", "Gives a machine no new runs; those there go on.",
+                      &Machines::drain);
+}
+
+Result<int> resume(Context& context) {
+  return with_machine(context, "resume", "Gives a drained machine runs again.", &Machines::resume);
+}
+
+Result<int> rename(Context& context) {
+  Options options("machine rename", "[OPTIONS] NAME NEW",
+                  "Gives a machine another name; its worker and its runs notice nothing.");
+  Words words;
+  options.words(words, "a NAME and a NEW one", 2, 2);
+  if (auto done = context.parse(options)) return *done;
+  auto client = context.client();
+  if (!client) return client.error();
+  auto machine = client->machines().rename(words[0], words[1]);
+  if (!machine) return machine.error();
+  show(context.out, *machine);
+  return 0;
+}
+
+Result<int> remove(Context& context) {
+  Options options("machine remove", "[OPTIONS] NAME",
+                  "Removes a machine: its worker's credential ends at once, its runs end as "
+                  "interrupted. Asks first where runs are there.");
+  Words words;
+  bool force = false;
+  options.words(words, "a NAME", 1, 1).flag("-f,--force", force, "ask nothing");
+  if (auto done = context.parse(options)) return *done;
+  auto client = context.client();
+  if (!client) return client.error();
+  auto machine = client->machines().get(words[0]);
+  if (!machine) return machine.error();
+  if (!force && !machine->runs.empty()) {
+    std::string runs = count(std::ssize(machine->runs), "run");
+    if (!context.out.terminal().can_ask)
+      return Error("usage", runs + " would end with it; drain it first, or give --force");
+    if (!context.ask("Remove " + machine->name + " and end " + runs + "?")) return 1;
+  }
+  auto removed = client->machines().remove(words[0]);
+  if (!removed) return removed.error();
+  if (context.out.json())
+    context.out.json_line(json_text("removed", machine->name));
+  else
+    context.out.line(machine->name + (context.out.quiet() ? "" : " has been removed"));
+  return 0;
+}
+
+constexpr CommandRow table[] = {
+    {"add", "make a machine that may join", add},
+    {"list", "list the machines", list},
+    {"info", "show a machine", info},
+    {"drain", "give it no new runs", drain},
+    {"resume", "give it runs again", resume},
+    {"rename", "give it another name", rename},
+    {"remove", "take it away", remove},
+    {"get-token", "let it join anew", get_token},
+};
+
+}  // namespace
+
+Result<int> machine_command(Context& context) {
+  return run_subcommand(context, "machine", "Sees to the machines that runs run on.", table);
+}
+
+}  // namespace spell::cli

@@ -1,0 +1,122 @@
+#include "command.hpp"
+#include "json_text.hpp"
+#include "text.hpp"
+
+namespace spell::cli {
+
+namespace {
+
+/// A size as "10G", or "none".
+Result<std::optional<std::int64_t>> limit_of(const std::string& option,
+                                             const std::optional<std::string>& given, bool bytes) {
+  if (!given || *given == "none") return std::optional<std::int64_t>();
+  auto value = bytes ? parse_size(*given) : parse_int(*given);
+  if (!value || *value < 0)
+    return usage_error(option + " " + shell_quote(*given) + ": give " +
+                       (bytes ? "a size, such as 500M or 10G" : "a number") + ", or none");
+  return value;
+}
+
+std::string shown(const std::optional<std::int64_t>& limit, bool bytes) {
+  return !limit ? "-" : bytes ? format_size(*limit) : std::to_string(*limit);
+}
+
+Result<int> list(Context& context) {
+  Options options("quota list", "[OPTIONS]", "Lists what users may use at most, and do use.");
+  if (auto done = context.parse(options)) return *done;
+  auto client = context.client();
+  if (!client) return client.error();
+  auto quotas = client->quotas().list();
+  if (!quotas) return quotas.error();
+  if (context.out.json()) {
+    context.out.json_line(json_text("quotas", *quotas));
+    return 0;
+  }
+  Table table;
+  table.header = {"USER", "RUNS", "AT MOST", "KEPT", "AT MOST", "LOG OF A RUN"};
+  for (const auto& quota : *quotas) {
+    bool all = quota.user == "*";
+    table.rows.push_back({{quota.user},
+                          {all ? "" : std::to_string(quota.running)},
+                          {shown(quota.runs, false)},
+                          {all ? "" : format_size(quota.stored_bytes)},
+                          {shown(quota.bytes, true)},
+                          {shown(quota.log_bytes, true)}});
+  }
+  context.out.table(table);
+  return 0;
+}
+
+Result<int> store(Context& context, const std::string& user, const QuotaLimits& limits) {
+  auto client = context.client();
+  if (!client) return client.error();
+  auto quota = client->quotas().set(user, limits);
+  if (!quota) return quota.error();
+  if (context.out.json())
+    context.out.json_line(json_text("quota", *quota));
+  else
+    context.out.line(context.out.quiet()
+                         ? quota->user
+                         : (quota->user == "*" ? "everybody" : quota->user) + ": runs at once " +
+                               shown(quota->runs, false) + ", kept " + shown(quota->bytes, true) +
+                               ", log of a run " + shown(quota->log_bytes, true));
+  return 0;
+}
+
+Result<int> set(Context& context) {
+  Options options("quota set", "[OPTIONS] USER",
+                  "Says what a user may use at most; USER '*' is everybody who has no quota of his "
+                  "own. What is not given keeps its limit; none takes it away.");
+  Words user;
+  std::optional<std::string> runs, bytes, log_bytes;
+  options.words(user, "a USER", 1, 1)
+      .value("--runs", runs, "N", "runs that have a machine at the same time; more wait")
+      .value("--bytes", bytes, "SIZE",
+             "of outputs, logs and uploads; who keeps more makes no new runs")
+      .value("--log-bytes", log_bytes, "SIZE", "of each run's log (as --log-limit)")
+      .notes(
+          "Examples:\n  spell quota set ada --runs 4 --bytes 500G\n  spell quota set '*' --runs "
+          "8\n");
+  if (auto done = context.parse(options)) return *done;
+  if (!runs && !bytes && !log_bytes)
+    return usage_error("give --runs, --bytes or --log-bytes (see spell quota set --help)");
+  auto max_runs = limit_of("--runs", runs, false);
+  if (!max_runs) return max_runs.error();
+  auto max_bytes = limit_of("--bytes", bytes, true);
+  if (!max_bytes) return max_bytes.error();
+  auto max_log = limit_of("--log-bytes", log_bytes, true);
+  if (!max_log) return max_log.error();
+  auto client = context.client();
+  if (!client) return client.error();
+  auto quotas = client->quotas().list();
+  if (!quotas) return quotas.error();
+  QuotaLimits limits;
+  for (const auto& quota : *quotas)
+    if (quota.user == user[0]) limits = {quota.runs, quota.bytes, quota.log_bytes};
+  if (runs) limits.runs = *max_runs;
+  if (bytes) limits.bytes = *max_bytes;
+  if (log_bytes) limits.log_bytes = *max_log;
+  return store(context, user[0], limits);
+}
+
+Result<int> remove(Context& context) {
+  Options options("quota rm", "[OPTIONS] USER", "Takes a user's quota away, or everybody's ('*').");
+  Words user;
+  options.words(user, "a USER", 1, 1);
+  if (auto done = context.parse(options)) return *done;
+  return store(context, user[0], {});
+}
+
+constexpr CommandRow table[] = {
+    {"set", "say what a user may use", set},
+    {"list", "list what users may and do use", list},
+    {"rm", "take a user's quota away", remove},
+};
+
+}  // namespace
+
+Result<int> quota_command(Context& context) {
+  return run_subcommand(context, "quota", "What users may use of a service at most.", table);
+}
+
+}  // namespace spell::cli

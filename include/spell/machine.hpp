@@ -1,0 +1,134 @@
+// Machines: what runs run on, and the types that runs ask for.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "spell/options.hpp"
+#include "spell/result.hpp"
+#include "spell/run.hpp"
+
+namespace spell {
+
+struct GpuInfo {
+  int index = 0;
+  std::string uuid{}, name{};
+  std::int64_t memory = 0;  ///< bytes
+};
+
+/// How much of a machine: cores, bytes of memory, GPUs.
+struct Amounts {
+  std::int64_t cpus = 0, memory = 0, gpus = 0;
+  friend bool operator==(const Amounts&, const Amounts&) = default;
+};
+
+struct MachineInfo {
+  std::string name{};
+  bool connected = false;
+  int cores = 0;
+  int places = 0, busy = 0;  ///< of the personal service's own machine: room for runs of one core
+  std::int64_t memory = 0, disk_free = 0;  ///< bytes
+  std::vector<std::string> serves{};       ///< machine types
+  std::map<std::string, std::string>
+      capabilities{};    ///< "containment": "namespaces"|"user_namespaces"|"best_effort", …
+  std::string id{};      ///< what stays when it is renamed
+  bool joined = false;   ///< a worker has joined as this machine, connected or not
+  bool drained = false;  ///< gets no new runs
+  std::vector<std::string> allow{};  ///< users and projects whose runs it takes; none: all
+  std::vector<GpuInfo> gpus{};
+  Amounts offered{}, used{};
+  std::vector<std::int64_t> runs{};  ///< those that are there now
+  std::string version{};             ///< of its worker
+  std::optional<Time> created_at{}, joined_at{}, seen_at{};
+  std::chrono::seconds lost_after{};  ///< away for so long, its runs count as interrupted
+  std::vector<std::string> notes{};   ///< what is degraded, and the remedy
+};
+
+/// A machine that may join.
+struct MachineSpec {
+  std::string name{};
+  std::vector<std::string> serves{};  ///< machine types besides its own name
+  bool serves_cpu = true;             ///< also runs that name no type (a team's service only)
+  Amounts offers{};                   ///< no more than this; 0: all there is
+  std::vector<std::string> allow{};   ///< users and projects whose runs it takes; none: all
+  std::optional<std::chrono::seconds> lost_after{};  ///< none: its types', else ten minutes
+};
+
+/// With what a machine joins: once, until it expires.
+struct JoinToken {
+  std::string url{};    ///< where the service is for the machine: "https://HOST:PORT", "unix:PATH"
+  std::string token{};  ///< a secret; shown this once
+  std::string machine{};  ///< "": the machine's own name
+  std::optional<Time> expires_at{};
+  std::string install{};  ///< the line for a shell there that installs spell-worker; "": none
+};
+
+/// A named class of machines. Amounts of 0: a run gets its share of the machine.
+struct MachineTypeInfo {
+  std::string name{};
+  bool spot = false, default_auto_resume = false;
+  Amounts gives{};
+  std::optional<std::chrono::seconds> lost_after{};
+  bool declared = false;  ///< by `machine-type add`; else it is only what some machine serves
+  std::int64_t machines = 0, connected = 0;
+};
+
+struct MachineTypeChange {
+  std::optional<bool> spot{}, default_auto_resume{};
+  std::optional<std::int64_t> cpus{}, memory{}, gpus{};
+  std::optional<std::chrono::seconds> lost_after{};  ///< 0: the default again
+};
+
+/// Thread-safe.
+class Machines {
+ public:
+  /// Makes a machine that has not joined yet, and the token for it. Error `name_taken`.
+  Result<JoinToken> add(const MachineSpec&, CallOptions = {}) const;
+  Result<std::vector<MachineInfo>> list(CallOptions = {}) const;
+  /// Error `machine_not_found`.
+  Result<MachineInfo> get(const std::string& name, CallOptions = {}) const;
+  /// A new token; earlier ones that were not used are void. Whoever joins with it takes the place
+  /// of the worker that is there.
+  Result<JoinToken> get_token(const std::string& name, CallOptions = {}) const;
+  /// It gets no new runs; those that are there go on.
+  Result<MachineInfo> drain(const std::string& name, CallOptions = {}) const;
+  Result<MachineInfo> resume(const std::string& name, CallOptions = {}) const;
+  Result<MachineInfo> rename(const std::string& name, const std::string& to,
+                             CallOptions = {}) const;
+  /// Ends its worker's credential at once; the runs there end `interrupted`.
+  Result<> remove(const std::string& name, CallOptions = {}) const;
+
+  explicit Machines(std::shared_ptr<detail::Connection> connection)
+      : connection_(std::move(connection)) {}
+
+ private:
+  std::shared_ptr<detail::Connection> connection_;
+};
+
+/// Thread-safe.
+class MachineTypes {
+ public:
+  /// Error `name_taken`.
+  Result<MachineTypeInfo> add(const std::string& name, const MachineTypeChange& = {},
+                              CallOptions = {}) const;
+  Result<std::vector<MachineTypeInfo>> list(CallOptions = {}) const;
+  /// What later runs get.
+  Result<MachineTypeInfo> scale(const std::string& name, const MachineTypeChange&,
+                                CallOptions = {}) const;
+  Result<> remove(const std::string& name, CallOptions = {}) const;
+  /// With which a machine joins under its own name and serves this type.
+  Result<JoinToken> get_token(const std::string& name, CallOptions = {}) const;
+
+  explicit MachineTypes(std::shared_ptr<detail::Connection> connection)
+      : connection_(std::move(connection)) {}
+
+ private:
+  std::shared_ptr<detail::Connection> connection_;
+};
+
+}  // namespace spell

@@ -1,0 +1,68 @@
+#include "base/error.hpp"
+#include "client/connection.hpp"
+#include "model/stream.hpp"
+#include "net/wait.hpp"
+#include "spell/json.hpp"
+#include "spell/run.hpp"
+
+namespace spell {
+
+namespace {
+
+using namespace detail;
+namespace stream = model::stream;
+
+class StatsSource : public Stream<RunStats>::Source {
+ public:
+  StatsSource(std::shared_ptr<Connection> connection, std::int64_t run, StatsOptions options)
+      : connection_(std::move(connection)), run_(run), options_(std::move(options)) {}
+
+  std::optional<Result<RunStats>> next() override {
+    if (ended_) return std::nullopt;
+    auto sample = read();
+    ended_ = !sample;
+    return sample;
+  }
+
+ private:
+  Result<RunStats> read() {
+    CallOptions call{.timeout = {}, .stop = options_.stop};
+    if (!stream_) {
+      auto opened =
+          connection_->upgrade({.route = model::Route::stats, .names = {std::to_string(run_)}},
+                               Limit(call, connection_->waiter()));
+      if (!opened) return opened.error();
+      stream_.emplace(std::move(*opened));
+      model::StatsRequest request{options_.interval.count()};
+      stream_->send(model::stream_message(stream::request, model::to_json(request).dump()));
+    }
+    net::Wait wait(call);
+    for (;;) {
+      auto served = stream_->serve();
+      while (auto message = stream_->next()) {
+        if (message->empty()) continue;
+        std::string_view text = std::string_view(*message).substr(1);
+        if (message->front() == stream::failed) return model::failed_error(text);
+        if (message->front() != stream::sample) continue;
+        json body = json::parse(text, nullptr, false);
+        return member<RunStats>(json{{"stats", std::move(body)}}, "stats");
+      }
+      if (!served) return served.error();
+      SPELL_TRY(wait.until(stream_->fd(), stream_->events()));
+    }
+  }
+
+  std::shared_ptr<Connection> connection_;
+  std::int64_t run_;
+  StatsOptions options_;
+  std::optional<net::MessageStream> stream_;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+Stream<RunStats> Run::stats(StatsOptions options) const {
+  return Stream<RunStats>(std::make_unique<StatsSource>(connection_, id_, std::move(options)));
+}
+
+}  // namespace spell

@@ -1,0 +1,126 @@
+#include "model/machine_request.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "model/members.hpp"
+
+namespace spell::model {
+
+template <>
+struct Table<MachineRequest> {
+  static constexpr Field<MachineRequest> fields[] = {
+      SPELL_REQUIRED(MachineRequest, name), SPELL_MEMBER(MachineRequest, serves),
+      SPELL_MEMBER(MachineRequest, allow),  SPELL_MEMBER(MachineRequest, serves_cpu),
+      SPELL_MEMBER(MachineRequest, cpus),   SPELL_MEMBER(MachineRequest, memory),
+      SPELL_MEMBER(MachineRequest, gpus),   SPELL_MEMBER(MachineRequest, lost_after),
+  };
+};
+
+template <>
+struct Table<MachineEdit> {
+  static constexpr Field<MachineEdit> fields[] = {
+      SPELL_MEMBER(MachineEdit, name),
+      SPELL_MEMBER(MachineEdit, drained),
+  };
+};
+
+template <>
+struct Table<MachineTypeRequest> {
+  static constexpr Field<MachineTypeRequest> fields[] = {
+      SPELL_MEMBER(MachineTypeRequest, name),
+      SPELL_MEMBER(MachineTypeRequest, spot),
+      SPELL_MEMBER(MachineTypeRequest, default_auto_resume),
+      SPELL_MEMBER(MachineTypeRequest, cpus),
+      SPELL_MEMBER(MachineTypeRequest, memory),
+      SPELL_MEMBER(MachineTypeRequest, gpus),
+      SPELL_MEMBER(MachineTypeRequest, lost_after),
+  };
+};
+
+namespace {
+
+constexpr std::int64_t year = 365 * 24 * 3600;
+
+Error wrong(const std::string& field, const std::string& what) {
+  return base::error("invalid_request", "'" + field + "' " + what);
+}
+
+Result<> check_name(const std::string& field, std::string& name) {
+  if (!base::valid_name(name))
+    return wrong(field, "must be 1 to 64 letters, digits, '.', '_' and '-'");
+  name = base::lower(name);
+  return ok();
+}
+
+Result<> check_range(const std::string& field, std::int64_t value, std::int64_t most) {
+  if (value < 0 || value > most)
+    return wrong(field, "must be a whole number from 0 to " + std::to_string(most));
+  return ok();
+}
+
+Result<> check_amounts(std::int64_t cpus, std::int64_t memory, std::int64_t gpus,
+                       std::int64_t lost_after) {
+  SPELL_TRY(check_range("cpus", cpus, 1 << 20));
+  SPELL_TRY(check_range("memory", memory, integer_limit));
+  SPELL_TRY(check_range("gpus", gpus, 1 << 20));
+  return check_range("lost_after", lost_after, year);
+}
+
+template <class T>
+Result<T> read_request(const json& j) {
+  T request;
+  if (auto problem = read_value(j, request, Unknown::refuse))
+    return problem.error("invalid_request");
+  return request;
+}
+
+/// What was not given stays away.
+json without_nulls(json object) {
+  for (auto at = object.begin(); at != object.end();)
+    at = at->is_null() ? object.erase(at) : std::next(at);
+  return object;
+}
+
+}  // namespace
+
+json to_json(const MachineRequest& request) { return write_object(request); }
+json to_json(const MachineEdit& edit) { return without_nulls(write_object(edit)); }
+json to_json(const MachineTypeRequest& request) { return without_nulls(write_object(request)); }
+
+Result<MachineRequest> parse_machine_request(const json& j) {
+  auto request = read_request<MachineRequest>(j);
+  if (!request) return request;
+  SPELL_TRY(check_name("name", request->name));
+  for (auto* list : {&request->serves, &request->allow}) {
+    std::string field = list == &request->serves ? "serves" : "allow";
+    if (list->size() > 100) return wrong(field, "has more than 100 names");
+    for (auto& name : *list) {
+      std::string as_given = name;
+      SPELL_TRY(check_name(field, name));
+      if (list == &request->allow) name = as_given;  // users and projects have their case
+    }
+    std::sort(list->begin(), list->end());
+    list->erase(std::unique(list->begin(), list->end()), list->end());
+  }
+  SPELL_TRY(check_amounts(request->cpus, request->memory, request->gpus, request->lost_after));
+  return request;
+}
+
+Result<MachineEdit> parse_machine_edit(const json& j) {
+  auto edit = read_request<MachineEdit>(j);
+  if (edit && edit->name) SPELL_TRY(check_name("name", *edit->name));
+  return edit;
+}
+
+Result<MachineTypeRequest> parse_machine_type_request(const json& j) {
+  auto request = read_request<MachineTypeRequest>(j);
+  if (!request) return request;
+  if (request->name) SPELL_TRY(check_name("name", *request->name));
+  SPELL_TRY(check_amounts(request->cpus.value_or(0), request->memory.value_or(0),
+                          request->gpus.value_or(0), request->lost_after.value_or(0)));
+  return request;
+}
+
+}  // namespace spell::model

@@ -1,0 +1,46 @@
+// What is asked of machines and their types, as it is on the wire.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "spell/result.hpp"
+
+namespace spell::model {
+
+using nlohmann::json;
+
+/// Body of POST …/machines.
+struct MachineRequest {
+  std::string name{};
+  std::vector<std::string> serves{}, allow{};
+  bool serves_cpu = true;
+  std::int64_t cpus = 0, memory = 0, gpus = 0;  ///< 0: all there is
+  std::int64_t lost_after = 0;                  ///< seconds; 0: the default
+};
+
+/// Body of PATCH …/machines/{name}.
+struct MachineEdit {
+  std::optional<std::string> name{};
+  std::optional<bool> drained{};
+};
+
+/// Body of POST …/machine-types and of PATCH …/machine-types/{name}, which takes no name.
+struct MachineTypeRequest {
+  std::optional<std::string> name{};
+  std::optional<bool> spot{}, default_auto_resume{};
+  std::optional<std::int64_t> cpus{}, memory{}, gpus{}, lost_after{};
+};
+
+json to_json(const MachineRequest&);
+json to_json(const MachineEdit&);
+json to_json(const MachineTypeRequest&);
+/// Names in lower case, each once. Errors `invalid_request`, naming the field.
+Result<MachineRequest> parse_machine_request(const json&);
+Result<MachineEdit> parse_machine_edit(const json&);
+Result<MachineTypeRequest> parse_machine_type_request(const json&);
+
+}  // namespace spell::model

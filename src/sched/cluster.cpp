@@ -1,0 +1,338 @@
+#include "sched/cluster.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+namespace spell::sched {
+
+namespace {
+
+constexpr Amounts cpu_type{2, 8'000'000'000, 0};
+
+/// In the order in which they are looked at.
+constexpr std::int64_t Amounts::*parts[] = {&Amounts::cpus, &Amounts::memory, &Amounts::gpus};
+
+bool fits(const Amounts& wanted, const Amounts& room) {
+  return std::all_of(std::begin(parts), std::end(parts),
+                     [&](auto part) { return wanted.*part <= room.*part; });
+}
+
+Amounts plus(Amounts a, const Amounts& b) {
+  for (auto part : parts) a.*part += b.*part;
+  return a;
+}
+
+Amounts minus(Amounts a, const Amounts& b) {
+  for (auto part : parts) a.*part -= b.*part;
+  return a;
+}
+
+bool one_core(const Amounts& amounts) { return amounts == Amounts{1, 0, 0}; }
+
+std::string shown(std::string type) {
+  if (type == "cpu") return "CPU";
+  return type;
+}
+
+std::string count(std::int64_t n, const std::string& what) {
+  return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
+}
+
+std::string gigabytes(std::int64_t bytes) {
+  return std::to_string(bytes / 1'000'000'000) + "." + std::to_string(bytes / 100'000'000 % 10) +
+         " GB";
+}
+
+/// "4 GPUs", "64 cores", "100.0 GB of memory": the first of `wanted` that is not there.
+std::optional<std::pair<std::string, std::string>> shortage(const Amounts& wanted,
+                                                            const Amounts& there) {
+  if (wanted.gpus > there.gpus)
+    return std::pair(count(wanted.gpus, "GPU"), std::to_string(there.gpus));
+  if (wanted.cpus > there.cpus)
+    return std::pair(count(wanted.cpus, "core"), std::to_string(there.cpus));
+  if (wanted.memory > there.memory)
+    return std::pair(gigabytes(wanted.memory) + " of memory", gigabytes(there.memory));
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string kind_of(const Waiting& run) {
+  std::string kind = run.machine_type;
+  for (auto& part :
+       {run.owner, run.user, run.project, run.ask.gpu_name, std::to_string(run.ask.cpus),
+        std::to_string(run.ask.memory), run.ask.gpus ? std::to_string(*run.ask.gpus) : ""})
+    kind += '\n' + part;
+  return kind;
+}
+
+bool serves(const Machine& machine, std::string_view machine_type) {
+  return machine.name == machine_type || std::find(machine.serves.begin(), machine.serves.end(),
+                                                   machine_type) != machine.serves.end();
+}
+
+void Cluster::put(Machine machine) {
+  remove(machine.name);
+  if (machine.joined) {
+    served_[machine.name].insert(machine.name);
+    for (auto& type : machine.serves) served_[type].insert(machine.name);
+  }
+  std::string name = machine.name;
+  machines_[name] = std::move(machine);
+}
+
+void Cluster::remove(const std::string& name) {
+  auto found = machines_.find(name);
+  if (found == machines_.end()) return;
+  auto forget = [&](const std::string& type) {
+    auto served = served_.find(type);
+    if (served == served_.end()) return;
+    served->second.erase(name);
+    if (served->second.empty()) served_.erase(served);
+  };
+  forget(name);
+  for (auto& type : found->second.serves) forget(type);
+  machines_.erase(found);
+}
+
+const Machine* Cluster::find(const std::string& name) const {
+  auto found = machines_.find(name);
+  return found == machines_.end() ? nullptr : &found->second;
+}
+
+void Cluster::take(const std::string& name, const Amounts& amounts) {
+  auto& machine = machines_.at(name);
+  machine.used = plus(machine.used, amounts);
+  if (!one_core(amounts)) ++machine.uneven;
+}
+
+void Cluster::give_back(const std::string& name, const Amounts& amounts) {
+  auto& machine = machines_.at(name);
+  machine.used = minus(machine.used, amounts);
+  if (!one_core(amounts)) --machine.uneven;
+}
+
+bool Cluster::suits(const Machine& machine, const Waiting& run) const {
+  if (!machine.owner.empty() && machine.owner != run.owner) return false;
+  auto& allow = machine.allow;
+  return allow.empty() || std::find(allow.begin(), allow.end(), run.user) != allow.end() ||
+         (!run.project.empty() &&
+          std::find(allow.begin(), allow.end(), run.project) != allow.end());
+}
+
+std::vector<const Machine*> Cluster::servers(const Waiting& run) const {
+  std::vector<const Machine*> out;
+  auto served = served_.find(run.machine_type);
+  if (served == served_.end()) return out;
+  std::string gpu = base::lower(run.ask.gpu_name);
+  for (auto& name : served->second) {
+    auto& machine = machines_.at(name);
+    if (!suits(machine, run)) continue;
+    if (!gpu.empty() &&
+        std::none_of(machine.gpu_names.begin(), machine.gpu_names.end(),
+                     [&](auto& other) { return base::lower(other).find(gpu) != other.npos; }))
+      continue;
+    out.push_back(&machine);
+  }
+  return out;
+}
+
+Amounts Cluster::demand(const Machine& machine, const Waiting& run) const {
+  auto& offers = machine.offers;
+  bool cpu = run.machine_type == "cpu";
+  Amounts gives;
+  if (auto type = types_.find(run.machine_type); type != types_.end()) gives = type->second;
+  Amounts takes;
+  if (run.ask.gpus)
+    takes.gpus = *run.ask.gpus;
+  else if (gives.gpus > 0)
+    takes.gpus = gives.gpus;
+  else
+    takes.gpus = (!cpu || !run.ask.gpu_name.empty()) && offers.gpus > 0 ? 1 : 0;
+
+  Amounts share = machine.by_place ? Amounts{1, 0, 0} : cpu_type;
+  if (takes.gpus > 0 && offers.gpus > 0 && !machine.by_place) {
+    std::int64_t part = std::min(takes.gpus, offers.gpus);
+    share.cpus = offers.cpus * part / offers.gpus;
+    share.memory = offers.memory / offers.gpus * part;
+  }
+  for (auto part : {&Amounts::cpus, &Amounts::memory}) {
+    std::int64_t asked = part == &Amounts::cpus ? run.ask.cpus : run.ask.memory;
+    takes.*part = asked > 0         ? asked
+                  : gives.*part > 0 ? gives.*part
+                                    : std::min(share.*part, offers.*part);
+  }
+  return takes;
+}
+
+Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
+  std::string type = as_asked.empty() ? "CPU" : as_asked;
+  auto served = served_.find(run.machine_type);
+  if (served == served_.end() ||
+      std::none_of(served->second.begin(), served->second.end(), [&](auto& name) {
+        auto& owner = machines_.at(name).owner;
+        return owner.empty() || owner == run.owner;
+      })) {
+    std::vector<std::string> known;
+    for (auto& [name, machines] : served_) known.push_back(shown(name));
+    std::string way =
+        machines_.contains(run.machine_type)
+            ? "; it has not joined yet: `spell machine get-token " + run.machine_type +
+                  "` shows how"
+            : "; `spell machine add NAME --serves " + type + "` makes a machine join that does";
+    if (run.machine_type == "cpu")
+      way = "; `spell machine add NAME` makes a machine join that does";
+    return base::error("unknown_machine_type",
+                       "no machine serves '" + type + "'" +
+                           (known.empty() ? std::string("; none has joined yet")
+                                          : "; there are: " + base::join(known, ", ")) +
+                           way);
+  }
+  auto able = servers(run);
+  if (able.empty()) {
+    bool gpu = !run.ask.gpu_name.empty() &&
+               std::any_of(served->second.begin(), served->second.end(),
+                           [&](auto& name) { return suits(machines_.at(name), run); });
+    if (gpu)
+      return base::error("machine_too_small",
+                         "no machine that serves '" + type + "' has a '" + run.ask.gpu_name +
+                             "' GPU; `spell machine list` shows what there is");
+    return base::error("machine_not_allowed",
+                       "no machine that serves '" + type + "' takes runs of " + run.user +
+                           (run.project.empty() ? "" : " or of project " + run.project) +
+                           "; an administrator can `spell machine add` one with --allow " +
+                           run.user);
+  }
+  std::string largest;
+  for (auto* machine : able) {
+    auto lacks = shortage(demand(*machine, run), machine->offers);
+    if (!lacks) return ok();
+    largest = lacks->first + ": " + machine->name + " has " + lacks->second;
+  }
+  return base::error("machine_too_small", "no machine that serves '" + type + "' has " + largest +
+                                              (able.size() > 1 ? ", no other has more" : "") +
+                                              "; `spell machine list` shows what there is");
+}
+
+bool Cluster::Round::may_take(const Machine& machine, const Amounts& takes) const {
+  if (!machine.connected || machine.drained) return false;
+  auto after = plus(machine.used, takes);
+  if (!fits(after, machine.offers)) return false;
+  auto held = held_.find(machine.name);
+  if (held == held_.end()) return true;
+  auto with_older = plus(after, held->second);
+  return std::all_of(std::begin(parts), std::end(parts), [&](auto part) {
+    return takes.*part == 0 || with_older.*part <= machine.offers.*part;
+  });
+}
+
+/// Keeps the machine where the least is missing for this run.
+void Cluster::Round::hold(const std::vector<const Machine*>& able, const Waiting& run) {
+  // What is missing, GPUs first: those are what is waited for.
+  using Missing = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
+  std::optional<Missing> least;
+  const Machine* best = nullptr;
+  for (auto* machine : able) {
+    if (!machine->connected || machine->drained) continue;
+    auto takes = cluster_.demand(*machine, run);
+    if (!fits(takes, machine->offers)) continue;
+    auto after = plus(machine->used, takes);
+    if (auto held = held_.find(machine->name); held != held_.end())
+      after = plus(after, held->second);
+    auto lacks = minus(after, machine->offers);
+    Missing missing{std::max<std::int64_t>(0, lacks.gpus), std::max<std::int64_t>(0, lacks.cpus),
+                    std::max<std::int64_t>(0, lacks.memory)};
+    if (least && *least <= missing) continue;
+    least = missing;
+    best = machine;
+  }
+  if (!best) return;
+  auto& held = held_[best->name];
+  held = plus(held, cluster_.demand(*best, run));
+}
+
+std::optional<Placement> Cluster::Round::place(const Waiting& run) {
+  auto able = cluster_.servers(run);
+  const Machine* best = nullptr;
+  Amounts best_takes;
+  // A run with GPUs goes where the fewest stay free; another keeps away from them, and goes where
+  // the most cores are free. The first by name where several are as good.
+  using Cost = std::tuple<std::int64_t, std::int64_t>;
+  std::optional<Cost> least;
+  for (auto* machine : able) {
+    auto takes = cluster_.demand(*machine, run);
+    if (!may_take(*machine, takes)) continue;
+    auto free = minus(machine->offers, machine->used);
+    Cost cost =
+        takes.gpus > 0 ? Cost{free.gpus, -free.cpus} : Cost{machine->offers.gpus, -free.cpus};
+    if (least && *least <= cost) continue;
+    least = cost;
+    best = machine;
+    best_takes = takes;
+  }
+  // Ahead of a free place only where no other machine could take it sooner.
+  if (!best && able.size() == 1 && able[0]->connected && !able[0]->drained) {
+    auto& only = *able[0];
+    best_takes = cluster_.demand(only, run);
+    if (only.by_place && only.uneven == 0 && one_core(best_takes) && !held_.contains(only.name) &&
+        only.used.cpus < only.offers.cpus + only.ahead)
+      best = &only;
+  }
+  if (!best) {
+    hold(able, run);
+    return std::nullopt;
+  }
+  cluster_.take(best->name, best_takes);
+  return Placement{run.run, best->name, best_takes};
+}
+
+std::string Cluster::why_waiting(const Waiting& run) const {
+  auto able = servers(run);
+  bool named = machines_.contains(run.machine_type);
+  std::string text = named ? "waiting for machine " + run.machine_type + ": "
+                           : "waiting for a " + shown(run.machine_type) + " machine: ";
+  if (able.empty()) return text + "none serves it";
+  int busy = 0, away = 0, drained = 0, small = 0, free = 0;
+  for (auto* machine : able) {
+    auto takes = demand(*machine, run);
+    if (!machine->connected)
+      ++away;
+    else if (machine->drained)
+      ++drained;
+    else if (!fits(takes, machine->offers))
+      ++small;
+    else if (fits(plus(machine->used, takes), machine->offers))
+      ++free;
+    else
+      ++busy;
+  }
+  auto& first = *able[0];
+  if (able.size() == 1 && first.by_place && away == 0 && drained == 0)
+    return text + std::to_string(std::min(first.used.cpus, first.offers.cpus)) + " of " +
+           std::to_string(first.offers.cpus) + " places busy";
+  if (able.size() == 1 && busy == 1) {
+    auto takes = demand(first, run);
+    auto lacks = shortage(takes, minus(first.offers, first.used));
+    return text + lacks->first + " wanted, " + lacks->second + " free" +
+           (takes.gpus > 0 && lacks->first.find("GPU") != std::string::npos
+                ? " of " + std::to_string(first.offers.gpus)
+                : "");
+  }
+  if (static_cast<std::size_t>(away) == able.size())
+    return text + (away == 1 ? "it is" : "all " + std::to_string(away) + " are") + " not connected";
+  std::vector<std::string> parts;
+  auto add = [&](int n, const char* what) {
+    if (n > 0) parts.push_back(std::to_string(n) + " " + what);
+  };
+  add(busy, "busy");
+  add(free, "kept for an older run");
+  add(away, "not connected");
+  add(drained, "drained");
+  add(small, "too small");
+  return text + base::join(parts, ", ");
+}
+
+}  // namespace spell::sched

@@ -1,0 +1,110 @@
+// Which waiting run goes to which machine, and why one waits. Pure: a function of the cluster's
+// view and the queue; no I/O, no clock, no randomness. Not thread-safe.
+//
+// Promises: what machines offer is never given twice; a run that can be had at all is not passed
+// over for ever. The oldest run of each kind that does not fit holds the machine where least is
+// missing: a younger run may go there only if it takes nothing of what is short, and leaves what
+// the older needs of the rest. So the wait of the older depends only on runs that are there
+// already.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "spell/machine.hpp"
+#include "spell/result.hpp"
+
+namespace spell::sched {
+
+struct Machine {
+  std::string name, owner;                 ///< owner "": of all
+  std::vector<std::string> serves, allow;  ///< types, lower case; users and projects, none: all
+  Amounts offers, used;
+  std::vector<std::string> gpu_names;
+  bool joined = false, connected = false, drained = false;
+  /// The personal service's own machine: a run that asks for nothing takes a core and reserves no
+  /// memory, and `ahead` of them may be given beyond its cores, to begin as soon as one is free.
+  bool by_place = false;
+  int ahead = 0;
+  int uneven = 0;  ///< runs here that take anything but one core
+};
+
+/// What a run says of its wants; 0 and none: what its type gives.
+struct Ask {
+  std::int64_t cpus = 0, memory = 0;
+  std::optional<std::int64_t> gpus;
+  std::string gpu_name;
+};
+
+struct Waiting {
+  std::string run, machine_type;  ///< lower case
+  std::string owner, user, project;
+  Ask ask;
+};
+
+struct Placement {
+  std::string run, machine;
+  Amounts takes;
+};
+
+class Cluster {
+ public:
+  /// By its name; in place of one of that name.
+  void put(Machine);
+  void remove(const std::string& name);
+  /// Null: there is none.
+  const Machine* find(const std::string& name) const;
+  const std::map<std::string, Machine>& machines() const { return machines_; }
+  /// What runs of this type get. Amounts of 0: their share.
+  void put_type(const std::string& name, const Amounts& gives) { types_[name] = gives; }
+  void remove_type(const std::string& name) { types_.erase(name); }
+  void clear_types() { types_.clear(); }
+
+  void take(const std::string& machine, const Amounts&);
+  void give_back(const std::string& machine, const Amounts&);
+
+  /// What a run would take there. 2 cores and 8 GB for type CPU; with GPUs its share of the rest;
+  /// never more than there is unless it asks for it.
+  Amounts demand(const Machine&, const Waiting&) const;
+  /// Whether it could be run, some day, on a machine that has joined. Errors
+  /// `unknown_machine_type`, `machine_not_allowed`, `machine_too_small`; `as_asked`: the type as
+  /// the user wrote it.
+  Result<> check(const Waiting&, const std::string& as_asked) const;
+  /// "waiting for a V100 machine: 2 busy, 1 away".
+  std::string why_waiting(const Waiting&) const;
+
+  /// One look at the queue: feed it with waiting runs, the oldest first.
+  class Round {
+   public:
+    explicit Round(Cluster& cluster) : cluster_(cluster) {}
+    /// None: it has to wait, and with it all of its kind (same_kind()).
+    std::optional<Placement> place(const Waiting&);
+
+   private:
+    bool may_take(const Machine&, const Amounts&) const;
+    void hold(const std::vector<const Machine*>&, const Waiting&);
+    Cluster& cluster_;
+    std::map<std::string, Amounts> held_;  ///< by machine: what older runs wait for there
+  };
+
+ private:
+  friend class Round;
+  /// Those that may take it: joined, of its owner, allowed, with the GPUs it names.
+  std::vector<const Machine*> servers(const Waiting&) const;
+  bool suits(const Machine&, const Waiting&) const;
+
+  std::map<std::string, Machine> machines_;
+  std::map<std::string, std::set<std::string>> served_;  ///< type -> machines that have joined
+  std::map<std::string, Amounts> types_;
+};
+
+/// Runs of the same kind can be placed on the same machines in the same way.
+std::string kind_of(const Waiting&);
+/// Whether a name is served: the machine's own, or one of its types.
+bool serves(const Machine&, std::string_view machine_type);
+
+}  // namespace spell::sched

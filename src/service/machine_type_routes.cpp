@@ -1,0 +1,155 @@
+// Machine types: those that were declared, and those that machines serve without.
+#include <algorithm>
+#include <map>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "model/machine_request.hpp"
+#include "service/api.hpp"
+#include "spell/json.hpp"
+
+namespace spell::service {
+
+namespace {
+
+std::string shown(const std::string& type) { return type == "cpu" ? "CPU" : type; }
+
+MachineTypeInfo info_of(const store::MachineTypeRecord& type) {
+  MachineTypeInfo info;
+  info.name = shown(type.name);
+  info.spot = type.spot;
+  info.default_auto_resume = type.auto_resume;
+  info.gives = {type.cpus, type.memory, type.gpus};
+  if (type.lost_after > 0) info.lost_after = std::chrono::seconds(type.lost_after);
+  info.declared = true;
+  return info;
+}
+
+void change(store::MachineTypeRecord& type, const model::MachineTypeRequest& asked) {
+  type.spot = asked.spot.value_or(type.spot);
+  type.auto_resume = asked.default_auto_resume.value_or(type.auto_resume);
+  type.cpus = asked.cpus.value_or(type.cpus);
+  type.memory = asked.memory.value_or(type.memory);
+  type.gpus = asked.gpus.value_or(type.gpus);
+  type.lost_after = asked.lost_after.value_or(type.lost_after);
+}
+
+Error no_such_type(const std::string& name) {
+  return base::error("machine_type_not_found", "there is no machine type '" + name +
+                                                   "'; `spell machine-type list` shows them");
+}
+
+using Change = std::function<Result<store::MachineTypeRecord>(State&, std::int64_t now)>;
+
+void post(Context& context, Call call, int status, const std::string& action, Change what) {
+  context.reactor.post([&context, call, status, action, what = std::move(what)](
+                           State& state, std::int64_t now) -> Reactor::Answer {
+    auto type = what(state, now);
+    if (type)
+      if (auto noted = audit(state, now, call, action, type->name); !noted) type = noted.error();
+    return [&context, call, status, type](const Result<>& committed) {
+      if (!type) return refuse(call, type.error());
+      if (!committed) return refuse(call, committed.error());
+      auto info = info_of(*type);
+      for (auto& view : context.machines.machines())
+        if (view.machine.joined && sched::serves(view.machine, type->name)) {
+          ++info.machines;
+          info.connected += view.machine.connected;
+        }
+      answer(call, {{"machine_type", json(info)}}, status);
+    };
+  });
+}
+
+Result<model::MachineTypeRequest> request_of(const Call& call) {
+  auto body = body_object(call);
+  if (!body) return body.error();
+  return model::parse_machine_type_request(*body);
+}
+
+}  // namespace
+
+void list_machine_types(Context& context, Call call) {
+  auto types = context.readers.with([](store::Reader& reader) { return reader.machine_types(); });
+  if (!types) return refuse(call, types.error());
+  std::map<std::string, MachineTypeInfo> infos;
+  for (auto& type : *types)
+    if (type.owner == call->owner()) infos[type.name] = info_of(type);
+  for (auto& view : context.machines.machines()) {
+    if (!view.record.owner.empty() && view.record.owner != call->owner()) continue;
+    for (auto& type : view.machine.serves) {
+      auto& info = infos[type];
+      info.name = shown(type);
+      info.machines += view.machine.joined;
+      info.connected += view.machine.connected;
+    }
+  }
+  json list = json::array();
+  for (auto& [name, info] : infos) list.push_back(info);
+  answer(call, {{"machine_types", std::move(list)}});
+}
+
+void create_machine_type(Context& context, Call call) {
+  auto asked = request_of(call);
+  if (!asked) return refuse(call, asked.error());
+  if (!asked->name) return refuse(call, base::error("invalid_request", "'name' is missing"));
+  post(context, call, 201, "machine-type.add",
+       [call, asked = *asked](State& state, std::int64_t now) -> Result<store::MachineTypeRecord> {
+         store::MachineTypeRecord type;
+         type.owner = call->owner();
+         type.name = *asked.name;
+         type.created_us = now;
+         change(type, asked);
+         if (auto put = state.put_machine_type(type, false); !put) return put.error();
+         return type;
+       });
+}
+
+void edit_machine_type(Context& context, Call call) {
+  auto asked = request_of(call);
+  if (!asked) return refuse(call, asked.error());
+  if (asked->name)
+    return refuse(call, base::error("invalid_request", "'name' of a machine type cannot change"));
+  post(context, call, 200, "machine-type.scale",
+       [call, asked = *asked](State& state, std::int64_t) -> Result<store::MachineTypeRecord> {
+         std::string name = call->path.at("name");
+         auto found = state.machine_types().find(base::lower(name));
+         if (found == state.machine_types().end() || found->second.owner != call->owner())
+           return no_such_type(name);
+         auto type = found->second;
+         change(type, asked);
+         if (auto put = state.put_machine_type(type, true); !put) return put.error();
+         return type;
+       });
+}
+
+void delete_machine_type(Context& context, Call call) {
+  std::string name = base::lower(call->path.at("name"));
+  context.reactor.post([call, name](State& state, std::int64_t now) -> Reactor::Answer {
+    auto removed = state.remove_machine_type(call->owner(), name);
+    if (removed) removed = audit(state, now, call, "machine-type.delete", name);
+    return [call, removed, name](const Result<>& committed) {
+      if (!removed) return refuse(call, removed.error());
+      if (!committed) return refuse(call, committed.error());
+      answer(call, {{"removed", name}});
+    };
+  });
+}
+
+void machine_type_token(Context& context, Call call) {
+  std::string name = base::lower(call->path.at("name"));
+  answer_join_token(context, call, "machine-type.get-token", name,
+                    [call, name](State& state, std::int64_t) -> Result<std::string> {
+                      auto& types = state.machine_types();
+                      bool declared = types.contains(name) || name == "cpu";
+                      bool served = std::any_of(
+                          state.machines().begin(), state.machines().end(), [&](auto& entry) {
+                            auto& serves = entry.second.record.serves;
+                            return std::find(serves.begin(), serves.end(), name) != serves.end();
+                          });
+                      if (!declared && !served) return no_such_type(call->path.at("name"));
+                      return "type:" + name;
+                    });
+}
+
+}  // namespace spell::service

@@ -1,0 +1,79 @@
+"""Machines of a team's service: workers of their own, each with a folder of its own, on this computer."""
+import os
+import signal
+
+from harness import PATIENCE, processes_of, wait_for
+
+CORES = 2
+
+
+def spell(team, *arguments, **options):
+    """The command line, as the service's own user: what is tested here is the machines' way in, not that of users."""
+    return team.place.spell(*arguments, env={"SPELL_BASE_URL": team.socket}, **options)
+
+
+class Machine:
+    """A machine that `team` has added and that has joined. Its runs are the worker's own user, so that tests can look at them."""
+
+    def __init__(self, team, name, *options, config="", start=True):
+        self.team, self.place, self.name = team, team.place, name
+        self.folder = self.place.root / f"machine-{name}"
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        (self.folder / "worker.toml").write_text('run-users = "none"\n' + config)
+        self.running = None
+        added = spell(team, "machine", "add", name, "--cpus", CORES, *options, "--json", check=0).json
+        self.url, self.token = added["url"], added["token"]
+        if start:
+            joined = self.join()
+            assert joined.returncode == 0, joined
+            self.start()
+
+    def worker(self, *arguments, input=None):
+        return self.place.program("spell-worker", *arguments, "--state", self.folder, input=input)
+
+    def join(self, token=None, url=None):
+        return self.worker("join", url or self.url, "-", "--json", input=(token or self.token) + "\n")
+
+    def start(self, connected=True):
+        self.running = self.place.start("run", "--state", self.folder, program="spell-worker")
+        if connected:
+            self.wait_connected()
+
+    def wait_connected(self):
+        self.running.wait_output("connected to", stream="stderr")
+
+    def status(self):
+        return self.worker("status", "--json").json
+
+    def kill(self, number=signal.SIGKILL):
+        """The daemon alone: what it has started goes on."""
+        os.kill(self.running.process.pid, number)
+        return self.running.finish() if number in (signal.SIGKILL, signal.SIGTERM) else None
+
+    def supervisors(self):
+        return [pid for pid, line in processes_of(self.folder).items() if "spell-supervisor" in line]
+
+    def wait_empty(self):
+        """Until nothing of a run is left here."""
+        runs = self.folder / "worker/runs"
+        wait_for(lambda: not [run for run in runs.iterdir() if not run.name.startswith(".")], what=f"{runs} to be empty")
+
+    def close(self):
+        if self.running and self.running.process.poll() is None:
+            os.kill(self.running.process.pid, signal.SIGCONT)
+            self.kill(signal.SIGTERM)
+
+
+def wait_run(team, number, status=None):
+    """The run's record at its end."""
+    spell(team, "wait", number, timeout=2 * PATIENCE)
+    run = spell(team, "info", number, "--json", check=0).json
+    run = run.get("run", run)
+    assert status is None or run["status"] == status, (run, spell(team, "logs", number).stdout)
+    return run
+
+
+def submit(team, *arguments, cwd=None):
+    """The number of a new run."""
+    made = spell(team, "run", "-f", "-b", "--json", *arguments, cwd=cwd, check=0).json
+    return made.get("run", made)["id"]

@@ -1,0 +1,362 @@
+// Machines in the state: joining, being away, coming back late, going for good.
+#include "house.hpp"
+
+using namespace spell;
+using namespace spell::service;
+
+namespace {
+
+constexpr std::int64_t GB = 1'000'000'000;
+
+model::WorkerHello hello_of(int cores, std::size_t gpus = 0) {
+  model::WorkerHello hello;
+  hello.cores = cores;
+  hello.memory = 64 * GB;
+  for (std::size_t i = 0; i < gpus; ++i)
+    hello.gpus.push_back({static_cast<int>(i), "GPU-" + std::to_string(i), "V100", 16 * GB});
+  return hello;
+}
+
+/// A team's house: machines join it.
+struct Team : House {
+  Team() : House(2) {}
+
+  store::MachineRecord record(const std::string& name, std::vector<std::string> serves = {}) {
+    store::MachineRecord machine;
+    machine.owner = "ada";
+    machine.name = name;
+    machine.id = base::hex(base::random_bytes(16));
+    machine.serves = std::move(serves);
+    machine.created_us = now;
+    return machine;
+  }
+  std::string token(const std::string& machine) {
+    store::TokenRecord token;
+    token.id = base::hex(base::random_bytes(16));
+    token.hash = token.id;
+    token.kind = "join";
+    token.machine = machine;
+    token.created_us = now;
+    token.expires_us = now + 3'600'000'000;
+    REQUIRE(change([&] { return state->put_join_token(token); }));
+    return token.id;
+  }
+  Result<store::MachineRecord> join(const std::string& token, model::WorkerHello hello = {}) {
+    model::JoinRequest request;
+    request.name = "host";
+    request.hello = std::move(hello);
+    return change([&] { return state->join(token, request, "", "hash-of-" + token, now); });
+  }
+  /// A machine that has joined and is connected; its id.
+  std::string machine(const std::string& name, std::vector<std::string> serves = {},
+                      model::WorkerHello hello = hello_of(8)) {
+    auto made = record(name, std::move(serves));
+    REQUIRE(change([&] { return state->create_machine(made); }));
+    REQUIRE(join(token(made.id), hello));
+    greet(made.id, hello);
+    return made.id;
+  }
+  void greet(const std::string& id, model::WorkerHello hello = hello_of(8),
+             std::map<std::string, std::int64_t> holds = {}) {
+    REQUIRE(change([&] { return state->hello(id, hello, holds, now); }));
+  }
+  Result<Submitted> submit_to(const std::string& type, std::optional<std::int64_t> gpus = {}) {
+    Submission s{"ada", "ada", "", "", {}};
+    s.request.command = "train";
+    s.request.machine_type = type;
+    s.request.gpus = gpus;
+    return change([&] { return state->submit(s, now); });
+  }
+  model::RunReport report_of(std::int64_t number) {
+    model::RunReport report;
+    report.run = run(number).id;
+    report.epoch = run(number).epoch;
+    return report;
+  }
+  model::RunReport end_of(std::int64_t number, const std::string& status = "complete") {
+    auto report = report_of(number);
+    report.result.emplace();
+    report.result->status = status;
+    report.result->exit_code = status == "complete" ? 0 : 1;
+    return report;
+  }
+  Result<> say(const std::string& id, const model::RunReport& report) {
+    return change([&] { return state->report(id, report, now); });
+  }
+  Words commands_of(const std::string& id) {
+    Words out;
+    for (auto& c : state->machine_by_id(id)->commands)
+      out.push_back(c.type + " " + std::to_string(run_number(c.run)));
+    return out;
+  }
+  void open() {
+    House::open();
+    REQUIRE(change([] { return ok(); }));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a machine is reached by its name and its types once it has joined") {
+  Team team;
+  auto box = team.record("box", {"v100"});
+  REQUIRE(team.change([&] { return team.state->create_machine(box); }));
+  CHECK(team.submit_to("box").error().code() == "unknown_machine_type");
+  auto joined = team.join(team.token(box.id), hello_of(8, 2));
+  REQUIRE(joined);
+  CHECK(joined->id == box.id);
+  // Provided, though nobody is connected.
+  REQUIRE(team.submit_to("V100"));
+  CHECK(team.run(1).machine.empty());
+  team.greet(box.id, hello_of(8, 2));
+  CHECK(team.run(1).machine == "box");
+  CHECK(team.run(1).takes == Amounts{4, 32 * GB, 1});
+  auto& start = *team.state->machine_by_id(box.id)->commands.back().start;
+  CHECK(start.gpus == 1);
+  CHECK(start.cpus == 4);
+  CHECK(start.memory == 32 * GB);
+  CHECK(start.code_url.empty());
+  std::string story;
+  for (auto& event : team.writer->events(team.run(1).id, 0).value()) story += event.text + "\n";
+  CHECK(story.find("1 of 2 GPUs (--gpu 2 for all)") != std::string::npos);
+}
+
+TEST_CASE("a join token is good for one machine, one hour and one use") {
+  Team team;
+  auto box = team.record("box");
+  REQUIRE(team.change([&] { return team.state->create_machine(box); }));
+  CHECK(team.join("nonsense").error().code() == "unauthorized");
+  auto first = team.token(box.id), second = team.token(box.id);
+  // The first was never used: the second has taken its place.
+  CHECK(team.join(first).error().code() == "unauthorized");
+  REQUIRE(team.join(second));
+  CHECK(team.join(second).error().code() == "join_token_used");
+  team.open();
+  CHECK(team.join(second).error().code() == "join_token_used");
+  auto late = team.token(box.id);
+  team.now += 3'600'000'001;
+  CHECK(team.join(late).error().code() == "join_token_expired");
+  REQUIRE(team.join(team.token(box.id)));
+  // Whoever joined before has no credential any more.
+  int credentials = 0;
+  for (auto& [id, token] : team.state->tokens()) credentials += token.kind == "machine";
+  CHECK(credentials == 1);
+}
+
+TEST_CASE("a token of a type makes a machine that serves it, under its own name") {
+  Team team;
+  auto token = team.token("type:v100");
+  auto joined = team.join(token, hello_of(4, 1));
+  REQUIRE(joined);
+  CHECK(joined->name == "host");
+  CHECK(joined->serves == Words{"v100"});
+  CHECK(team.join(token).error().code() == "join_token_used");
+  CHECK(team.join(team.token("type:v100")).error().code() == "name_taken");
+}
+
+TEST_CASE("machines, types and links have one name space") {
+  Team team;
+  team.machine("box", {"v100"});
+  auto taken = [&](const std::string& name) {
+    auto made = team.change([&] { return team.state->create_machine(team.record(name)); });
+    return !made && made.error().code() == "name_taken";
+  };
+  CHECK(taken("box"));
+  CHECK(taken("v100"));
+  CHECK(taken("cpu"));
+  CHECK(taken("here"));
+  REQUIRE(team.change([&] {
+    return team.writer->put_link("ada", {"data", "uploads/x", 1, "ada"});
+  }));
+  CHECK(taken("data"));
+  store::MachineTypeRecord type{"ada", "v100"};
+  type.gpus = 2;
+  CHECK(team.change([&] { return team.state->put_machine_type(type, false); }));
+  CHECK_FALSE(team.change([&] { return team.state->put_machine_type(type, false); }));
+  type.name = "box";
+  CHECK_FALSE(team.change([&] { return team.state->put_machine_type(type, false); }));
+}
+
+TEST_CASE("machines, their types and what they give survive a restart") {
+  Team team;
+  auto id = team.machine("box", {"v100"}, hello_of(8, 4));
+  store::MachineTypeRecord type{"ada", "v100"};
+  type.gpus = 2;
+  REQUIRE(team.change([&] { return team.state->put_machine_type(type, false); }));
+  REQUIRE(team.submit_to("v100"));
+  REQUIRE(team.submit_to("v100"));
+  REQUIRE(team.submit_to("v100"));
+  CHECK(team.state->cluster().find("box")->used.gpus == 4);
+  team.open();
+  CHECK(team.state->cluster().find("box")->used.gpus == 4);
+  CHECK_FALSE(team.state->cluster().find("box")->connected);
+  CHECK(team.state->cluster().find("box")->offers.gpus == 4);
+  team.greet(id, hello_of(8, 4));
+  CHECK(team.commands_of(id) == Words{"start 1", "start 2"});
+  REQUIRE(team.say(id, team.end_of(1)));
+  CHECK(team.commands_of(id) == Words{"start 2", "forget 1", "start 3"});
+}
+
+TEST_CASE("a drained machine gets no new runs, a resumed one does") {
+  Team team;
+  auto id = team.machine("box");
+  MachineChange drain;
+  drain.drained = true;
+  REQUIRE(team.submit_to("box"));
+  REQUIRE(team.change([&] { return team.state->change_machine("ada", "box", drain); }));
+  REQUIRE(team.submit_to("box"));
+  CHECK(team.run(2).machine.empty());
+  team.open();
+  team.greet(id);
+  CHECK(team.run(2).machine.empty());
+  drain.drained = false;
+  REQUIRE(team.change([&] { return team.state->change_machine("ada", "box", drain); }));
+  CHECK(team.run(2).machine == "box");
+}
+
+TEST_CASE("a renamed machine keeps its worker and its runs") {
+  Team team;
+  auto id = team.machine("box");
+  REQUIRE(team.submit_to("box"));
+  MachineChange rename;
+  rename.name = "desk";
+  REQUIRE(team.change([&] { return team.state->change_machine("ada", "box", rename); }));
+  CHECK(team.run(1).machine == "desk");
+  CHECK(team.state->machine_by_id(id)->record.name == "desk");
+  REQUIRE(team.say(id, team.end_of(1)));
+  CHECK(team.run(1).status == "complete");
+  CHECK(team.submit_to("box").error().code() == "unknown_machine_type");
+  CHECK(team.state->cluster().find("desk")->used == Amounts{});
+  REQUIRE(team.change([&] { return team.state->create_machine(team.record("box")); }));
+}
+
+TEST_CASE("a removed machine's runs end, and its worker is told to end them") {
+  Team team;
+  auto id = team.machine("box");
+  REQUIRE(team.submit_to("box"));
+  (void)team.state->take_farewells();
+  REQUIRE(team.change([&] { return team.state->remove_machine("ada", "box", team.now); }));
+  CHECK(team.run(1).status == "interrupted");
+  CHECK(team.run(1).reason_code == "machine_removed");
+  auto farewells = team.state->take_farewells();
+  REQUIRE(farewells[id].size() == 1);
+  CHECK(farewells[id][0].type == "kill");
+  CHECK(team.state->tokens().empty());
+  CHECK_FALSE(team.say(id, team.end_of(1)));
+  CHECK(team.change([&] { return team.state->remove_machine("ada", "here", 0); }).error().code() ==
+        "not_permitted");
+}
+
+TEST_CASE("a machine that is away gets nothing, and is the same when it is back") {
+  Team team;
+  auto id = team.machine("box");
+  REQUIRE(team.submit_to("box"));
+  REQUIRE(team.say(id, team.report_of(1)));
+  auto session = team.state->machine_by_id(id)->session;
+  team.change([&] { return team.state->away(id, session - 1, team.now), ok(); });
+  CHECK(team.state->machine_by_id(id)->connected);  // it has said hello since
+  team.change([&] { return team.state->away(id, session, team.now), ok(); });
+  CHECK_FALSE(team.state->machine_by_id(id)->connected);
+  REQUIRE(team.submit_to("box"));
+  CHECK(team.run(2).machine.empty());
+  team.greet(id, hello_of(8), {{team.run(1).id, 1}});
+  CHECK(team.run(2).machine == "box");
+  CHECK(team.commands_of(id) == Words{"start 2"});
+}
+
+TEST_CASE("a lost machine's runs end, and what it brings later is still theirs") {
+  Team team;
+  auto id = team.machine("box");
+  REQUIRE(team.submit_to("box"));
+  auto begun = team.report_of(1);
+  begun.events.push_back({1, "building", "now building"});
+  begun.events.push_back({2, "running", "now running"});
+  REQUIRE(team.say(id, begun));
+  team.change([&] { return team.state->lost(id, team.now), ok(); });
+  CHECK(team.run(1).status == "interrupted");
+  CHECK(team.run(1).reason_code == "machine_lost");
+  CHECK(team.run(1).reason == "machine box has not been heard of for 600 s");
+  CHECK(team.state->cluster().find("box")->used == Amounts{});
+  CHECK(team.commands_of(id).empty());  // nothing that would delete its files
+  if (GENERATE(false, true)) team.open();
+
+  // It is back with the run: that takes its room, is not forgotten, and is not run again.
+  team.greet(id, hello_of(8), {{team.run(1).id, 1}});
+  CHECK(team.commands_of(id).empty());
+  REQUIRE(team.state->late_run(team.run(1).id));
+  CHECK(team.state->late_run(team.run(1).id)->epoch == 1);
+  CHECK(team.state->cluster().find("box")->used == team.run(1).takes);
+  auto more = team.report_of(1);
+  more.events.push_back({3, "saving", "now saving"});
+  REQUIRE(team.say(id, more));
+  CHECK(team.run(1).status == "interrupted");
+
+  SECTION("a success") {
+    REQUIRE(team.say(id, team.end_of(1)));
+    CHECK(team.run(1).status == "complete");
+    CHECK(team.run(1).exit_code == 0);
+    CHECK(team.run(1).reason_code == "late_result");
+    CHECK(team.commands_of(id) == Words{"forget 1"});
+    CHECK(team.state->cluster().find("box")->used == Amounts{});
+    CHECK_FALSE(team.state->late_run(team.run(1).id));
+    auto version = team.run(1).version;
+    REQUIRE(team.say(id, team.end_of(1)));  // said again
+    CHECK(team.run(1).version == version);
+  }
+  SECTION("a failure") {
+    REQUIRE(team.say(id, team.end_of(1, "failed")));
+    CHECK(team.run(1).status == "failed");
+    CHECK(team.run(1).exit_code == 1);
+  }
+  SECTION("of another epoch or machine: nothing") {
+    auto other = team.machine("other");
+    auto stale = team.end_of(1);
+    stale.epoch = 2;
+    (void)team.say(id, stale);
+    (void)team.say(other, team.end_of(1));
+    CHECK(team.run(1).status == "interrupted");
+  }
+  SECTION("whoever wants it ended can") {
+    REQUIRE(team.change([&] { return team.state->end("ada", 1, "kill", team.now); }));
+    CHECK(team.commands_of(id) == Words{"kill 1"});
+  }
+  SECTION("a transaction that fails forgets none of it") {
+    team.lost_change([&] { return team.state->report(id, team.end_of(1), team.now); });
+    CHECK(team.run(1).status == "interrupted");
+    CHECK(team.state->cluster().find("box")->used == team.run(1).takes);
+    REQUIRE(team.state->late_run(team.run(1).id));
+    REQUIRE(team.say(id, team.end_of(1)));
+    CHECK(team.run(1).status == "complete");
+  }
+}
+
+TEST_CASE("how long a machine may be away is its own word, its types', or ten minutes") {
+  Team team;
+  auto id = team.machine("box", {"v100", "k80"});
+  auto seconds = [&] { return team.state->lost_after(*team.state->machine_by_id(id)); };
+  CHECK(seconds() == 600);
+  store::MachineTypeRecord type{"ada", "v100"};
+  type.lost_after = 60;
+  REQUIRE(team.change([&] { return team.state->put_machine_type(type, false); }));
+  CHECK(seconds() == 60);
+}
+
+TEST_CASE("a worker cannot speak of runs that are not its own") {
+  Team team;
+  auto box = team.machine("box"), other = team.machine("other");
+  REQUIRE(team.submit_to("box"));
+  REQUIRE(team.submit_to("box"));
+  REQUIRE(team.say(box, team.end_of(1)));
+  auto before = team.run(2);
+  CHECK(team.say(other, team.end_of(2)).error().code() == "stale_epoch");
+  REQUIRE(team.say(other, team.end_of(1)));  // ended; nothing changes
+  CHECK(team.run(2).version == before.version);
+  CHECK(team.commands_of(other).empty());
+  auto unknown = team.end_of(1);
+  unknown.run = std::string(32, 'f');
+  CHECK(team.say(box, unknown).error().code() == "run_not_found");
+  // Nor have them forgotten, or given to itself, by claiming to hold them.
+  team.greet(other, hello_of(8), {{team.run(2).id, 1}});
+  CHECK(team.run(2).status == before.status);
+  CHECK(team.run(2).machine == "box");
+}
