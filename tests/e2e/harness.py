@@ -1,4 +1,5 @@
 """The real programs, run as a user runs them: a folder of their own, a hard time limit, and a look at what they left behind."""
+import fnmatch
 import json
 import os
 import pathlib
@@ -26,6 +27,11 @@ def need_terminals():
             os.close(end)
     except OSError as error:
         pytest.skip(f"no pseudo-terminal can be made here: {error.strerror}")
+
+
+def found_below(folder, pattern):
+    """Paths below a folder whose last part matches. For a folder that others write in: what goes meanwhile is left out (glob() raises)."""
+    return [pathlib.Path(above, name) for above, folders, files in os.walk(folder) for name in fnmatch.filter(folders + files, pattern)]
 
 
 def wait_for(predicate, timeout=PATIENCE, what=None):

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from faults import Gate
-from harness import Place, wait_for
+from harness import Place, found_below, wait_for
 from test_fence_of_a_run import NobodysPlace, bare  # noqa: F401, a fixture
 
 
@@ -47,7 +47,7 @@ def names(spell, path):
 
 
 def trees(place):
-    return sorted(path.name for path in place.spell_dir.glob("**/trees/[tf]*") if path.suffix != ".use")
+    return sorted(path.name for path in found_below(place.spell_dir, "[tf]*") if path.parent.name == "trees" and path.suffix != ".use")
 
 
 def test_data_is_where_it_was_asked_for(place, spell, repo, data):
@@ -84,7 +84,7 @@ def test_what_a_run_writes_into_a_mount_is_its_own(place, spell, repo, data):
     target = place.work / "target"
     spell("cp", data, target, check=0)
     assert (target / "one").read_text() == "one\n" and (target / "sub/two").read_text() == "two\n"
-    wait_for(lambda: not list(place.spell_dir.glob("**/overlays")), what="the runs' own layers to go")
+    wait_for(lambda: not found_below(place.spell_dir, "overlays"), what="the runs' own layers to go")
 
 
 def test_a_mounted_file_is_read_only(place, spell, repo, data):
@@ -212,13 +212,14 @@ def test_a_service_killed_while_it_brings_a_tree_leaves_no_half_of_it(place, spe
     for _ in range(3):
         spell("run", "-b", "--mount", "runs/1/d", "ls d | wc -l; cat d/* | tail -1", cwd=repo, check=0)
         last = max(run["id"] for run in spell("ps", "--json", check=0).json["runs"])
-        wait_for(lambda: list(place.spell_dir.glob("**/trees/.*")) or trees(place) or info(spell, last)["status"] == "complete")
+        begun = lambda: [path for path in found_below(place.spell_dir, ".*") if path.parent.name == "trees"]
+        wait_for(lambda: begun() or trees(place) or info(spell, last)["status"] == "complete")
         if pid := place.service_pid():
             os.kill(pid, signal.SIGKILL)
         spell("wait", last, check=0)
         assert output(spell, last) == "5000\n5000\n"
         # The next one finds nothing but whole trees.
-        for path in place.spell_dir.glob("**/trees"):
+        for path in found_below(place.spell_dir, "trees"):
             for tree in trees(place):
                 assert len(os.listdir(path / tree)) == 5000
     assert len(trees(place)) == 1

@@ -156,7 +156,8 @@ def test_quotas(place, repo, team):
     spell("quota", "set", "local", "--log-bytes", "8K", "--bytes", "10K", check=0)
     assert "local" in spell("quota", "list", check=0).stdout
     # The log of a run is no longer than allowed, whatever it asks for; what was printed until then is there.
-    number = spell("run", "-b", "--json", "--log-limit", "1G", "trap 'exit 7' TERM; seq 100000 & wait", cwd=repo, check=0).json["run"]["id"]
+    # (More is printed than a pipe holds: else the command ends before it has to wait.)
+    number = spell("run", "-b", "--json", "--log-limit", "1G", "trap 'exit 7' TERM; seq 1000000 & wait", cwd=repo, check=0).json["run"]["id"]
     wait_for(lambda: "log is full (8.0 KiB)" in spell("info", number, check=0).stdout, what="a full log")
     assert spell("logs", number, check=0).stdout.startswith("1\n2\n3\n")
     spell("kill", number, check=0)

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from faults import kill_service
-from harness import Place, wait_for
+from harness import Place, found_below, wait_for
 from storage import Objects, text_of
 from test_cli_terminal import Terminal
 from wire import Liar, Wire, entry
@@ -379,7 +379,7 @@ def test_a_lost_connection_costs_one_pack(place, spell, wire):
 def test_an_upload_survives_its_service(place, spell):
     (place.work / "large").write_bytes(noise(3 * PACK))
     running = place.start("upload", "--json", "large")
-    wait_for(lambda: list(place.spell_dir.rglob("*.pack")), what="a pack that has arrived")
+    wait_for(lambda: found_below(place.spell_dir, "*.pack"), what="a pack that has arrived")
     kill_service(place)
     uploaded(running.finish())
     spell("cp", "uploads/large", "back", check=0)

@@ -1,7 +1,7 @@
 """What ends, or does not end, a run: a log that is full, a word that comes too late, a wish to be rid of it."""
 import pytest
 
-from harness import wait_for
+from harness import found_below, wait_for
 
 
 def start(place, repo, command, *options):
@@ -50,4 +50,4 @@ def test_a_run_that_is_going_on_cannot_be_removed(place, spell, repo):
     spell("kill", number, check=0)
     spell("wait", number, check=125)
     spell("rm", "-f", number, check=0)
-    wait_for(lambda: not [path for path in place.spell_dir.joinpath("logs").rglob("*") if path.is_file()], 10, "the end of its log")
+    wait_for(lambda: not [path for path in found_below(place.spell_dir / "logs", "*") if path.is_file()], 10, "the end of its log")

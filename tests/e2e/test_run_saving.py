@@ -3,7 +3,7 @@ import hashlib
 import os
 import signal
 
-from harness import wait_for
+from harness import found_below, wait_for
 from test_mounts import names, whole_log
 
 
@@ -27,7 +27,7 @@ def test_rules_that_a_run_makes_count_too(spell, repo):
 def test_a_save_that_is_cut_off_goes_on(place, spell, repo):
     size = 300 << 20
     spell("run", "-b", f"head -c {size} /dev/urandom | tee big | sha256sum", cwd=repo, check=0)
-    stored = lambda: sum(path.stat().st_size for path in place.spell_dir.glob("**/packs/*.pack"))
+    stored = lambda: sum(path.stat().st_size for path in found_below(place.spell_dir, "*.pack"))
     wait_for(lambda: stored() > 32 << 20)
     os.kill(place.service_pid(), signal.SIGKILL)
     before = stored()
