@@ -94,8 +94,7 @@ Result<Outcome> carry_out(const Options& options) {
   if (!proxy) return proxy.error();
   call.proxy = *proxy;
   call.name = worker::machine_name();
-  auto folder =
-      open_state_folder(options.state.empty() ? default_state_folder() : options.state);
+  auto folder = open_state_folder(options.state.empty() ? default_state_folder() : options.state);
   if (!folder) return folder.error();
   SPELL_TRY(may_join(*folder, call.url));
   auto hello = look_at_machine(*folder);

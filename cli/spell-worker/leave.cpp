@@ -57,14 +57,12 @@ void end_runs(const std::string& folder) {
 }
 
 Result<worker::Joined> carry_out(const Options& options) {
-  auto folder =
-      open_state_folder(options.state.empty() ? default_state_folder() : options.state);
+  auto folder = open_state_folder(options.state.empty() ? default_state_folder() : options.state);
   if (!folder) return folder.error();
   auto joined = worker::read_joined(*folder);
   bool damaged = !joined && joined.error().code() == "damaged";
   if (!joined && !damaged) return joined.error();
-  if (joined && !*joined)
-    return base::error("not_joined", "this machine has not joined a service");
+  if (joined && !*joined) return base::error("not_joined", "this machine has not joined a service");
   if (auto runs = count_runs(*folder); runs > 0 && !options.force)
     return base::error("runs_left",
                        std::to_string(runs) + (runs == 1 ? " run is" : " runs are") +

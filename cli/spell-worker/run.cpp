@@ -139,16 +139,15 @@ Result<> serve(const Options& options) {
   base::Fd ended(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!ended) return base::errno_error("watch for signals");
 
-  auto folder =
-      open_state_folder(options.state.empty() ? default_state_folder() : options.state);
+  auto folder = open_state_folder(options.state.empty() ? default_state_folder() : options.state);
   if (!folder) return folder.error();
   auto config = read_config(*folder);
   if (!config) return config.error();
   auto lock = take_lock(*folder);
   if (!lock) return lock.error();
   if (!*lock)
-    return base::error("in_use", "another spell-worker runs with " + *folder +
-                                     "; `spell-worker status` shows it");
+    return base::error(
+        "in_use", "another spell-worker runs with " + *folder + "; `spell-worker status` shows it");
   auto watch = Watch::open(*folder);
   if (!watch) return watch.error();
   if (::chdir("/") != 0) return base::errno_error("change to /");

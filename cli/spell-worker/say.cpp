@@ -41,12 +41,9 @@ nlohmann::json hello_json(const model::WorkerHello& hello) {
   for (auto& gpu : hello.gpus)
     gpus.push_back(
         {{"index", gpu.index}, {"uuid", gpu.uuid}, {"name", gpu.name}, {"memory", gpu.memory}});
-  return {{"cores", hello.cores},
-          {"memory", hello.memory},
-          {"disk_free", hello.disk_free},
-          {"containment", containment(hello)},
-          {"gpus", std::move(gpus)},
-          {"notes", hello.notes}};
+  return {{"cores", hello.cores},         {"memory", hello.memory},
+          {"disk_free", hello.disk_free}, {"containment", containment(hello)},
+          {"gpus", std::move(gpus)},      {"notes", hello.notes}};
 }
 
 }  // namespace spell::worker_program

@@ -44,8 +44,8 @@ Result<std::string> open_state_folder(const std::string& folder) {
     return base::errno_error("open " + folder);
   if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid() || (st.st_mode & 022) != 0)
     return base::error("invalid_configuration",
-                       folder + " must be a folder of this user that nobody else can write to: "
-                                "chmod 700 it, or give another with --state");
+                       folder + " must be a folder of this user that nobody else can write to: " +
+                           "chmod 700 it, or give another with --state");
   return std::string(path);
 }
 
@@ -83,9 +83,12 @@ Status read_status(const std::string& folder) {
 }
 
 void write_status(const std::string& folder, const Status& status) {
-  json out{{"state", status.state},         {"code", status.code},
-           {"error", status.error},         {"version", status.version},
-           {"since_us", status.since_us},   {"joined_us", status.joined_us},
+  json out{{"state", status.state},
+           {"code", status.code},
+           {"error", status.error},
+           {"version", status.version},
+           {"since_us", status.since_us},
+           {"joined_us", status.joined_us},
            {"pid", static_cast<int>(::getpid())}};
   (void)base::write_file(folder + "/" + status_file,
                          out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", 0600,

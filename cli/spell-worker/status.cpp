@@ -17,9 +17,9 @@ int status(const Options& options) {
   Status status = base::exists(folder) ? read_status(folder) : Status();
   std::int64_t runs = count_runs(folder);
   if (options.json) {
-    nlohmann::json out{{"folder", folder},          {"state", status.state},
-                       {"runs", runs},              {"version", status.version},
-                       {"code", status.code},       {"error", status.error}};
+    nlohmann::json out{{"folder", folder},    {"state", status.state},
+                       {"runs", runs},        {"version", status.version},
+                       {"code", status.code}, {"error", status.error}};
     out["machine"] = *joined ? (*joined)->name : "";
     out["url"] = *joined ? (*joined)->url : "";
     std::cout << out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;

@@ -45,8 +45,7 @@ Result<> must(std::vector<std::string> arguments) {
 }  // namespace
 
 bool has_unit(const std::string& folder) {
-  if (::geteuid() != 0 || folder != default_state_folder() ||
-      !base::exists("/run/systemd/system"))
+  if (::geteuid() != 0 || folder != default_state_folder() || !base::exists("/run/systemd/system"))
     return false;
   auto known = systemctl({"cat", unit}, true);
   return known && *known == 0;

@@ -20,8 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The service of this computer, whatever others are logged in to; --service and the environment may
-/// name another.
+/// The service of this computer, whatever others are logged in to; --service and the environment
+/// may name another.
 Result<Client> personal(const Context& context) {
   ClientOptions options = context.client_options();
   if (options.service.empty()) options.service = "local";

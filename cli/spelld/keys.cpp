@@ -74,8 +74,8 @@ Result<Certificate> certificate(const std::string& data, const net::Identity& au
       return out;
     }
   }
-  auto issued = net::issue(
-      authority, {settings.hosts.front(), settings.hosts, net::Use::server, validity});
+  auto issued =
+      net::issue(authority, {settings.hosts.front(), settings.hosts, net::Use::server, validity});
   if (!issued) return issued.error();
   SPELL_TRY(write_identity(service_path(data), *issued, head));
   out.identity = *issued;

@@ -34,9 +34,8 @@ void Log::put(const nlohmann::json& line) {
   nlohmann::json full{{"time", base::rfc3339(base::unix_us())}, {"pid", ::getpid()}};
   full.update(line);
   std::lock_guard lock(mutex_);
-  (void)base::write_all(
-      file_ ? file_.get() : STDERR_FILENO,
-      full.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  (void)base::write_all(file_ ? file_.get() : STDERR_FILENO,
+                        full.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace spell::daemon

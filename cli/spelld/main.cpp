@@ -22,8 +22,9 @@ void define_init(CLI::App& init, spell::daemon::InitOptions& options) {
   init.add_option("--listen", options.listen, "HOST:PORT to listen on")->capture_default_str();
   init.add_option("--admin", options.administrator,
                   "Name of the first administrator; default: who calls, or admin");
-  init.add_flag("--password-stdin", options.password_stdin,
-                "Read the administrator's password from standard input; else one is made and shown");
+  init.add_flag(
+      "--password-stdin", options.password_stdin,
+      "Read the administrator's password from standard input; else one is made and shown");
   init.add_flag("--json", options.json, "Print JSON");
 }
 
@@ -31,8 +32,8 @@ void define_init(CLI::App& init, spell::daemon::InitOptions& options) {
 
 int main(int argc, char** argv) {
   CLI::App app{
-      "The service of Spell. A personal one is started by the command line when it is needed; for a "
-      "team: spelld init, spelld serve."};
+      "The service of Spell. A personal one is started by the command line when it is needed; for "
+      "a team: spelld init, spelld serve."};
   app.set_version_flag("--version", std::string("spelld ") + spell::version());
   app.require_subcommand(1);
   spell::daemon::InitOptions init_options;
@@ -55,7 +56,8 @@ int main(int argc, char** argv) {
   serve->add_flag("--personal", personal,
                   "The personal service of this user, with a worker for this computer; it ends by "
                   "itself when there is nothing left to do");
-  serve->add_option("--spell-dir", options.spell_dir, "Folder of the personal service; default ~/.spell");
+  serve->add_option("--spell-dir", options.spell_dir,
+                    "Folder of the personal service; default ~/.spell");
   serve->add_option("--ready-fd", options.ready_fd,
                     "Descriptor that gets a line when the service answers");
   serve
@@ -78,7 +80,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
   spell::daemon::BackupOptions backup;
   auto* back_up = app.add_subcommand(
-      "backup", "Copy all that a service keeps, while it goes on; again into the same folder: what is new");
+      "backup",
+      "Copy all that a service keeps, while it goes on; again into the same folder: what is new");
   back_up->add_option("DIR", backup.folder, "Folder of the backup")->required();
   of_service(back_up, backup.service, backup.json);
   spell::daemon::RestoreOptions restored;
@@ -86,9 +89,10 @@ int main(int argc, char** argv) {
   restore->add_option("DIR", restored.folder, "Folder of the backup")->required();
   restore->add_option("--data", restored.data, "Folder to be made")->required();
   restore
-      ->add_option("--skip-numbers", restored.skip_numbers,
-                   "Run numbers go on so much above the last one in the backup, which does not know "
-                   "those that were given after it")
+      ->add_option(
+          "--skip-numbers", restored.skip_numbers,
+          "Run numbers go on so much above the last one in the backup, which does not know "
+          "those that were given after it")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}))
       ->capture_default_str();
   restore->add_flag("--json", restored.json, "Print JSON");

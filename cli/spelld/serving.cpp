@@ -76,8 +76,8 @@ Result<std::string> serve_until_told(const Serving& serving, Log& log) {
     if (serving.look) until = serving.look(**service);
     for (;;) {
       timespec wait{static_cast<time_t>(until.count()), 0};
-      int number = serving.look ? sigtimedwait(&signals, nullptr, &wait)
-                                : sigwaitinfo(&signals, nullptr);
+      int number =
+          serving.look ? sigtimedwait(&signals, nullptr, &wait) : sigwaitinfo(&signals, nullptr);
       if (number == SIGUSR1) return;
       if (number < 0 && errno == EINTR) continue;
       if (serving.look && (number == SIGHUP || number < 0))

@@ -15,7 +15,7 @@ namespace spell::daemon {
 struct EmbeddedWorker {
   std::string folder{};
   std::vector<std::string> hidden{};  ///< folders that no run may see
-  std::vector<std::string> revive{};  ///< starts the service again when it is gone; empty: nobody does
+  std::vector<std::string> revive{};  ///< starts the service again; empty: nobody does
   std::string service_lock{};
   std::string cache_limit{};  ///< as it was given; "": the default
 };

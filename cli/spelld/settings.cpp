@@ -26,8 +26,9 @@ Result<Settings> read_settings(const std::string& data) {
   std::string path = settings_path(data);
   auto text = base::read_file(path, 1 << 20);
   if (!text && text.error().code() == "not_found")
-    return base::error("not_initialised", data + " holds no service of a team; `spelld init --data " +
-                                              data + "` makes one");
+    return base::error(
+        "not_initialised",
+        data + " holds no service of a team; `spelld init --data " + data + "` makes one");
   if (!text) return text.error();
   auto parsed = toml::parse(*text);
   auto bad = [&](const auto& where, const std::string& what) {
@@ -81,7 +82,8 @@ Result<Settings> read_settings(const std::string& data) {
     } else {
       return bad(key.source(), "'" + std::string(key.str()) + "' is no setting of spelld");
     }
-    if (!fine) return bad(value.source(), "'" + std::string(key.str()) + "' is not what it should be");
+    if (!fine)
+      return bad(value.source(), "'" + std::string(key.str()) + "' is not what it should be");
   }
   if (settings.owner.empty())
     return base::error("invalid_configuration", path + " does not name the owner");
@@ -98,20 +100,20 @@ Result<> write_settings(const std::string& data, const Settings& settings) {
   };
   std::ostringstream names;
   names << toml::toml_formatter(hosts);
-  std::string text = "# The service of a team. Changes count from its next start on.\n" +
-                     line("owner", settings.owner) + line("listen", settings.listen) +
-                     "# Names and addresses of this computer, for its certificate.\nhosts = " +
-                     names.str() +
-                     "\n# Another certificate than the one under the service's own authority:\n"
-                     "# certificate = \"/etc/…/fullchain.pem\"\n"
-                     "# key = \"/etc/…/privkey.pem\"\n"
-                     "# Runs of type CPU beside the database:\n" +
-                     line("with_worker", settings.with_worker) +
-                     "# Percent of the disk that stays free: with less no new runs are taken.\n" +
-                     line("keep_free", settings.keep_free) +
-                     "# What is kept; without these, everything. Runs with labels always stay.\n"
-                     "# keep_days = 365\n"
-                     "# keep_bytes = \"2T\"\n";
+  std::string text =
+      "# The service of a team. Changes count from its next start on.\n" +
+      line("owner", settings.owner) + line("listen", settings.listen) +
+      "# Names and addresses of this computer, for its certificate.\nhosts = " + names.str() +
+      "\n# Another certificate than the one under the service's own authority:\n"
+      "# certificate = \"/etc/…/fullchain.pem\"\n"
+      "# key = \"/etc/…/privkey.pem\"\n"
+      "# Runs of type CPU beside the database:\n" +
+      line("with_worker", settings.with_worker) +
+      "# Percent of the disk that stays free: with less no new runs are taken.\n" +
+      line("keep_free", settings.keep_free) +
+      "# What is kept; without these, everything. Runs with labels always stay.\n"
+      "# keep_days = 365\n"
+      "# keep_bytes = \"2T\"\n";
   return base::write_file(settings_path(data), text, 0600);
 }
 

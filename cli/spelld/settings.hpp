@@ -9,14 +9,14 @@
 namespace spell::daemon {
 
 struct Settings {
-  std::string owner{};                    ///< the team's name
-  std::string listen = "0.0.0.0:8443";    ///< HOST:PORT
-  std::vector<std::string> hosts{};       ///< names and addresses of this computer, the first for URLs
-  std::string certificate{}, key{};       ///< PEM files; "": under the service's own authority
-  bool with_worker = false;               ///< runs of type CPU are carried out beside the database
-  int keep_free = 5;                      ///< percent of the disk; with less no new runs are taken
-  std::int64_t keep_days = 0;             ///< older runs without labels are removed; 0: never
-  std::int64_t keep_bytes = 0;            ///< of outputs and logs; beyond it the oldest go; 0: all stay
+  std::string owner{};                  ///< the team's name
+  std::string listen = "0.0.0.0:8443";  ///< HOST:PORT
+  std::vector<std::string> hosts{};  ///< names and addresses of this computer, the first for URLs
+  std::string certificate{}, key{};  ///< PEM files; "": under the service's own authority
+  bool with_worker = false;          ///< runs of type CPU are carried out beside the database
+  int keep_free = 5;                 ///< percent of the disk; with less no new runs are taken
+  std::int64_t keep_days = 0;        ///< older runs without labels are removed; 0: never
+  std::int64_t keep_bytes = 0;       ///< of outputs and logs; beyond it the oldest go; 0: all stay
 };
 
 /// Where a service's things are in its folder.

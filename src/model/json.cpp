@@ -142,8 +142,8 @@ struct Table<LinkInfo> {
 template <>
 struct Table<QuotaInfo> {
   static constexpr Field<QuotaInfo> fields[] = {
-      SPELL_REQUIRED(QuotaInfo, user), SPELL_MEMBER(QuotaInfo, runs),
-      SPELL_MEMBER(QuotaInfo, bytes),  SPELL_MEMBER(QuotaInfo, log_bytes),
+      SPELL_REQUIRED(QuotaInfo, user),  SPELL_MEMBER(QuotaInfo, runs),
+      SPELL_MEMBER(QuotaInfo, bytes),   SPELL_MEMBER(QuotaInfo, log_bytes),
       SPELL_MEMBER(QuotaInfo, running), SPELL_MEMBER(QuotaInfo, stored_bytes),
   };
 };

@@ -77,9 +77,8 @@ struct Table<StartCommand> {
       SPELL_MEMBER(StartCommand, machine),  SPELL_REQUIRED(StartCommand, request),
       SPELL_MEMBER(StartCommand, code_url), SPELL_MEMBER(StartCommand, env),
       SPELL_MEMBER(StartCommand, places),   SPELL_MEMBER(StartCommand, mounts),
-      SPELL_MEMBER(StartCommand, secrets),
-      SPELL_MEMBER(StartCommand, cpus),     SPELL_MEMBER(StartCommand, memory),
-      SPELL_MEMBER(StartCommand, gpus),
+      SPELL_MEMBER(StartCommand, secrets),  SPELL_MEMBER(StartCommand, cpus),
+      SPELL_MEMBER(StartCommand, memory),   SPELL_MEMBER(StartCommand, gpus),
   };
 };
 

@@ -282,9 +282,7 @@ void Reply::on_close(std::function<void()> function) const {
   if (!impl_->answered) impl_->connection->call_on_close(impl_->number, std::move(function));
 }
 
-void Reply::belongs_to(std::string whom) const {
-  impl_->connection->set_owner(std::move(whom));
-}
+void Reply::belongs_to(std::string whom) const { impl_->connection->set_owner(std::move(whom)); }
 
 Stream Reply::upgrade() const {
   if (!impl_->answered.exchange(true)) {

@@ -62,9 +62,9 @@ Result<Proxy> parse_proxy(const std::string& url, const std::string& except) {
   if (rest.starts_with(scheme))
     rest.remove_prefix(scheme.size());
   else if (auto other = rest.find("://"); other != rest.npos)
-    return base::error("invalid_configuration",
-                       "the proxy in HTTPS_PROXY is spoken to by " +
-                           std::string(rest.substr(0, other)) + ": give http://HOST:PORT");
+    return base::error("invalid_configuration", "the proxy in HTTPS_PROXY is spoken to by " +
+                                                    std::string(rest.substr(0, other)) +
+                                                    ": give http://HOST:PORT");
   rest = rest.substr(0, rest.find('/'));
   if (auto at = rest.rfind('@'); at != rest.npos) {
     // Percent-encoded, as everything in a URL.

@@ -9,8 +9,8 @@ namespace spell::net {
 struct Proxy {
   std::string host{}, port{};  ///< "": none
   std::string credentials{};   ///< "user:password", a secret
-  /// Hosts that are reached without it, separated by commas: names (with all below them), addresses,
-  /// each with a port or without; "*": all.
+  /// Hosts that are reached without it, separated by commas: names (with all below them),
+  /// addresses, each with a port or without; "*": all.
   std::string except{};
 
   /// This computer itself is never reached through a proxy.

@@ -142,8 +142,8 @@ class Server {
   int open_connections() const;
   /// What connections that begin later show. Any thread.
   void set_tls(std::shared_ptr<const Tls>);
-  /// Closes the connections that belong to one of these, whatever they are at: open streams and long
-  /// polls end. Any thread.
+  /// Closes the connections that belong to one of these, whatever they are at: open streams and
+  /// long polls end. Any thread.
   void close_of(std::vector<std::string> whom);
   /// Of `listen`: where it really listens.
   int port() const;

@@ -70,11 +70,11 @@ Result<> ask_clients(SSL_CTX* context, const std::string& authority) {
   auto chain = read_certificates(authority);
   if (!chain) return chain.error();
   constexpr std::string_view name = "spell";
-  bool fine = X509_STORE_add_cert(SSL_CTX_get_cert_store(context), chain->back().get()) &&
-              SSL_CTX_add_client_CA(context, chain->back().get()) &&
-              SSL_CTX_set_session_id_context(context,
-                                             reinterpret_cast<const unsigned char*>(name.data()),
-                                             static_cast<unsigned>(name.size()));
+  bool fine =
+      X509_STORE_add_cert(SSL_CTX_get_cert_store(context), chain->back().get()) &&
+      SSL_CTX_add_client_CA(context, chain->back().get()) &&
+      SSL_CTX_set_session_id_context(context, reinterpret_cast<const unsigned char*>(name.data()),
+                                     static_cast<unsigned>(name.size()));
   if (!fine) return openssl_error("invalid_certificate", "cannot ask for clients' certificates");
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   SSL_CTX_set_cert_verify_callback(context, verify_client, nullptr);

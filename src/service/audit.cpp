@@ -4,8 +4,7 @@
 namespace spell::service {
 
 Result<> audit(State& state, std::int64_t now_us, const Caller& caller, const std::string& action,
-               const std::string& thing, const std::string& detail,
-               const std::string& request_id) {
+               const std::string& thing, const std::string& detail, const std::string& request_id) {
   return state.writer().add_audit({0, now_us, caller.name, action, thing, detail, request_id});
 }
 

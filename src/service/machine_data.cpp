@@ -68,10 +68,9 @@ void machine_code(Context& context, Call call) {
         return commit.size() != 40 ||
                commit.find_first_not_of("0123456789abcdef") != std::string::npos;
       }))
-    return refuse(call, base::error("invalid_request",
-                                    "query parameter 'have' must be at most " +
-                                        std::to_string(commits_at_once) +
-                                        " ids of commits, separated by commas"));
+    return refuse(call, base::error("invalid_request", "query parameter 'have' must be at most " +
+                                                           std::to_string(commits_at_once) +
+                                                           " ids of commits, separated by commas"));
   context.jobs.post([&context, call, have = std::move(have)] {
     auto run = record_of(context, call->query("run"));
     if (!run) return refuse(call, run.error());
@@ -89,9 +88,9 @@ void machine_read(Context& context, Call call) {
   auto names = object_names(*body, "names");
   if (!names) return refuse(call, names.error());
   if (names->empty() || names->size() > names_at_once)
-    return refuse(call, base::error("invalid_request", "'names' must hold 1 to " +
-                                                           std::to_string(names_at_once) +
-                                                           " names"));
+    return refuse(
+        call, base::error("invalid_request",
+                          "'names' must hold 1 to " + std::to_string(names_at_once) + " names"));
   context.jobs.post([&context, call, owner = asked->owner, names = std::move(*names)] {
     auto pack = context.objects.pack_of(owner, names, objects_at_once);
     // What lies in public/ is everybody's.

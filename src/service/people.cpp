@@ -389,8 +389,7 @@ void list_tokens(Context& context, Call call) {
   json list = json::array();
   std::int64_t now = base::unix_us();
   for (auto& token : *tokens)
-    if (is_users(token) && token.user == user &&
-        (token.expires_us == 0 || token.expires_us > now))
+    if (is_users(token) && token.user == user && (token.expires_us == 0 || token.expires_us > now))
       list.push_back(token_info(token));
   answer(call, {{"tokens", std::move(list)}});
 }

@@ -305,8 +305,8 @@ Result<net::BodyRule> Router::body_rule(const net::Request& head) {
 
 void Router::observe(const net::Request& request, const net::Reply& reply,
                      const model::RouteRow* row, std::shared_ptr<std::string> user) {
-  RequestLine line{request.id, {}, request.method,
-                   request.raw_target.substr(0, request.raw_target.find('?'))};
+  RequestLine line{
+      request.id, {}, request.method, request.raw_target.substr(0, request.raw_target.find('?'))};
   bool news = row && waits(*row, request.target);
   bool of_worker = row && row->access == model::Access::machine;
   reply.on_answer([this, row, news, of_worker, line = std::move(line), user = std::move(user),

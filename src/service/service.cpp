@@ -188,12 +188,15 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
     SPELL_TRY(base::make_folders(folder + part));
 
   // First: a full disk must not keep the service from coming back.
-  self.space = std::make_unique<Space>(folder, self.timer, [&self](bool full) {
-    if (self.options.log)
-      self.options.log(full ? "the disk is full: new work is refused"
-                            : "there is room on the disk again");
-    if (auto* collector = self.to_hurry.load(); full && collector) collector->hurry();
-  }, options.keep_free);
+  self.space = std::make_unique<Space>(
+      folder, self.timer,
+      [&self](bool full) {
+        if (self.options.log)
+          self.options.log(full ? "the disk is full: new work is refused"
+                                : "there is room on the disk again");
+        if (auto* collector = self.to_hurry.load(); full && collector) collector->hurry();
+      },
+      options.keep_free);
   auto writer = store::Writer::open(folder + "/spell.db");
   if (!writer) return writer.error();
   self.writer.emplace(std::move(*writer));
@@ -229,42 +232,42 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   self.reactor = std::make_unique<Reactor>(*self.state, self, base::unix_us);
   self.storage =
       std::make_unique<Storage>(*self.readers, *self.objects, *self.logs, folder, options.owner);
-  self.collector = std::make_unique<Collector>(*self.storage, *self.readers, *self.reactor,
-                                               self.timer, *self.logs, self.log_jobs, options.log,
-                                               options.retention);
+  self.collector =
+      std::make_unique<Collector>(*self.storage, *self.readers, *self.reactor, self.timer,
+                                  *self.logs, self.log_jobs, options.log, options.retention);
   self.packages = std::make_unique<Packages>(options.packages);
-  self.context.reset(new Context{
-      .options = self.options,
-      .readers = *self.readers,
-      .reactor = *self.reactor,
-      .hub = self.hub,
-      .timer = self.timer,
-      .jobs = self.jobs,
-      .log_jobs = self.log_jobs,
-      .logs = *self.logs,
-      .objects = *self.objects,
-      .machines = *self.machines,
-      .space = *self.space,
-      .storage = *self.storage,
-      .streams = *self.streams,
-      .collector = *self.collector,
-      .packages = *self.packages,
-      .secrets = *self.secrets,
-      .metrics = self.metrics,
-      .started_us = base::unix_us(),
-      .request_stop = [&self](const std::string& reason) { self.request_stop(reason); },
-      .code_path =
-          [folder](const std::string& owner, const std::string& workspace) {
-            return folder + "/code/" + owner + "/" + workspace + ".git";
-          },
-      .url = [&self] { return self.url(); },
-      .fingerprint =
-          [&self] {
-            std::lock_guard lock(self.identity_mutex);
-            return self.fingerprint;
-          },
-      .guesses = self.guesses,
-      .passwords = self.passwords});
+  self.context.reset(
+      new Context{.options = self.options,
+                  .readers = *self.readers,
+                  .reactor = *self.reactor,
+                  .hub = self.hub,
+                  .timer = self.timer,
+                  .jobs = self.jobs,
+                  .log_jobs = self.log_jobs,
+                  .logs = *self.logs,
+                  .objects = *self.objects,
+                  .machines = *self.machines,
+                  .space = *self.space,
+                  .storage = *self.storage,
+                  .streams = *self.streams,
+                  .collector = *self.collector,
+                  .packages = *self.packages,
+                  .secrets = *self.secrets,
+                  .metrics = self.metrics,
+                  .started_us = base::unix_us(),
+                  .request_stop = [&self](const std::string& reason) { self.request_stop(reason); },
+                  .code_path =
+                      [folder](const std::string& owner, const std::string& workspace) {
+                        return folder + "/code/" + owner + "/" + workspace + ".git";
+                      },
+                  .url = [&self] { return self.url(); },
+                  .fingerprint =
+                      [&self] {
+                        std::lock_guard lock(self.identity_mutex);
+                        return self.fingerprint;
+                      },
+                  .guesses = self.guesses,
+                  .passwords = self.passwords});
   SPELL_TRY(base::make_folders(folder + "/code/" + options.owner));
   if (options.kind == ServiceOptions::Kind::team) {
     auto team = std::make_unique<TeamCallers>(TeamCallers::Options{

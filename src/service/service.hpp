@@ -1,6 +1,6 @@
-// The control plane as a library: API, state, logs, storage, on a Unix socket, and for a team on TCP
-// inside TLS. Threads: one or two for HTTP, the reactor, a timer, and a few for blocking work while
-// there is some.
+// The control plane as a library: API, state, logs, storage, on a Unix socket, and for a team on
+// TCP inside TLS. Threads: one or two for HTTP, the reactor, a timer, and a few for blocking work
+// while there is some.
 #pragma once
 #include <chrono>
 #include <functional>
@@ -27,8 +27,8 @@ struct ServiceOptions {
   std::string state_folder;  ///< data; made if missing (0700)
   std::string spell_dir;     ///< as the user knows it, for `status`
   std::string socket_path;
-  std::string owner;    ///< the one owner: the login name, or the team's name
-  std::string machine;  ///< name of the embedded worker's machine; "": there is none
+  std::string owner;               ///< the one owner: the login name, or the team's name
+  std::string machine;             ///< name of the embedded worker's machine; "": there is none
   int places = 2;                  ///< of that machine, for type CPU
   std::vector<std::string> notes;  ///< what is degraded, and the remedy
   std::string packages{};  ///< folder of the Debian packages that /install/ hands out; "": none

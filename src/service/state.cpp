@@ -66,8 +66,8 @@ Error no_such_run(const std::string& owner, std::int64_t number) {
 }  // namespace
 
 Error no_such_secret(const std::string& user, const std::string& name) {
-  return base::error("secret_not_found", user + " has no secret '" + name + "'; `spell secret set " +
-                                             name + "` makes it");
+  return base::error("secret_not_found", user + " has no secret '" + name +
+                                             "'; `spell secret set " + name + "` makes it");
 }
 
 std::vector<std::int64_t> waits_for(const RunRecord& run) {

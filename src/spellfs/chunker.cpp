@@ -25,8 +25,8 @@ struct Gear {
   }
 };
 
-/// Keeps a value in a register, so that a shift and a sum become one address computation: that chain
-/// is what the time goes into.
+/// Keeps a value in a register, so that a shift and a sum become one address computation: that
+/// chain is what the time goes into.
 inline void in_register([[maybe_unused]] std::uint64_t& value) {
 #ifdef __GNUC__
   asm("" : "+r"(value));

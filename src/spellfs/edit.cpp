@@ -155,8 +155,8 @@ class Editor {
 
 }  // namespace
 
-Result<Entry> edit(const ObjectSource& store, const std::optional<Name>& tree, const Changes& changes,
-                   PackWriter& pack) {
+Result<Entry> edit(const ObjectSource& store, const std::optional<Name>& tree,
+                   const Changes& changes, PackWriter& pack) {
   auto all = by_folder(changes);
   if (!all) return all.error();
   auto root = Editor(store, pack).folder(tree, *all);

@@ -10,8 +10,8 @@ namespace spell::spellfs {
 
 namespace {
 
-Result<> list_below(const ObjectSource& store, const Name& name, int level, const std::string& after,
-                    std::size_t limit, std::vector<Entry>& out) {
+Result<> list_below(const ObjectSource& store, const Name& name, int level,
+                    const std::string& after, std::size_t limit, std::vector<Entry>& out) {
   auto node = get_folder_node(store, name);
   if (!node) return node.error();
   if (level >= 0 && node->level != level) return lies(name);
@@ -115,8 +115,8 @@ Result<Entry> find(const ObjectSource& store, const Name& tree, const std::strin
   return entry;
 }
 
-Result<std::vector<Entry>> list(const ObjectSource& store, const Name& tree, const std::string& after,
-                                std::size_t limit) {
+Result<std::vector<Entry>> list(const ObjectSource& store, const Name& tree,
+                                const std::string& after, std::size_t limit) {
   std::vector<Entry> out;
   if (limit > 0) SPELL_TRY(list_below(store, tree, -1, after, limit, out));
   return out;

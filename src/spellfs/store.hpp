@@ -1,7 +1,7 @@
-// Where objects are kept. ObjectSource is what reading is written against, ChunkStore what saving is;
-// PackStore keeps packs in a local folder with an index on disk; MemoryStore is for tests; objects
-// of another machine's store are read through remote_store.hpp.
-// Thread-safe. Names become visible only when their bytes are durable.
+// Where objects are kept. ObjectSource is what reading is written against, ChunkStore what saving
+// is; PackStore keeps packs in a local folder with an index on disk; MemoryStore is for tests;
+// objects of another machine's store are read through remote_store.hpp. Thread-safe. Names become
+// visible only when their bytes are durable.
 #pragma once
 #include <cstdint>
 #include <functional>

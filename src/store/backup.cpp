@@ -43,7 +43,8 @@ Result<> Reader::copy_to(const std::string& path) {
 
 Result<std::int64_t> Reader::count_runs() {
   std::int64_t count = 0;
-  SPELL_TRY(impl_->each("SELECT count(*) FROM run", [&](Statement& row) { count = row.integer(0); }));
+  SPELL_TRY(
+      impl_->each("SELECT count(*) FROM run", [&](Statement& row) { count = row.integer(0); }));
   return count;
 }
 

@@ -6,10 +6,10 @@ namespace spell::store {
 
 Result<std::vector<QuotaRecord>> Reader::quotas() {
   std::vector<QuotaRecord> out;
-  SPELL_TRY(impl_->each(
-      "SELECT owner, user, name, amount FROM quota ORDER BY owner, user, name", [&](Statement& row) {
-        out.push_back({row.text(0), row.text(1), row.text(2), row.integer(3)});
-      }));
+  SPELL_TRY(impl_->each("SELECT owner, user, name, amount FROM quota ORDER BY owner, user, name",
+                        [&](Statement& row) {
+                          out.push_back({row.text(0), row.text(1), row.text(2), row.integer(3)});
+                        }));
   return out;
 }
 
@@ -24,9 +24,9 @@ Result<std::int64_t> Reader::runs_of(const std::string& owner, const std::string
 Result<std::int64_t> Reader::bytes_of(const std::string& owner, const std::string& user) {
   std::int64_t bytes = 0;
   auto add = [&](Statement& row) { bytes += row.integer(0); };
-  SPELL_TRY(impl_->each(
-      "SELECT total(output_bytes + log_bytes) FROM run WHERE owner = ? AND creator = ?", add, owner,
-      user));
+  SPELL_TRY(
+      impl_->each("SELECT total(output_bytes + log_bytes) FROM run WHERE owner = ? AND creator = ?",
+                  add, owner, user));
   SPELL_TRY(impl_->each("SELECT total(size) FROM upload WHERE owner = ? AND creator = ?", add,
                         owner, user));
   return bytes;
@@ -34,21 +34,23 @@ Result<std::int64_t> Reader::bytes_of(const std::string& owner, const std::strin
 
 Result<Queue> Reader::queue() {
   Queue out;
-  SPELL_TRY(impl_->each(
-      "SELECT count(*), min(created_us) FROM run WHERE final = 0 AND machine = ''",
-      [&](Statement& row) { out = {row.integer(0), row.integer(1)}; }));
+  SPELL_TRY(
+      impl_->each("SELECT count(*), min(created_us) FROM run WHERE final = 0 AND machine = ''",
+                  [&](Statement& row) {
+                    out = {row.integer(0), row.integer(1)};
+                  }));
   return out;
 }
 
 Result<std::vector<KeptRun>> Reader::kept_runs() {
   std::vector<KeptRun> out;
-  SPELL_TRY(impl_->each(
-      "SELECT owner, number, ended_us, output_bytes + log_bytes, labels <> '' FROM run WHERE final = "
-      "1",
-      [&](Statement& row) {
-        out.push_back({row.text(0), row.integer(1), row.integer(2), row.integer(3),
-                       row.integer(4) != 0});
-      }));
+  SPELL_TRY(
+      impl_->each("SELECT owner, number, ended_us, output_bytes + log_bytes, labels <> '' FROM run "
+                  "WHERE final = 1",
+                  [&](Statement& row) {
+                    out.push_back({row.text(0), row.integer(1), row.integer(2), row.integer(3),
+                                   row.integer(4) != 0});
+                  }));
   return out;
 }
 

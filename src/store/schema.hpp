@@ -10,8 +10,8 @@ namespace spell::store {
 /// Error `newer_data`, before anything of the file is changed.
 Result<> refuse_newer(Connection&, const std::string& path);
 
-/// Brings the file, which is not newer, to schema_version, in one transaction, after a copy beside the file
-/// (path.v<old>) where there was data.
+/// Brings the file, which is not newer, to schema_version, in one transaction, after a copy beside
+/// the file (path.v<old>) where there was data.
 Result<> migrate(Connection&, const std::string& path);
 
 }  // namespace spell::store

@@ -9,7 +9,10 @@ Result<std::vector<SecretRecord>> Reader::secrets(const std::string& owner,
   std::vector<SecretRecord> out;
   SPELL_TRY(impl_->each(
       "SELECT name, created_us FROM secret WHERE owner = ? AND user = ? ORDER BY name",
-      [&](Statement& row) { out.push_back({row.text(0), {}, row.integer(1)}); }, owner, user));
+      [&](Statement& row) {
+        out.push_back({row.text(0), {}, row.integer(1)});
+      },
+      owner, user));
   return out;
 }
 
@@ -19,8 +22,10 @@ Result<std::optional<SecretRecord>> Reader::find_secret(const std::string& owner
   std::optional<SecretRecord> found;
   SPELL_TRY(impl_->each(
       "SELECT name, value, created_us FROM secret WHERE owner = ? AND user = ? AND name = ?",
-      [&](Statement& row) { found = {row.text(0), row.blob(1), row.integer(2)}; }, owner, user,
-      name));
+      [&](Statement& row) {
+        found = {row.text(0), row.blob(1), row.integer(2)};
+      },
+      owner, user, name));
   return found;
 }
 

@@ -486,8 +486,7 @@ Result<> Writer::put_project(const std::string& owner, const std::string& name,
       " creator) VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (owner, name) DO UPDATE SET"
       " description = excluded.description, archived = excluded.archived,"
       " keep_days = excluded.keep_days, keep_runs = excluded.keep_runs",
-      owner, name, p.description, p.archived, p.created_us, p.keep_days, p.keep_runs,
-      p.creator);
+      owner, name, p.description, p.archived, p.created_us, p.keep_days, p.keep_runs, p.creator);
 }
 
 Result<> Writer::rename_project(const std::string& owner, const std::string& from,
@@ -509,7 +508,8 @@ Result<> Writer::delete_upload(const std::string& owner, const std::string& name
 
 Result<> Writer::put_link(const std::string& owner, const LinkRecord& link) {
   return impl_->run(
-      "INSERT OR REPLACE INTO link (owner, alias, resource, created_us, creator) VALUES (?,?,?,?,?)",
+      "INSERT OR REPLACE INTO link (owner, alias, resource, created_us, creator) VALUES "
+      "(?,?,?,?,?)",
       owner, link.alias, link.resource, link.created_us, link.creator);
 }
 

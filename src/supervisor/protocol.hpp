@@ -10,9 +10,9 @@
 //           working_folder, log_limit, log_wait_s, stop_grace_s, timeout_s, split_output (0, 1),
 //           service_lock, user (only of a run that has a user of its own). Repeated: env, hidden,
 //           mask (a value that becomes `***` in the output before it is spooled), revive, bind_from
-//           (or bind_from_read_only) followed by bind_to, link_to followed by link_at, and mount_from
-//           followed by mount_upper, mount_work and mount_to: a run that does not use one of the
-//           newer fields has none of them, so that an older supervisor starts it too.
+//           (or bind_from_read_only) followed by bind_to, link_to followed by link_at, and
+//           mount_from followed by mount_upper, mount_work and mount_to: a run that does not use
+//           one of the newer fields has none of them, so that an older supervisor starts it too.
 // lock      of the run's folder, held by an open-file-description write lock while the supervisor
 // lives:
 //           boot, run, and once they exist pid, init, init_start (field 22 of /proc/INIT/stat).

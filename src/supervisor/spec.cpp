@@ -56,8 +56,7 @@ bool read_spec(int descriptor, Spec& out) {
   out.masks.items = static_cast<const char**>(calloc(masks + 1, sizeof(char*)));
   out.revive = revive ? static_cast<char**>(calloc(revive + 1, sizeof(char*))) : nullptr;
   if (!out.env || !out.hidden.items || !out.binds.items || !out.mounts.items || !out.links.items ||
-      !out.masks.items ||
-      (revive && !out.revive))
+      !out.masks.items || (revive && !out.revive))
     return false;
 
   FieldReader reader(bytes, size);

@@ -9,14 +9,14 @@ namespace spell::worker {
 
 struct Action {
   enum class Type {
-    create,         ///< make the run's folder with `text` as its journal; a failure is told by
-                    ///< Agent::not_created
-    append,         ///< append `text` to the run's journal
-    build,          ///< put the run's code in place; told by Agent::built
-    mount,          ///< bring what it mounts to this machine; told by Agent::mounted
-    give_up,        ///< building or mounting: the run is not to be started any more
-    launch,         ///< start its supervisor; told by Agent::launched
-    stop,           ///< tell the supervisor
+    create,   ///< make the run's folder with `text` as its journal; a failure is told by
+              ///< Agent::not_created
+    append,   ///< append `text` to the run's journal
+    build,    ///< put the run's code in place; told by Agent::built
+    mount,    ///< bring what it mounts to this machine; told by Agent::mounted
+    give_up,  ///< building or mounting: the run is not to be started any more
+    launch,   ///< start its supervisor; told by Agent::launched
+    stop,     ///< tell the supervisor
     kill,
     ship,         ///< send output that the service lacks, one batch; told by Agent::shipped
     save,         ///< write what is new or changed into a pack; told by Agent::saved

@@ -22,8 +22,7 @@ constexpr std::size_t commits_named = 16;  // of those that are here, to the ser
 constexpr std::string_view gone_prefix = ".gone-";
 
 Result<> take(git::Store& store, const std::string& commit, const CodeCache::Fetch& fetch,
-              const std::vector<std::string>& have,
-              const std::function<Result<base::Fd>()>& pack) {
+              const std::vector<std::string>& have, const std::function<Result<base::Fd>()>& pack) {
   auto file = pack();
   if (!file) return file.error();
   auto size = fetch(have, file->get());
@@ -91,8 +90,8 @@ void CodeCache::trim() {
       auto store = git::Store::open(path);
       std::int64_t bytes = store ? store->size() : 0;
       total += bytes;
-      all.push_back({st.st_mtim.tv_sec * std::int64_t{1'000'000'000} + st.st_mtim.tv_nsec, bytes,
-                     path});
+      all.push_back(
+          {st.st_mtim.tv_sec * std::int64_t{1'000'000'000} + st.st_mtim.tv_nsec, bytes, path});
     }
   std::sort(all.begin(), all.end(),
             [](const Old& a, const Old& b) { return a.used_ns < b.used_ns; });

@@ -27,17 +27,15 @@ class CodeCache {
   void clean();
 
   /// Writes a pack with the commit to `fd`, as against those of `have`. Returns its size.
-  using Fetch =
-      std::function<Result<std::int64_t>(const std::vector<std::string>& have, int fd)>;
+  using Fetch = std::function<Result<std::int64_t>(const std::vector<std::string>& have, int fd)>;
   struct Use {
     std::string repository{};
     std::shared_ptr<void> held{};  ///< it stays until this goes
   };
   /// A repository that has the commit. `pack`: an empty file for what is fetched. Errors:
   /// `bad_pack`, `incomplete_pack`, those of `fetch` and the disk.
-  Result<Use> use(const std::string& owner, const std::string& workspace,
-                  const std::string& commit, const std::function<Result<base::Fd>()>& pack,
-                  const Fetch& fetch);
+  Result<Use> use(const std::string& owner, const std::string& workspace, const std::string& commit,
+                  const std::function<Result<base::Fd>()>& pack, const Fetch& fetch);
 
  private:
   struct Repository {

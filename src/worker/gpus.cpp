@@ -88,8 +88,8 @@ std::vector<GpuInfo> parse_gpu_list(std::string_view csv) {
 Result<std::vector<GpuInfo>> find_gpus(const std::string& program) {
   std::string path = program.empty() ? find_program() : program;
   if (path.empty()) return std::vector<GpuInfo>();
-  auto text = output_of({path, "--query-gpu=index,uuid,name,memory.total",
-                         "--format=csv,noheader,nounits"});
+  auto text = output_of(
+      {path, "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits"});
   if (!text) return text.error();
   return parse_gpu_list(*text);
 }

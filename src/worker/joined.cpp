@@ -30,12 +30,9 @@ Result<std::optional<Joined>> read_joined(const std::string& folder) {
   json parsed = json::parse(*text, nullptr, false);
   bool fine = parsed.is_object();
   const std::pair<const char*, std::string*> texts[] = {
-      {"url", &joined.url},
-      {"fingerprint", &joined.fingerprint},
-      {"machine", &joined.machine},
-      {"name", &joined.name},
-      {"token", &joined.token},
-      {"certificate", &joined.identity.certificate},
+      {"url", &joined.url},         {"fingerprint", &joined.fingerprint},
+      {"machine", &joined.machine}, {"name", &joined.name},
+      {"token", &joined.token},     {"certificate", &joined.identity.certificate},
       {"key", &joined.identity.key}};
   for (auto& [name, into] : texts) {
     fine = fine && parsed.contains(name) && parsed[name].is_string();
@@ -50,14 +47,10 @@ Result<std::optional<Joined>> read_joined(const std::string& folder) {
 }
 
 Result<> write_joined(const std::string& folder, const Joined& joined) {
-  json out{{"url", joined.url},
-           {"fingerprint", joined.fingerprint},
-           {"machine", joined.machine},
-           {"name", joined.name},
-           {"token", joined.token},
-           {"certificate", joined.identity.certificate},
-           {"key", joined.identity.key},
-           {"joined_us", joined.joined_us}};
+  json out{{"url", joined.url},          {"fingerprint", joined.fingerprint},
+           {"machine", joined.machine},  {"name", joined.name},
+           {"token", joined.token},      {"certificate", joined.identity.certificate},
+           {"key", joined.identity.key}, {"joined_us", joined.joined_us}};
   return base::write_file(path_in(folder), out.dump(2) + "\n", 0600);
 }
 

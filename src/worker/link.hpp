@@ -43,8 +43,7 @@ class Link {
   /// Writes a Git pack of the run's commit to `fd`, as against the commits in `have`. Returns its
   /// size.
   Result<std::int64_t> fetch_code(const std::string& run, std::int64_t epoch,
-                                  const std::vector<std::string>& have, int fd,
-                                  const CallOptions&);
+                                  const std::vector<std::string>& have, int fd, const CallOptions&);
   /// A SpellFS pack of the first of these objects.
   Result<std::string> read_objects(const std::string& run, std::int64_t epoch,
                                    std::span<const spellfs::Name>, const CallOptions&);

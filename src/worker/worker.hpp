@@ -46,7 +46,8 @@ struct WorkerOptions {
   /// "FROM-TO": as root each run gets a user of its own from this range of ids; "": runs are this
   /// process's user. Where it cannot be had, the machine says so: `isolation: none`.
   std::string run_users{};
-  std::vector<std::string> shares{};  ///< "/data", "/scratch:rw": what runs may mount of this machine
+  /// "/data", "/scratch:rw": what runs may mount of this machine.
+  std::vector<std::string> shares{};
   std::string nvidia_smi{};  ///< program that lists the GPUs; "": looked for
   /// Called from any thread when the service has been met, and with why it cannot be reached:
   /// again only when that changes.

@@ -20,8 +20,8 @@ TEST_CASE("a proxy is named by a URL") {
   CHECK(parse_proxy("http://[2001:db8::1]:3128/", "")->host == "2001:db8::1");
   CHECK(parse_proxy("http://me:a%40b@proxy:3128", "")->credentials == "me:a@b");
   CHECK(parse_proxy("", "")->host == "");
-  for (auto* wrong : {"socks5://proxy:1080", "https://proxy:443", "http://:3128", "http://proxy:port",
-                      "http://proxy:0", "http://pro xy"}) {
+  for (auto* wrong : {"socks5://proxy:1080", "https://proxy:443", "http://:3128",
+                      "http://proxy:port", "http://proxy:0", "http://pro xy"}) {
     INFO(wrong);
     CHECK_FALSE(parse_proxy(wrong, ""));
   }
@@ -32,8 +32,8 @@ TEST_CASE("a proxy is named by a URL") {
 }
 
 TEST_CASE("NO_PROXY names who is reached without it") {
-  auto proxy = parse_proxy("http://proxy:3128", "box.example, .lab.example,10.0.0.7,::2,other:8443")
-                   .value();
+  auto proxy =
+      parse_proxy("http://proxy:3128", "box.example, .lab.example,10.0.0.7,::2,other:8443").value();
   CHECK(proxy.serves("example", "443"));
   CHECK_FALSE(proxy.serves("box.example", "443"));
   CHECK_FALSE(proxy.serves("BOX.example", "443"));
@@ -118,8 +118,8 @@ TEST_CASE("a request goes through the proxy, inside of TLS that the proxy cannot
   ServerOptions options;
   options.listen = "127.0.0.1:0";
   options.spool_folder = folder.path;
-  options.tls = Tls::server(issue(authority, {.name = "far", .hosts = {"far.example"}}).value())
-                    .value();
+  options.tls =
+      Tls::server(issue(authority, {.name = "far", .hosts = {"far.example"}}).value()).value();
   auto server = Server::start(options, handler).value();
   OneProxy way(server->port(), "HTTP/1.1 200 Connection established\r\n\r\n");
   auto proxy = parse_proxy("http://me:word@127.0.0.1:" + std::to_string(way.port), "").value();

@@ -26,8 +26,7 @@ struct World {
     REQUIRE(base::make_folders(folder));
     writer.emplace(store::Writer::open(folder + "/spell.db").value());
     state.emplace(*writer, StateOptions{});
-    callers.emplace(TeamCallers::Options{"embedded", "spm_inside", machines,
-                                         [this] { return now; },
+    callers.emplace(TeamCallers::Options{"embedded", "spm_inside", machines, [this] { return now; },
                                          [this](const std::string& id) { used.push_back(id); }});
   }
   ~World() { (void)base::remove_tree(folder); }

@@ -93,8 +93,8 @@ class ServedWorker : net::Handler {
   }
 
   TemporaryFolder folder;
-  std::string pack, objects;            ///< what is sent as code, and as objects
-  std::atomic<int> failures = 0;        ///< so often the service is not ready to send them
+  std::string pack, objects;      ///< what is sent as code, and as objects
+  std::atomic<int> failures = 0;  ///< so often the service is not ready to send them
   void wait_asked() {
     std::unique_lock lock(mutex_);
     REQUIRE(changed_.wait_for(lock, patience, [&] { return !have_.empty(); }));
