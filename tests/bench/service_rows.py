@@ -40,7 +40,7 @@ class Team:
         return f"unix:{self.data}/spelld.sock"
 
     def spell(self, *arguments):
-        return output_of(PROGRAMS / "spell", *arguments, "--service", self.address, **self.options)
+        return output_of(PROGRAMS / "spell", "--service", self.address, *arguments, **self.options)
 
     def add(self, name):
         return json.loads(self.spell("machine", "add", name, "--json"))
