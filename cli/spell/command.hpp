@@ -58,6 +58,8 @@ Result<int> ps_command(Context&);
 Result<int> info_command(Context&);
 Result<int> stop_command(Context&);
 Result<int> kill_command(Context&);
+Result<int> metrics_command(Context&);
+Result<int> send_metric_command(Context&);
 Result<int> wait_command(Context&);
 Result<int> exec_command(Context&);
 Result<int> stats_command(Context&);

@@ -23,6 +23,8 @@ constexpr CommandRow table[] = {
     {"exec", "run a command inside a running run", exec_command},
     {"stats", "show what a run uses of its machine", stats_command},
     {"top", "show what all running runs use", top_command},
+    {"metrics", "show what a run has measured of itself", metrics_command},
+    {"send-metric", "inside a run: report a value", send_metric_command},
     {"upload", "keep a file or folder of this computer", upload_command},
     {"ls", "list the outputs of runs, and uploads", ls_command},
     {"cp", "copy outputs and uploads here", cp_command},

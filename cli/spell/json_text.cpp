@@ -45,6 +45,8 @@ template std::string json_text(std::string_view, const TokenInfo&);
 template std::string json_text(std::string_view, const std::vector<TokenInfo>&);
 template std::string json_text(std::string_view, const std::vector<AuditEntry>&);
 template std::string json_text(std::string_view, const std::int64_t&);
+template std::string json_text(std::string_view, const std::vector<Metric>&);
+template std::string json_text(std::string_view, const std::vector<MetricInfo>&);
 template std::string json_text(std::string_view, const RunStats&);
 template std::string json_text(std::string_view, const std::vector<RunStats>&);
 
@@ -60,6 +62,8 @@ std::string json_text(const JoinToken& token) { return dump(json(token)); }
 std::string json_element(const ResourceInfo& entry) { return dump(json(entry)); }
 
 std::string json_text(const LogEntry& entry) { return dump(json(entry)); }
+
+std::string json_text(const Metric& point) { return dump(json(point)); }
 
 std::string json_text(const NewUser& made) { return dump(json(made)); }
 

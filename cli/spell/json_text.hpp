@@ -21,6 +21,8 @@ std::string json_text(const JoinToken& token);
 std::string json_element(const ResourceInfo& entry);
 /// A log entry as the API's JSON lines have it.
 std::string json_text(const LogEntry& entry);
+/// A point of a metric, likewise.
+std::string json_text(const Metric& point);
 /// {"user": {…}, "password"}, {"token": {…}, "secret"}
 std::string json_text(const NewUser& made);
 std::string json_text(const NewToken& made);

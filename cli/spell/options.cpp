@@ -9,6 +9,15 @@
 
 namespace spell::cli {
 
+namespace {
+
+/// "-0.5" is a word: no option begins with a digit.
+bool is_number(std::string_view word) {
+  return word.size() > 1 && (word[1] == '.' || (word[1] >= '0' && word[1] <= '9'));
+}
+
+}  // namespace
+
 Options::Options(std::string command, std::string usage, std::string summary)
     : command_(std::move(command)), usage_(std::move(usage)), summary_(std::move(summary)) {}
 
@@ -122,7 +131,7 @@ Result<> Options::parse(const Words& arguments) {
   for (const auto& extra : app.remaining()) {
     if (extra == "--" && !only_words)
       only_words = true;
-    else if (!only_words && extra.size() > 1 && extra[0] == '-')
+    else if (!only_words && extra.size() > 1 && extra[0] == '-' && !is_number(extra))
       return unknown_option(extra);
     else
       split.words.push_back(extra);

@@ -79,6 +79,18 @@ std::string format_time(Time time) {
   return text;
 }
 
+std::string format_timestamp(Time time) {
+  auto us = std::chrono::floor<std::chrono::microseconds>(time.time_since_epoch()).count();
+  auto seconds = static_cast<std::time_t>(us / 1'000'000 - (us % 1'000'000 < 0 ? 1 : 0));
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char day[32], text[48];
+  std::strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &parts);
+  std::snprintf(text, sizeof text, "%s.%06lldZ", day,
+                static_cast<long long>(us - std::int64_t{seconds} * 1'000'000));
+  return text;
+}
+
 std::string count(std::int64_t number, std::string_view noun) {
   std::string text = std::to_string(number) + " " + std::string(noun);
   if (number == 1) return text;

@@ -24,6 +24,8 @@ std::string format_size(std::int64_t bytes);
 std::string format_duration(std::chrono::microseconds duration);
 /// "2026-03-01 14:05:09", in the zone of the computer.
 std::string format_time(Time time);
+/// "2026-03-01T13:05:09.123456Z", as the API has it.
+std::string format_timestamp(Time time);
 /// "1 file", "3 files"
 std::string count(std::int64_t number, std::string_view noun);
 

@@ -26,8 +26,6 @@ constexpr Unavailable table[] = {
     {"upload", "-c"},
     {"forward", ""},
     {"cost", ""},
-    {"metrics", ""},
-    {"send-metric", ""},
     {"workflow", ""},
     {"hyper", ""},
 };

@@ -8,6 +8,10 @@ namespace spell {
 void to_json(nlohmann::json&, const RunInfo&);
 void from_json(const nlohmann::json&, RunInfo&);
 void to_json(nlohmann::json&, const LogEntry&);
+void to_json(nlohmann::json&, const Metric&);
+void from_json(const nlohmann::json&, Metric&);
+void to_json(nlohmann::json&, const MetricInfo&);
+void from_json(const nlohmann::json&, MetricInfo&);
 void to_json(nlohmann::json&, const ResourceInfo&);
 void from_json(const nlohmann::json&, ResourceInfo&);
 void to_json(nlohmann::json&, const UploadInfo&);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "spell/code.hpp"
+#include "spell/metric.hpp"
 #include "spell/options.hpp"
 #include "spell/result.hpp"
 #include "spell/session.hpp"
@@ -158,6 +159,15 @@ class Run {
   Result<RunInfo> wait_change(const RunInfo& info, CallOptions = {}) const;
   /// Reconnects by itself, without a gap or a double, when the service goes away.
   Stream<LogEntry> logs(LogOptions = {}) const;
+  /// What the run's program has sent with send_metric(), in its order. Reconnects by itself,
+  /// without a gap or a double.
+  Stream<Metric> metrics(MetricOptions = {}) const;
+  /// The names there are, with the last point of each.
+  Result<std::vector<MetricInfo>> metric_names(CallOptions = {}) const;
+  /// Waits for a point of this name for which `op` (<, <=, >, >=, ==) holds; it is returned. Error
+  /// `wait_failed` when the run has ended without one.
+  Result<Metric> wait_metric(std::string_view name, std::string_view op, double value,
+                             CallOptions = {}) const;
   /// "runs/7" or "runs/7/path", as `spell ls` and mounts take it.
   std::string output(std::string_view path = "") const;
   /// Ends the command and saves its outputs; a run that is not yet running is killed. Idempotent.

@@ -6,6 +6,7 @@
 #include "spell/error.hpp"
 #include "spell/known_services.hpp"
 #include "spell/machine.hpp"
+#include "spell/metric.hpp"
 #include "spell/options.hpp"
 #include "spell/project.hpp"
 #include "spell/quota.hpp"

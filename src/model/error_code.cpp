@@ -14,6 +14,8 @@ constexpr ErrorRow table[] = {
     {"invalid_path", 400,
      "a path is absolute, has an empty, '.' or '..' component, or is not valid text"},
     {"bad_frame", 400, "a log frame is malformed"},
+    {"invalid_metric", 400,
+     "a metric's name or value is not what it may be; the message says which"},
     {"bad_pack", 400, "a pack is malformed or does not hold what it says"},
     {"unauthorized", 401, "the request carries no valid token"},
     {"wrong_password", 401, "there is no such user, he is disabled, or this is not his password"},

@@ -26,6 +26,10 @@ constexpr RouteRow table[] = {
     {Route::rerun, "POST", "/v1/owners/{owner}/runs/{run}/rerun", "rerun",
      Access::member},  // Idempotency-Key
     {Route::run_log, "GET", "/v1/owners/{owner}/runs/{run}/log", "run_log", Access::viewer},
+    {Route::list_metrics, "GET", "/v1/owners/{owner}/runs/{run}/metrics", "list_metrics",
+     Access::viewer},
+    {Route::metric_points, "GET", "/v1/owners/{owner}/runs/{run}/metrics/points", "metric_points",
+     Access::viewer},
     {Route::exec, "GET", "/v1/owners/{owner}/runs/{run}/exec", "exec", Access::member},
     {Route::forward, "GET", "/v1/owners/{owner}/runs/{run}/forward", "forward", Access::member},
     {Route::stats, "GET", "/v1/owners/{owner}/runs/{run}/stats", "stats", Access::viewer},
@@ -112,6 +116,9 @@ constexpr RouteRow table[] = {
     // CLOCK_BOOTTIME; query now_us: that clock when it was sent. -> {"bytes": output bytes that are
     // durable now}
     {Route::machine_log, "POST", "/v1/machines/{machine}/log", "machine_log", Access::machine},
+    // the same for the run's metrics, see model/metric.hpp
+    {Route::machine_metrics, "POST", "/v1/machines/{machine}/metrics", "machine_metrics",
+     Access::machine},
     // query run, epoch; body: a SpellFS pack
     {Route::machine_objects, "POST", "/v1/machines/{machine}/objects", "machine_objects",
      Access::machine},

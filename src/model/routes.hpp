@@ -21,28 +21,32 @@
 // {"resource": {...}, "entries":
 // [{"path","type":"file|folder|link","size","mode","modified_at","link_target"}], "next"}.
 // Of non-UTF-8 names `next` is no name: it is opaque.
-// read_file: bytes; Range (one range), If-Range, ETag, If-None-Match.
-// objects_missing: {"names": […]} -> {"names": [those this owner has not sent]}. send_objects: body
-// a SpellFS pack -> {"bytes"}. read_objects: {"path", "names": […]} (at most 4096) -> a SpellFS
-// pack of the first of them, as many as fit 4 MiB, at least one; all of what the path's owner has
-// sent. put_upload: {"type": "file|folder", "node" ("": an empty file), "size", "files", "mode",
-// "modified_at"} -> {"upload": {…}}; what is named must have been sent by this owner. Uploads of
-// the owner `public` are everybody's `public/NAME`. collect: {"spare": seconds} (what arrived later
-// stays; without it, what is on its way) ->
+// list_metrics -> {"metrics": [{"name", "points", "last": {…}, "least", "most"}]}. metric_points:
+// query `name` ("": all), `first`, `last` (of the index), `from` (a cursor), `limit`, `wait_ms`
+// (for a point, or the run's end) -> {"metrics": [{"name", "time", "index", "number" | "text"}],
+// "next", "final": nothing will come after these}; NaN and infinities are "NaN", "Infinity",
+// "-Infinity". read_file: bytes; Range (one range), If-Range, ETag, If-None-Match. objects_missing:
+// {"names": […]} -> {"names": [those this owner has not sent]}. send_objects: body a SpellFS pack
+// -> {"bytes"}. read_objects: {"path", "names": […]} (at most 4096) -> a SpellFS pack of the first
+// of them, as many as fit 4 MiB, at least one; all of what the path's owner has sent. put_upload:
+// {"type": "file|folder", "node" ("": an empty file), "size", "files", "mode", "modified_at"} ->
+// {"upload": {…}}; what is named must have been sent by this owner. Uploads of the owner `public`
+// are everybody's `public/NAME`. collect: {"spare": seconds} (what arrived later stays; without it,
+// what is on its way) ->
 // {"collected": {"objects", "bytes", "log_bytes"}}. check -> {"check": {…, "damaged", "hurt"}}.
 // usage: query `path` -> {"usage": {"path", "bytes", "stored_bytes", "files"}}; `by` (run | kind),
 // `after`, `limit` -> {"usage": [{"name", …}], "next"}.
 // put_link: {"resource"} -> {"link": {"alias", "resource", "created_at"}}.
-// install: worker.sh (a script for a machine, for the address by which it was asked), SHA256SUMS (what
-// packages there are), or one of the packages.
-// login: {"user", "password", "name": what the token is for} -> 201 {"login": {"secret", "token",
-// "user", "owner"}}. get_user -> {"identity": {"user", "owner"}}. add_user, reset_user: without a
-// password one is made -> {"user", "password" ("": it was given)}. edit_user: disabled ends his
-// tokens at once. create_token -> {"token", "secret"}; `days` 0: it does not end. audit: query
-// `limit`, `cursor`, `user`, `action` ("user.add", or "user" for all of them), the newest first.
-// back_up: {"folder"} -> {"backup": {"folder", "time", "files", "bytes", "new_files", "new_bytes"}};
-// only over the service's own socket. metrics: text for Prometheus.
-// put_quota: {"runs", "bytes", "log_bytes"} (null: none; user `*`: everybody who has none of his own)
+// install: worker.sh (a script for a machine, for the address by which it was asked), SHA256SUMS
+// (what packages there are), or one of the packages. login: {"user", "password", "name": what the
+// token is for} -> 201 {"login": {"secret", "token", "user", "owner"}}. get_user -> {"identity":
+// {"user", "owner"}}. add_user, reset_user: without a password one is made -> {"user", "password"
+// ("": it was given)}. edit_user: disabled ends his tokens at once. create_token -> {"token",
+// "secret"}; `days` 0: it does not end. audit: query `limit`, `cursor`, `user`, `action`
+// ("user.add", or "user" for all of them), the newest first. back_up: {"folder"} -> {"backup":
+// {"folder", "time", "files", "bytes", "new_files", "new_bytes"}}; only over the service's own
+// socket. metrics: text for Prometheus. put_quota: {"runs", "bytes", "log_bytes"} (null: none; user
+// `*`: everybody who has none of his own)
 // -> {"quota": {"user", …}}. list_quotas -> {"quotas": […]}.
 // list_secrets -> {"secrets": [{"name", "created_at"}]}: of the caller, never with values.
 // put_secret: {"value"} -> {"secret"}.
@@ -84,6 +88,8 @@ enum class Route {
   label_run,
   rerun,
   run_log,
+  list_metrics,
+  metric_points,
   exec,
   forward,
   stats,
@@ -137,6 +143,7 @@ enum class Route {
   join,
   machine_sync,
   machine_log,
+  machine_metrics,
   machine_objects,
   machine_missing,
   machine_code,

@@ -44,14 +44,16 @@ void release(std::string& buffer) {
 }  // namespace
 
 Connection::Connection(std::shared_ptr<Loop> loop, std::shared_ptr<ServerShared> shared,
-                       Transport transport)
+                       Transport transport, std::string door)
     : loop_(std::move(loop)),
       shared_(std::move(shared)),
       transport_(std::move(transport)),
       waiter_(loop_->io),
       timer_(loop_->io),
       peer_uid_(peer_uid(transport_.fd())),
-      peer_address_(peer_address(transport_.fd())) {
+      peer_address_(peer_address(transport_.fd())),
+      door_(std::move(door)),
+      peer_port_(peer_port(transport_.fd())) {
   error_code failure;
   waiter_.assign(transport_.fd(), failure);
 }
@@ -210,6 +212,8 @@ bool Connection::begin_request(std::string_view rest) {
   if (!peer_key_) peer_key_ = transport_.peer_key();
   request_.peer_key = *peer_key_;
   request_.peer_address = peer_address_;
+  request_.peer_port = peer_port_;
+  request_.door = door_;
   auto rule = shared_->handler->body_rule(request_);
   if (!rule) return fail(rule.error()), false;
   rule_ = *rule;

@@ -63,7 +63,7 @@ struct ServerShared {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<Loop>, std::shared_ptr<ServerShared>, Transport);
+  Connection(std::shared_ptr<Loop>, std::shared_ptr<ServerShared>, Transport, std::string door);
 
   void start();
   /// Closes now if it is idle, else after the answer.
@@ -72,6 +72,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// See Reply::belongs_to().
   void set_owner(std::string whom) { owner_ = std::move(whom); }
   const std::string& owner() const { return owner_; }
+  const std::string& door() const { return door_; }
 
   /// From any thread; `request` is the number of the request that is answered, anything for another
   /// one is ignored.
@@ -137,7 +138,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool armed_ = false, timing_ = false, finishing_ = false;
   const std::uint32_t peer_uid_;
   std::optional<std::string> peer_key_;  ///< looked up for the first request
-  const std::string peer_address_;
+  const std::string peer_address_, door_;
+  const int peer_port_;
   std::string owner_;
 
   // the request

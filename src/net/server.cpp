@@ -46,17 +46,18 @@ struct Server::Impl {
   struct Door {
     Acceptor acceptor;
     bool secure = false, waiting = false;
+    std::string name{};
   };
-  Result<> open_door(base::Fd, bool secure);
+  Result<> open_door(base::Fd, bool secure, std::string name = {});
   void accept();
-  void accept(Door&);
-  void start_connection(Transport);
+  void accept(const std::shared_ptr<Door>&);
+  void start_connection(Transport, std::string door = {});
 
   std::shared_ptr<ServerShared> shared = std::make_shared<ServerShared>();
   std::vector<std::shared_ptr<Loop>> loops;  ///< the first one accepts
   std::vector<asio::executor_work_guard<asio::io_context::executor_type>> work;
   std::vector<std::thread> threads;
-  std::list<Door> doors;
+  std::list<std::shared_ptr<Door>> doors;
   std::optional<asio::steady_timer> pause;
   int port = 0;
   bool full = false;  ///< accepting rests until a connection closes
@@ -75,14 +76,14 @@ void Server::Impl::accept() {
   for (auto& door : doors) accept(door);
 }
 
-void Server::Impl::accept(Door& door) {
-  if (!door.acceptor.is_open() || door.waiting) return;
-  door.waiting = true;
-  door.acceptor.async_wait(Acceptor::wait_read, [this, &door](error_code failure) {
-    door.waiting = false;
-    if (failure) return;
+void Server::Impl::accept(const std::shared_ptr<Door>& door) {
+  if (!door->acceptor.is_open() || door->waiting) return;
+  door->waiting = true;
+  door->acceptor.async_wait(Acceptor::wait_read, [this, door](error_code failure) {
+    door->waiting = false;
+    if (failure || !door->acceptor.is_open()) return;
     while (open < shared->options.connection_limit) {
-      base::Fd fd = accept_connection(door.acceptor.native_handle());
+      base::Fd fd = accept_connection(door->acceptor.native_handle());
       if (!fd && errno != EAGAIN && errno != EWOULDBLOCK) {
         // Out of descriptors or memory: the connection stays in the queue, so readiness would come
         // back at once.
@@ -93,8 +94,8 @@ void Server::Impl::accept(Door& door) {
         return;
       }
       if (!fd) break;
-      if (!door.secure) {
-        start_connection(Transport(std::move(fd)));
+      if (!door->secure) {
+        start_connection(Transport(std::move(fd)), door->name);
         continue;
       }
       no_delay(fd.get());
@@ -105,11 +106,12 @@ void Server::Impl::accept(Door& door) {
   });
 }
 
-void Server::Impl::start_connection(Transport transport) {
+void Server::Impl::start_connection(Transport transport, std::string door) {
   ++open;
   auto loop = loops[next_loop++ % loops.size()];
-  auto start = [this, loop, transport = std::move(transport)]() mutable {
-    auto connection = std::make_shared<Connection>(loop, shared, std::move(transport));
+  auto start = [this, loop, transport = std::move(transport), door = std::move(door)]() mutable {
+    auto connection =
+        std::make_shared<Connection>(loop, shared, std::move(transport), std::move(door));
     loop->connections.emplace(connection.get(), connection);
     connection->start();
     if (stopping) connection->finish();
@@ -166,16 +168,40 @@ Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Hand
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
-Result<> Server::Impl::open_door(base::Fd listening, bool secure) {
-  Door& door = doors.emplace_back(Door{Acceptor(loops.front()->io), secure});
+Result<> Server::Impl::open_door(base::Fd listening, bool secure, std::string name) {
+  auto door = std::make_shared<Door>(
+      Door{.acceptor = Acceptor(loops.front()->io), .secure = secure, .name = std::move(name)});
   error_code failure;
-  door.acceptor.assign(listening.get(), failure);
+  door->acceptor.assign(listening.get(), failure);
   if (!failure) {
     listening.release();
-    door.acceptor.non_blocking(true, failure);
+    door->acceptor.non_blocking(true, failure);
   }
   if (failure) return base::error("io_error", "cannot listen: " + failure.message());
+  doors.push_back(std::move(door));
   return ok();
+}
+
+void Server::open_door(base::Fd listening, std::string name) {
+  impl_->loops.front()->post(
+      [impl = impl_.get(), listening = std::move(listening), name = std::move(name)]() mutable {
+        if (impl->open_door(std::move(listening), false, std::move(name))) impl->accept();
+      });
+}
+
+void Server::close_door(const std::string& name) {
+  impl_->loops.front()->post([impl = impl_.get(), name] {
+    impl->doors.remove_if([&](auto& door) {
+      error_code ignored;
+      return door->name == name && (door->acceptor.close(ignored), true);
+    });
+  });
+  for (auto& loop : impl_->loops)
+    loop->post([loop = loop.get(), name] {
+      auto connections = loop->connections;
+      for (auto& [key, connection] : connections)
+        if (connection->door() == name) connection->close();
+    });
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -212,7 +238,7 @@ void Server::stop(int grace_ms) {
     ::unlink(path.c_str());
   impl_->loops.front()->post([impl = impl_.get()] {
     error_code ignored;
-    for (auto& door : impl->doors) door.acceptor.close(ignored);
+    for (auto& door : impl->doors) door->acceptor.close(ignored);
     impl->pause->cancel();
   });
   auto each = [this](void (Connection::*action)()) {

@@ -29,6 +29,8 @@ struct Request {
   std::string peer_key{};      ///< of a client whose certificate the authority of `tls` vouches
                                ///< for: hex SHA-256 of its SubjectPublicKeyInfo; else ""
   std::string peer_address{};  ///< of the computer at the other end; "" on a Unix socket
+  int peer_port = 0;           ///< at the other end; 0 on a Unix socket
+  std::string door{};          ///< by which it came in, see Server::open_door()
   std::int64_t received_us = 0;
   std::string id{};           ///< request id, also sent as X-Request-Id
   bool wants_stream = false;  ///< it asks to go on as a two-way stream: Reply::upgrade()
@@ -140,6 +142,10 @@ class Server {
   void stop(int grace_ms = 500);
   ~Server();
   int open_connections() const;
+  /// Listens here too, in clear: requests that come in by it have its name. Any thread.
+  void open_door(base::Fd listening, std::string name);
+  /// Nobody comes in by it any more, and connections that came in by it are closed. Any thread.
+  void close_door(const std::string& name);
   /// What connections that begin later show. Any thread.
   void set_tls(std::shared_ptr<const Tls>);
   /// Closes the connections that belong to one of these, whatever they are at: open streams and

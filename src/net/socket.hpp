@@ -49,6 +49,8 @@ Result<base::Fd> make_socket(int family);
 base::Fd accept_connection(int listening);
 /// The user at the other end of a Unix socket; UINT32_MAX if the system does not say.
 std::uint32_t peer_uid(int fd);
+/// Of the other end of a TCP connection; 0 for any other.
+int peer_port(int fd);
 /// The numeric address of the other end of a TCP connection; "" for any other.
 std::string peer_address(int fd);
 

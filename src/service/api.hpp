@@ -148,6 +148,9 @@ void label_run(Context&, Call);
 void rerun(Context&, Call);
 // logs.cpp
 void get_log(Context&, Call);
+// run_metrics.cpp
+void list_metrics(Context&, Call);
+void metric_points(Context&, Call);
 // streams.cpp
 void exec_in_run(Context&, Call);
 void forward_to_run(Context&, Call);
@@ -224,6 +227,7 @@ void join(Context&, Call);
 Result<> check_protocol(int protocol);
 void machine_sync(Context&, Call);
 void machine_log(Context&, Call);
+void machine_metrics(Context&, Call);
 void machine_objects(Context&, Call);
 void machine_missing(Context&, Call);
 // machine_data.cpp

@@ -99,7 +99,8 @@ LogStore::LogStore(std::string folder) : folder_(std::move(folder)) {}
 
 std::string LogStore::path_of(const std::string& run) const {
   // The last digits of an id are random, the first are its time.
-  return folder_ + "/" + run.substr(run.size() - 2) + "/" + run;
+  auto id = std::min(run.size(), run.find('.'));
+  return folder_ + "/" + run.substr(id - 2, 2) + "/" + run;
 }
 
 Result<std::shared_ptr<LogStore::File>> LogStore::open(const std::string& run, bool create) {
@@ -324,11 +325,14 @@ Result<std::int64_t> LogStore::tail(const std::string& run, std::int64_t lines) 
 
 Result<> LogStore::remove(const std::string& run) {
   std::lock_guard lock(mutex_);
-  files_.erase(run);
-  recent_.remove(run);
-  std::string path = path_of(run);
-  for (auto& name : {path, path + ".idx"})
-    if (::unlink(name.c_str()) != 0 && errno != ENOENT) return base::errno_error("remove " + name);
+  for (auto& kept : {run, metrics_of(run)}) {
+    files_.erase(kept);
+    recent_.remove(kept);
+    std::string path = path_of(kept);
+    for (auto& name : {path, path + ".idx"})
+      if (::unlink(name.c_str()) != 0 && errno != ENOENT)
+        return base::errno_error("remove " + name);
+  }
   return ok();
 }
 
@@ -375,9 +379,9 @@ std::int64_t LogStore::stored_bytes() const {
 
 std::int64_t LogStore::stored_bytes(const std::string& run) const {
   std::int64_t total = 0;
-  std::string path = path_of(run);
+  std::string path = path_of(run), metrics = path_of(metrics_of(run));
   struct stat st;
-  for (auto& name : {path, path + ".idx"})
+  for (auto& name : {path, path + ".idx", metrics, metrics + ".idx"})
     if (::lstat(name.c_str(), &st) == 0) total += st.st_blocks * 512;
   return total;
 }
@@ -396,7 +400,7 @@ void LogStore::each_file(
           ::fstatat(::dirfd(folder), file->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         continue;
       std::string run = file->d_name;
-      if (run.ends_with(".idx")) run.resize(run.size() - 4);
+      run.resize(std::min(run.size(), run.find('.')));
       if (run.size() != 32) continue;  // no id: nothing of ours
       see(run, st.st_blocks * 512);
     }

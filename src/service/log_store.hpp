@@ -22,6 +22,10 @@ namespace spell::service {
 class LogStore {
  public:
   explicit LogStore(std::string folder);
+  /// A run's metrics are kept beside its log, in the same form (see model/metric.hpp): the name
+  /// they have for append(), size() and read(). What removes, sweeps or counts a run's log takes
+  /// both.
+  static std::string metrics_of(const std::string& run) { return run + ".metrics"; }
 
   /// Appends output frames whose first byte is at `offset` of the run's output; their times are
   /// shifted by `shift_us`. Where `offset` is not the end of what is stored nothing is appended.

@@ -121,7 +121,10 @@ void machine_sync(Context& context, Call call) {
   });
 }
 
-void machine_log(Context& context, Call call) {
+namespace {
+
+/// Frames of what `name_of` a run keeps.
+void take_frames(Context& context, Call call, std::string (*name_of)(const std::string& run)) {
   auto assignment = assigned(context, call);
   if (!assignment) return refuse(call, assignment.error());
   auto offset = call->number("offset", -1, 0, INT64_MAX);
@@ -129,13 +132,24 @@ void machine_log(Context& context, Call call) {
   auto now = call->number("now_us", 0, 0, INT64_MAX);
   if (!now) return refuse(call, now.error());
   std::int64_t shift = call->request.received_us - *now;
-  context.log_jobs.post([&context, call = std::move(call), offset = *offset, shift]() mutable {
-    std::string run = call->query("run");
-    auto stored = context.logs.append(run, offset, std::move(call->request.body), shift,
-                                      [&] { context.hub.notify(run); });
-    if (!stored) return refuse(call, stored.error());
-    answer(call, {{"bytes", *stored}});
-  });
+  context.log_jobs.post(
+      [&context, call = std::move(call), offset = *offset, shift, name_of]() mutable {
+        std::string run = call->query("run");
+        auto stored = context.logs.append(name_of(run), offset, std::move(call->request.body),
+                                          shift, [&] { context.hub.notify(run); });
+        if (!stored) return refuse(call, stored.error());
+        answer(call, {{"bytes", *stored}});
+      });
+}
+
+}  // namespace
+
+void machine_log(Context& context, Call call) {
+  take_frames(context, std::move(call), [](const std::string& run) { return run; });
+}
+
+void machine_metrics(Context& context, Call call) {
+  take_frames(context, std::move(call), LogStore::metrics_of);
 }
 
 void machine_objects(Context& context, Call call) {

@@ -71,7 +71,8 @@ Match find_route(const std::string& method, const std::vector<std::string>& segm
 bool needs_room(model::Route route) {
   using enum model::Route;
   return route == create_run || route == rerun || route == send_code || route == send_objects ||
-         route == put_upload || route == machine_objects || route == machine_log;
+         route == put_upload || route == machine_objects || route == machine_log ||
+         route == machine_metrics;
 }
 
 bool brings_runs(model::Route route) {
@@ -134,6 +135,10 @@ HandlerFunction handler_of(model::Route route) {
       return service::rerun;
     case run_log:
       return get_log;
+    case list_metrics:
+      return service::list_metrics;
+    case metric_points:
+      return service::metric_points;
     case exec:
       return exec_in_run;
     case forward:
@@ -240,6 +245,8 @@ HandlerFunction handler_of(model::Route route) {
       return service::machine_sync;
     case model::Route::machine_log:
       return service::machine_log;
+    case model::Route::machine_metrics:
+      return service::machine_metrics;
     case model::Route::machine_objects:
       return service::machine_objects;
     case model::Route::machine_missing:
@@ -264,6 +271,7 @@ net::BodyRule rule_of(model::Route route) {
     case model::Route::machine_sync:
       return {64 << 20, false};
     case model::Route::machine_log:
+    case model::Route::machine_metrics:
       return {8 << 20, false};
     case model::Route::machine_missing:
     case model::Route::machine_read:

@@ -18,13 +18,14 @@ struct Action {
     launch,   ///< start its supervisor; told by Agent::launched
     stop,     ///< tell the supervisor
     kill,
-    ship,         ///< send output that the service lacks, one batch; told by Agent::shipped
-    save,         ///< write what is new or changed into a pack; told by Agent::saved
-    push,         ///< send that pack; told by Agent::pushed
-    remove,       ///< delete the run's folder; told by Agent::gone
-    park,         ///< move it to where nobody looks but people; told by Agent::gone
-    open_stream,  ///< dial for the stream `stream`, which leads to `text` (its kind)
-    log,          ///< a line for the service's own log
+    ship,          ///< send output that the service lacks, one batch; told by Agent::shipped
+    ship_metrics,  ///< likewise; told by Agent::metrics_shipped
+    save,          ///< write what is new or changed into a pack; told by Agent::saved
+    push,          ///< send that pack; told by Agent::pushed
+    remove,        ///< delete the run's folder; told by Agent::gone
+    park,          ///< move it to where nobody looks but people; told by Agent::gone
+    open_stream,   ///< dial for the stream `stream`, which leads to `text` (its kind)
+    log,           ///< a line for the service's own log
   };
   Type type;
   std::string run;

@@ -258,6 +258,13 @@ void Agent::shipped(const std::string& id, const Result<std::int64_t>& bytes, st
                     Actions& out) {
   if (auto* run = tracker(id)) run->shipped(bytes, now, out);
 }
+void Agent::measured(const std::string& id, std::int64_t bytes, std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->measured(bytes, now, out);
+}
+void Agent::metrics_shipped(const std::string& id, const Result<std::int64_t>& bytes,
+                            std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->metrics_shipped(bytes, now, out);
+}
 void Agent::saved(const std::string& id, const Result<Saved>& saved, std::int64_t now,
                   Actions& out) {
   if (auto* run = tracker(id)) run->saved(saved, now, out);

@@ -71,6 +71,9 @@ class Agent {
                 Actions&);
   void observed(const std::string& run, const exec::State&, std::int64_t now, Actions&);
   void shipped(const std::string& run, const Result<std::int64_t>&, std::int64_t now, Actions&);
+  void measured(const std::string& run, std::int64_t bytes, std::int64_t now, Actions&);
+  void metrics_shipped(const std::string& run, const Result<std::int64_t>&, std::int64_t now,
+                       Actions&);
   void saved(const std::string& run, const Result<Saved>&, std::int64_t now, Actions&);
   void pushed(const std::string& run, const Result<>&, std::int64_t now, Actions&);
   void gone(const std::string& run, const Result<>&, std::int64_t now, Actions&);

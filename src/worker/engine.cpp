@@ -82,12 +82,15 @@ Result<> Engine::start(std::vector<Journal> found) {
       }
     }
     carried.shipper = std::make_shared<LogShipper>(folders_.run(run) + "/spool", false);
+    carried.metrics = std::make_shared<LogShipper>(folders_.run(run) + "/metrics", false);
     if (auto mounts = read_mount_record(folders_.run(run)))
       for (auto& key : mounts->keys) trees_->hold(run, key);
     if (auto& users = options_.host.users) users->hold(run, folders_.run(run));
-    bool supervised = carried.supervised.has_value();
+    bool supervised = carried.supervised.has_value(), goes_on = !journal.result;
+    int metrics_port = journal.metrics_port;
     carried_.emplace(run, std::move(carried));
     agent_.resume(std::move(journal), supervised, now_us(), actions);
+    if (goes_on && metrics_port > 0) open_metrics(run, metrics_port);
   }
   perform(std::move(actions));
   std::vector<std::string> supervised;
@@ -126,6 +129,7 @@ void Engine::stop() {
   launches_.stop();
   courier_.stop();
   streams_.stop();
+  metrics_.stop();
 }
 
 // ---- the loop
@@ -282,6 +286,8 @@ void Engine::perform(const Action& action) {
       return launch_run(run);
     case Action::Type::ship:
       return ship_log(run);
+    case Action::Type::ship_metrics:
+      return ship_metrics(run);
     case Action::Type::save:
       return save_run(run);
     case Action::Type::push:
@@ -303,6 +309,7 @@ void Engine::perform(const Action& action) {
         watch(run, carried->second);
         carried_.erase(carried);
       }
+      metrics_.forget(run);
       trees_->release(run);
       if (auto& users = options_.host.users) users->release(run);
       bool parks = action.type == Action::Type::park;
@@ -400,15 +407,39 @@ void Engine::mount_run(const std::string& run) {
       });
 }
 
+int Engine::open_metrics(const std::string& run, int port) {
+  auto opened = metrics_.open(run, folders_.run(run), port);
+  if (!opened) log("run " + run + " has no metrics: " + opened.error().message());
+  // A run whose processes have a user of their own: nobody else may send in its name.
+  if (auto& users = options_.host.users; users && opened)
+    if (auto user = users->take(run, folders_.run(run))) metrics_.belongs_to(run, *user);
+  measure(run);
+  return opened.value_or(0);
+}
+
+void Engine::measure(const std::string& run) {
+  Actions actions;
+  agent_.measured(run, metrics_.size(run).bytes, now_us(), actions);
+  perform(std::move(actions));
+}
+
 void Engine::launch_run(const std::string& run) {
+  auto start = agent_.find(run)->start();
+  if (int port = open_metrics(run, 0)) {
+    start.env["SPELL_METRICS"] = "127.0.0.1:" + std::to_string(port);
+    if (auto written = append_journal(run, journal_line(port)); !written)
+      log("run " + run + ": " + written.error().message());
+  }
   work<Launched>(
       launches_,
-      [this, start = agent_.find(run)->start()] { return launch(folders_, options_.host, start); },
+      [this, start = std::move(start)] { return launch(folders_, options_.host, start); },
       [this, run](Result<Launched>& launched, std::int64_t now, Actions& out) {
         if (!launched) return agent_.launched(run, launched.error(), now, out);
         auto& carried = carried_[run];
         carried.supervised = std::move(launched->supervised);
         carried.shipper = std::make_shared<LogShipper>(folders_.run(run) + "/spool", true);
+        if (!carried.metrics)
+          carried.metrics = std::make_shared<LogShipper>(folders_.run(run) + "/metrics", true);
         agent_.launched(run, launched->notices, now, out);
         watch(run, carried);
         post([this, run] { observe(run); });
@@ -427,6 +458,20 @@ void Engine::ship_log(const std::string& run) {
       },
       [this, run](auto& bytes, std::int64_t now, Actions& out) {
         agent_.shipped(run, bytes, now, out);
+      });
+}
+
+void Engine::ship_metrics(const std::string& run) {
+  work<std::int64_t>(
+      courier_,
+      [this, run, shipper = carried_[run].metrics, end = metrics_.size(run).spool,
+       epoch = agent_.find(run)->start().epoch] {
+        return shipper->ship(end, [&](std::int64_t offset, std::string frames) {
+          return link_.send_metrics(run, epoch, offset, std::move(frames), call(call_limit));
+        });
+      },
+      [this, run](auto& bytes, std::int64_t now, Actions& out) {
+        agent_.metrics_shipped(run, bytes, now, out);
       });
 }
 
@@ -494,6 +539,11 @@ void Engine::observe(const std::string& run) {
   if (over(state->phase)) carried.supervised.reset();
   watch(run, carried);
   Actions actions;
+  if (over(state->phase)) {
+    // What it has sent is known from here on, and is sent before its result.
+    metrics_.close(run);
+    agent_.measured(run, metrics_.size(run).bytes, now_us(), actions);
+  }
   agent_.observed(run, *state, now_us(), actions);
   perform(std::move(actions));
 }

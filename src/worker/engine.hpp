@@ -19,6 +19,7 @@
 #include "worker/agent.hpp"
 #include "worker/hooks.hpp"
 #include "worker/log_shipper.hpp"
+#include "worker/metric_intake.hpp"
 #include "worker/streams.hpp"
 
 namespace spell::worker {
@@ -48,7 +49,7 @@ class Engine {
     base::Fd journal;
     int watched = -1;  ///< the supervisor's event_fd while it is in epoll_
     std::int64_t spool_end = 0;
-    std::shared_ptr<LogShipper> shipper;  ///< used by one job at a time
+    std::shared_ptr<LogShipper> shipper, metrics;  ///< each used by one job at a time
     std::shared_ptr<Pack> pack;
     std::stop_source preparing;  ///< building or mounting
   };
@@ -75,6 +76,10 @@ class Engine {
   std::stop_source begin_preparing(const std::string& run);
   void launch_run(const std::string& run);
   void ship_log(const std::string& run);
+  void ship_metrics(const std::string& run);
+  /// Its endpoint, as it was before or anew; 0 where there is none.
+  int open_metrics(const std::string& run, int port);
+  void measure(const std::string& run);
   void save_run(const std::string& run);
   void push_run(const std::string& run);
   void open_stream(const Action&);
@@ -109,6 +114,7 @@ class Engine {
 
   base::Pool steps_{4}, mounting_{4}, launches_{2}, courier_{2};
   Streams streams_;
+  MetricIntake metrics_{[this](const std::string& run) { post([this, run] { measure(run); }); }};
   std::thread loop_thread_, poll_thread_;
 };
 

@@ -24,6 +24,12 @@ std::string journal_line(const model::RunReport& report) {
   return line.dump(-1, ' ', false, json::error_handler_t::replace) + '\n';
 }
 
+std::string journal_line(int metrics_port) {
+  json line;
+  line["metrics"] = metrics_port;
+  return line.dump() + '\n';
+}
+
 Result<Journal> read_journal(std::string_view text) {
   Journal journal;
   bool started = false;
@@ -53,6 +59,9 @@ Result<Journal> read_journal(std::string_view text) {
         for (auto& event : report.events) journal.events.push_back(std::move(event));
         if (report.result) journal.result = std::move(report.result);
       }
+    } else if (auto metrics = line.find("metrics");
+               metrics != line.end() && metrics->is_number_integer()) {
+      journal.metrics_port = metrics->get<int>();
     }
   }
   if (!started)

@@ -19,6 +19,8 @@ std::string journal_line(const model::Command&, const std::string& boot_id);
 /// "said" line. Events carry their time (CLOCK_BOOTTIME µs) in `age_us`, a result in
 /// `ended_age_us`.
 std::string journal_line(const model::RunReport&);
+/// "metrics" line: where the run's endpoint listens.
+std::string journal_line(int metrics_port);
 
 struct Journal {
   model::StartCommand start;
@@ -26,6 +28,7 @@ struct Journal {
   std::vector<model::Command> told;  ///< stop and kill
   std::vector<model::RunEvent> events;
   std::optional<model::RunResult> result;
+  int metrics_port = 0;  ///< 0: it has had none
 };
 /// A last line that was cut short is left out. Error `bad_journal`: not even the start is there.
 Result<Journal> read_journal(std::string_view text);

@@ -118,15 +118,27 @@ Result<model::SyncAnswer> Link::sync(const model::SyncRequest& sync, const CallO
 
 Result<std::int64_t> Link::send_log(const std::string& run, std::int64_t epoch, std::int64_t offset,
                                     std::string frames, const CallOptions& options) {
+  return send_frames("/log", run, epoch, offset, std::move(frames), options);
+}
+
+Result<std::int64_t> Link::send_metrics(const std::string& run, std::int64_t epoch,
+                                        std::int64_t offset, std::string frames,
+                                        const CallOptions& options) {
+  return send_frames("/metrics", run, epoch, offset, std::move(frames), options);
+}
+
+Result<std::int64_t> Link::send_frames(const std::string& route, const std::string& run,
+                                       std::int64_t epoch, std::int64_t offset, std::string frames,
+                                       const CallOptions& options) {
   net::ClientRequest request;
   request.headers.emplace_back("Content-Type", "application/vnd.spell.log");
   request.body = std::move(frames);
-  auto body = post("/log" + of_run(run, epoch) + "&offset=" + std::to_string(offset) +
+  auto body = post(route + of_run(run, epoch) + "&offset=" + std::to_string(offset) +
                        "&now_us=" + std::to_string(base::boot_ns() / 1000),
                    std::move(request), options);
   if (!body) return body.error();
   auto bytes = body->find("bytes");
-  if (bytes == body->end() || !bytes->is_number_integer()) return bad_answer("/log");
+  if (bytes == body->end() || !bytes->is_number_integer()) return bad_answer(route);
   return bytes->get<std::int64_t>();
 }
 

@@ -36,6 +36,9 @@ class Link {
   /// bytes the service has.
   Result<std::int64_t> send_log(const std::string& run, std::int64_t epoch, std::int64_t offset,
                                 std::string frames, const CallOptions&);
+  /// The same for the frames of its metrics.
+  Result<std::int64_t> send_metrics(const std::string& run, std::int64_t epoch, std::int64_t offset,
+                                    std::string frames, const CallOptions&);
   Result<std::vector<spellfs::Name>> missing(const std::string& run, std::int64_t epoch,
                                              std::span<const spellfs::Name>, const CallOptions&);
   Result<> send_pack(const std::string& run, std::int64_t epoch, int fd, std::int64_t size,
@@ -52,6 +55,9 @@ class Link {
   Result<net::MessageStream> open_stream(const std::string& id, const CallOptions&);
 
  private:
+  Result<std::int64_t> send_frames(const std::string& route, const std::string& run,
+                                   std::int64_t epoch, std::int64_t offset, std::string frames,
+                                   const CallOptions&);
   void authorize(net::ClientRequest&) const;
   Result<net::ClientResponse> send(const std::string& route, net::ClientRequest,
                                    const CallOptions&);

@@ -5,6 +5,7 @@
 
 #include "base/text.hpp"
 #include "worker/ending.hpp"
+#include "worker/link.hpp"
 
 namespace spell::worker {
 
@@ -71,7 +72,7 @@ RunTracker RunTracker::resume(Journal journal, bool supervised, const std::strin
   for (auto& command : journal.told)
     if (!run.want_ || command.type == "kill") run.want_ = std::move(command);
   run.supervised_ = supervised;
-  run.shipped_ = -1;
+  run.log_.shipped = -1;
   run.ended_us_ = now;
   run.result_ = std::move(journal.result);
   if (run.result_ && !same_boot) run.result_->ended_age_us = now;
@@ -114,7 +115,7 @@ void RunTracker::say(std::string_view status, std::string text, std::int64_t at,
   event.text = std::move(text);
   event.important = important;
   event.age_us = at;
-  event.log_offset = status == "running" ? 0 : output_bytes_;
+  event.log_offset = status == "running" ? 0 : log_.bytes;
   events_.push_back({std::move(event), patient ? at + patience_us : at});
 }
 
@@ -124,7 +125,7 @@ void RunTracker::say_reason(std::string_view code, std::string text, std::int64_
   event.text = std::move(text);
   event.important = true;
   event.age_us = now;
-  event.log_offset = output_bytes_;
+  event.log_offset = log_.bytes;
   event.reason_code = std::string(code);
   events_.push_back({std::move(event), now});
 }
@@ -145,7 +146,7 @@ void RunTracker::write_journal(Actions& out) {
 
 void RunTracker::finish(model::RunResult result, std::int64_t ended_at, Actions& out) {
   result.ended_age_us = ended_at;
-  result.log_bytes = std::max(output_bytes_, shipped_);
+  result.log_bytes = std::max(log_.bytes, log_.shipped);
   result_ = std::move(result);
   act(Action::Type::append, out, unwritten());
   step_ = Step::report;
@@ -244,7 +245,7 @@ void RunTracker::observed(const exec::State& state, std::int64_t now, Actions& o
   phase_ = state.phase;
   command_ended_ = state.command_ended || (phase_ != Phase::starting && phase_ != Phase::running);
   started_us_ = state.started_us;
-  output_bytes_ = std::max(output_bytes_, state.output_bytes);
+  log_.bytes = std::max(log_.bytes, state.output_bytes);
   // "best_effort: why": less than was asked for, which launched() has not said then.
   if (constexpr std::string_view less = "best_effort: ";
       state.containment.compare(0, less.size(), less) == 0 && !fence_told())
@@ -271,13 +272,36 @@ void RunTracker::observed(const exec::State& state, std::int64_t now, Actions& o
 }
 
 void RunTracker::shipped(const Result<std::int64_t>& bytes, std::int64_t now, Actions& out) {
-  shipping_ = false;
+  log_.answered(bytes, now);
+  advance(now, out);
+}
+
+void RunTracker::Delivery::answered(const Result<std::int64_t>& durable, std::int64_t now) {
+  shipping = false;
   // An answer without progress must not become a busy loop.
-  if (!bytes || *bytes <= shipped_) {
-    log_backoff_.failed(now);
+  if (!durable || *durable <= shipped) {
+    backoff.failed(now);
   } else {
-    shipped_ = *bytes;
-    log_backoff_.reset();
+    shipped = *durable;
+    backoff.reset();
+  }
+}
+
+void RunTracker::measured(std::int64_t bytes, std::int64_t now, Actions& out) {
+  if (bytes <= metrics_.bytes) return;
+  if (metrics_.done()) metrics_.held_until = now + metric_patience_us;
+  metrics_.bytes = bytes;
+  advance(now, out);
+}
+
+void RunTracker::metrics_shipped(const Result<std::int64_t>& bytes, std::int64_t now,
+                                 Actions& out) {
+  metrics_.answered(bytes, now);
+  // They are not worth the run's result.
+  if (!bytes && bytes.error().http_status() >= 400 && !may_pass(bytes.error())) {
+    say("", "metrics are not kept: " + bytes.error().message(), now, false, true);
+    write_journal(out);
+    metrics_.shipped = INT64_MAX;
   }
   advance(now, out);
 }
@@ -385,7 +409,8 @@ void RunTracker::started_again(const model::StartCommand& start, std::int64_t no
 
 void RunTracker::online(bool online, std::int64_t now, Actions& out) {
   if (online && !online_) {
-    log_backoff_.reset();
+    log_.backoff.reset();
+    metrics_.backoff.reset();
     step_backoff_.reset();
   }
   online_ = online;
@@ -408,13 +433,22 @@ void RunTracker::control(Actions& out) {
 }
 
 void RunTracker::ship(std::int64_t now, Actions& out) {
-  if (!online_ || shipping_ || shipped_ >= output_bytes_ || !log_backoff_.ready(now)) return;
-  shipping_ = true;
-  act(Action::Type::ship, out);
+  if (!online_) return;
+  if (log_.is_due(now)) {
+    log_.shipping = true;
+    act(Action::Type::ship, out);
+  }
+  if (ended_) metrics_.held_until = 0;
+  if (metrics_.is_due(now)) {
+    metrics_.shipping = true;
+    act(Action::Type::ship_metrics, out);
+  }
 }
 
 void RunTracker::leave(std::int64_t now, Actions& out) {
-  if (busy_ || shipping_ || (supervised_ && !ended_) || !step_backoff_.ready(now)) return;
+  if (busy_ || log_.shipping || metrics_.shipping || (supervised_ && !ended_) ||
+      !step_backoff_.ready(now))
+    return;
   busy_ = true;
   act(leave_ == Leave::forgotten ? Action::Type::remove : Action::Type::park, out);
 }
@@ -455,7 +489,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       return ship(now, out);
     case Step::drain: {
       ship(now, out);
-      if (shipping_ || shipped_ < output_bytes_) return;
+      if (!log_.done() || !metrics_.done()) return;
       auto ending = ending_of(phase_, started_us_ != 0, exit_, want_, start_.request);
       if (!ending.save) return finish(std::move(ending.result), ended_us_, out);
       say("saving", "Run is saving", now, true);
@@ -479,10 +513,14 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
 
 std::optional<std::int64_t> RunTracker::wake_at() const {
   bool ships = (step_ == Step::follow || step_ == Step::drain) && leave_ == Leave::no;
-  if (ships && online_ && !shipping_ && shipped_ < output_bytes_) return log_backoff_.not_before();
+  if (ships && online_) {
+    auto log = log_.due(), metrics = metrics_.due();
+    if (log && metrics) return std::min(*log, *metrics);
+    if (log || metrics) return log ? log : metrics;
+  }
   bool steps = leave_ != Leave::no ? !supervised_ || ended_
                                    : online_ && (step_ == Step::save || step_ == Step::push);
-  if (steps && !busy_ && !shipping_ && step_backoff_.not_before() > 0)
+  if (steps && !busy_ && !log_.shipping && !metrics_.shipping && step_backoff_.not_before() > 0)
     return step_backoff_.not_before();
   return std::nullopt;
 }

@@ -11,6 +11,7 @@
 // A restarted worker enters at `build`, `follow` or `report`, as the journal and the supervisor's
 // folder say. Each step can be done again. Not thread-safe. Times are CLOCK_BOOTTIME µs.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,6 +30,8 @@ class RunTracker {
   /// Steps of the life-cycle may wait so long for the next, so that a short run is told in one
   /// report. A run's first output is shown after "running": this is the most that it waits for.
   static constexpr std::int64_t patience_us = 20'000;
+  /// Metrics may wait so long for more of them, while the command runs.
+  static constexpr std::int64_t metric_patience_us = 50'000;
 
   /// A run that was just assigned.
   static RunTracker begin(const model::Command& start, const std::string& boot_id, std::int64_t now,
@@ -41,7 +44,7 @@ class RunTracker {
                            std::int64_t now);
 
   const model::StartCommand& start() const { return start_; }
-  std::int64_t output_bytes() const { return output_bytes_; }
+  std::int64_t output_bytes() const { return log_.bytes; }
   /// It takes a place: until its command has ended. What is left of its tree is ended, and its
   /// outputs are saved, beside the next one.
   bool under_way() const { return !result_ && !command_ended_; }
@@ -54,6 +57,9 @@ class RunTracker {
   void observed(const exec::State&, std::int64_t now, Actions& out);
   /// Output bytes that the service has.
   void shipped(const Result<std::int64_t>& bytes, std::int64_t now, Actions& out);
+  /// Bytes of metrics that there are, and that the service has.
+  void measured(std::int64_t bytes, std::int64_t now, Actions& out);
+  void metrics_shipped(const Result<std::int64_t>& bytes, std::int64_t now, Actions& out);
   void saved(const Result<Saved>&, std::int64_t now, Actions& out);
   void pushed(const Result<>&, std::int64_t now, Actions& out);
   /// Stop, kill or forget.
@@ -85,6 +91,22 @@ class RunTracker {
   struct Event {
     model::RunEvent event;
     std::int64_t due;
+  };
+  /// Something that grows here and is sent to the service batch by batch.
+  struct Delivery {
+    std::int64_t bytes = 0, shipped = 0;
+    bool shipping = false;
+    std::int64_t held_until = 0;  ///< so that more goes with it
+    Backoff backoff{100'000, 10'000'000};
+    bool done() const { return !shipping && shipped >= bytes; }
+    bool is_due(std::int64_t now) const {
+      return !shipping && shipped < bytes && backoff.ready(now) && now >= held_until;
+    }
+    std::optional<std::int64_t> due() const {
+      if (shipping || shipped >= bytes) return std::nullopt;
+      return std::max(backoff.not_before(), held_until);
+    }
+    void answered(const Result<std::int64_t>& durable, std::int64_t now);
   };
 
   bool said(std::string_view status, std::string_view text) const;
@@ -122,12 +144,13 @@ class RunTracker {
   std::string wanted_{};                ///< what the supervisor was told last
 
   bool supervised_ = false, command_ended_ = false, ended_ = false, log_full_ = false,
-       online_ = false, shipping_ = false;
+       online_ = false;
   exec::State::Phase phase_ = exec::State::Phase::starting;
-  std::int64_t started_us_ = 0, output_bytes_ = 0, shipped_ = 0, ended_us_ = 0;
+  std::int64_t started_us_ = 0, ended_us_ = 0;
+  Delivery log_, metrics_;
   std::optional<exec::Exit> exit_;
   Saved saved_;
-  Backoff log_backoff_{100'000, 10'000'000}, step_backoff_{1'000'000, 60'000'000};
+  Backoff step_backoff_{1'000'000, 60'000'000};
 };
 
 }  // namespace spell::worker

@@ -124,6 +124,12 @@ class Running:
                 raise AssertionError(f"{self.arguments} did not print {expected!r} but {self._output}")
             return self._output[stream]
 
+    @property
+    def printed(self):
+        """To stdout, so far."""
+        with self._changed:
+            return self._output["stdout"].decode(errors="replace")
+
     def signal(self, number):
         os.killpg(self.process.pid, number)
 

@@ -75,7 +75,7 @@ TEST_CASE("mistakes are one line and exit status 2") {
            {{"logs", "seven"}, "\"seven\" is not a run's number"},
            {{"logs", "7", "-n", "-3"}, "-n -3"},
            {{"stop"}, "needs the numbers of runs"},
-           {{"stop", "-1"}, "unknown option -1"},
+           {{"stop", "-1"}, "is not a run's number"},
            {{"wait", "0"}, "\"0\" is not a run's number"},
            {{"rm", "7"}, "-f deletes without asking"},
            {{"upload", "-c", "x"}, "-c is not available in this version"},

@@ -34,6 +34,7 @@ TEST_CASE("a run goes its whole way and is forgotten") {
   CHECK(run.result->log_bytes == 100);
   CHECK(run.result->outputs == "tree of " + id);
   CHECK(run.log_bytes == 100);
+  CHECK(run.metric_bytes == 80);
   CHECK(world.agent->idle());
   CHECK(world.journals.empty());
 }
@@ -496,6 +497,36 @@ TEST_CASE("a run that waits for a place is ended at once, or forgotten") {
   CHECK(ended.events.empty());
   CHECK(world.launches[second.run] == 0);
   CHECK(world.journals.size() == 1);
+}
+
+TEST_CASE("metrics are with the service before the result, whatever crashes or is lost") {
+  for (int step = 0; step < 60; ++step)
+    for (int kind = 0; kind < 3; ++kind) {
+      INFO(step << " " << kind);
+      World world;
+      (kind == 0 ? world.crash_at : world.unreachable_at) = step;
+      world.lost_answer = kind == 2;
+      world.service.assign(start_with_code());
+      REQUIRE(world.run_until([&] { return world.service.runs[id].result.has_value(); }));
+      CHECK(world.service.runs[id].metric_bytes == 80);
+      world.run();
+      CHECK(world.agent->idle());
+    }
+}
+
+TEST_CASE("a service that takes no metrics is told everything else, and the log says so") {
+  World world;
+  world.fails.emplace(
+      "ship_metrics",
+      base::error("route_not_found", "there is no such path").with_http_status(404));
+  world.service.assign(start_with_code());
+  world.run();
+  auto& run = world.service.runs[id];
+  REQUIRE(run.result);
+  CHECK(run.result->status == "complete");
+  CHECK(run.log_bytes == 100);
+  CHECK(run.count("metrics are not kept: there is no such path") == 1);
+  CHECK(world.agent->idle());
 }
 
 TEST_CASE("a run with mounts is mounted before it is started") {

@@ -20,7 +20,7 @@ struct ServedRun {
   std::int64_t taken = 0;
   std::vector<model::RunEvent> events;
   std::optional<model::RunResult> result;
-  std::int64_t log_bytes = 0;
+  std::int64_t log_bytes = 0, metric_bytes = 0;
   std::set<std::string> outputs;
   std::string wanted;  ///< stop or kill
   bool started = false;
@@ -137,6 +137,7 @@ struct FakeCommand {
   std::vector<std::int64_t> writes{40, 60};  ///< bytes it puts out, a step each
   bool never_ends = false;
   std::string told;
+  std::int64_t metric_bytes = 0;
 };
 
 class World {
@@ -177,6 +178,7 @@ class World {
     }
     for (auto& [run, command] : commands) {
       Actions actions;
+      agent->measured(run, command.metric_bytes, now, actions);
       agent->observed(run, command.state, now, actions);
       add(actions);
     }
@@ -295,11 +297,13 @@ class World {
     } else if (!command.writes.empty()) {
       state.output_bytes += command.writes.front();
       state.spool_end += command.writes.front() + 24;
+      command.metric_bytes += 40;
       command.writes.erase(command.writes.begin());
     } else {
       return false;
     }
     Actions actions;
+    agent->measured(run, command.metric_bytes, now, actions);
     agent->observed(run, state, now, actions);
     add(actions);
     return true;
@@ -370,6 +374,16 @@ class World {
           return stored = std::min(bytes, stored + 50);
         });
         return then([this, run, durable](Actions& out) { agent->shipped(run, durable, now, out); });
+      }
+      case Type::ship_metrics: {
+        std::int64_t bytes = commands.at(run).metric_bytes;
+        auto durable = outcome<std::int64_t>("ship_metrics",
+                                             request<std::int64_t>([&]() -> Result<std::int64_t> {
+                                               auto& stored = service.runs[run].metric_bytes;
+                                               return stored = std::min(bytes, stored + 30);
+                                             }));
+        return then(
+            [this, run, durable](Actions& out) { agent->metrics_shipped(run, durable, now, out); });
       }
       case Type::save: {
         auto saved = outcome<Saved>("save", request<Saved>([&]() -> Result<Saved> {
