@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,7 +36,7 @@ bool append(char* path, const char* name, size_t size) {
   return true;
 }
 
-bool make_one(const char* path, bool folder) {
+bool make_here(const char* path, bool folder) {
   return folder ? mkdir(path, 0755) == 0 : mknod(path, S_IFREG | 0644, 0) == 0;
 }
 
@@ -60,7 +61,7 @@ void take_over(const char* folder, const char* name, unsigned char type) {
     (void)!symlink(target, name);
     return;
   }
-  if (make_one(name, type == DT_DIR) && mount(path, name, nullptr, MS_BIND | MS_REC, nullptr) != 0)
+  if (make_here(name, type == DT_DIR) && mount(path, name, nullptr, MS_BIND | MS_REC, nullptr) != 0)
     type == DT_DIR ? rmdir(name) : unlink(name);
 }
 
@@ -75,6 +76,19 @@ bool Places::may_make_in(const char* folder) const {
   for (unsigned i = 0; i < count_; ++i)
     if (devices_[i] == st.st_dev) return true;
   return false;
+}
+
+/// A mount whose owners are mapped knows no root: there root makes things as the run's user.
+bool Places::make_one(const char* path, bool folder) const {
+  if (user_ == 0 || !is_in_spell(path)) return make_here(path, folder);
+  setfsgid(user_);
+  setfsuid(user_);
+  bool made = make_here(path, folder);
+  int error = errno;
+  setfsuid(0);
+  setfsgid(0);
+  errno = error;
+  return made;
 }
 
 bool Places::replace_level(const char* folder) {

@@ -10,6 +10,8 @@ namespace spell::supervisor {
 /// The devices on which folders and files may be made.
 class Places {
  public:
+  /// `user`: of a run that has its own; 0: none. In /spell things are made as that user.
+  explicit Places(unsigned user = 0) : user_(user) {}
   void allow(dev_t device);
   /// Makes `path` a folder, or an empty file, to mount on. `real`, of PATH_MAX bytes, becomes where
   /// that is without links. False with errno: ELOOP below /spell, whose links a commit brings along
@@ -18,8 +20,10 @@ class Places {
 
  private:
   bool may_make_in(const char* folder) const;
+  bool make_one(const char* path, bool folder) const;
   bool replace_level(const char* folder);
 
+  const unsigned user_;
   dev_t devices_[64] = {};
   unsigned count_ = 0;
 };

@@ -198,7 +198,7 @@ bool build_root(const Spec& spec, const char* folder, int level, int owner_map, 
     return fail(failure, "mount /spell");
   if (owner_map >= 0 && !attach_private_folders(tmps[0], tmps[1]))
     return fail(failure, "mount private folders");
-  Places places;
+  Places places(static_cast<unsigned>(spec.user));
   places.allow(own.st_dev);
   for (size_t i = 0; i < spec.binds.size; ++i)
     if (!attach_at(places, binds[i], spec.binds.items[i].to, false)) {

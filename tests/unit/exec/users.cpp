@@ -112,6 +112,16 @@ TEST_CASE("a run reaches neither files nor processes of another user's run") {
   finish(other);
 }
 
+TEST_CASE("where runs have users, their mounts can be written to if anybody's can") {
+  if (!can_have_users()) return;
+  Scratch scratch;
+  auto everybody = probe(supervisor_program(), scratch.path());
+  auto user = probe(supervisor_program(), scratch.path(), ada);
+  REQUIRE(everybody.ok());
+  INFO(user->no_overlays);
+  CHECK(user->overlays == everybody->overlays);
+}
+
 TEST_CASE("a run's user may write in its mounts and changes nothing below them") {
   if (!can_have_users()) return;
   Scratch scratch;
@@ -119,15 +129,14 @@ TEST_CASE("a run's user may write in its mounts and changes nothing below them")
   auto lower = scratch.path() + "/tree";
   REQUIRE(base::make_folders(lower + "/deep", 0755).ok());
   REQUIRE(base::write_file(lower + "/deep/private", "kept", 0600).ok());
-  auto what =
-      launch_as(ada, folder,
-                "cat one data/deep/private && echo changed > data/deep/private && mv data/deep "
-                "data/moved && cat data/moved/private; stat -c %u data/moved/private");
+  auto what = launch_as(ada, folder,
+                        "echo x > a/own && echo y > a/b/own && cd a/b && cat /spell/one "
+                        "data/deep/private && echo changed > data/deep/private && mv data/deep "
+                        "data/moved && cat data/moved/private; stat -c %u data/moved/private");
   for (auto* part : {"/upper", "/work"}) REQUIRE(base::make_folders(folder + part, 0755).ok());
-  what.mounts = {{lower, folder + "/upper", folder + "/work", "/spell/data"},
+  // Their places in /spell are made, and the user may use the folders on the way.
+  what.mounts = {{lower, folder + "/upper", folder + "/work", "/spell/a/b/data"},
                  {lower + "/deep/private", "", "", "/spell/one"}};
-  REQUIRE(base::make_folders(folder + "/spell/data", 0755).ok());
-  REQUIRE(base::write_file(folder + "/spell/one", "", 0644).ok());
   CHECK(output(what) == "keptkeptchanged\n" + std::to_string(ada) + "\n");
   auto text = base::read_file(lower + "/deep/private", 100);
   REQUIRE(text);
