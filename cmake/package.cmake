@@ -34,6 +34,20 @@ foreach(program spell-cli spelld spell-worker)
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
   endif()
 endforeach()
+if(TARGET spell-cli)
+  # The command's own definitions are its manual and its completion.
+  set(SPELL_MANUAL ${PROJECT_BINARY_DIR}/manual)
+  add_custom_command(TARGET spell-cli POST_BUILD
+    COMMAND ${CMAKE_COMMAND} -E rm -rf ${SPELL_MANUAL}
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${SPELL_MANUAL}/man1
+    COMMAND spell-cli __manual ${SPELL_MANUAL}/man1 > ${SPELL_MANUAL}/pages
+    COMMAND spell-cli completion bash > ${SPELL_MANUAL}/spell
+    COMMAND spell-cli completion zsh > ${SPELL_MANUAL}/_spell
+    VERBATIM)
+  install(DIRECTORY ${SPELL_MANUAL}/man1 DESTINATION ${CMAKE_INSTALL_MANDIR} COMPONENT programs)
+  install(FILES ${SPELL_MANUAL}/spell DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT programs)
+  install(FILES ${SPELL_MANUAL}/_spell DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions COMPONENT programs)
+endif()
 if(TARGET spell-supervisor)
   install(TARGETS spell-supervisor RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/spell COMPONENT programs)
 endif()

@@ -12,12 +12,25 @@
 
 namespace spell::cli {
 
+struct CommandRow;
+
+/// Who wants to know what a command is: it is told, and the command is not carried out.
+struct Inspector {
+  virtual ~Inspector() = default;
+  virtual void command(const Options&) = 0;
+  /// A command of commands, and nothing says which.
+  virtual void group(const std::string& name, std::string_view summary,
+                     std::span<const CommandRow> rows) = 0;
+};
+
 /// One call of a command.
 class Context {
  public:
-  Context(Output& output, Words arguments) : out(output), arguments_(std::move(arguments)) {}
+  Context(Output& output, Words arguments, Inspector* who = nullptr)
+      : out(output), inspector(who), arguments_(std::move(arguments)) {}
 
   Output& out;
+  Inspector* const inspector;
 
   /// Adds the options that every command has, and parses. Holds the result when the command has
   /// nothing more to do: an error, or 0 when its help was shown.
@@ -59,6 +72,11 @@ Result<int> info_command(Context&);
 Result<int> stop_command(Context&);
 Result<int> kill_command(Context&);
 Result<int> metrics_command(Context&);
+Result<int> completion_command(Context&);
+/// "__complete WORDS… CURRENT": what the shells' functions ask.
+Result<int> complete_command(Context&);
+/// "__manual FOLDER": writes the manual pages there.
+Result<int> manual_command(Context&);
 Result<int> send_metric_command(Context&);
 Result<int> wait_command(Context&);
 Result<int> exec_command(Context&);

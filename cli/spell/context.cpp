@@ -11,6 +11,10 @@ std::optional<Result<int>> Context::parse(Options& options) {
   options.flag("--json", json, "print the API's JSON");
   options.flag("-q,--quiet", quiet, "print ids or names only");
   options.flag(options.takes_value("-h") ? "--help" : "-h,--help", help, "show this help");
+  if (inspector) {
+    inspector->command(options);
+    return Result<int>(0);
+  }
   auto parsed = options.parse(arguments_);
   if (json || options.mentions("--json"))
     out.set_mode(Output::Mode::json);

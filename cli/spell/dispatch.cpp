@@ -51,6 +51,13 @@ constexpr CommandRow table[] = {
     {"user", "see to the users of a team's service", user_command},
     {"audit", "show who did what", audit_command},
     {"service", "see to the personal service", service_command},
+    {"completion", "make your shell complete spell's words", completion_command},
+};
+
+/// For programs: in no list.
+constexpr CommandRow unlisted[] = {
+    {"__complete", "", complete_command},
+    {"__manual", "", manual_command},
 };
 
 std::string overview(std::string_view name, std::string_view summary,
@@ -123,6 +130,12 @@ Result<int> dispatch(const Words& arguments, Output& out) {
     Context context(out, std::move(leading.rest));
     return row.run(context);
   }
+  for (const auto& row : unlisted) {
+    if (row.name != leading.command) continue;
+    // What comes is another command's: nothing of it is read here.
+    Context context(out, Words(arguments.begin() + 1, arguments.end()));
+    return row.run(context);
+  }
   if (has(leading.rest, "--json")) out.set_mode(Output::Mode::json);
   if (is_unavailable(leading.command)) return not_available(leading.command);
   return unknown_command(leading.command, "", table);
@@ -135,6 +148,8 @@ std::span<const CommandRow> commands() { return table; }
 Result<int> run_subcommand(Context& context, const std::string& name, std::string_view summary,
                            std::span<const CommandRow> rows) {
   LeadingOptions leading = split_leading(context.arguments());
+  if (context.inspector && leading.command.empty())
+    return context.inspector->group(name, summary, rows), 0;
   if (leading.command.empty()) {
     if (!has(leading.own, "--help") && !has(leading.own, "-h"))
       return usage_error("spell " + name + " needs a command (see spell " + name + " --help)");
@@ -143,7 +158,7 @@ Result<int> run_subcommand(Context& context, const std::string& name, std::strin
   }
   for (const auto& row : rows) {
     if (row.name != leading.command) continue;
-    Context inner(context.out, std::move(leading.rest));
+    Context inner(context.out, std::move(leading.rest), context.inspector);
     return row.run(inner);
   }
   return unknown_command(leading.command, name, rows);

@@ -62,8 +62,19 @@ Options& Options::notes(std::string text) {
   return *this;
 }
 
+bool Options::Described::has_name(std::string_view name) const {
+  return ("," + std::string(names) + ",").find("," + std::string(name) + ",") != std::string::npos;
+}
+
 bool Options::Entry::has_name(std::string_view name) const {
-  return ("," + names + ",").find("," + std::string(name) + ",") != std::string::npos;
+  return Described{.names = names}.has_name(name);
+}
+
+std::vector<Options::Described> Options::described() const {
+  std::vector<Described> all;
+  for (const auto& entry : entries_)
+    all.push_back({entry.names, entry.placeholder, entry.help, entry.list != nullptr});
+  return all;
 }
 
 std::string Options::Entry::long_name() const {

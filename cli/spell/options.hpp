@@ -52,6 +52,17 @@ class Options {
   /// utf8: what the reader's terminal can show.
   std::string help(bool utf8) const;
   const std::string& command_name() const { return command_; }
+
+  /// An option as it was defined: "-t,--machine-type", "NAME" ("": a flag).
+  struct Described {
+    std::string_view names{}, placeholder{}, help{};
+    bool is_list = false;
+    bool has_name(std::string_view name) const;
+  };
+  std::vector<Described> described() const;
+  const std::string& usage() const { return usage_; }
+  const std::string& summary() const { return summary_; }
+  const std::string& notes_text() const { return notes_; }
   std::optional<bool> takes_value(std::string_view name) const;
 
  private:
