@@ -158,6 +158,7 @@ void Run::take_report() {
         ended_us_ = report.time_us;
         break;
       case Report::no_fence:
+        no_fence_ = true;
         copy(containment_, sizeof containment_, report.text);
         break;
       case Report::error:
@@ -180,7 +181,10 @@ void Run::init_is_gone() {
   }
   init_ = -1;
   if (level_ == best_effort) end_children();
-  bool no_fence = phase_ == Phase::starting && !error_code_[0] && level_ < best_effort && !killed_;
+  // Only an init that has said so could not make its fence: one that was killed is no reason to try
+  // with less.
+  bool no_fence = no_fence_ && level_ < best_effort && !killed_;
+  no_fence_ = false;
   if (no_fence && level_ == weakest()) {
     no_fence = false;
     copy(error_code_, sizeof error_code_, "no_isolation");
@@ -201,6 +205,8 @@ void Run::init_is_gone() {
 
 void Run::begin_draining() {
   phase_ = Phase::draining;
+  // What became of the command died with the init. Nobody here had asked for that.
+  end_unknown_ = !has_status_ && !error_code_[0] && !stopping_ && !killed_;
   // What the pipes can hold, and a frame that waits for space: who writes more is a stray that
   // could not be ended.
   drain_limit_ = spool_.output_bytes() + 4LL * pipe_size;
@@ -233,7 +239,7 @@ void Run::finish() {
     }
     if (spool_.pending()) return;
   }
-  if (!end_appended_) spool_.append(frame_end, 0, end_.data(), end_.size());
+  if (!end_appended_ && !end_unknown_) spool_.append(frame_end, 0, end_.data(), end_.size());
   end_appended_ = true;
   if (spool_.pending()) return note_full(true, now / 1000);
   if (spool_.output_bytes() > 0) spool_.sync();

@@ -4,6 +4,10 @@
 //   starting --started--> running --ended, or init gone--> draining --pipe empty, end frame
 //   written--> over
 //       \------- no fence: the next weaker one is tried; error: draining
+//
+// Init and supervisor are lost together: an init that dies without a word, unasked, takes what it
+// knew of the command's end along. Then no end frame is written, as if the supervisor had died: who
+// reads the folder finds a lost supervisor, or another boot.
 #pragma once
 #include <limits.h>
 #include <signal.h>
@@ -86,7 +90,7 @@ class Run {
   size_t client_count_ = 0;
 
   long long started_us_ = 0, ended_us_ = 0;
-  bool has_status_ = false;
+  bool has_status_ = false, no_fence_ = false, end_unknown_ = false;
   int status_ = 0;
   char error_code_[32] = "", error_[320] = "";
   char ended_by_[64] = "";

@@ -69,6 +69,9 @@ Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Ex
     ending.result =
         result("stopped", "log_full",
                "its log stayed full (" + base::format_size(request.log_limit) + "; --log-limit)");
+  else if (exit->ended_by == "shutdown" && !want)
+    ending.result =
+        result("interrupted", "host_reboot", "the machine was shut down while the run was on it");
   else
     ending.result = by_command("stopped", want);
   ending.result.exit_code = exit->code;

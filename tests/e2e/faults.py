@@ -93,15 +93,33 @@ def run_folders(place):
     return [f for f in sorted((place.spell_dir / "worker/runs").glob("*")) if not f.name.startswith(".")]
 
 
-def supervisors(place):
-    """{folder of a run: id of its supervisor}"""
+def supervised(runs):
+    """{folder of a run: (id of its supervisor, id of its init)}"""
     found = {}
-    for folder in run_folders(place):
-        with contextlib.suppress(FileNotFoundError):
+    for folder in sorted(f for f in runs.glob("*") if not f.name.startswith(".")):
+        with contextlib.suppress(OSError):
             fields = dict(field.split(b"=", 1) for field in (folder / "lock").read_bytes().split(b"\0") if b"=" in field)
             if b"pid" in fields and b"init" in fields:
-                found[folder] = int(fields[b"pid"])
+                found[folder] = int(fields[b"pid"]), int(fields[b"init"])
     return found
+
+
+def supervisors(place):
+    """{folder of a run: id of its supervisor}"""
+    return {folder: supervisor for folder, (supervisor, _) in supervised(place.spell_dir / "worker/runs").items()}
+
+
+def parent(pid):
+    """The id of a process's parent; None where the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return None
+
+
+def children(pid):
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and parent(entry) == pid]
 
 
 def the_supervisor(place):

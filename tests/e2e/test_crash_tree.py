@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from faults import Gate, await_gone, ended, info, kill_and_wait, output_of, run_folders, start_run, the_supervisor
+from faults import Gate, await_gone, children, ended, info, kill_and_wait, output_of, run_folders, start_run, the_supervisor
 from harness import mounts_below, processes_of, wait_for
 
 # Each starts something that has left its session, its parent or its terminal, and ignores what is polite.
@@ -138,21 +138,26 @@ def test_kill_9_of_the_supervisor(place):
 
 
 def test_kill_9_of_the_init_within(place):
-    """Nobody of the tree outlives the first process of its namespace; the supervisor reports what came."""
-    tree = Tree(place, "echo ready; sleep 1000")
-    inits = [pid for pid in processes_of(place.spell_dir) if parent(pid) == tree.supervisor]
+    """Nobody of the tree outlives the first process of its namespace. What became of the command nobody knows then: the run is not complete."""
+    tree = Tree(place, "echo kept > early; echo ready; sleep 1000")
+    inits = children(tree.supervisor)
     assert inits
     for pid in inits:
         kill_and_wait(pid)
     run = ended(place, tree.number)
     tree.check_gone()
-    assert run["status"] in ("complete", "failed") and run["user_exit_code"] != 0, run
+    assert (run["status"], run["reason_code"], run["user_exit_code"]) == ("failed", "supervisor_lost", None), run
     assert output_of(place, tree.number) == b"ready\n"
+    assert "early" in outputs(place, tree.number)
 
 
-def parent(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return int(file.read().rsplit(")", 1)[1].split()[1])
-    except OSError:
-        return None
+def test_kill_9_of_the_command(place):
+    """From outside, as by a kernel that is out of memory: how it ended is known, so the run is complete, with that."""
+    tree = Tree(place, "echo kept > early; echo ready; exec sleep 1000")
+    for pid in [pid for pid, line in tree.sleepers().items() if line.split() == ["sleep", "1000"]]:
+        kill_and_wait(pid)
+    run = ended(place, tree.number)
+    tree.check_gone()
+    assert (run["status"], run["user_exit_code"], run["user_signal"]) == ("complete", 137, signal.SIGKILL), run
+    assert output_of(place, tree.number) == b"ready\n"
+    assert "early" in outputs(place, tree.number)

@@ -1,4 +1,4 @@
-// The supervisor's own loss, a disk that is full, a service that is away.
+// The loss of the supervisor and of its init, a disk that is full, a service that is away.
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -31,10 +31,10 @@ bool comes_true(Condition condition) {
 
 }  // namespace
 
-TEST_CASE("kill -9 of the supervisor takes the whole tree with it") {
+TEST_CASE("kill -9 of the supervisor or of its init takes the whole tree with it") {
   auto level = GENERATE(from_range(levels()));
-  bool dropped = GENERATE(false, true);
-  CAPTURE(name_of(level), dropped);
+  bool dropped = GENERATE(false, true), of_init = GENERATE(false, true);
+  CAPTURE(name_of(level), dropped, of_init);
   Scratch scratch;
   auto folder = scratch.run_folder();
   auto seconds = unique_sleep();
@@ -46,16 +46,17 @@ TEST_CASE("kill -9 of the supervisor takes the whole tree with it") {
     text.replace(at, 2, " " + seconds);
   auto run = start(launch(folder, text, level));
   REQUIRE(await_output(run, folder, "ready"));
-  int supervisor = supervisor_pid(folder);
+  int victim = of_init ? read_lock(folder)->init : supervisor_pid(folder);
+  REQUIRE(victim > 0);
   if (dropped) {
     { auto gone = std::move(run); }
-    REQUIRE(::kill(supervisor, SIGKILL) == 0);
+    REQUIRE(::kill(victim, SIGKILL) == 0);
     REQUIRE(comes_true([&] { return !read_lock(folder)->held; }));
     auto again = Supervised::attach(folder);
     REQUIRE(again.ok());
     run = std::move(*again);
   } else {
-    REQUIRE(::kill(supervisor, SIGKILL) == 0);
+    REQUIRE(::kill(victim, SIGKILL) == 0);
   }
   auto state = finish(run);
   CHECK(state.phase == State::Phase::supervisor_lost);
@@ -65,18 +66,21 @@ TEST_CASE("kill -9 of the supervisor takes the whole tree with it") {
   CHECK(run.stop().ok());
 }
 
-TEST_CASE("a supervisor killed at any moment leaves a spool that can be read, and no process") {
+TEST_CASE("a supervisor or init killed at any moment leaves a spool that can be read, and no process") {
+  bool of_init = GENERATE(false, true);
   for (int delay_us = 0; delay_us < 6000; delay_us += 300) {
-    CAPTURE(delay_us);
+    CAPTURE(delay_us, of_init);
     Scratch scratch;
     auto folder = scratch.run_folder();
     auto seconds = unique_sleep();
     auto run = start(launch(folder, "echo some output; exec sleep " + seconds));
     std::this_thread::sleep_for(std::chrono::microseconds(delay_us));
-    // It writes its id as one of its first acts.
-    REQUIRE(comes_true([&] { return supervisor_pid(folder) > 0; }));
-    REQUIRE(::kill(supervisor_pid(folder), SIGKILL) == 0);
+    // Both ids are written as one of its first acts.
+    auto victim = [&] { return of_init ? read_lock(folder)->init : supervisor_pid(folder); };
+    REQUIRE(comes_true([&] { return victim() > 0; }));
+    REQUIRE(::kill(victim(), SIGKILL) == 0);
     auto state = finish(run);
+    // Also where the fence was not whole yet: it is not tried again with a weaker one.
     CHECK(state.phase == State::Phase::supervisor_lost);
     CHECK(output_of(folder).gapless);
     CHECK(comes_true([&] { return processes_with(seconds) == 0; }));

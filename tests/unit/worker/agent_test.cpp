@@ -227,6 +227,9 @@ TEST_CASE("what the ends of commands are called") {
   CHECK(ending("log_limit").result.reason_code == "log_full");
   CHECK(ending("kill").result.status == "killed");
   CHECK(!ending("kill").save);
+  CHECK(ending("shutdown").result.status == "interrupted");
+  CHECK(ending("shutdown").result.reason_code == "host_reboot");
+  CHECK(ending("shutdown").save);
 
   auto lost = ending_of(Phase::supervisor_lost, true, std::nullopt, std::nullopt, request);
   CHECK(lost.result.status == "failed");
