@@ -186,8 +186,10 @@ Result<> Connection::examine(const Limit& limit) {
     return base::error("incompatible_service",
                        "the service at " + endpoint() + " is version " + info->version +
                            " (protocol " + std::to_string(info->protocol) + "), this is version " +
-                           version() + " (protocol " + std::to_string(api_protocol()) +
-                           "); end it with: spell service stop");
+                           version() + " (protocol " + std::to_string(api_protocol()) + "); " +
+                           (can_start()                         ? "end it with: spell service stop"
+                            : info->protocol > api_protocol() ? "upgrade this program"
+                                                              : "upgrade the service"));
   return ok();
 }
 

@@ -223,8 +223,9 @@ void answer_join_token(Context&, Call, const std::string& action, const std::str
                        std::function<Result<std::string>(State&, std::int64_t now)> machine_of);
 void join(Context&, Call);
 // machines.cpp
-/// Error `invalid_request`: says which side is to be upgraded.
-Result<> check_protocol(int protocol);
+/// Of a worker's message, before anything else in it is looked at: one of another version may have
+/// members that this one does not know. Error `unsupported_protocol`: which side is to be upgraded.
+Result<> check_protocol(const json& message);
 void machine_sync(Context&, Call);
 void machine_log(Context&, Call);
 void machine_metrics(Context&, Call);

@@ -77,9 +77,9 @@ void answer_join_token(Context& context, Call call, const std::string& action,
 void join(Context& context, Call call) {
   auto body = model::parse_json(call->request.body);
   if (!body) return refuse(call, body.error());
+  if (auto known = check_protocol(*body); !known) return refuse(call, known.error());
   auto request = model::parse_join_request(*body);
   if (!request) return refuse(call, request.error());
-  if (auto known = check_protocol(request->protocol); !known) return refuse(call, known.error());
   if (auto sane = model::check_hello(request->hello); !sane) return refuse(call, sane.error());
   auto credential = credential_for(context, call, request->public_key);
   if (!credential) return refuse(call, credential.error());

@@ -18,6 +18,13 @@
 namespace spell::service {
 
 namespace {
+
+std::int64_t shifted(std::int64_t time_us, std::int64_t shift_us, std::int64_t latest_us) {
+  std::int64_t out;
+  if (__builtin_add_overflow(time_us, shift_us, &out)) return latest_us;
+  return std::clamp<std::int64_t>(out, 0, latest_us);
+}
+
 constexpr std::int64_t index_step = 256 << 10;
 constexpr std::size_t open_files = 128;
 
@@ -141,7 +148,8 @@ Result<std::shared_ptr<LogStore::File>> LogStore::open(const std::string& run, b
 
 Result<std::int64_t> LogStore::append(const std::string& run, std::int64_t offset,
                                       std::string frames, std::int64_t shift_us,
-                                      const std::function<void()>& written) {
+                                      const std::function<void()>& written,
+                                      std::int64_t latest_us) {
   // Checks all before anything is written; shifts the times in place.
   std::int64_t output = offset;
   std::vector<std::int64_t> starts;
@@ -158,7 +166,7 @@ Result<std::int64_t> LogStore::append(const std::string& run, std::int64_t offse
                                           " says byte " + std::to_string(header->sequence));
     if (frames.size() - at - model::frame_header_size < header->size)
       return base::error("bad_frame", "the log ends in the middle of a frame");
-    header->time_us += shift_us;
+    header->time_us = shifted(header->time_us, shift_us, latest_us);
     model::put_frame_header(frames.data() + at, *header);
     at += model::frame_header_size + header->size;
     output += header->size;

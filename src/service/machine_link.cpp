@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "base/clock.hpp"
+#include "base/error.hpp"
 
 namespace spell::service {
 
 namespace {
 
 constexpr std::int64_t longest_lease_ms = 75'000, shortest_lease_ms = 3'000;
+constexpr std::int64_t sign_of_life_us = 2'000'000;
 
 std::int64_t boot_us() { return base::boot_ns() / 1000; }
 
@@ -66,13 +68,33 @@ MachineLink::Lease MachineLink::lease_of(std::int64_t lost_after) {
   return {std::clamp(lost_after * 1000, shortest_lease_ms, longest_lease_ms), lost_after};
 }
 
-MachineLink::Lease MachineLink::renew(const std::string& id) {
-  std::lock_guard lock(mutex_);
+bool MachineLink::speaks(const MachineView& view, Speaker& speaker, const std::string& worker,
+                         std::int64_t now_us) {
+  bool rivals = view.machine.connected && !speaker.worker.empty() && !worker.empty() &&
+                speaker.worker != worker;
+  if (rivals && speaker.doubted_us == 0) speaker.doubted_us = now_us;
+  if (rivals && now_us - speaker.doubted_us < sign_of_life_us) return false;
+  speaker = {worker, 0};
+  return true;
+}
+
+Result<MachineLink::Lease> MachineLink::renew(const std::string& id, const std::string& worker) {
+  std::unique_lock lock(mutex_);
   auto name = names_.find(id);
   if (name == names_.end()) return lease_of(0);
   auto& view = machines_.at(name->second);
   // An embedded worker ends with this process.
-  if (view.record.joined_us == 0) return {longest_lease_ms, 0};
+  if (view.record.joined_us == 0) return Lease{longest_lease_ms, 0};
+  if (!speaks(view, speakers_[id], worker, boot_us())) {
+    auto error = base::error("machine_taken",
+                             "another worker is connected as machine '" + name->second +
+                                 "', with the same credential: end one of them; a copy of a "
+                                 "computer becomes a machine of its own by `spell-worker leave` "
+                                 "and `spell machine add`");
+    lock.unlock();
+    end_poll(id);  // who is there asks again
+    return error;
+  }
   auto lease = lease_of(view.lost_after);
   leases_.renew(id, lease.lease_ms * 1000, lease.lost_after * 1'000'000, boot_us());
   watch_leases();
@@ -151,7 +173,7 @@ void MachineLink::refresh(const std::vector<std::string>& changed, State& state)
       if (known == machines_.end()) continue;
       auto& id = known->second.record.id;
       count(known->second, -1);
-      if (!state.machine_by_id(id)) leases_.forget(id);
+      if (!state.machine_by_id(id)) leases_.forget(id), speakers_.erase(id);
       names_.erase(id);
       cluster_.remove(name);
       machines_.erase(known);

@@ -54,11 +54,14 @@ class MachineLink {
   /// After a commit: takes over what changed, answers polls that have commands now.
   void refresh(const std::vector<std::string>& changed, State&);
 
-  /// The worker of this machine has spoken: its lease begins anew. Returns what it is told of it.
+  /// A worker of this machine has spoken: its lease begins anew. Returns what it is told of it.
+  /// `worker`: which of those that have the machine's credential it is; "": it does not say. Error
+  /// `machine_taken`: another one is connected. That is asked for a sign of life, and who comes
+  /// again when none has come for a while takes its place.
   struct Lease {
     std::int64_t lease_ms = 0, lost_after = 0;
   };
-  Lease renew(const std::string& id);
+  Result<Lease> renew(const std::string& id, const std::string& worker);
   /// Lets the poll that waits return: its worker has lost its credential.
   void end_poll(const std::string& id);
   /// Machines whose leases have ended, by id.
@@ -83,7 +86,13 @@ class MachineLink {
     model::SyncAnswer answer;
     std::optional<net::Reply> reply;
   };
+  struct Speaker {
+    std::string worker;
+    std::int64_t doubted_us = 0;  ///< since when another waits for its sign of life
+  };
   void finish(Poll);
+  /// Under the mutex: whether it speaks for the machine from here on.
+  bool speaks(const MachineView&, Speaker&, const std::string& worker, std::int64_t now_us);
   bool settled() const;  ///< under the mutex
   std::optional<Poll> take(const std::string& machine, std::uint64_t id);
   void watch_leases();                     ///< under the mutex
@@ -95,7 +104,8 @@ class MachineLink {
   Watcher& watcher_;
   mutable std::mutex mutex_;
   std::uint64_t last_poll_ = 0;
-  std::map<std::string, Poll> polls_;  // by machine id
+  std::map<std::string, Poll> polls_;                  // by machine id
+  std::unordered_map<std::string, Speaker> speakers_;  // by machine id
   std::unordered_map<std::string, Assignment> assignments_;
   std::map<std::string, MachineView> machines_;         // by name
   std::unordered_map<std::string, std::string> names_;  // by id

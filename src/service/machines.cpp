@@ -40,31 +40,35 @@ constexpr std::size_t most_runs = 10'000;
 constexpr std::int64_t longest_wait_ms = 60'000;
 }  // namespace
 
-Result<> check_protocol(int protocol) {
-  std::string both = "worker protocol " + std::to_string(protocol) + ", this service speaks " +
+Result<> check_protocol(const json& message) {
+  auto found = message.is_object() ? message.find("protocol") : message.end();
+  if (found == message.end() || !found->is_number_integer()) return ok();
+  std::string both = "the worker speaks protocol " + found->dump() + ", this service " +
                      std::to_string(model::worker_protocol);
-  if (protocol > model::worker_protocol)
-    return base::error("invalid_request", both + ": upgrade the service");
-  if (protocol < model::oldest_worker_protocol)
-    return base::error("invalid_request", both + ": upgrade the worker");
+  if (*found > model::worker_protocol)
+    return base::error("unsupported_protocol", both + ": upgrade the service");
+  if (*found < model::oldest_worker_protocol)
+    return base::error("unsupported_protocol", both + ": upgrade the worker");
   return ok();
 }
 
 void machine_sync(Context& context, Call call) {
   auto body = model::parse_json(call->request.body, 64 << 20);
   if (!body) return refuse(call, body.error());
+  if (auto known = check_protocol(*body); !known) return refuse(call, known.error());
   auto parsed = model::parse_sync_request(*body);
   if (!parsed) return refuse(call, parsed.error());
   auto request = std::make_shared<model::SyncRequest>(std::move(*parsed));
   std::string machine = call->path.at("machine");
-  if (auto known = check_protocol(request->protocol); !known) return refuse(call, known.error());
   if (request->hello)
     if (auto sane = model::check_hello(*request->hello); !sane) return refuse(call, sane.error());
   if (request->holds.size() > most_runs || request->reports.size() > most_runs)
     return refuse(call, base::error("invalid_request", "'holds' or 'reports' has more than " +
                                                            std::to_string(most_runs) + " runs"));
   request->wait_ms = std::min(request->wait_ms, longest_wait_ms);
-  auto lease = context.machines.renew(machine);
+  auto lease = context.machines.renew(
+      machine, std::string(net::find_header(call->request.headers, "X-Spell-Worker")));
+  if (!lease) return refuse(call, lease.error());
   // A tree that is named as a run's outputs must be this owner's; what is not is refused before it
   // reaches the state.
   std::vector<spellfs::PackStore::Pin> pins;  // until the commit
@@ -84,7 +88,7 @@ void machine_sync(Context& context, Call call) {
                                       "the outputs of run " + report.run + " have not been sent"));
   }
   auto pinned = std::make_shared<std::vector<spellfs::PackStore::Pin>>(std::move(pins));
-  context.reactor.post([&context, call = std::move(call), request, machine, pinned, lease](
+  context.reactor.post([&context, call = std::move(call), request, machine, pinned, lease = *lease](
                            State& state, std::int64_t now) -> Reactor::Answer {
     model::SyncAnswer out;
     out.incarnation = context.machines.incarnation();
@@ -135,8 +139,9 @@ void take_frames(Context& context, Call call, std::string (*name_of)(const std::
   context.log_jobs.post(
       [&context, call = std::move(call), offset = *offset, shift, name_of]() mutable {
         std::string run = call->query("run");
-        auto stored = context.logs.append(name_of(run), offset, std::move(call->request.body),
-                                          shift, [&] { context.hub.notify(run); });
+        auto stored = context.logs.append(
+            name_of(run), offset, std::move(call->request.body), shift,
+            [&] { context.hub.notify(run); }, call->request.received_us);
         if (!stored) return refuse(call, stored.error());
         answer(call, {{"bytes", *stored}});
       });

@@ -539,6 +539,12 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
       finish(run, "interrupted", now_us, run->log_bytes);
       continue;
     }
+    if (held == holds.end()) {
+      // Whoever was given it before, if anybody, must not write to it any more.
+      ++run->epoch;
+      run->taken = 0;
+      touch(run);
+    }
     // A worker keeps no secrets on disk: one that was started anew before it had launched the run
     // needs them again.
     bool lacks_secrets = !run->request.secrets.empty() && run->started_us == 0;

@@ -20,9 +20,9 @@ bool is_hex(std::string_view text) {
 Error explained(const Error& error, const JoinCall& call) {
   if (error.code() == "untrusted_service" && !call.token.fingerprint.empty())
     return base::error(error.code(),
-                       "the service at " + call.url +
-                           " is not the one that made this token: its key is another one; check "
-                           "the address, or have a new token made there");
+                       error.message() +
+                           "; the token names the key of the service that made it: check the "
+                           "address, or have a new token made there");
   return error;
 }
 

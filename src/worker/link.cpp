@@ -3,6 +3,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "base/hash.hpp"
 #include "base/text.hpp"
 #include "model/run.hpp"
 
@@ -71,11 +72,13 @@ bool may_pass(const Error& error) {
 Link::Link(Way way, const std::string& machine)
     : client_(std::move(way.endpoint), 16, std::move(way.trust), std::move(way.identity),
               std::move(way.proxy)),
+      instance_(base::hex(base::random_bytes(8))),
       token_(std::move(way.token)),
       base_("/v1/machines/" + net::percent_encode(machine)) {}
 
 void Link::authorize(net::ClientRequest& request) const {
   if (!token_.empty()) request.headers.emplace_back("Authorization", "Bearer " + token_);
+  request.headers.emplace_back("X-Spell-Worker", instance_);
 }
 
 Result<net::ClientResponse> Link::send(const std::string& route, net::ClientRequest request,

@@ -64,6 +64,8 @@ class Link {
   Result<model::json> post(const std::string& route, net::ClientRequest, const CallOptions&);
 
   net::HttpClient client_;
+  /// Which of those that show the token this one is: a copy of its folder shows the same.
+  std::string instance_;
   std::string token_, base_;
 };
 

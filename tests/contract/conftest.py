@@ -4,10 +4,12 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import uuid
 
 import pytest
 
 from api import SOURCE, Api, Document
+from workers import Worker, add
 
 BUILD = pathlib.Path(os.environ.get("SPELL_BUILD", SOURCE / "build")).resolve()
 
@@ -77,3 +79,19 @@ def packages_service(document, tmp_path):
         program.terminate()
         program.wait(timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def name(service):
+    name = "m" + uuid.uuid4().hex[:12]
+    yield name
+    for one in service.get(service.of_owner("machines")).json["machines"]:
+        if one["name"].startswith(name):
+            assert service.request("DELETE", service.of_owner(f"machines/{one['name']}")).status == 200
+
+
+@pytest.fixture
+def worker(service, name):
+    worker = Worker(service, add(service, name))
+    worker.greet()
+    return worker

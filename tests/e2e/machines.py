@@ -5,6 +5,8 @@ import signal
 from harness import PATIENCE, processes_of, wait_for
 
 CORES = 2
+# Prints, waits for the file `go` in its folder, prints again, leaves a file.
+WAITS = "echo begin; touch began; while [ ! -e go ]; do sleep 0.02; done; rm go began; echo end; echo result > out.txt"
 
 
 def spell(team, *arguments, **options):
@@ -77,3 +79,18 @@ def submit(team, *arguments, cwd=None):
     """The number of a new run."""
     made = spell(team, "run", "-f", "-b", "--json", *arguments, cwd=cwd, check=0).json
     return made.get("run", made)["id"]
+
+
+def gate(machine, number):
+    """The run's own folder, once its command has begun."""
+    runs = machine.folder / "worker/runs"
+    return wait_for(lambda: next((run / "spell" for run in runs.iterdir() if (run / "spell/began").exists()), None)
+                    if runs.exists() else None, what=f"run {number} to begin on {machine.name}")
+
+
+def check_waited(team, number):
+    run = wait_run(team, number, "complete")
+    printed = [line for line in spell(team, "logs", number, check=0).stdout.splitlines() if line in ("begin", "end")]
+    assert printed == ["begin", "end"], printed
+    assert spell(team, "ls", f"runs/{number}", check=0).stdout.count("out.txt") == 1
+    return run

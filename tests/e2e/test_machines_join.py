@@ -1,10 +1,12 @@
 """Joining a service: what a token is good for, whom a machine believes, and what `leave` leaves."""
 import json
+import shutil
 import signal
 import stat
 
 import pytest
 
+from harness import wait_for
 from machines import Machine, spell, submit, wait_run
 from team import Team
 
@@ -71,6 +73,30 @@ def test_a_machine_that_joins_anew_takes_the_place_of_the_one_before(team):
     assert first.running.process.poll() is None and first.status()["state"] == "connecting"
     assert wait_run(team, submit(team, "-m", "box", "true"), "complete")
     first.close()
+    second.close()
+
+
+def test_a_copy_of_a_machine_is_refused_while_the_first_is_there(team):
+    """Two workers with one name and one credential, as after the copy of a disk."""
+    first = Machine(team, "box")
+    second = Machine.__new__(Machine)
+    second.__dict__ = dict(first.__dict__, folder=first.place.root / "machine-copy", running=None)
+    shutil.copytree(first.folder, second.folder)
+    begun = team.place.work / "begun"
+    waiting = submit(team, "-m", "box", "--cpus", "1", f"echo $$ >> {begun}; touch began; while [ ! -e {begun}.go ]; do sleep 0.02; done")
+    wait_for(begun.exists, what="the run to begin")
+    second.start(connected=False)
+    second.running.wait_output("another worker is connected as machine 'box'", stream="stderr")
+    assert second.status()["code"] == "machine_taken" and first.status()["state"] == "connected"
+    assert wait_run(team, submit(team, "-m", "box", "--cpus", "1", "true"), "complete")
+    assert not second.supervisors()
+    (team.place.work / "begun.go").touch()
+    assert wait_run(team, waiting, "complete")
+    assert len(begun.read_text().splitlines()) == 1
+    first.wait_empty()
+    # When the first has gone, the copy is the machine.
+    first.close()
+    second.wait_connected()
     second.close()
 
 

@@ -1,12 +1,11 @@
 """Runs on machines that have joined: what they need arrives, what they leave is kept, whatever happens in between."""
 import os
 import signal
-import time
 
 import pytest
 
 from harness import wait_for
-from machines import Machine, spell, submit, wait_run
+from machines import WAITS, Machine, check_waited, gate, spell, submit, wait_run
 from team import Team
 
 
@@ -21,25 +20,6 @@ def boxes(team):
     yield made
     for machine in made:
         machine.close()
-
-
-def gate(machine, number):
-    """The run's own folder, once its command has begun."""
-    runs = machine.folder / "worker/runs"
-    return wait_for(lambda: next((run / "spell" for run in runs.iterdir() if (run / "spell/began").exists()), None)
-                    if runs.exists() else None, what=f"run {number} to begin on {machine.name}")
-
-
-# Prints, waits for the file `go` in its folder, prints again, leaves a file.
-WAITS = "echo begin; touch began; while [ ! -e go ]; do sleep 0.02; done; rm go began; echo end; echo result > out.txt"
-
-
-def check_waited(team, number):
-    run = wait_run(team, number, "complete")
-    printed = [line for line in spell(team, "logs", number, check=0).stdout.splitlines() if line in ("begin", "end")]
-    assert printed == ["begin", "end"], printed
-    assert spell(team, "ls", f"runs/{number}", check=0).stdout.count("out.txt") == 1
-    return run
 
 
 def test_code_mounts_outputs_and_log_go_to_the_machine_and_back(team, boxes):

@@ -266,6 +266,20 @@ TEST_CASE("a service of another version") {
     REQUIRE_FALSE(answer.ok());
     CHECK(answer.error().code() == "incompatible_service");
   }
+  SECTION("a shared one of another protocol is refused, with who is to be upgraded") {
+    World shared(false);
+    shared.transport->serve = world.transport->serve;
+    shared.transport->version = world.transport->version = "99.0.0";
+    for (auto [spoken, way_out] : {std::pair{api_protocol() + 1, "upgrade this program"},
+                                   {api_protocol() - 1, "upgrade the service"}}) {
+      protocol = spoken;
+      auto answer = shared.connection->call(make_project);
+      REQUIRE_FALSE(answer.ok());
+      CHECK(answer.error().code() == "incompatible_service");
+      CHECK_THAT(answer.error().message(), Catch::Contains(way_out));
+    }
+    CHECK_FALSE(stop_asked);
+  }
   SECTION("a shared one is never asked to make room") {
     World shared(false);
     shared.transport->version = version;

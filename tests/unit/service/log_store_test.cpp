@@ -161,3 +161,23 @@ TEST_CASE("times are shifted to the service's clock") {
   REQUIRE(frames);
   CHECK(model::parse_frame_header(frames->substr(0, 24))->time_us == 5100);
 }
+
+TEST_CASE("no time that a worker says lies in the future or before all time") {
+  Folder folder;
+  LogStore logs(folder.path);
+  std::int64_t at = 0;
+  for (auto [time, shift, expected] :
+       {std::tuple<std::int64_t, std::int64_t, std::int64_t>{INT64_MAX, 1, 9000},
+        {INT64_MAX, -1, 9000},
+        {8999, 2, 9000},
+        {8999, 0, 8999},
+        {-5, 0, 0},
+        {INT64_MIN, -1, 9000}}) {
+    CAPTURE(time, shift);
+    REQUIRE(logs.append(run, at, frame(at, "x", time), shift, {}, 9000));
+    auto frames = logs.read(run, at, at + 1, 100);
+    REQUIRE(frames);
+    CHECK(model::parse_frame_header(frames->substr(0, 24))->time_us == expected);
+    ++at;
+  }
+}

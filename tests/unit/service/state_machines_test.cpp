@@ -360,3 +360,26 @@ TEST_CASE("a worker cannot speak of runs that are not its own") {
   CHECK(team.run(2).status == before.status);
   CHECK(team.run(2).machine == "box");
 }
+
+TEST_CASE("a start that a worker does not hold is given again, and outdates the first") {
+  Team team;
+  auto box = team.machine("box");
+  REQUIRE(team.submit_to("box"));
+  REQUIRE(team.submit_to("box"));
+  auto first = team.end_of(1), held = team.end_of(2);
+  team.greet(box, hello_of(8), {{held.run, held.epoch}});
+  CHECK(team.commands_of(box) == Words{"start 1"});
+  CHECK(team.run(1).epoch == first.epoch + 1);
+  CHECK(team.run(2).epoch == held.epoch);
+  CHECK(team.say(box, first).error().code() == "stale_epoch");
+  REQUIRE(team.say(box, held));
+  // What the first had told of its way is no part of the second's.
+  auto again = team.end_of(1);
+  model::RunEvent event;
+  event.number = 1;
+  event.status = "building";
+  again.events.push_back(event);
+  REQUIRE(team.say(box, again));
+  CHECK(team.run(1).status == "complete");
+  CHECK(team.run(1).placed_us > 0);
+}

@@ -1,0 +1,118 @@
+"""Clocks that are wrong: of a machine, and of the service while it works. Leases, fences and the order of what happened do not depend on
+them; tokens and certificates are judged by the clock of whoever judges."""
+import datetime
+import glob
+import json
+
+import pytest
+
+from machines import WAITS, Machine, check_waited, gate, spell, submit, wait_run
+from team import Team
+
+
+class Clock:
+    """The time of day that chosen programs see: `offset` seconds from the true one, which can change while they run. Their
+    CLOCK_MONOTONIC and CLOCK_BOOTTIME go on."""
+
+    def __init__(self, place):
+        library = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+        if not library:
+            pytest.skip("faketime is not installed")
+        self.file = place.root / "clock"
+        self.environment = {"LD_PRELOAD": library[0], "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_NO_CACHE": "1",
+                            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+        self.set(0)
+
+    def set(self, offset):
+        # Whole, whenever it is read.
+        new = self.file.with_suffix(".new")
+        new.write_text(f"{offset:+d}\n")
+        new.rename(self.file)
+
+
+HOUR = 3600
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def time_of(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def check_times(team, number, began, offset=0):
+    """Of the run and its log, by the service's clock: in order, and of the time in which it happened."""
+    run = wait_run(team, number, "complete")
+    shift = datetime.timedelta(seconds=offset)
+    times = [time_of(run[name]) for name in ("created_at", "started_at", "ended_at")]
+    entries = spell(team, "logs", "-v", "--json", number, check=0).stdout.splitlines()
+    times_of_log = [time_of(json.loads(entry)["timestamp"]) for entry in entries]
+    assert times == sorted(times) and times_of_log, run
+    for time in times + times_of_log:
+        assert began + shift <= time <= now() + shift, (time, began, shift)
+
+
+def test_a_join_token_is_good_for_an_hour(place):
+    clock = Clock(place)
+    place.environment.update(clock.environment)
+    team = Team(place)
+    early, late = Machine(team, "early", start=False), Machine(team, "late", start=False)
+    clock.set(HOUR - 60)
+    assert early.join().returncode == 0
+    clock.set(HOUR + 60)
+    refused = late.join()
+    assert refused.returncode == 1 and refused.json["error"]["code"] == "join_token_expired", refused
+    assert "get-token" in refused.json["error"]["message"]
+    late.token = spell(team, "machine", "get-token", "late", "--json", check=0).json["token"]
+    assert late.join().returncode == 0
+
+
+@pytest.mark.parametrize("offset", [-HOUR, HOUR])
+def test_a_machine_whose_clock_is_an_hour_off(place, offset):
+    clock, team, before = Clock(place), Team(place), dict(place.environment)
+    clock.set(offset)
+    place.environment.update(clock.environment)
+    box = Machine(team, "box", start=False)
+    joined = box.join()
+    assert joined.returncode == 0, joined
+    box.start()
+    place.environment = before
+    began = now()
+    number = submit(team, "-m", "box", "--cpus", "1", WAITS)
+    (gate(box, number) / "go").touch()
+    check_waited(team, number)
+    check_times(team, number, began)
+    box.close()
+
+
+def test_a_machine_whose_clock_is_years_off_says_so(place):
+    clock, team = Clock(place), Team(place)
+    for offset in (-40 * 24 * HOUR, 20_000 * 24 * HOUR):
+        clock.set(offset)
+        box = Machine(team, f"box{offset < 0}", start=False)
+        refused = place.program("spell-worker", "join", box.url, "-", "--state", box.folder, input=box.token, env=clock.environment)
+        assert refused.returncode == 1 and "clock" in refused.stderr, refused
+        assert box.join().returncode == 0  # the token has not been used up
+
+
+@pytest.mark.parametrize("jump", [-HOUR, HOUR])
+def test_the_service_s_clock_jumps_in_the_middle_of_a_run(place, jump):
+    """Nobody is lost by it, no run ends before it began, and what came before keeps its time."""
+    clock, before = Clock(place), dict(place.environment)
+    place.environment.update(clock.environment)
+    team = Team(place)
+    place.environment = before
+    box = Machine(team, "box", "--lost-after", "60")
+    number = submit(team, "-m", "box", "--cpus", "1", WAITS)
+    folder = gate(box, number)
+    clock.set(jump)
+    after = submit(team, "-m", "box", "--cpus", "1", "echo after")
+    began = now()
+    check_times(team, after, began - datetime.timedelta(seconds=60), jump)
+    assert spell(team, "machine", "info", "box", "--json", check=0).json["machine"]["connected"]
+    (folder / "go").touch()
+    run = check_waited(team, number)
+    times = [run[name] for name in ("created_at", "started_at", "ended_at")]
+    assert times == sorted(times), run
+    box.close()
