@@ -267,7 +267,7 @@ def test_messages_at_random(service, worker, name, seed):
                            [] if depth > 3 else [anything(depth + 1) for _ in range(rng.randrange(3))],
                            {} if depth > 3 else {rng.choice(["run", "epoch", "x", "status"]): anything(depth + 1)}])
 
-    for _ in range(150):
+    for _ in range(100):
         message = sample
         for path in rng.sample(list(paths(sample)), rng.randrange(4)):
             try:

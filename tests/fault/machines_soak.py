@@ -3,7 +3,9 @@
 then every promise that can be checked is checked.
 
 machines_soak.py --minutes N [--seed S]. Accidents: links are cut and spoiled, every process is killed, workers are frozen, computers
-start anew (another boot id), a disk is full.
+start anew (another boot id), a disk is full. Each happens to each machine once, in random order, before chance alone decides.
+The long cut outlasts the time after which a machine counts as lost. That time is shortened to seconds: no tool gives programs a
+CLOCK_BOOTTIME that runs faster, and one that jumps is a computer that slept, which declares nobody lost.
 """
 import argparse
 import contextlib
@@ -16,126 +18,28 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "e2e"))
-import harness  # noqa: E402
+sys.path.insert(0, str(HERE))
 import network  # noqa: E402
 import soak  # noqa: E402
+from machines_site import Box, Site, harness  # noqa: E402
 
 MACHINES = 3
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
-
-
-class Site(harness.Place):
-    """The programs of a service and its machines. spell() is the service's own user, through its socket."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = network.Network(MACHINES)
-        self.data = self.root / "data"
-        self.service, self.port = None, 0
-        made = self.program("spelld", "init", "--data", self.data, "--owner", "acme", "--admin", "ada", "--listen", "0.0.0.0:0", "--host",
-                            self.net.address(1), "--password-stdin", input="correct horse battery\n")
-        assert made.returncode == 0, made
-        self.environment["SPELL_BASE_URL"] = f"unix:{self.data}/spelld.sock"
-
-    def run_inside(self, i, *command):
-        running = harness.Running([*self.net.inside(i), *map(str, command)], env=self.environment, cwd=self.work)
-        self._running.append(running)
-        return running
-
-    def start_service(self):
-        self.service = self.run_inside(0, self.programs / "spelld", "serve", "--data", self.data, "--listen", f"0.0.0.0:{self.port}")
-        said = self.service.wait_output("listening on port", stream="stderr")
-        self.port = int(re.search(rb"listening on port (\d+)", said)[1])
-
-    def service_log(self):
-        return ""
-
-
-class Box:
-    """A machine. `small`: its folder lies on a disk of its own."""
-
-    def __init__(self, site, i, small):
-        self.site, self.i, self.name = site, i, f"box{i}"
-        self.folder = site.root / self.name
-        self.folder.mkdir(mode=0o700)
-        self.small, self.boot, self.daemon = small, [], None
-        self.busy = threading.Lock()  # one accident at a time
-        if small:
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=700", "tmpfs", self.folder], check=True)
-        # The programs of the runs leave traces outside of their folders.
-        (self.folder / "worker.toml").write_text('run-users = "none"\n')
-        added = site.spell("machine", "add", self.name, "--serves", "ANY", "--cpus", "3", "--json", check=0).json
-        joined = self.worker("join", f"https://{site.net.address(i)}:{site.port}", "-", input=added["token"])
-        assert joined.returncode == 0, joined
-        self.start()
-
-    def worker(self, *arguments, input=None):
-        command = [*self.site.net.inside(self.i), self.site.programs / "spell-worker", *arguments, "--state", self.folder]
-        return subprocess.run(list(map(str, command)), input=input, text=True, capture_output=True, env=self.site.environment, timeout=60)
-
-    def start(self):
-        self.daemon = self.site.run_inside(self.i, *self.boot, self.site.programs / "spell-worker", "run", "--state", self.folder)
-
-    def pids(self, what):
-        return [pid for pid, line in harness.processes_of(self.folder).items() if what in line]
-
-    def kill(self):
-        self.daemon.signal(signal.SIGKILL)
-        self.daemon.finish()
-
-    def reboot(self):
-        """All processes end at once; what comes next sees another boot id, and a CLOCK_BOOTTIME that has begun again."""
-        self.kill()
-        for pid in self.pids("spell-supervisor"):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        harness.wait_gone(self.pids("spell-supervisor"), 10)
-        other = self.site.root / f"boot-{uuid.uuid4()}"
-        other.write_text(f"{uuid.uuid4()}\n")
-        uptime = float(pathlib.Path("/proc/uptime").read_text().split()[0])
-        back = str(5 - int(uptime))
-        self.boot = ["unshare", "-m", "-T", "--boottime", back, "--monotonic", back, "sh", "-c",
-                     f'mount --bind {other} {BOOT_ID} && exec "$@"', "sh"]
-        self.start()
-
-    @contextlib.contextmanager
-    def full_disk(self):
-        filler = self.folder / "filler"
-        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
-            while True:
-                file.write(bytes(1 << 20))
-        try:
-            yield
-        finally:
-            filler.unlink()
-
-    def left(self):
-        """What should not be there when all runs have ended."""
-        runs = self.folder / "worker/runs"
-        return [path for path in [*runs.glob("*"), *(self.folder / "worker/incoming").glob("*")] if not path.name.startswith("spare-")]
-
-    def close(self):
-        with contextlib.suppress(ProcessLookupError):
-            self.daemon.signal(signal.SIGCONT)
-            self.daemon.signal(signal.SIGTERM)
-        self.daemon.finish()
-        if self.small:
-            subprocess.run(["umount", "-l", self.folder], check=True)
+LOST_AFTER = 12  # seconds, of all but the first machine
 
 
 class MachinesSoak(soak.Soak):
     def __init__(self, site, seed, end, longest):
         super().__init__(site, seed, end)
         self.longest = longest
-        self.counts = dict.fromkeys(("cuts", "spoiled links", "kills of workers", "kills of supervisors", "kills of the service", "freezes",
-                                     "reboots", "full disks", "bytes compared"), 0)
-        site.start_service()
+        self.counts = dict.fromkeys(("cuts", "long cuts", "spoiled links", "kills of workers", "kills of supervisors", "kills of inits",
+                                     "kills of commands", "kills of the service", "freezes", "reboots", "full disks", "bytes compared"), 0)
+        self.killed = set()  # seeds of the programs
+        self.service_may_go = threading.Lock()
         site.spell("machine-type", "add", "ANY", "--cpus", "1", check=0)
-        self.boxes = [Box(site, i, small=i == MACHINES) for i in range(1, MACHINES + 1)]
+        self.boxes = [Box(site, i, "--serves", "ANY", *(["--lost-after", LOST_AFTER] if i > 1 else []), small=i == MACHINES)
+                      for i in range(1, MACHINES + 1)]
 
     def submit(self, name):
         rng = random.Random(f"{self.seed} {name}")
@@ -172,51 +76,79 @@ class MachinesSoak(soak.Soak):
 
     def hurt(self, box):
         rng = random.Random(f"{self.seed} {box.name}")
-        accidents = ["cut", "spoil", "worker", "supervisor", "freeze", "reboot", *(["full"] if box.small else [])]
+        accidents = [self.cut, self.spoil, self.kill_worker, self.kill_supervisor, self.kill_init, self.kill_command, self.freeze,
+                     self.reboot, self.cut_long if box.i > 1 else self.cut, *([self.fill] if box.small else [])]
+        first = rng.sample(accidents, len(accidents))
         while self.going():
             time.sleep(rng.uniform(0.2, 3))
-            accident, how_long = rng.choice(accidents), rng.uniform(0, self.longest)
-            if accident == "cut":
-                self.count("cuts")
-                self.place.net.cut(box.i)
-                time.sleep(how_long)
-                self.place.net.mend(box.i)
-            elif accident == "spoil":
-                self.count("spoiled links")
-                self.place.net.spoil(box.i)
-                time.sleep(how_long)
-                self.place.net.mend(box.i)
-            elif accident == "worker":
-                self.count("kills of workers")
-                box.kill()
-                time.sleep(rng.choice([0, how_long]))
-                box.start()
-            elif accident == "supervisor" and (pids := box.pids("spell-supervisor")):
-                self.count("kills of supervisors")
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(rng.choice(sorted(pids)), signal.SIGKILL)
-            elif accident == "freeze":
-                self.count("freezes")
-                box.daemon.signal(signal.SIGSTOP)
-                time.sleep(how_long)
-                box.daemon.signal(signal.SIGCONT)
-            elif accident == "reboot" and rng.random() < 0.4:
-                self.count("reboots")
-                box.reboot()
-            elif accident == "full":
-                self.count("full disks")
-                with box.full_disk():
-                    time.sleep(how_long)
+            (first.pop() if first else rng.choice(accidents))(box, rng, rng.uniform(0, self.longest))
+
+    def cut(self, box, rng, seconds):
+        self.count("cuts")
+        with box.cut():
+            time.sleep(self.longest if rng.random() < 0.3 else seconds)
+
+    def cut_long(self, box, rng, seconds):
+        # A service that starts gives every machine its whole time to come back.
+        with self.service_may_go, box.cut():
+            self.count("long cuts")
+            time.sleep(LOST_AFTER * 2 + min(seconds, 3))
+
+    def spoil(self, box, rng, seconds):
+        self.count("spoiled links")
+        with box.spoiled():
+            time.sleep(seconds)
+
+    def kill_worker(self, box, rng, seconds):
+        self.count("kills of workers")
+        box.kill()
+        time.sleep(rng.choice([0, seconds]))
+        box.start()
+
+    def kill_supervisor(self, box, rng, seconds):
+        self.kill_one("kills of supervisors", box.supervisors, rng)
+
+    def kill_init(self, box, rng, seconds):
+        self.kill_one("kills of inits", box.inits, rng)
+
+    def kill_command(self, box, rng, seconds):
+        self.kill_one("kills of commands", box.commands, rng, known=self.killed)
+
+    def kill_one(self, what, find, rng, known=None):
+        """Where there is one in time. `known`: gets the seed of the program; who is not known is spared."""
+        with contextlib.suppress(AssertionError, OSError):
+            pid = rng.choice(sorted(harness.wait_for(find, 20)))
+            if known is not None:
+                program = re.search(rb"program[ \0](\d+)", pathlib.Path(f"/proc/{pid}/cmdline").read_bytes())
+                if not program:
+                    return
+                known.add(int(program[1]))
+            os.kill(pid, signal.SIGKILL)
+            self.count(what)
+
+    def freeze(self, box, rng, seconds):
+        self.count("freezes")
+        with box.frozen():
+            time.sleep(seconds)
+
+    def reboot(self, box, rng, seconds):
+        self.count("reboots")
+        box.reboot()
+
+    def fill(self, box, rng, seconds):
+        self.count("full disks")
+        with box.full_disk():
+            time.sleep(seconds)
 
     def break_service(self):
         rng = random.Random(f"{self.seed} service")
         while self.going():
             time.sleep(rng.uniform(1, 6))
-            self.count("kills of the service")
-            self.place.service.signal(signal.SIGKILL)
-            self.place.service.finish()
-            time.sleep(rng.choice([0, rng.uniform(0, self.longest)]))
-            self.place.start_service()
+            with self.service_may_go:
+                self.count("kills of the service")
+                self.place.kill_service()
+                time.sleep(rng.choice([0, rng.uniform(0, self.longest)]))
+                self.place.start_service()
 
     def torment(self):
         actors = [threading.Thread(target=self.guard, args=actor) for actor in
@@ -226,33 +158,47 @@ class MachinesSoak(soak.Soak):
         for actor in actors:
             actor.join()
 
+    def end_all(self):
+        super().end_all()
+        # What a machine that counted as lost brings late is still its run's.
+        for box in self.boxes:
+            try:
+                harness.wait_for(lambda box=box: not box.left(), 120)
+            except AssertionError:
+                self.fail(f"left on {box.name}: {box.left()}; {box.daemon._output}")
+
+    def ended_by_accident(self, seed, run):
+        """How a run may end here that may not elsewhere."""
+        how = run["status"], run["reason_code"]
+        if how in (("interrupted", "host_reboot"), ("build_failed", "disk_full")):
+            return True
+        if how == ("interrupted", "machine_lost"):
+            # It was lost before it had heard of the run: else its end would have come late.
+            return not (self.place.root / "witness" / str(seed)).exists() and run["log_bytes"] == 0
+        return seed in self.killed and how == ("complete", "") and (run["user_exit_code"], run["user_signal"]) == (137, signal.SIGKILL)
+
     def check_run(self, seed, run):
-        # The worker's disk, not the program, may have said no; the machine may have begun anew.
-        if run["reason_code"] in ("disk_full", "host_reboot", "run_folder_lost", "log_full"):
-            witness = self.place.root / "witness" / str(seed)
-            if witness.exists() and len(witness.read_text().splitlines()) > 1:
-                self.fail(f"run {run['id']} has been carried out more than once")
-            log, expected = self.place.spell("logs", run["id"], check=0).bytes, soak.Plan(seed).output
-            self.count("bytes compared", len(log))
-            if not expected.startswith(log.removesuffix(soak.TRAPPED)):
-                self.fail(f"run {run['id']} ({run['reason_code']}): {self.difference(log, expected)}")
-            return
-        super().check_run(seed, run)
+        if not self.ended_by_accident(seed, run):
+            return super().check_run(seed, run)
+        plan, what = soak.Plan(seed), f"run {run['id']} (program {seed}, {run['status']}, {run['reason_code']})"
+        witness = self.place.root / "witness" / str(seed)
+        if witness.exists() and len(witness.read_text().splitlines()) > 1:
+            self.fail(f"{what} has been carried out more than once")
+        log = self.place.spell("logs", run["id"], check=0).bytes
+        self.count("bytes compared", len(log))
+        if run["log_bytes"] != len(log) or not plan.output.startswith(log.removesuffix(soak.TRAPPED)):
+            self.fail(f"{what}: {self.difference(log, plan.output)}")
+        if run["status"] != "build_failed" and log:
+            self.check_files(what, plan, run["id"])
 
     def check_followers(self, runs):
         pass
 
     def check_leftovers(self):
-        for box in self.boxes:
-            try:
-                harness.wait_for(lambda box=box: not box.left(), 60)
-            except AssertionError:
-                self.fail(f"left on {box.name}: {box.left()}")
-            box.close()
         self.place.service.signal(signal.SIGTERM)
         self.place.service.finish()
-        if left := list((self.place.data / "incoming").glob("*")):
-            self.fail(f"left in incoming: {left}")
+        if left := self.place.left():
+            self.fail(f"left: {left}")
 
 
 def main():
@@ -264,27 +210,25 @@ def main():
         print(f"machines soak: skipped: {reason}")
         return 0
     print(f"machines soak: seed {options.seed}, {options.minutes:g} minutes", flush=True)
-    site, test, runs, statuses = Site(), None, 0, {}
+    site, test, runs, statuses = Site(MACHINES, options.seed), None, 0, {}
     try:
         # A cut link for half a minute has its place where there are minutes.
-        test = MachinesSoak(site, options.seed, time.monotonic() + options.minutes * 60, longest=30 if options.minutes >= 2 else 2)
+        test = MachinesSoak(site, options.seed, 0, longest=30 if options.minutes >= 4 else 3)
         test.end = time.monotonic() + options.minutes * 60
         test.torment()
         runs, statuses = test.check()
+        if options.minutes >= 4 and (never := [what for what, count in test.counts.items() if not count]):
+            test.fail(f"never happened: {never}")
     except Exception as problem:
         if not test:
             raise
         test.fail(repr(problem))
     finally:
-        daemons = [running for running in site._running if running.process.poll() is None]
-        for running in daemons:
-            running.signal(signal.SIGKILL)
-        if test:
-            for complaint in site.close():
-                test.fail(complaint)
-        subprocess.run(["umount", "-l", site.root / f"box{MACHINES}"], capture_output=True)
-        site.net.close()
-    figures = {"runs": runs, **statuses, **test.counts, "netem": site.net.spoils, "failures": len(test.failures)}
+        complaints = site.close()
+        for complaint in complaints if test else []:
+            test.fail(complaint)
+    packets = {f"packets {what}": site.net.count(what) for what in ("swallowed", "dropped", "delayed")}
+    figures = {"runs": runs, **statuses, **test.counts, **packets, "failures": len(test.failures)}
     print("machines soak: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
     if test.failures:
         print(f"machines soak: failed; again: tests/fault/machines_soak.py --minutes {options.minutes:g} --seed {options.seed}")

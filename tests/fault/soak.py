@@ -6,6 +6,7 @@ A run's program is this file too (`soak.py program SEED`), so that what it print
 """
 import argparse
 import contextlib
+import errno
 import hashlib
 import os
 import pathlib
@@ -39,6 +40,19 @@ class Plan:
         return b"".join(self.pieces)
 
 
+def write_patiently(path, content):
+    """Also where the disk is full for a while."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            time.sleep(0.1)
+
+
 def program(seed, witness):
     plan = Plan(seed)
     with open(witness, "a") as file:
@@ -58,8 +72,7 @@ def program(seed, witness):
             time.sleep(3600)
         os._exit(0)
     for path, content in plan.outputs.items():
-        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        pathlib.Path(path).write_bytes(content)
+        write_patiently(pathlib.Path(path), content)
     for piece in plan.pieces:
         while piece:
             piece = piece[os.write(1, piece):]
@@ -231,8 +244,9 @@ class Soak:
         if by_label:
             self.fail(f"runs that nobody submitted: {by_label}")
         lost = sum(run["reason_code"] == "supervisor_lost" for run in listed)
-        if lost > self.counts["kills of supervisors"]:
-            self.fail(f"{lost} supervisors are said to be lost; {self.counts['kills of supervisors']} were killed")
+        killed = self.counts["kills of supervisors"] + self.counts.get("kills of inits", 0)
+        if lost > killed:
+            self.fail(f"{lost} supervisors are said to be lost; {killed} were killed")
         self.check_followers({run["id"]: run for run in listed})
         self.check_leftovers()
         return len(listed), {status: sum(run["status"] == status for run in listed) for status in sorted({run["status"] for run in listed})}
@@ -287,7 +301,11 @@ class Soak:
             self.fail(f"{what} has saved outputs")
         # A program prints when it has written its outputs, unless it is stopped.
         kept = run["status"] in ("complete", "stopped") or run["reason_code"] == "supervisor_lost"
-        if not kept or not plan.outputs or run["status"] != "complete" and not printed:
+        if kept and (run["status"] == "complete" or printed):
+            self.check_files(what, plan, number)
+
+    def check_files(self, what, plan, number):
+        if not plan.outputs:
             return
         target = pathlib.Path(tempfile.mkdtemp(dir=self.place.root))
         copied = self.place.spell("cp", f"runs/{number}/out", target / "out")
