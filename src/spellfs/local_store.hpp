@@ -38,6 +38,7 @@ class LocalStore final : public PackStore {
   Result<> open();
 
   Result<std::string> get(Kind, const Name&) const override;
+  Result<> read_chunks(std::span<const ChunkRead>) const override;
   Result<std::vector<Name>> missing(const std::string& owner, std::span<const Name>) const override;
   Result<bool> owns(const std::string& owner, const Name&) const override;
   Result<> add_pack(const std::string& owner, int fd, std::int64_t size) override;
@@ -61,12 +62,17 @@ class LocalStore final : public PackStore {
   Result<> check_format();
   Result<> open_index() const;
   Result<std::string> read_object(Kind, const Name&) const;
+  Result<> read_located(std::span<const ChunkRead>) const;
   /// Where the stored bytes of an object are.
   struct Stored {
     Frame frame{};
     std::string path{};
     std::shared_ptr<base::Fd> file{};
     Result<std::string> read() const;
+    Result<> read_to(char* to) const;
+    Result<std::string_view> unpack(Decompressor&, std::string_view stored) const;
+    /// Names the pack where something is damaged.
+    Error in_pack(const Error&) const;
   };
   /// `owner` "": whoever has sent it.
   Result<Stored> locate(const std::string& owner, const Name&) const;

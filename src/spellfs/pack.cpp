@@ -308,27 +308,31 @@ Result<std::string_view> PackFileReader::stored(const Frame& frame) {
 }
 
 Result<std::string> read_stored(int fd, const Frame& frame) {
+  std::string bytes(frame.stored, '\0');
+  SPELL_TRY(read_stored(fd, frame, bytes.data()));
+  return bytes;
+}
+
+Result<> read_stored(int fd, const Frame& frame, char* to) {
   // Head and bytes by one call, each to its place.
   char head[frame_head_size];
-  std::string bytes(frame.stored, '\0');
-  iovec parts[2] = {{head, sizeof head}, {bytes.data(), bytes.size()}};
+  iovec parts[2] = {{head, sizeof head}, {to, frame.stored}};
   ssize_t n;
   do n = ::preadv(fd, parts, 2, frame.offset);
   while (n < 0 && errno == EINTR);
   if (n < 0) return base::errno_error("read a pack");
   auto got = static_cast<std::size_t>(n);
   if (got < sizeof head) return damaged(frame);
-  if (got < sizeof head + bytes.size()) {
+  if (got < sizeof head + frame.stored) {
     std::size_t at = got - sizeof head;
-    auto more = base::pread_full(fd, bytes.data() + at, bytes.size() - at,
+    auto more = base::pread_full(fd, to + at, frame.stored - at,
                                  frame.offset + static_cast<std::int64_t>(got));
     if (!more) return more.error();
-    if (*more < bytes.size() - at) return damaged(frame);
+    if (*more < frame.stored - at) return damaged(frame);
   }
   std::string expected;
   put_head(expected, frame);
-  if (expected != std::string_view(head, sizeof head)) return damaged(frame);
-  return bytes;
+  return expected == std::string_view(head, sizeof head) ? ok() : Result<>(damaged(frame));
 }
 
 }  // namespace spell::spellfs

@@ -149,5 +149,7 @@ class PackFileReader {
 
 /// The stored bytes of one frame, for a look-up at random. Errors as PackFileReader::stored.
 Result<std::string> read_stored(int fd, const Frame& frame);
+/// The same, to `to`, which has room for them.
+Result<> read_stored(int fd, const Frame&, char* to);
 
 }  // namespace spell::spellfs

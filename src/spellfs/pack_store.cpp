@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include "base/file.hpp"
+#include "base/hash_many.hpp"
 #include "base/id.hpp"
 #include "spellfs/check.hpp"
 #include "spellfs/crew.hpp"
 #include "spellfs/local_store.hpp"
+#include "spellfs/walk.hpp"
 
 namespace spell::spellfs {
 
@@ -216,10 +218,25 @@ Result<LocalStore::Stored> LocalStore::locate(const std::string& owner, const Na
   return out;
 }
 
+Error LocalStore::Stored::in_pack(const Error& error) const {
+  if (error.code() != "damaged") return error;
+  return base::error("damaged", error.message() + " in " + path);
+}
+
 Result<std::string> LocalStore::Stored::read() const {
   auto bytes = read_stored(file->get(), frame);
-  if (bytes || bytes.error().code() != "damaged") return bytes;
-  return base::error("damaged", bytes.error().message() + " in " + path);
+  return bytes ? std::move(bytes) : Result<std::string>(in_pack(bytes.error()));
+}
+
+Result<> LocalStore::Stored::read_to(char* to) const {
+  auto done = read_stored(file->get(), frame, to);
+  return done ? ok() : Result<>(in_pack(done.error()));
+}
+
+Result<std::string_view> LocalStore::Stored::unpack(Decompressor& decompressor,
+                                                    std::string_view stored) const {
+  auto bytes = decompressor.unpack(frame, stored);
+  return bytes ? bytes : Result<std::string_view>(in_pack(bytes.error()));
 }
 
 Result<std::string> LocalStore::read_object(Kind kind, const Name& name) const {
@@ -230,11 +247,46 @@ Result<std::string> LocalStore::read_object(Kind kind, const Name& name) const {
   auto stored = place->read();
   if (!stored) return stored.error();
   Decompressor decompressor;
-  auto bytes = decompressor.unpack(place->frame, *stored);
-  if (!bytes)
-    return base::error(bytes.error().code(), bytes.error().message() + " in " + place->path);
+  auto bytes = place->unpack(decompressor, *stored);
+  if (!bytes) return bytes.error();
   if (place->frame.codec == Codec::raw) return std::move(*stored);
   return std::string(*bytes);
+}
+
+Result<> LocalStore::read_chunks(std::span<const ChunkRead> chunks) const {
+  return healed([&] { return read_located(chunks); });
+}
+
+Result<> LocalStore::read_located(std::span<const ChunkRead> chunks) const {
+  // What lies there as it is goes to its place at once, and is verified there side by side.
+  std::vector<Stored> raw;
+  std::vector<std::string_view> texts;
+  Decompressor decompressor;
+  for (auto& chunk : chunks) {
+    auto place = locate("", chunk.name);
+    if (!place) return place.error();
+    if (place->frame.kind != Kind::chunk)
+      return base::error("object_not_found", "there is no object " + chunk.name.text());
+    if (place->frame.raw != chunk.size) return lies(chunk.name);
+    if (place->frame.codec == Codec::raw) {
+      SPELL_TRY(place->read_to(chunk.to));
+      texts.emplace_back(chunk.to, chunk.size);
+      raw.push_back(std::move(*place));
+      continue;
+    }
+    auto stored = place->read();
+    if (!stored) return stored.error();
+    auto bytes = place->unpack(decompressor, *stored);
+    if (!bytes) return bytes.error();
+    std::copy(bytes->begin(), bytes->end(), chunk.to);
+  }
+  std::vector<base::Digest> digests(texts.size());
+  base::sha256_many(static_cast<char>(Kind::chunk), texts, digests);
+  for (std::size_t i = 0; i < raw.size(); ++i)
+    if (digests[i] != raw[i].frame.name.digest)
+      return raw[i].in_pack(
+          base::error("damaged", "object " + raw[i].frame.name.text() + " is damaged"));
+  return ok();
 }
 
 Result<std::string> LocalStore::pack_of(const std::string& owner, std::span<const Name> names,

@@ -85,6 +85,16 @@ Result<> read_below(const ObjectSource& store, const Name& name, int level, std:
 
 }  // namespace
 
+Result<> ObjectSource::read_chunks(std::span<const ChunkRead> chunks) const {
+  for (auto& chunk : chunks) {
+    auto bytes = get(Kind::chunk, chunk.name);
+    if (!bytes) return bytes.error();
+    if (bytes->size() != chunk.size) return lies(chunk.name);
+    std::copy(bytes->begin(), bytes->end(), chunk.to);
+  }
+  return ok();
+}
+
 Kind kind_of(const Entry& entry) {
   if (entry.type == EntryType::folder) return Kind::folder;
   return entry.size <= small_file ? Kind::chunk : Kind::file;

@@ -186,17 +186,16 @@ class Restorer {
   Result<> make_small(const Folder& folder, const Entry& entry) {
     auto fd = create(folder, entry);
     if (!fd) return fd.error();
-    std::int64_t at = 0;
+    Writing file(*this, fd->get(), 0);
     if (entry.size > small_file) {
-      SPELL_TRY(each_piece(store_, entry.node, entry.size, [&](const Piece& piece) {
-        auto written = write_piece(fd->get(), piece, at);
-        at += piece.size;
-        return written;
-      }));
+      SPELL_TRY(each_piece(store_, entry.node, entry.size,
+                           [&](const Piece& piece) { return file.add(piece); }));
+      SPELL_TRY(file.flush());
       // Only holes at the end need it.
       if (::ftruncate(fd->get(), entry.size) != 0) return base::errno_error("write a file");
     } else if (entry.size > 0) {
-      SPELL_TRY(write_piece(fd->get(), {entry.node, entry.size}, 0));
+      SPELL_TRY(file.add({entry.node, entry.size}));
+      SPELL_TRY(file.flush());
     }
     return complete(fd->get(), entry);
   }
@@ -209,12 +208,13 @@ class Restorer {
     std::vector<Piece> pieces;
     std::int64_t from = 0, at = 0;
     auto flush = [&] {
-      crew_.post([this, file, at = from, pieces = std::exchange(pieces, {})]() mutable {
+      crew_.post([this, file, at = from, pieces = std::exchange(pieces, {})] {
+        Writing writing(*this, file->fd.get(), at);
         for (auto& piece : pieces) {
           if (stopped()) return;
-          if (auto done = write_piece(file->fd.get(), piece, at); !done) fail(done.error());
-          at += piece.size;
+          if (auto done = writing.add(piece); !done) return fail(done.error());
         }
+        if (auto done = writing.flush(); !done) fail(done.error());
       });
       from = at;
     };
@@ -229,15 +229,47 @@ class Restorer {
     return ok();
   }
 
-  Result<> write_piece(int fd, const Piece& piece, std::int64_t at) {
-    if (!piece.chunk) return ok();
-    auto bytes = store_.get(Kind::chunk, *piece.chunk);
-    if (!bytes) return bytes.error();
-    if (static_cast<std::int64_t>(bytes->size()) != piece.size) return lies(*piece.chunk);
-    SPELL_TRY(base::pwrite_all(fd, *bytes, at));
-    count(0, piece.size);
-    return ok();
-  }
+  /// Pieces that follow each other in a file, read and written some at once.
+  class Writing {
+   public:
+    Writing(Restorer& restorer, int fd, std::int64_t at)
+        : restorer_(restorer), fd_(fd), begin_(at), end_(at) {}
+
+    Result<> add(const Piece& piece) {
+      constexpr std::int64_t most = 1 << 20;
+      if (!piece.chunk || end_ + piece.size - begin_ > most) SPELL_TRY(flush());
+      end_ += piece.size;
+      if (piece.chunk)
+        chunks_.push_back({*piece.chunk, nullptr, static_cast<std::size_t>(piece.size)});
+      else
+        begin_ = end_;
+      return ok();
+    }
+    Result<> flush() {
+      auto size = static_cast<std::size_t>(end_ - begin_);
+      if (size == 0) return ok();
+      if (room_ < size) bytes_ = std::make_unique_for_overwrite<char[]>(room_ = size);
+      char* to = bytes_.get();
+      for (auto& chunk : chunks_) {
+        chunk.to = to;
+        to += chunk.size;
+      }
+      SPELL_TRY(restorer_.store_.read_chunks(chunks_));
+      SPELL_TRY(base::pwrite_all(fd_, {bytes_.get(), size}, begin_));
+      restorer_.count(0, end_ - begin_);
+      chunks_.clear();
+      begin_ = end_;
+      return ok();
+    }
+
+   private:
+    Restorer& restorer_;
+    int fd_;
+    std::int64_t begin_, end_;  ///< in the file, of what waits
+    std::vector<ObjectSource::ChunkRead> chunks_;
+    std::unique_ptr<char[]> bytes_;
+    std::size_t room_ = 0;
+  };
 
   /// Tells progress about once a megabyte, or 128 files.
   void count(std::int64_t files, std::int64_t bytes) {

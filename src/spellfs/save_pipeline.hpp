@@ -186,6 +186,7 @@ class Pipeline {
   };
   void hand_over();
   void prepare(std::vector<Event>& events);
+  static void name_chunks(std::vector<Event>& events);
   void work();
   void process(std::vector<Event>& events);
   void join();

@@ -22,6 +22,15 @@ class ObjectSource {
   /// The object's uncompressed bytes, verified against its name. Errors: `object_not_found`,
   /// `damaged`.
   virtual Result<std::string> get(Kind, const Name&) const = 0;
+  /// A chunk of which the size is known, and where its bytes are to go.
+  struct ChunkRead {
+    Name name{};
+    char* to = nullptr;
+    std::size_t size = 0;
+  };
+  /// Several at once, which is quicker. Errors: as of get(); `damaged` also for another size. What
+  /// was written to is of no use then.
+  virtual Result<> read_chunks(std::span<const ChunkRead>) const;
 };
 
 class ChunkStore : public ObjectSource {

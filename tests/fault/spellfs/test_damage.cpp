@@ -90,6 +90,11 @@ TEST_CASE("a wrong bit in a pack is never returned as data") {
         auto hit = (*store)->get(frame.kind, frame.name);
         REQUIRE_FALSE(hit);
         if (!without_index || frame.kind == Kind::chunk) REQUIRE(hit.error().code() == "damaged");
+        if (frame.kind == Kind::chunk) {
+          std::string room(content.size(), '?');
+          ObjectSource::ChunkRead chunk{frame.name, room.data(), room.size()};
+          REQUIRE((*store)->read_chunks({&chunk, 1}).error().code() == "damaged");
+        }
         for (auto& [other, other_content] : example.objects) {
           if (other.name == frame.name) continue;
           auto found = (*store)->get(other.kind, other.name);

@@ -84,6 +84,48 @@ TEST_CASE("a store gives back what it was sent") {
   CHECK(s.store->stored_bytes() > 300'000);
 }
 
+TEST_CASE("several chunks are read as each is by itself") {
+  Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
+  PackInFile pack;
+  std::vector<std::string> contents;
+  std::vector<Name> names;
+  for (std::size_t size : {70'000, 1, 5'000, 512 << 10, 64, 63, 20'000}) {
+    contents.push_back(noise(size, size));
+    contents.push_back(std::string(size, static_cast<char>('a' + size % 26)));
+  }
+  for (auto& content : contents) names.push_back(pack.add(Kind::chunk, content));
+  Child root = add_folder(pack, {entry_for("small", 1, names[2])});
+  REQUIRE(send(*s.store, "ann", pack));
+  std::string room;
+  auto read = [&](std::vector<std::size_t> which) {
+    std::vector<ObjectSource::ChunkRead> chunks;
+    std::size_t size = 0;
+    for (auto i : which) size += contents[i].size();
+    room.assign(size, '?');
+    size = 0;
+    for (auto i : which) {
+      chunks.push_back({names[i], room.data() + size, contents[i].size()});
+      size += contents[i].size();
+    }
+    return chunks;
+  };
+  for (auto& which : std::vector<std::vector<std::size_t>>{
+           {}, {0}, {3}, {13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0}, {6, 6, 0, 6}}) {
+    std::string expected;
+    for (auto i : which) expected += contents[i];
+    REQUIRE(s.store->read_chunks(read(which)));
+    CHECK(room == expected);
+  }
+  auto chunks = read({0, 1, 2});
+  chunks[1].name = fake_name(9);
+  CHECK(s.store->read_chunks(chunks).error().code() == "object_not_found");
+  chunks[1].name = root.node;
+  CHECK(s.store->read_chunks(chunks).error().code() == "object_not_found");
+  chunks = read({0, 1, 2});
+  --chunks[0].size;
+  CHECK(s.store->read_chunks(chunks).error().code() == "damaged");
+}
+
 TEST_CASE("what an owner sent is nobody else's, and is stored once") {
   Stores s(GENERATE(Which::memory, Which::packs, Which::faulty));
   PackInFile pack;
