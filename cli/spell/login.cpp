@@ -107,8 +107,8 @@ Result<int> login_command(Context& context) {
   if (!client) return client.error();
   auto user = whose_login(context, given, known);
   if (!user) return user.error();
-  auto password = read_secret(context, "Password of " + *user + " at " + host_of(*address),
-                              given.password_stdin);
+  auto password = read_password(context, "Password of " + *user + " at " + host_of(*address),
+                                given.password_stdin);
   if (!password) return password.error();
   auto login = client->account().log_in(*user, *password, token_name());
   if (!login) return login.error();
@@ -197,7 +197,7 @@ Result<int> passwd_command(Context& context) {
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
   if (!client) return client.error();
-  auto before = read_secret(context, "Old password", from_stdin);
+  auto before = read_password(context, "Old password", from_stdin);
   if (!before) return before.error();
   auto after = read_new_password(context, from_stdin);
   if (!after) return after.error();

@@ -1,6 +1,6 @@
 #include "command.hpp"
-#include "hidden_input.hpp"
 #include "json_text.hpp"
+#include "secret_input.hpp"
 #include "text.hpp"
 
 namespace spell::cli {
@@ -19,7 +19,7 @@ Result<int> set(Context& context) {
           "Examples:\n  spell secret set HF_TOKEN\n  spell secret set DEPLOY_KEY < id_ed25519\n"
           "  spell run --secret HF_TOKEN \"python3 fetch.py\"\n");
   if (auto done = context.parse(options)) return *done;
-  auto value = read_hidden(context, "Value of " + name[0] + " (not shown):", most_bytes);
+  auto value = read_secret(context, "Value of " + name[0] + " (not shown)", most_bytes);
   if (!value) return value.error();
   auto client = context.client();
   if (!client) return client.error();

@@ -1,4 +1,4 @@
-// Secrets from a person: asked on the terminal without being shown, or a line of standard input.
+// Secrets from a person: asked on the terminal without being shown, or from standard input.
 #pragma once
 #include <string>
 #include <string_view>
@@ -7,10 +7,12 @@
 
 namespace spell::cli {
 
-/// `from_stdin`: the first line of standard input. Else asks on the terminal; error `usage` where
-/// nobody can be asked, with `option` as the way out.
-Result<std::string> read_secret(Context& context, std::string_view question, bool from_stdin,
-                                std::string_view option = "--password-stdin");
+/// All of standard input without the line's end at its end; where that is a terminal, a line of it
+/// after `question`. Error `usage` beyond `limit` bytes.
+Result<std::string> read_secret(Context& context, std::string_view question, std::size_t limit);
+/// `from_stdin`: the first line of standard input. Else asks; error `usage` where nobody can be
+/// asked.
+Result<std::string> read_password(Context& context, std::string_view question, bool from_stdin);
 /// Asked twice, until both are the same; three times at most.
 Result<std::string> read_new_password(Context& context, bool from_stdin);
 

@@ -37,7 +37,7 @@ Result<int> add(Context& context) {
   if (auto done = context.parse(options)) return *done;
   std::string password;
   if (from_stdin) {
-    auto given = read_secret(context, "", true);
+    auto given = read_password(context, "", true);
     if (!given) return given.error();
     password = *given;
   }
@@ -118,7 +118,7 @@ Result<int> reset(Context& context) {
   if (auto done = context.parse(options)) return *done;
   std::string password;
   if (from_stdin) {
-    auto given = read_secret(context, "", true);
+    auto given = read_password(context, "", true);
     if (!given) return given.error();
     password = *given;
   }
