@@ -1,22 +1,13 @@
 """The package as its users meet it: installed into a prefix of its own, built against in every documented way, and run."""
 import os
-import pathlib
 import re
 import shutil
-import subprocess
 
 import pytest
 
-SOURCE = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("SPELL_BUILD", SOURCE / "build")).resolve()
+from built import BUILD, SOURCE, run
+
 EXAMPLE = SOURCE / "examples" / "hello-run"
-
-
-def run(*command, check=True, **options):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, **options)
-    if check:
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
 
 
 @pytest.fixture(scope="session")
