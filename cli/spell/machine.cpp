@@ -170,23 +170,24 @@ Result<int> rename(Context& context) {
 
 Result<int> remove(Context& context) {
   Options options("machine remove", "[OPTIONS] NAME",
-                  "Removes a machine: its worker's credential ends at once, its runs end as "
-                  "interrupted. Asks first where runs are there.");
+                  "Removes a machine: its worker's credential ends at once. With it end the runs "
+                  "that are there (interrupted), and those that wait for what no other machine has "
+                  "(failed): it asks first where there are any.");
   Words words;
   bool force = false;
-  options.words(words, "a NAME", 1, 1).flag("-f,--force", force, "ask nothing");
+  options.words(words, "a NAME", 1, 1).flag("-f,--force", force, "end them without asking");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
   if (!client) return client.error();
   auto machine = client->machines().get(words[0]);
   if (!machine) return machine.error();
-  if (!force && !machine->runs.empty()) {
-    std::string runs = count(std::ssize(machine->runs), "run");
-    if (!context.out.terminal().can_ask)
-      return Error("usage", runs + " would end with it; drain it first, or give --force");
-    if (!context.ask("Remove " + machine->name + " and end " + runs + "?")) return 1;
+  auto removed =
+      force ? client->machines().remove_with_runs(words[0]) : client->machines().remove(words[0]);
+  if (!removed && removed.error().code() == "machine_in_use" && context.out.terminal().can_ask) {
+    std::string why = removed.error().message();
+    if (!context.ask(why.substr(0, why.find(';')) + ". Remove it?")) return 1;
+    removed = client->machines().remove_with_runs(words[0]);
   }
-  auto removed = client->machines().remove(words[0]);
   if (!removed) return removed.error();
   if (context.out.json())
     context.out.json_line(json_text("removed", machine->name));

@@ -100,8 +100,11 @@ class Machines {
   Result<MachineInfo> resume(const std::string& name, CallOptions = {}) const;
   Result<MachineInfo> rename(const std::string& name, const std::string& to,
                              CallOptions = {}) const;
-  /// Ends its worker's credential at once; the runs there end `interrupted`.
+  /// Ends its worker's credential at once. Error `machine_in_use`: runs are there, or wait for what
+  /// no other machine has.
   Result<> remove(const std::string& name, CallOptions = {}) const;
+  /// The same with those runs: they end, `interrupted` where they are there, else `failed`.
+  Result<> remove_with_runs(const std::string& name, CallOptions = {}) const;
 
   explicit Machines(std::shared_ptr<detail::Connection> connection)
       : connection_(std::move(connection)) {}

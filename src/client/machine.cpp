@@ -90,6 +90,11 @@ Result<> Machines::remove(const std::string& name, CallOptions options) const {
   return done(connection_->call({.route = Route::delete_machine, .names = {name}}, options));
 }
 
+Result<> Machines::remove_with_runs(const std::string& name, CallOptions options) const {
+  return done(connection_->call(
+      {.route = Route::delete_machine, .names = {name}, .query = {{"with_runs", "1"}}}, options));
+}
+
 Result<MachineTypeInfo> MachineTypes::add(const std::string& name, const MachineTypeChange& change,
                                           CallOptions options) const {
   auto request = request_of(change);

@@ -53,6 +53,7 @@ constexpr ErrorRow table[] = {
     {"name_taken", 409, "the name belongs to something else; the message says to what"},
     {"run_not_final", 409, "the run has not ended; stop or kill it first"},
     {"run_not_running", 409, "the run has not begun or has ended, so there is nothing inside it"},
+    {"machine_in_use", 409, "runs are on the machine or wait for it, and would end with it"},
     {"machine_away", 409, "the run's machine is not connected, or did not answer in time"},
     {"not_available", 409, "the run's machine has an older worker, which cannot do this"},
     {"machine_taken", 409,

@@ -217,6 +217,17 @@ Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
                                               "; `spell machine list` shows what there is");
 }
 
+bool Cluster::depends_on(const Waiting& run, const std::string& machine) const {
+  bool serves = false;
+  for (auto* other : servers(run)) {
+    if (other->name == machine)
+      serves = true;
+    else if (!shortage(demand(*other, run), other->offers))
+      return false;
+  }
+  return serves;
+}
+
 bool Cluster::Round::may_take(const Machine& machine, const Amounts& takes) const {
   if (!machine.connected || machine.drained) return false;
   auto after = plus(machine.used, takes);

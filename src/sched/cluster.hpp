@@ -74,6 +74,8 @@ class Cluster {
   /// `unknown_machine_type`, `machine_not_allowed`, `machine_too_small`; `as_asked`: the type as
   /// the user wrote it.
   Result<> check(const Waiting&, const std::string& as_asked) const;
+  /// Whether this machine serves the run, and no other has what it wants.
+  bool depends_on(const Waiting&, const std::string& machine) const;
   /// "waiting for a V100 machine: 2 busy, 1 away".
   std::string why_waiting(const Waiting&) const;
 

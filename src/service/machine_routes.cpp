@@ -52,9 +52,19 @@ bool visible(const MachineView& view, const std::string& owner) {
   return view.record.owner.empty() || view.record.owner == owner;
 }
 
-Error no_such_machine(const std::string& name) {
-  return base::error("machine_not_found",
-                     "there is no machine '" + name + "'; `spell machine list` shows them");
+/// With a mistyped name nobody could use it.
+Result<> check_allowed(State& state, const store::MachineRecord& machine) {
+  for (auto& name : machine.allow) {
+    auto user = state.writer().find_user(name);
+    if (!user) return user.error();
+    auto project = state.writer().find_project(machine.owner, name);
+    if (!project) return project.error();
+    if (!*user && !*project)
+      return base::error("invalid_request", "'allow': there is no user and no project '" + name +
+                                                "'; `spell user list` and `spell project list` "
+                                                "show them");
+  }
+  return ok();
 }
 
 void answer_machine(Context& context, const Call& call, const std::string& name) {
@@ -95,16 +105,17 @@ void create_machine(Context& context, Call call) {
   record.serves = asked->serves;
   std::erase(record.serves, "cpu");
   // On the personal service CPU means this computer.
-  if (asked->serves_cpu && context.options.kind == ServiceOptions::Kind::team)
-    record.serves.insert(record.serves.begin(), "cpu");
+  bool team = context.options.kind == ServiceOptions::Kind::team;
+  if (asked->serves_cpu && team) record.serves.insert(record.serves.begin(), "cpu");
   record.allow = asked->allow;
   record.cpus = asked->cpus;
   record.memory = asked->memory;
   record.gpus = asked->gpus;
   record.lost_after = asked->lost_after;
   answer_join_token(context, call, "machine.add", record.name,
-                    [record](State& state, std::int64_t now) mutable -> Result<std::string> {
+                    [record, team](State& state, std::int64_t now) mutable -> Result<std::string> {
                       record.created_us = now;
+                      if (team) SPELL_TRY(check_allowed(state, record));
                       if (auto made = state.create_machine(record); !made) return made.error();
                       return record.id;
                     });
@@ -147,7 +158,7 @@ void edit_machine(Context& context, Call call) {
 void delete_machine(Context& context, Call call) {
   std::string name = call->path.at("name");
   context.reactor.post([call, name](State& state, std::int64_t now) -> Reactor::Answer {
-    auto removed = state.remove_machine(call->owner(), name, now);
+    auto removed = state.remove_machine(call->owner(), name, call->flag("with_runs"), now);
     if (removed) removed = audit(state, now, call, "machine.remove", base::lower(name));
     return [call, removed, name](const Result<>& committed) {
       if (!removed) return refuse(call, removed.error());

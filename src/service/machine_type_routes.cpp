@@ -34,11 +34,6 @@ void change(store::MachineTypeRecord& type, const model::MachineTypeRequest& ask
   type.lost_after = asked.lost_after.value_or(type.lost_after);
 }
 
-Error no_such_type(const std::string& name) {
-  return base::error("machine_type_not_found", "there is no machine type '" + name +
-                                                   "'; `spell machine-type list` shows them");
-}
-
 using Change = std::function<Result<store::MachineTypeRecord>(State&, std::int64_t now)>;
 
 void post(Context& context, Call call, int status, const std::string& action, Change what) {
@@ -115,7 +110,7 @@ void edit_machine_type(Context& context, Call call) {
          std::string name = call->path.at("name");
          auto found = state.machine_types().find(base::lower(name));
          if (found == state.machine_types().end() || found->second.owner != call->owner())
-           return no_such_type(name);
+           return no_such_machine_type(name);
          auto type = found->second;
          change(type, asked);
          if (auto put = state.put_machine_type(type, true); !put) return put.error();
@@ -147,7 +142,7 @@ void machine_type_token(Context& context, Call call) {
                             auto& serves = entry.second.record.serves;
                             return std::find(serves.begin(), serves.end(), name) != serves.end();
                           });
-                      if (!declared && !served) return no_such_type(call->path.at("name"));
+                      if (!declared && !served) return no_such_machine_type(call->path.at("name"));
                       return "type:" + name;
                     });
 }

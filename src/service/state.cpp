@@ -112,6 +112,15 @@ Result<> State::load() {
       enqueue(run);
     else if (auto machine = machines_.find(run->machine); machine != machines_.end())
       assign(machine->second, *run);
+    else if (auto own = std::find_if(machines_.begin(), machines_.end(),
+                                     [](auto& entry) { return entry.second.embedded; });
+             own != machines_.end()) {
+      // Runs go with the machines that are renamed, and end with those that are removed: this one
+      // is on this computer, which had another name when the service ran before.
+      run->machine = own->first;
+      SPELL_TRY(writer_.update_run(*run));
+      assign(own->second, *run);
+    }
     if (!run->machine.empty()) ++running_[user_of(*run)];
   }
   return ok();
@@ -355,11 +364,14 @@ Result<RunRecord> State::end(const std::string& owner, std::int64_t number, cons
   RunPointer run = *found;
   if (late_.contains(run->id)) order(machines_.at(run->machine), how, *run, "user");
   if (model::is_final(run->status)) return *run;
-  if (run->machine.empty()) {
+  if (run->machine.empty() || !machines_.contains(run->machine)) {
     leave_queue(run);
     run->reason_code = "killed_by_user";
-    run->reason = "ended before it was started";
-    finish(run, "killed", now_us, 0);
+    run->reason = run->machine.empty()
+                      ? "ended before it was started"
+                      : "the service works without a worker of its own now, which had it";
+    if (!run->machine.empty()) run->log_bytes = log_size(*run);
+    finish(run, "killed", now_us, run->log_bytes);
     return *run;
   }
   if (run->wanted == "kill" || run->wanted == how) return *run;
@@ -372,8 +384,7 @@ Result<RunRecord> State::end(const std::string& owner, std::int64_t number, cons
          log_size(*run));
   }
   touch(run);
-  if (auto machine = machines_.find(run->machine); machine != machines_.end())
-    order(machine->second, run->wanted, *run, "user");
+  order(machines_.at(run->machine), run->wanted, *run, "user");
   return *run;
 }
 

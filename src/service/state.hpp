@@ -47,9 +47,13 @@ struct Submitted {
 };
 
 Error no_such_secret(const std::string& user, const std::string& name);
+Error no_such_machine(const std::string& name);
+Error no_such_machine_type(const std::string& name);
 
 /// The runs that must have ended well before this one can start.
 std::vector<std::int64_t> waits_for(const RunRecord&);
+/// Whether it has ended, but its machine may still bring how.
+bool is_late(const RunRecord&);
 /// As the scheduler sees a run.
 sched::Waiting waiting_of(const RunRecord&);
 
@@ -126,13 +130,17 @@ class State {
   Result<> create_machine(const store::MachineRecord&);
   /// Errors `machine_not_found`, `name_taken`, `not_permitted` (an embedded one).
   Result<> change_machine(const std::string& owner, const std::string& name, const MachineChange&);
-  /// Ends its token and its runs; its worker is told to end them too.
-  Result<> remove_machine(const std::string& owner, const std::string& name, std::int64_t now_us);
+  /// Ends its token, its runs (its worker is told to end them too) and those that wait for what no
+  /// other machine has. Error `machine_in_use` where there are any, unless `with_runs`.
+  Result<> remove_machine(const std::string& owner, const std::string& name, bool with_runs,
+                          std::int64_t now_us);
   /// Error `name_taken`. Replaces the type of this name if there is one and `replace`.
   Result<> put_machine_type(const store::MachineTypeRecord&, bool replace);
   Result<> remove_machine_type(const std::string& owner, const std::string& name);
   /// Stores a join token in place of those for the same machine that nobody used.
   Result<> put_join_token(const store::TokenRecord&);
+  /// Nothing joins any more with what this user has made for it.
+  Result<> drop_join_tokens_of(const std::string& user);
   /// A machine joins with the token of this id, and is to show a token of `token_hash` from now on.
   /// Returns the machine. Errors `unauthorized`, `join_token_used`, `join_token_expired`,
   /// `name_taken`.
@@ -244,6 +252,8 @@ class State {
   void order(MachineState&, const std::string& type, const RunRecord&,
              const std::string& reason_code = {});
   model::Command start_command(const RunRecord&) const;
+  /// Those that are on no machine.
+  std::vector<RunPointer> waiting_runs() const;
   Result<> load_machines();
   MachineState* find_by_id(const std::string& id);
   /// Error `name_taken`: also by a link.
@@ -253,6 +263,7 @@ class State {
   /// What the scheduler sees follows from the machine's state.
   void show(MachineState&);
   Result<> save(MachineState&);
+  Result<> drop_tokens(const std::function<bool(const store::TokenRecord&)>& which);
   Result<> drop_tokens(const std::string& machine, const std::string& kind);
   void assign(MachineState&, const RunRecord&);
   bool unassign(MachineState&, const std::string& run);

@@ -434,6 +434,11 @@ Result<> Writer::update_run(const RunRecord& r) {
       r.mounts, r.takes.cpus, r.takes.memory, r.takes.gpus, r.owner, r.number);
 }
 
+Result<> Writer::put_request(const RunRecord& run) {
+  return impl_->run("UPDATE run SET request = ? WHERE id = ?", model::to_json(run.request).dump(),
+                    run.id);
+}
+
 Result<> Writer::delete_run(const std::string& id) {
   SPELL_TRY(impl_->run("DELETE FROM event WHERE run = ?", id));
   return impl_->run("DELETE FROM run WHERE id = ?", id);

@@ -285,7 +285,9 @@ class Writer : public Reader {
 
   Result<> insert_run(const RunRecord&);
   /// Everything that may change; the request does not.
+  /// All but the request, which hardly ever changes.
   Result<> update_run(const RunRecord&);
+  Result<> put_request(const RunRecord&);
   Result<> delete_run(const std::string& id);
   Result<> add_event(const std::string& run, const Event&);
   Result<> put_key(const std::string& owner, const std::string& key, const KeyRecord&);

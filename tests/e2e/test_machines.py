@@ -45,13 +45,16 @@ def test_wrong_words(spell, place):
     assert [m["name"] for m in spell("machine", "list", "--json", check=0).json["machines"]] == [name]
 
 
-def test_a_drained_computer_gets_no_runs(spell, repo):
+def test_a_drained_computer_gets_no_runs_also_after_a_restart(spell, repo):
     name = spell("status", "--json").json["service"]["machines"][0]["name"]
     spell("machine", "drain", name, check=0)
+    spell("service", "stop", check=0)
     run = spell("run", "-b", "-q", "true", cwd=repo, check=0).stdout.strip()
     assert spell("info", run, "--json", check=0).json["run"]["reason"] == "waiting for a CPU machine: 1 drained"
     spell("machine", "resume", name, check=0)
     spell("wait", run, check=0)
+    spell("service", "stop", check=0)
+    assert not spell("machine", "info", name, "--json", check=0).json["machine"]["drained"]
 
 
 def test_a_run_takes_as_many_cores_as_it_asks_for(spell, repo):

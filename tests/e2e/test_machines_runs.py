@@ -123,3 +123,48 @@ def test_each_run_sees_the_gpus_that_are_its_own(team):
     check_waited(team, number)
     assert "mine: GPU-0,GPU-1,GPU-2" in spell(team, "logs", number, check=0).stdout
     rig.close()
+
+
+def test_who_needs_a_machine_keeps_it_or_ends_with_it(team):
+    """A run that is there, one that waits for it by name, and one that another machine can take."""
+    box, desk = Machine(team, "box", "--serves", "v100"), Machine(team, "desk", "--serves", "v100")
+    there, busy = submit(team, "-m", "box", "sleep 1000"), submit(team, "-m", "desk", "sleep 1000")
+    waits, either = submit(team, "-m", "box", "true"), submit(team, "-m", "v100", "true")
+    refused = spell(team, "machine", "remove", "box", check=1)
+    assert "on it: 1, waiting for it alone: 1" in refused.stderr and "remove -f box" in refused.stderr, refused
+    assert '"machine_in_use"' in spell(team, "machine", "remove", "box", "--json", check=1).stderr
+    assert spell(team, "machine", "remove", "-f", "box", check=0).stdout == "box has been removed\n"
+    assert wait_run(team, there, "interrupted")["reason_code"] == "machine_removed"
+    assert wait_run(team, waits, "failed")["reason"] == "machine box has been removed, and no other can take this run"
+    spell(team, "machine", "rename", "desk", "table", check=0)
+    assert spell(team, "info", either, "--json", check=0).json["run"]["status"] == "machine_requested"
+    named = submit(team, "-m", "table", "true")
+    spell(team, "machine", "rename", "table", "desk", check=0)
+    spell(team, "kill", busy, check=0)
+    for run in (either, named):
+        assert wait_run(team, run, "complete")["machine"] == "desk"
+    wait_for(lambda: not box.supervisors())
+    box.close()
+    desk.close()
+
+
+def test_a_machine_may_be_for_some_alone(team):
+    bob, eve = team.add_user("bob"), team.add_user("eve")
+    run = lambda token, *words: team.spell("run", "-f", "-b", "-q", *words, token=token)
+    wrong = spell(team, "machine", "add", "lab", "--allow", "bbo", check=1)
+    assert "no user and no project 'bbo'" in wrong.stderr and "machine" not in spell(team, "machine", "list", "-q", check=0).stdout
+    # A type that nobody serves yet, and one that nobody knows.
+    spell(team, "machine-type", "add", "v100", check=0)
+    for kind in ("v100", "k80"):
+        refused = run(bob, "-m", kind, "true")
+        assert refused.returncode == 1 and f"--serves {kind}" in refused.stderr and "none has joined yet" in refused.stderr, refused
+    spell(team, "project", "create", "genomes", check=0)
+    lab = Machine(team, "lab", "--allow", "bob", "--allow", "genomes", "--serves", "v100")
+    refused = run(eve, "-m", "v100", "true")
+    assert refused.returncode == 1 and "takes runs of eve" in refused.stderr and "--allow eve" in refused.stderr, refused
+    refused = run(bob, "-m", "k80", "true")
+    assert "there are: CPU, lab, v100" in refused.stderr, refused
+    for made in (run(bob, "-m", "v100", "true"), run(eve, "-m", "lab", "-p", "genomes", "true")):
+        assert made.returncode == 0, made
+        assert wait_run(team, made.stdout.strip(), "complete")["machine"] == "lab"
+    lab.close()

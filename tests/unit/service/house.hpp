@@ -20,7 +20,8 @@ struct House {
   ~House() { (void)base::remove_tree(folder); }
 
   /// As after a crash: what is not in the store is gone.
-  void open(int places = 2, int ahead = 0) {
+  /// `name`: of this computer; "": the service has no worker.
+  void open(int places = 2, int ahead = 0, const std::string& name = "here") {
     state.reset();
     writer.reset();
     auto opened = store::Writer::open(folder + "/spell.db");
@@ -30,7 +31,7 @@ struct House {
     options.code_folder = "/code";
     options.owner = "ada";
     state = std::make_unique<State>(*writer, options);
-    state->add_machine("here", {"cpu"}, places, ahead);
+    if (!name.empty()) state->add_machine(name, {"cpu"}, places, ahead);
     REQUIRE(state->load());
   }
 

@@ -30,11 +30,12 @@ struct Team : House {
     machine.created_us = now;
     return machine;
   }
-  std::string token(const std::string& machine) {
+  std::string token(const std::string& machine, const std::string& user = "ada") {
     store::TokenRecord token;
     token.id = base::hex(base::random_bytes(16));
     token.hash = token.id;
     token.kind = "join";
+    token.user = user;
     token.machine = machine;
     token.created_us = now;
     token.expires_us = now + 3'600'000'000;
@@ -143,6 +144,27 @@ TEST_CASE("a join token is good for one machine, one hour and one use") {
   CHECK(credentials == 1);
 }
 
+TEST_CASE("what a user has made for machines to join with ends when it is told") {
+  Team team;
+  std::vector<store::MachineRecord> made;
+  for (auto* name : {"box", "desk", "rack"}) {
+    made.push_back(team.record(name));
+    REQUIRE(team.change([&] { return team.state->create_machine(made.back()); }));
+  }
+  auto used = team.token(made[0].id, "eve"), unused = team.token(made[1].id, "eve"),
+       type = team.token("type:v100", "eve"), other = team.token(made[2].id);
+  REQUIRE(team.join(used));
+  team.lost_change([&] { return team.state->drop_join_tokens_of("eve"); });
+  CHECK(team.state->tokens().contains(unused));
+  REQUIRE(team.change([&] { return team.state->drop_join_tokens_of("eve"); }));
+  CHECK(team.join(unused).error().code() == "unauthorized");
+  CHECK(team.join(type).error().code() == "unauthorized");
+  CHECK(team.join(used).error().code() == "join_token_used");  // its machine stays
+  CHECK(team.join(other));
+  team.open();
+  CHECK_FALSE(team.state->tokens().contains(unused));
+}
+
 TEST_CASE("a token of a type makes a machine that serves it, under its own name") {
   Team team;
   auto token = team.token("type:v100");
@@ -214,6 +236,56 @@ TEST_CASE("a drained machine gets no new runs, a resumed one does") {
   CHECK(team.run(2).machine == "box");
 }
 
+TEST_CASE("this computer stays drained when its service starts again") {
+  House house;
+  MachineChange drain;
+  drain.drained = true;
+  house.lost_change([&] { return house.state->change_machine("ada", "here", drain); });
+  CHECK_FALSE(house.state->machines().at("here").record.drained);
+  REQUIRE(house.change([&] { return house.state->change_machine("ada", "here", drain); }));
+  house.open();
+  house.connect();
+  CHECK(house.state->cluster().find("here")->drained);
+  REQUIRE(house.submit("true"));
+  CHECK(house.run(1).machine.empty());
+  drain.drained = false;
+  REQUIRE(house.change([&] { return house.state->change_machine("ada", "here", drain); }));
+  CHECK(house.run(1).machine == "here");
+  house.open();
+  CHECK_FALSE(house.state->cluster().find("here")->drained);
+}
+
+TEST_CASE("this computer's runs stay its own when it is called otherwise") {
+  House house;
+  house.connect();
+  REQUIRE(house.submit("true"));
+  REQUIRE(house.report(1, {"building", "running"}));
+  house.open(2, 0, "there");
+  CHECK(house.run(1).machine == "there");
+  REQUIRE(house.change([&] {
+    return house.state->hello("there", {}, {{house.run(1).id, 1}}, house.now);
+  }));
+  CHECK(house.state->machines().at("there").commands.empty());
+  CHECK(house.state->cluster().find("there")->used.cpus == 1);
+}
+
+TEST_CASE("without its worker a service keeps what that has, and ends it when asked") {
+  House house;
+  house.connect();
+  REQUIRE(house.submit("first"));
+  REQUIRE(house.submit("second"));
+  for (int number : {1, 2}) REQUIRE(house.report(number, {"building", "running"}));
+  house.open(2, 0, "");
+  CHECK(house.run(1).status == "running");
+  auto ended = house.change([&] { return house.state->end("ada", 1, "stop", house.now); });
+  REQUIRE(ended);
+  CHECK(ended->status == "killed");
+  house.open();
+  house.connect({{house.run(1).id, 1}, {house.run(2).id, 1}});
+  CHECK(house.commands() == Words{"forget 1"});
+  CHECK(house.run(2).status == "running");
+}
+
 TEST_CASE("a renamed machine keeps its worker and its runs") {
   Team team;
   auto id = team.machine("box");
@@ -235,7 +307,13 @@ TEST_CASE("a removed machine's runs end, and its worker is told to end them") {
   auto id = team.machine("box");
   REQUIRE(team.submit_to("box"));
   (void)team.state->take_farewells();
-  REQUIRE(team.change([&] { return team.state->remove_machine("ada", "box", team.now); }));
+  auto remove = [&](const std::string& name, bool with_runs) {
+    return team.change(
+        [&] { return team.state->remove_machine("ada", name, with_runs, team.now); });
+  };
+  CHECK(remove("box", false).error().code() == "machine_in_use");
+  CHECK(team.state->take_farewells().empty());
+  REQUIRE(remove("box", true));
   CHECK(team.run(1).status == "interrupted");
   CHECK(team.run(1).reason_code == "machine_removed");
   auto farewells = team.state->take_farewells();
@@ -243,8 +321,56 @@ TEST_CASE("a removed machine's runs end, and its worker is told to end them") {
   CHECK(farewells[id][0].type == "kill");
   CHECK(team.state->tokens().empty());
   CHECK_FALSE(team.say(id, team.end_of(1)));
-  CHECK(team.change([&] { return team.state->remove_machine("ada", "here", 0); }).error().code() ==
-        "not_permitted");
+  CHECK(remove("here", true).error().code() == "not_permitted");
+}
+
+TEST_CASE("runs that wait for a removed machine end, but none that another can take") {
+  Team team;
+  auto id = team.machine("box", {"v100"}, hello_of(8, 2));
+  team.machine("small", {"v100"}, hello_of(8, 1));
+  auto remove = [&](const std::string& name, bool with_runs) {
+    return team.change(
+        [&] { return team.state->remove_machine("ada", name, with_runs, team.now); });
+  };
+  REQUIRE(team.submit_to("v100", 2));      // 1: on box
+  REQUIRE(team.submit_to("v100", 2));      // 2: for box alone
+  REQUIRE(team.submit_to("box"));          // 3: by its name
+  REQUIRE(team.submit_to("v100"));         // 4: on small
+  REQUIRE(team.submit_to("v100"));         // 5: either will do
+  REQUIRE(team.submit("after", "", {2}));  // 6: after 2
+  CHECK(remove("box", false).error().message().find("on it: 1, waiting for it alone: 2") !=
+        std::string::npos);
+  // What is gone already, such as a GPU, does not keep a run either.
+  team.greet(id, hello_of(8), {{team.run(1).id, 1}});
+  REQUIRE(remove("box", true));
+  CHECK(team.run(1).status == "interrupted");
+  for (int number : {2, 3}) {
+    CHECK(team.run(number).status == "failed");
+    CHECK(team.run(number).reason_code == "machine_removed");
+  }
+  CHECK(team.run(4).machine == "small");
+  CHECK(team.run(5).status == "machine_requested");
+  CHECK(team.run(6).reason_code == "dependency_failed");
+  CHECK(team.state->active() == 2);
+  CHECK(remove("small", false).error().message().find("on it: 1, waiting for it alone: 1") !=
+        std::string::npos);
+}
+
+TEST_CASE("runs that wait for a machine by its name go with it when it is renamed") {
+  Team team;
+  team.machine("box");
+  MachineChange change;
+  change.drained = true;
+  REQUIRE(team.change([&] { return team.state->change_machine("ada", "box", change); }));
+  REQUIRE(team.submit_to("Box"));
+  change = {};
+  change.name = "desk";
+  REQUIRE(team.change([&] { return team.state->change_machine("ada", "box", change); }));
+  CHECK(team.run(1).request.machine_type == "desk");
+  change = {};
+  change.drained = false;
+  REQUIRE(team.change([&] { return team.state->change_machine("ada", "desk", change); }));
+  CHECK(team.run(1).machine == "desk");
 }
 
 TEST_CASE("a machine that is away gets nothing, and is the same when it is back") {

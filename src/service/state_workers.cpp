@@ -1,0 +1,230 @@
+// What workers say: that they are there, how their runs go on, how they end; and what follows when
+// they say nothing.
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "model/error_code.hpp"
+#include "model/status.hpp"
+#include "service/state.hpp"
+
+namespace spell::service {
+
+namespace {
+
+/// What a worker says is kept as long as it is of a sane length.
+std::string cut(const std::string& text, std::size_t limit) {
+  return text.size() <= limit ? text : model::one_line(text, limit);
+}
+
+}  // namespace
+
+bool is_late(const RunRecord& run) {
+  return run.status == "interrupted" &&
+         (run.reason_code == "machine_lost" || run.reason_code == "service_restored");
+}
+
+Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
+                      const std::map<std::string, std::int64_t>& holds, std::int64_t now_us) {
+  auto* found = find_by_id(id);
+  if (!found) return no_such_machine(id);
+  MachineState& machine = *found;
+  bool news = !machine.connected;
+  machine.hello = hello;
+  machine.connected = true;
+  ++machine.session;
+  if (!machine.embedded) {
+    // What changes all the time is not worth a write.
+    auto lasting = hello;
+    lasting.disk_free = 0;
+    auto text = model::to_json(lasting).dump();
+    if (news || text != machine.record.hello) {
+      machine.record.hello = std::move(text);
+      machine.record.seen_us = now_us;
+      SPELL_TRY(writer_.put_machine(machine.record));
+    }
+  }
+  machine.commands.clear();
+  for (auto& run : std::set(machine.late)) unassign(machine, run);
+  machine.returned.clear();
+  show(machine);
+  for (auto& [run_id, epoch] : holds) {
+    auto run = runs_.find(run_id);
+    if (run != runs_.end() && run->second->epoch == epoch && machine.assigned.contains(run_id))
+      continue;
+    auto record = writer_.find_run(run_id);
+    if (!record) return record.error();
+    if (*record && is_late(**record) && (*record)->epoch == epoch &&
+        (*record)->machine == machine.record.name) {
+      machine.late.insert(run_id);
+      machine.returned.insert(run_id);
+      late_[run_id] = {machine.record.name, (*record)->owner, epoch};
+      changed_.insert(run_id);
+      assign(machine, **record);
+      continue;
+    }
+    // Ended, removed or given to another: nobody wants its folder any more. What the store does not
+    // know at all is kept: it may be from before a restore.
+    if (!*record && run == runs_.end()) continue;
+    model::Command forget;
+    forget.type = "forget";
+    forget.run = run_id;
+    forget.epoch = epoch;
+    order(machine, std::move(forget));
+  }
+  for (auto& [run_id, takes] : std::map(machine.assigned)) {
+    if (machine.late.contains(run_id)) continue;
+    RunPointer run = runs_.at(run_id);
+    auto held = holds.find(run_id);
+    if (held == holds.end() && run->started_us > 0) {
+      run->reason_code = "run_folder_lost";
+      run->reason = "its machine no longer has its files";
+      run->log_bytes = log_size(*run);
+      finish(run, "interrupted", now_us, run->log_bytes);
+      continue;
+    }
+    if (held == holds.end()) {
+      // Whoever was given it before, if anybody, must not write to it any more.
+      ++run->epoch;
+      run->taken = 0;
+      touch(run);
+    }
+    // A worker keeps no secrets on disk: one that was started anew before it had launched the run
+    // needs them again.
+    bool lacks_secrets = !run->request.secrets.empty() && run->started_us == 0;
+    if (held == holds.end() || lacks_secrets) order(machine, start_command(*run));
+    if (!run->wanted.empty()) order(machine, run->wanted, *run, "user");
+  }
+  return ok();
+}
+
+void State::away(const std::string& id, std::int64_t session, std::int64_t now_us) {
+  auto* machine = find_by_id(id);
+  if (!machine || !machine->connected || machine->session != session) return;
+  machine->connected = false;
+  machine->record.seen_us = now_us;
+  show(*machine);
+}
+
+void State::lost(const std::string& id, std::int64_t now_us) {
+  auto* machine = find_by_id(id);
+  if (!machine) return;
+  machine->connected = false;
+  show(*machine);
+  for (auto& [run_id, takes] : std::map(machine->assigned)) {
+    auto run = runs_.find(run_id);
+    if (run == runs_.end() || model::is_final(run->second->status)) {
+      unassign(*machine, run_id);
+      continue;
+    }
+    run->second->reason_code = "machine_lost";
+    run->second->reason = "machine " + machine->record.name + " has not been heard of for " +
+                          std::to_string(lost_after(*machine)) + " s";
+    run->second->log_bytes = log_size(*run->second);
+    finish(run->second, "interrupted", now_us, run->second->log_bytes);
+  }
+}
+
+void State::acknowledge(const std::string& id, std::int64_t seen) {
+  auto* machine = find_by_id(id);
+  if (!machine) return;
+  auto& commands = machine->commands;
+  while (!commands.empty() && commands.front().number <= seen) commands.pop_front();
+}
+
+Result<> State::report(const std::string& machine_id, const model::RunReport& report,
+                       std::int64_t now_us) {
+  auto* machine = find_by_id(machine_id);
+  if (!machine) return no_such_machine(machine_id);
+  auto stale = [](const RunRecord& run) {
+    return base::error("stale_epoch",
+                       "run " + std::to_string(run.number) + " has been given to somebody else");
+  };
+  auto found = runs_.find(report.run);
+  if (found == runs_.end() || model::is_final(found->second->status)) {
+    auto record = found != runs_.end()
+                      ? Result<std::optional<RunRecord>>(std::optional(*found->second))
+                      : writer_.find_run(report.run);
+    if (!record) return record.error();
+    if (!*record) return base::error("run_not_found", "there is no run " + report.run);
+    bool own = (*record)->machine == machine->record.name && (*record)->epoch == report.epoch;
+    if (own && is_late(**record)) {
+      auto run = find((*record)->owner, (*record)->number);
+      if (!run) return run.error();
+      if (report.result && !model::is_final(report.result->status))
+        return base::error("invalid_request", "'" + report.result->status + "' is no final status");
+      finish_late(*run, report, now_us);
+      return ok();
+    }
+    // Said again after an answer that was lost: fine, and its folder may go.
+    if (own && report.result) {
+      auto& commands = machine->commands;
+      bool told = std::any_of(commands.begin(), commands.end(),
+                              [&](auto& c) { return c.type == "forget" && c.run == report.run; });
+      if (!told) order(*machine, "forget", **record);
+    }
+    return ok();
+  }
+  RunPointer run = found->second;
+  if (run->machine != machine->record.name || run->epoch != report.epoch) return stale(*run);
+  if (report.result && !model::is_final(report.result->status))
+    return base::error("invalid_request", "'" + report.result->status + "' is no final status");
+  take_events(run, report, false, now_us);
+  if (report.result) {
+    take_result(run, *report.result, now_us);
+    finish(run, report.result->status, now_us, run->log_bytes);
+  }
+  touch(run);
+  return ok();
+}
+
+void State::take_events(const RunPointer& run, const model::RunReport& report, bool late,
+                        std::int64_t now_us) {
+  for (auto& event : report.events) {
+    if (event.number <= run->taken) continue;
+    run->taken = event.number;
+    std::int64_t time = std::max(run->created_us, now_us - std::max<std::int64_t>(0, event.age_us));
+    bool step = !late && !event.status.empty() && model::may_follow(run->status, event.status);
+    if (step) run->status = event.status;
+    if (event.reason_code && !late) {
+      run->reason_code = cut(*event.reason_code, 64);
+      run->reason = event.reason_code->empty() ? "" : cut(event.text, 4096);
+    }
+    if (event.status == "building" && run->placed_us == 0) run->placed_us = time;
+    if (event.status == "running" && run->started_us == 0) run->started_us = time;
+    note(run, time, cut(event.text, 64 << 10), step, event.important, event.log_offset);
+  }
+}
+
+void State::take_result(const RunPointer& run, const model::RunResult& result,
+                        std::int64_t now_us) {
+  run->reason_code = cut(result.reason_code, 64);
+  run->reason = cut(result.reason, 4096);
+  run->exit_code = result.exit_code;
+  run->signal = result.signal;
+  run->log_bytes = std::max<std::int64_t>(0, result.log_bytes);
+  if (options_.log_size) run->log_bytes = std::min(run->log_bytes, log_size(*run));
+  run->outputs = result.outputs;
+  run->output_files = std::max<std::int64_t>(0, result.output_files);
+  run->output_bytes = std::max<std::int64_t>(0, result.output_bytes);
+  // Ages are as old as the way here was long, which differs from report to report.
+  run->ended_us = std::max(
+      {run->created_us, run->started_us, now_us - std::max<std::int64_t>(0, result.ended_age_us)});
+}
+
+void State::finish_late(const RunPointer& run, const model::RunReport& report,
+                        std::int64_t now_us) {
+  take_events(run, report, true, now_us);
+  touch(run);
+  if (!report.result) return;
+  std::string machine = run->machine;
+  take_result(run, *report.result, now_us);
+  if (run->reason_code.empty()) {
+    run->reason_code = "late_result";
+    run->reason = "its result came after machine " + machine + " had counted as lost";
+  }
+  note(run, now_us, "Machine " + machine + " is back and brings how the run ended", false, true,
+       run->log_bytes);
+  finish(run, report.result->status, now_us, run->log_bytes);
+}
+
+}  // namespace spell::service
