@@ -185,6 +185,7 @@ void get_project(Context&, Call);
 void edit_project(Context&, Call);
 void change_project_runs(Context&, Call);
 // people.cpp
+Error no_such_user(const std::string& name);
 void log_in(Context&, Call);
 void log_out(Context&, Call);
 void get_user(Context&, Call);

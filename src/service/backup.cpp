@@ -12,6 +12,7 @@
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "service/storage.hpp"
+#include "service/team_data.hpp"
 #include "spell/version.hpp"
 
 namespace spell::service {
@@ -227,6 +228,8 @@ Result<> renew(const std::string& database, std::int64_t skip, std::int64_t now_
     SPELL_TRY(writer->renew_incarnation());
     SPELL_TRY(writer->skip_numbers(skip));
     SPELL_TRY(interrupt_runs(*writer, out.time_us, now_us, out.interrupted));
+    SPELL_TRY(writer->add_audit({0, now_us, local_user, "service.restore",
+                                 base::rfc3339(out.time_us), "the backup's time", ""}));
     return writer->commit();
   };
   return change();

@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "service/machine_tokens.hpp"
+#include "service/team_data.hpp"
 
 namespace spell::service {
 
@@ -78,15 +79,7 @@ namespace {
 
 constexpr std::int64_t hour_us = std::int64_t{3600} * 1'000'000;
 
-Error not_valid(std::string_view token) {
-  if (token.starts_with("spm_"))
-    return base::error("unauthorized",
-                       "this machine's token is not valid: the machine was removed, or has joined "
-                       "anew; `spell machine add` lets it join again");
-  if (token.starts_with("spj_"))
-    return base::error("unauthorized",
-                       "this join token is not valid: it is good for one hour and one use; `spell "
-                       "machine get-token` makes another");
+Error not_valid() {
   return base::error("unauthorized",
                      "this token is not valid, or not any more; `spell login` gets another");
 }
@@ -158,7 +151,7 @@ Result<Caller> TeamCallers::identify(const net::Request& request) const {
     if (request.peer_uid != ::geteuid() && request.peer_uid != 0)
       return base::error("not_permitted", "this socket is for the service's own user and root");
     caller.kind = Caller::Kind::user;
-    caller.name = "local";
+    caller.name = local_user;
     caller.role = model::Role::administrator;
     return caller;
   }
@@ -173,10 +166,10 @@ Result<Caller> TeamCallers::identify(const net::Request& request) const {
   if (*machine) return std::move(**machine);
   auto known = table();
   auto found = known->tokens.find(token_hash(token));
-  if (found == known->tokens.end()) return not_valid(token);
+  if (found == known->tokens.end()) return not_valid();
   auto& entry = *found->second;
   std::int64_t now = options_.clock_us();
-  if (entry.expires_us != 0 && entry.expires_us <= now) return not_valid(token);
+  if (entry.expires_us != 0 && entry.expires_us <= now) return not_valid();
   std::int64_t used = entry.used_us;
   if (now - used >= hour_us && entry.used_us.compare_exchange_strong(used, now) && options_.used)
     options_.used(entry.caller.token);

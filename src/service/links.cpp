@@ -90,6 +90,7 @@ void put_link(Context& context, Call call) {
           if (put && !before) put = before.error();
           if (put && *before) put = may_change(call, (*before)->creator, "the alias " + alias);
           if (put) put = state.writer().put_link(call->owner(), link);
+          if (put) put = audit(state, now, call, "link.set", alias, target);
           return [call, link, put](const Result<>& committed) {
             if (!put) return refuse(call, put.error());
             if (!committed) return refuse(call, committed.error());
@@ -103,7 +104,7 @@ void delete_link(Context& context, Call call) {
   auto alias = alias_of(call);
   if (!alias) return refuse(call, alias.error());
   context.reactor.post(
-      [call = std::move(call), alias = *alias](State& state, std::int64_t) -> Reactor::Answer {
+      [call = std::move(call), alias = *alias](State& state, std::int64_t now) -> Reactor::Answer {
         auto found = state.writer().find_link(call->owner(), alias);
         Result<> done = found ? ok() : Result<>(found.error());
         if (found && !*found)
@@ -111,6 +112,7 @@ void delete_link(Context& context, Call call) {
                              "there is no link '" + alias + "'; `spell link` shows them");
         if (done) done = may_change(call, (*found)->creator, "the alias " + alias);
         if (done) done = state.writer().delete_link(call->owner(), alias);
+        if (done) done = audit(state, now, call, "link.delete", alias, "by " + (*found)->creator);
         return [call, found, done](const Result<>& committed) {
           if (!done) return refuse(call, done.error());
           if (!committed) return refuse(call, committed.error());

@@ -42,11 +42,6 @@ bool is_users(const store::TokenRecord& token) {
   return token.kind == "login" || token.kind == "access";
 }
 
-Error no_such_user(const std::string& name) {
-  return base::error("user_not_found",
-                     "there is no user '" + name + "'; `spell user list` shows them");
-}
-
 Error wrong_password() { return base::error("wrong_password", "wrong user or password"); }
 
 /// Error `personal_service` where there are no people.
@@ -165,6 +160,11 @@ void look_at_password(Context& context, const Call& call, const std::string& use
 }
 
 }  // namespace
+
+Error no_such_user(const std::string& name) {
+  return base::error("user_not_found",
+                     "there is no user '" + name + "'; `spell user list` shows them");
+}
 
 void log_in(Context& context, Call call) {
   if (auto team = need_team(context); !team) return refuse(call, team.error());
@@ -350,7 +350,10 @@ void edit_user(Context& context, Call call) {
                              " is the last administrator; make another one first: spell user "
                              "role NAME administrator");
     SPELL_TRY(state.writer().put_user(*user));
-    if (user->disabled) SPELL_TRY(end_tokens(state, name));
+    if (user->disabled) {
+      SPELL_TRY(end_tokens(state, name));
+      SPELL_TRY(state.drop_join_tokens_of(name));
+    }
     if (asked.role) SPELL_TRY(audit(state, now, call, "user.role", name, *asked.role));
     if (asked.disabled)
       SPELL_TRY(audit(state, now, call, *asked.disabled ? "user.disable" : "user.enable", name));

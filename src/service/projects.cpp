@@ -26,12 +26,20 @@ Error no_such_project(const std::string& name) {
                      "there is no project '" + name + "'; `spell project list` shows them");
 }
 
-/// Posts a change of projects, and answers with the project of the name that it returns.
-void change(Context& context, Call call, int status,
+/// Posts a change of projects, and answers with the project of the name that it returns. `action`,
+/// `detail`: see audit().
+void change(Context& context, Call call, int status, const std::string& action,
+            const std::string& detail,
             std::function<Result<std::string>(State&, std::int64_t)> command) {
-  context.reactor.post([&context, call, status, command = std::move(command)](
+  context.reactor.post([&context, call, status, action, detail, command = std::move(command)](
                            State& state, std::int64_t now) -> Reactor::Answer {
     auto name = command(state, now);
+    if (name) {
+      auto known = call->path.find("name");
+      auto noted = audit(state, now, call, action,
+                         known == call->path.end() ? *name : known->second, detail);
+      if (!noted) name = noted.error();
+    }
     return [&context, call, status, name](const Result<>& committed) {
       if (!name) return refuse(call, name.error());
       if (!committed) return refuse(call, committed.error());
@@ -51,6 +59,17 @@ struct ProjectChange {
   std::optional<bool> archived;
   std::optional<std::int64_t> keep_days, keep_runs;
 };
+
+/// "name new, keep_days 30".
+std::string text_of(const ProjectChange& change) {
+  std::vector<std::string> parts;
+  if (change.name) parts.push_back("name " + *change.name);
+  if (change.description) parts.push_back("description");
+  if (change.archived) parts.push_back(*change.archived ? "archived" : "not archived");
+  if (change.keep_days) parts.push_back("keep_days " + std::to_string(*change.keep_days));
+  if (change.keep_runs) parts.push_back("keep_runs " + std::to_string(*change.keep_runs));
+  return base::join(parts, ", ");
+}
 
 /// Days, or runs, that a project may be told to keep.
 constexpr std::int64_t most_kept = 1'000'000;
@@ -102,7 +121,7 @@ void create_project(Context& context, Call call) {
   auto asked = parse_change(call, false);
   if (!asked) return refuse(call, asked.error());
   if (!asked->name) return refuse(call, base::error("invalid_request", "'name' is missing"));
-  change(context, call, 201,
+  change(context, call, 201, "project.create", "",
          [owner = call->owner(), creator = call->caller.name, asked = *asked](
              State& state, std::int64_t now) -> Result<std::string> {
            auto there = state.writer().find_project(owner, *asked.name);
@@ -131,7 +150,7 @@ void get_project(Context& context, Call call) {
 void edit_project(Context& context, Call call) {
   auto asked = parse_change(call, true);
   if (!asked) return refuse(call, asked.error());
-  change(context, call, 200,
+  change(context, call, 200, "project.edit", text_of(*asked),
          [call, owner = call->owner(), name = call->path.at("name"), asked = *asked](
              State& state, std::int64_t) -> Result<std::string> {
            auto project = state.writer().find_project(owner, name);
@@ -172,7 +191,9 @@ void change_project_runs(Context& context, Call call) {
       (field == "add" ? add : remove).push_back(number);
     }
   }
-  change(context, call, 200,
+  std::string detail =
+      std::to_string(add.size()) + " added, " + std::to_string(remove.size()) + " removed";
+  change(context, call, 200, "project.runs", detail,
          [call, owner = call->owner(), name = call->path.at("name"), add, remove](
              State& state, std::int64_t) -> Result<std::string> {
            auto project = state.writer().find_project(owner, name);

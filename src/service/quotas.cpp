@@ -3,6 +3,7 @@
 #include "base/text.hpp"
 #include "model/fields.hpp"
 #include "service/api.hpp"
+#include "service/team_data.hpp"
 
 namespace spell::service {
 
@@ -42,6 +43,15 @@ Result<Quota> parse_quota(const Call& call) {
     if (!known) return base::error("invalid_request", "'" + field + "' is not a known field");
   }
   return quota;
+}
+
+/// "runs 2, bytes 500000000"; "": there is none.
+std::string quota_text(const Quota& quota) {
+  std::string out;
+  for (auto& [name, member] : quota_members)
+    if (auto amount = quota.*member)
+      out += (out.empty() ? "" : ", ") + std::string(name) + " " + std::to_string(*amount);
+  return out;
 }
 
 }  // namespace
@@ -84,13 +94,23 @@ void put_quota(Context& context, Call call) {
   auto quota = parse_quota(call);
   if (!quota) return refuse(call, quota.error());
   context.reactor.post([&context, call = std::move(call), user, quota = *quota](
-                           State& state, std::int64_t) -> Reactor::Answer {
+                           State& state, std::int64_t now) -> Reactor::Answer {
     auto put = [&]() -> Result<> {
+      auto text = quota_text(quota);
+      // A mistyped name would keep nobody from anything. The service's own user has no row.
+      if (context.options.kind == ServiceOptions::Kind::team && !text.empty() && !user.empty() &&
+          user != local_user) {
+        auto known = state.writer().find_user(user);
+        if (!known) return known.error();
+        if (!*known) return no_such_user(user);
+      }
       for (auto& [name, member] : quota_members) {
         store::QuotaRecord record{call->owner(), user, name, (quota.*member).value_or(0)};
         SPELL_TRY(quota.*member ? state.writer().put_quota(record)
                                 : state.writer().delete_quota(record));
       }
+      SPELL_TRY(audit(state, now, call, text.empty() ? "quota.rm" : "quota.set",
+                      call->path.at("user"), text));
       return state.load_quotas();
     };
     auto done = put();

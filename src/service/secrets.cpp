@@ -112,6 +112,7 @@ void put_secret(Context& context, Call call) {
                            State& state, std::int64_t now) -> Reactor::Answer {
     store::SecretRecord secret{name, sealed, now};
     auto put = state.writer().put_secret(call->owner(), call->caller.name, secret);
+    if (put) put = audit(state, now, call, "secret.set", name);
     return [call, secret, put](const Result<>& committed) {
       if (!put) return refuse(call, put.error());
       if (!committed) return refuse(call, committed.error());
@@ -124,12 +125,13 @@ void delete_secret(Context& context, Call call) {
   auto name = secret_name(call);
   if (!name) return refuse(call, name.error());
   context.reactor.post(
-      [call = std::move(call), name = *name](State& state, std::int64_t) -> Reactor::Answer {
+      [call = std::move(call), name = *name](State& state, std::int64_t now) -> Reactor::Answer {
         auto& user = call->caller.name;
         auto found = state.writer().find_secret(call->owner(), user, name);
         Result<> done = found ? ok() : Result<>(found.error());
         if (found && !*found) done = no_such_secret(user, name);
         if (done) done = state.writer().delete_secret(call->owner(), user, name);
+        if (done) done = audit(state, now, call, "secret.rm", name);
         return [call, found, done](const Result<>& committed) {
           if (!done) return refuse(call, done.error());
           if (!committed) return refuse(call, committed.error());

@@ -73,11 +73,20 @@ void back_up_service(Context& context, Call call) {
   std::string folder = (*body)["folder"];
   if (!base::valid_text(folder))
     return refuse(call, base::error("invalid_request", "'folder' must be UTF-8 without NUL"));
-  context.collector.back_up(context.options.state_folder, folder, context.options.owner,
-                            [call = std::move(call)](Result<BackupDone> done) {
-                              if (!done) return refuse(call, done.error());
-                              answer(call, {{"backup", backup_json(*done)}});
-                            });
+  context.collector.back_up(
+      context.options.state_folder, folder, context.options.owner,
+      [&context, call = std::move(call), folder](Result<BackupDone> done) {
+        if (!done) return refuse(call, done.error());
+        context.reactor.post(
+            [call, folder, done](State& state, std::int64_t now) -> Reactor::Answer {
+              auto noted = audit(state, now, call, "service.backup", folder);
+              return [call, done, noted](const Result<>& committed) {
+                if (!noted) return refuse(call, noted.error());
+                if (!committed) return refuse(call, committed.error());
+                answer(call, {{"backup", backup_json(*done)}});
+              };
+            });
+      });
 }
 
 void get_usage(Context& context, Call call) {

@@ -111,7 +111,8 @@ void open_stream(Context& context, const Call& call, const std::string& kind, bo
                                                          run->creator + "'s: only " + run->creator +
                                                          " and administrators get into it"));
   if (auto why = not_running(*run)) return refuse(call, *why);
-  context.reactor.post([&context, call, kind, id = run->id](State& state, std::int64_t) {
+  context.reactor.post([&context, call, kind, changes, id = run->id](State& state,
+                                                                     std::int64_t now) {
     auto* run_now = state.active_run(id);
     auto why = run_now ? not_running(*run_now)
                        : std::optional(base::error("run_not_running", "the run has ended"));
@@ -121,6 +122,13 @@ void open_stream(Context& context, const Call& call, const std::string& kind, bo
       return Reactor::Answer([call](const Result<>&) {
         refuse(call, base::error("run_not_running", "the run is on no machine"));
       });
+    if (changes) {
+      auto noted = audit(state, now, call, "run." + kind, "runs/" + std::to_string(run_now->number),
+                         "by " + run_now->creator);
+      if (!noted)
+        return Reactor::Answer(
+            [call, error = noted.error()](const Result<>&) { refuse(call, error); });
+    }
     auto stream = context.streams.wait(id, machine->second.record.id, run_now->machine, call->reply,
                                        [call](const Error& error) { refuse(call, error); });
     if (!stream)

@@ -16,7 +16,7 @@ Result<> check_user_name(const std::string& name) {
     return base::error("invalid_request",
                        "a user's name is 1 to 64 lower-case letters, digits, '.', '_' and '-', not "
                        "beginning with '.' or '-'");
-  if (name == "local")
+  if (name == local_user)
     return base::error("invalid_request",
                        "no user can be called local: it is whoever comes by the service's own "
                        "socket");
@@ -35,7 +35,7 @@ Result<> make_team_data(const std::string& state_folder, const std::string& admi
   SPELL_TRY(writer->begin());
   SPELL_TRY(writer->put_user({administrator, "administrator", *hash, false, now, 0}));
   SPELL_TRY(writer->add_audit(
-      {0, now, "local", "user.add", administrator, "administrator, by spelld init", ""}));
+      {0, now, local_user, "user.add", administrator, "administrator, by spelld init", ""}));
   return writer->commit();
 }
 

@@ -6,6 +6,9 @@
 
 namespace spell::service {
 
+/// Who comes by the service's own socket without a token: its own user, or root.
+inline constexpr const char* local_user = "local";
+
 /// A user's name: 1 to 64 lower-case letters, digits, '.', '_' and '-', not beginning with '.' or
 /// '-'; not `local`, which is whoever comes by the service's own socket. Error `invalid_request`.
 Result<> check_user_name(const std::string& name);

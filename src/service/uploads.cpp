@@ -161,6 +161,13 @@ void send_objects(Context& context, Call call) {
       });
 }
 
+namespace {
+/// As users know it.
+std::string path_of(const Call& call, const std::string& name) {
+  return (call->owner() == public_owner ? "public/" : "uploads/") + name;
+}
+}  // namespace
+
 void put_upload(Context& context, Call call) {
   if (auto room = check_bytes(context, call); !room) return refuse(call, room.error());
   auto name = upload_name(call);
@@ -192,6 +199,7 @@ void put_upload(Context& context, Call call) {
           if (put && *before)
             put = may_change(call, (*before)->creator, "the upload " + upload.name);
           if (put) put = state.writer().put_upload(upload);
+          if (put) put = audit(state, now, call, "upload.put", path_of(call, upload.name));
           if (put) put = Collector::note_named(state);
           bool replaced = before && *before && (*before)->node != upload.node;
           if (put && replaced) put = Collector::note_removal(state, now);
@@ -213,10 +221,11 @@ void delete_upload(Context& context, Call call) {
                            State& state, std::int64_t now) -> Reactor::Answer {
     auto found = state.writer().find_upload(call->owner(), name);
     Result<> done = found ? ok() : Result<>(found.error());
-    if (found && !*found)
-      done = resource_not_found((call->owner() == public_owner ? "public/" : "uploads/") + name);
+    if (found && !*found) done = resource_not_found(path_of(call, name));
     if (done) done = may_change(call, (*found)->creator, "the upload " + name);
-    if (done) done = audit(state, now, call, "upload.delete", name, "by " + (*found)->creator);
+    if (done)
+      done =
+          audit(state, now, call, "upload.delete", path_of(call, name), "by " + (*found)->creator);
     if (done) done = state.writer().delete_upload(call->owner(), name);
     if (done) done = Collector::note_removal(state, now);
     return [&context, call, found, done](const Result<>& committed) {

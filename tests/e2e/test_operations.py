@@ -174,6 +174,8 @@ def test_quotas(place, repo, team):
     spell("quota", "rm", "local", check=0)
     [left] = spell("quota", "list", "--json", check=0).json["quotas"]
     assert left["user"] == "*"
+    assert "no user 'bbo'" in spell("quota", "set", "bbo", "--runs", "1", check=1).stderr
+    spell("quota", "rm", "bbo", check=0)
     for wrong in (("set", "x"), ("set", "x", "--runs", "-1"), ("set", "x", "--bytes", "much"), ("set", "a/b", "--runs", "1"), ("rm",)):
         refused = spell("quota", *wrong)
         assert refused.returncode in (1, 2) and refused.stderr.count("\n") == 1, refused

@@ -199,7 +199,8 @@ def test_a_lost_password(place, team):
 
 def test_users_by_hand(place, team):
     added = team.spell("user", "add", "bob", "--role", "viewer", check=0)
-    bob = team.log_in("bob", added.stdout.split()[-1])
+    bobs = added.stdout.split()[-1]
+    bob = team.log_in("bob", bobs)
     assert [user["name"] for user in team.spell("user", "list", "--json", check=0).json["users"]] == ["ada", "bob"]
     refused = team.spell("run", "-f", "true", token=bob)
     assert refused.returncode == 1 and "takes the role member" in refused.stderr and "bob is viewer" in refused.stderr
@@ -216,8 +217,13 @@ def test_users_by_hand(place, team):
     assert "not valid" in team.spell("whoami", token=bob, check=1).stderr
     team.spell("user", "disable", "bob", "--undo", check=0)
     assert team.request("GET", "/v1/user", token=bob)[0] == 401  # a token that has ended does not come back
+    # Nor does a machine get in with what he has made for it.
+    team.spell("user", "role", "bob", "administrator", check=0)
+    box = team.spell("machine", "add", "box", "--json", token=team.log_in("bob", bobs), check=0).json["token"]
+    team.spell("user", "disable", "bob", check=0)
+    assert team.request("POST", "/v1/join", {}, box)[2]["error"]["code"] == "unauthorized"
     actions = [row["action"] for row in team.spell("audit", "-a", "user", "--json", check=0).json["audit"]]
-    assert actions == ["user.add", "user.add", "user.role", "user.disable", "user.enable"]
+    assert actions == ["user.add", "user.add", "user.role", "user.disable", "user.enable", "user.role", "user.disable"]
 
 
 def test_tokens_by_hand(place, team):
@@ -318,6 +324,20 @@ def test_disabling_ends_what_is_open_and_lets_runs_go_on(place):
     assert team.request("GET", "/v1/owners/acme/runs/1", token=team.token)[2]["run"]["status"] == "running"
     team.spell("stop", "1", check=0)
     team.spell("wait", "1")
+
+
+def test_who_is_disabled_is_thrown_out_of_a_run(place):
+    team = Team(place, "--with-worker")
+    bob = team.add_user("bob")
+    number = team.spell("run", "-f", "-b", "-q", "sleep 1000", token=bob, check=0).stdout.strip()
+    wait_for(lambda: team.request("GET", f"/v1/owners/acme/runs/{number}", token=bob)[2]["run"]["status"] == "running")
+    inside = place.start("exec", number, "bash", "-c", "echo inside; sleep 2000", env=team.environment(bob))
+    inside.wait_output("inside")
+    team.spell("user", "disable", "bob", check=0)
+    out = inside.finish()
+    assert out.returncode not in (0, None) and out.stderr, out
+    team.spell("kill", number, check=0)
+    team.spell("wait", number)
 
 
 # Certificates
