@@ -13,6 +13,13 @@ import jsonschema
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 METHODS = ("get", "post", "patch", "delete", "put")
+PACK = {"Content-Type": "application/octet-stream"}
+
+
+def code_of(answer, status, code):
+    """The message of an error that must be this one."""
+    assert (answer.status, answer.code) == (status, code), answer.body
+    return answer.json["error"]["message"]
 
 
 def closed(schema):
@@ -189,6 +196,11 @@ class Api:
         answer = self.post(self.of_owner("runs"), {"command": command, **members})
         assert answer.status == 201, answer.body
         return answer.json["run"]["id"]
+
+    def upload(self, name, request):
+        answer = self.request("PUT", self.of_owner("uploads/" + urllib.parse.quote(name, safe="")), request)
+        assert answer.status == 200, answer.body
+        return answer.json["upload"]
 
     def wait(self, number, until=lambda run: run["ended_at"] is not None):
         run = self.get(self.of_owner(f"runs/{number}")).json["run"]

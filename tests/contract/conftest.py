@@ -8,7 +8,8 @@ import uuid
 
 import pytest
 
-from api import SOURCE, Api, Document
+from api import PACK, SOURCE, Api, Document
+from spellfs import Objects, text_of
 from workers import Worker, add
 
 BUILD = pathlib.Path(os.environ.get("SPELL_BUILD", SOURCE / "build")).resolve()
@@ -87,7 +88,7 @@ def name(service):
     yield name
     for one in service.get(service.of_owner("machines")).json["machines"]:
         if one["name"].startswith(name):
-            assert service.request("DELETE", service.of_owner(f"machines/{one['name']}")).status == 200
+            assert service.request("DELETE", service.of_owner(f"machines/{one['name']}?with_runs=1")).status == 200
 
 
 @pytest.fixture
@@ -95,3 +96,20 @@ def worker(service, name):
     worker = Worker(service, add(service, name))
     worker.greet()
     return worker
+
+
+@pytest.fixture
+def sent(service):
+    """A folder of three files that has been sent, and is to be named: (objects, request)."""
+    objects = Objects()
+    big = os.urandom(300_000)
+    node = objects.folder({"a": b"first " + os.urandom(8), "big": big, "empty": b""})
+    path = service.of_owner("objects")
+    names = [text_of(name) for name, _, _ in objects.list]
+    assert service.post(path + "/missing", {"names": names}).json == {"names": names}
+    pack = objects.pack()
+    assert service.post(path, pack, headers=PACK).json == {"bytes": len(pack)}
+    assert service.post(path + "/missing", {"names": names}).json == {"names": []}
+    objects.big = big
+    return objects, {"type": "folder", "node": text_of(node), "size": 300_014, "files": 3, "mode": 0o750,
+                     "modified_at": "2026-01-31T12:00:00.000001Z"}

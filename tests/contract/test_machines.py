@@ -2,8 +2,10 @@
 test_worker_hostile.py."""
 import json
 import threading
+import urllib.parse
 
-from workers import HELLO, Worker, add, bearer, code_of, machine
+from api import code_of
+from workers import HELLO, Worker, add, bearer, machine
 
 
 def test_a_machine_joins_and_runs_something(service, name):
@@ -28,8 +30,13 @@ def test_a_machine_joins_and_runs_something(service, name):
     assert service.wait(number)["status"] == "complete"
     forget, start = worker.poll()
     assert (forget["type"], start["type"], start["start"]["number"]) == ("forget", "start", waiting)
-    service.request("DELETE", service.of_owner(f"machines/{name}"))
-    assert service.wait(waiting)["reason_code"] == "machine_removed"
+    queued = service.run("train", machine_type="t4", gpus=2)
+    message = code_of(service.request("DELETE", service.of_owner(f"machines/{name}")), 409, "machine_in_use")
+    assert f"with {name} (on it: 1, waiting for it alone: 1)" in message
+    assert machine(service, name)["connected"]
+    service.request("DELETE", service.of_owner(f"machines/{name}?with_runs=1"))
+    ends = [(run["status"], run["reason_code"]) for run in map(service.wait, (waiting, queued))]
+    assert ends == [("interrupted", "machine_removed"), ("failed", "machine_removed")]
     code_of(worker.post("sync", {"protocol": 1}), 401, "unauthorized")
 
 
@@ -144,3 +151,20 @@ def test_a_machine_that_goes_away_and_comes_back(service, name):
     run = service.get(service.of_owner(f"runs/{number}")).json["run"]
     assert (run["status"], run["user_exit_code"], run["reason_code"]) == ("complete", 0, "late_result")
     assert [c["type"] for c in worker.poll()] == ["forget"]
+
+
+def test_list_machines(service):
+    machines = service.get(service.of_owner("machines")).json["machines"]
+    assert [machine["connected"] for machine in machines] == [True]
+    assert "CPU" in machines[0]["serves"]
+    code_of(service.get("/v1/owners/nobody/machines"), 404, "owner_not_found")
+
+
+def test_workers_routes_need_a_machines_token(service, document):
+    name = service.get(service.of_owner("machines")).json["machines"][0]["name"]
+    for operation, (method, path, described) in document.operations.items():
+        if "security" not in described:
+            continue
+        target = path.replace("{machine}", urllib.parse.quote(name)) + "?run=0&epoch=1&offset=0"
+        for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer spm_" + "0" * 64}, {"Authorization": "Basic eDp4"}):
+            code_of(service.request(method, target, {"protocol": 1}, headers=headers), 401, "unauthorized")

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from workers import HELLO, Worker, add, bearer, code_of, machine
+from api import code_of
+from workers import HELLO, Worker, add, bearer, machine
 
 OBJECT = "c" + "0" * 64
 ROUTES = ["sync", "log", "metrics", "objects", "missing", "objects/read", "code"]

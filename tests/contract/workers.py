@@ -6,11 +6,6 @@ HELLO = {"version": "0.1.0", "boot_id": "b", "cores": 8, "memory": 64 * 10**9, "
          "gpus": [{"index": n, "uuid": f"GPU-{n}", "name": "Tesla V100-SXM2-16GB", "memory": 16 * 10**9} for n in range(4)]}
 
 
-def code_of(answer, status, code):
-    assert (answer.status, answer.code) == (status, code), answer.body
-    return answer.json["error"]["message"]
-
-
 class Worker:
     """A worker that has joined, as the wire knows it."""
 

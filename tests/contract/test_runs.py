@@ -1,0 +1,210 @@
+"""Runs: made, listed, looked at, ended, put in order, and their logs."""
+import json
+import struct
+import urllib.parse
+import uuid
+
+import pytest
+
+from api import code_of
+
+NO_SUCH_ID = "0" * 40
+
+
+def test_list_runs(service, ended_run):
+    numbers = [service.run("true") for _ in range(3)]
+    for number in numbers:
+        service.wait(number)
+    path = service.of_owner("runs")
+    page = service.get(path + "?limit=2").json
+    assert [run["id"] for run in page["runs"]] == [numbers[2], numbers[1]]
+    page = service.get(path + f"?limit=2&cursor={urllib.parse.quote(page['next'])}").json
+    assert page["runs"][0]["id"] == numbers[0]
+    assert service.get(path + "?limit=1000").json["next"] is None
+    assert [run["id"] for run in service.get(path + "?label=kept").json["runs"]] == [ended_run]
+    assert service.get(path + "?active=1").json["runs"] == []
+    assert service.get(path + "?project=none").json["runs"] == []
+    assert service.get(path + "?repository=none").json["runs"] == []
+    for bad in ("limit=0", "limit=1001", "limit=x", "limit=", "limit=1.5", "limit=99999999999999999999", "cursor=x", "cursor=-1"):
+        code_of(service.get(path + "?" + bad), 400, "invalid_request")
+    code_of(service.get("/v1/owners/nobody/runs"), 404, "owner_not_found")
+
+
+def test_create_run(service):
+    path = service.of_owner("runs")
+    key = {"Idempotency-Key": "contract-" + uuid.uuid4().hex}
+    first = service.post(path, {"command": "true", "description": "ä"}, headers=key)
+    assert first.status == 201
+    assert first.json["run"]["already_existed"] is False
+    assert first.json["run"]["description"] == "ä"
+    again = service.post(path, {"command": "true", "description": "ä"}, headers=key)
+    assert again.status == 200
+    assert again.json["run"]["already_existed"] is True
+    assert again.json["run"]["id"] == first.json["run"]["id"]
+    assert "command" in code_of(service.post(path, {"command": "false", "description": "ä"}, headers=key), 409, "key_conflict")
+    service.wait(first.json["run"]["id"])
+    same = service.post(path, {"command": "true", "description": "ä", "idempotent": True})
+    assert (same.status, same.json["run"]["id"]) == (200, first.json["run"]["id"])
+    assert "CPU" in code_of(service.post(path, {"command": "true", "machine_type": "no-such"}), 422, "unknown_machine_type")
+    code_of(service.post(path, {"command": "true", "project": "no-such"}), 404, "project_not_found")
+    code_of(service.post(path, {"command": "true", "after": [9007199254740991]}), 404, "run_not_found")
+    code = {"workspace": NO_SUCH_ID, "commit": NO_SUCH_ID}
+    code_of(service.post(path, {"command": "true", "code": code}), 409, "commit_not_found")
+    code_of(service.post(path, {"command": "true"}, headers={"Idempotency-Key": "x" * 201}), 400, "invalid_request")
+    code_of(service.post(path, b""), 400, "invalid_json")
+    code_of(service.post(path, []), 400, "invalid_request")
+    code_of(service.post("/v1/owners/nobody/runs", {"command": "true"}), 404, "owner_not_found")
+
+
+def test_a_run_after_one_that_failed(service):
+    failed = service.run("exit 3")
+    assert service.wait(failed)["user_exit_code"] == 3
+    code_of(service.post(service.of_owner("runs"), {"command": "true", "after": [failed]}), 409, "dependency_failed")
+
+
+def test_get_run(service, ended_run):
+    path = service.of_owner(f"runs/{ended_run}")
+    run = service.get(path).json["run"]
+    assert run["id"] == ended_run
+    assert run["output_files"] == 2
+    # A final run is answered at once, whatever is waited for.
+    assert service.get(path + f"?version={run['version']}&wait_ms=60000").json["run"] == run
+    for bad in ("wait_ms=60001", "wait_ms=-1", "wait_ms=x", "version=x"):
+        code_of(service.get(path + "?" + bad), 400, "invalid_request")
+    for number in ("0", "999999", "x", "1.0", "-1", "99999999999999999999", "%20" + str(ended_run)):
+        code_of(service.get(service.of_owner(f"runs/{number}")), 404, "run_not_found")
+
+
+def test_waiting_for_a_change_ends_with_the_time(service):
+    number = service.run("sleep 1000")
+    run = service.wait(number, lambda run: run["status"] == "running")
+    path = service.of_owner(f"runs/{number}")
+    later = service.get(path + f"?version={run['version'] + 1000}&wait_ms=50").json["run"]
+    assert later["status"] == "running"
+    assert service.post(path + "/kill").status == 200
+    assert service.wait(number)["status"] == "killed"
+
+
+def test_delete_run(service):
+    number = service.run("sleep 1000")
+    path = service.of_owner(f"runs/{number}")
+    code_of(service.request("DELETE", path), 409, "run_not_final")
+    service.post(path + "/kill")
+    service.wait(number)
+    assert service.request("DELETE", path).json["run"]["id"] == number
+    code_of(service.get(path), 404, "run_not_found")
+    code_of(service.request("DELETE", path), 404, "run_not_found")
+    assert service.run("true") > number, "a number was used twice"
+
+
+@pytest.mark.parametrize("way,end", [("stop", "stopped"), ("kill", "killed")])
+def test_stop_and_kill(service, way, end):
+    number = service.run("sleep 1000")
+    service.wait(number, lambda run: run["status"] == "running")
+    path = service.of_owner(f"runs/{number}/{way}")
+    assert service.post(path).status == 200
+    assert service.wait(number)["status"] == end
+    again = service.post(path)
+    assert (again.status, again.json["run"]["status"]) == (200, end)
+    code_of(service.post(service.of_owner(f"runs/999999/{way}")), 404, "run_not_found")
+
+
+def test_archive_run(service):
+    number = service.run("true")
+    service.wait(number)
+    path = service.of_owner(f"runs/{number}/archive")
+    assert service.post(path).json["run"]["archived"] is True
+    listed = [run["id"] for run in service.get(service.of_owner("runs?limit=1000")).json["runs"]]
+    assert number not in listed
+    assert service.post(path, {"archived": False}).json["run"]["archived"] is False
+    code_of(service.post(path, {"archived": "yes"}), 400, "invalid_request")
+    code_of(service.post(path, {"hidden": True}), 400, "invalid_request")
+    code_of(service.post(path, b"nonsense"), 400, "invalid_json")
+    code_of(service.post(service.of_owner("runs/999999/archive")), 404, "run_not_found")
+
+
+def test_label_run(service):
+    number = service.run("true", labels=["a"])
+    path = service.of_owner(f"runs/{number}/labels")
+    labelled = service.post(path, {"add": ["b", "c"], "remove": ["a", "never"]})
+    assert sorted(labelled.json["run"]["labels"]) == ["b", "c"]
+    for bad in ({"add": "b"}, {"add": [1]}, {"add": ["a b"]}, {"add": [""]}, {"remove": [None]}, {"labels": []}, [],
+                {"add": [f"l{n}" for n in range(51)]}):
+        code_of(service.post(path, bad), 400, "invalid_request")
+    code_of(service.post(path, b"{}}"), 400, "invalid_json")
+    code_of(service.post(service.of_owner("runs/999999/labels"), {"add": ["a"]}), 404, "run_not_found")
+    assert sorted(service.wait(number)["labels"]) == ["b", "c"]
+
+
+def test_rerun(service, ended_run):
+    path = service.of_owner(f"runs/{ended_run}/rerun")
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    made = service.post(path, headers=key)
+    assert made.status == 201
+    assert made.json["run"]["id"] > ended_run
+    assert made.json["run"]["command"] == service.get(service.of_owner(f"runs/{ended_run}")).json["run"]["command"]
+    again = service.post(path, headers=key)
+    assert (again.status, again.json["run"]["id"]) == (200, made.json["run"]["id"])
+    service.wait(made.json["run"]["id"])
+    service.post(service.of_owner(f"runs/{made.json['run']['id']}/labels"), {"remove": ["kept"]})
+    code_of(service.post(service.of_owner("runs/999999/rerun")), 404, "run_not_found")
+
+
+def test_run_log(service, document, ended_run):
+    path = service.of_owner(f"runs/{ended_run}/log")
+    output, entries, at = b"", [], 0
+    frames = service.get(path).body
+    while at < len(frames):
+        size, kind, flags, zero, sequence, _ = struct.unpack_from("<IBBHQq", frames, at)
+        payload = frames[at + 24:at + 24 + size]
+        at += 24 + size
+        assert zero == 0 and len(payload) == size
+        if kind == 1:
+            assert sequence == len(output)
+            output += payload
+        else:
+            assert sequence == len(entries) + 1
+            entries.append(payload.partition(b"\0")[0].decode())
+    assert output == b"one\ntwo\n"
+    assert entries[0] == "machine_requested" and entries[-1] == "complete"
+
+    text = service.get(path + "?format=text").body
+    assert b"one\ntwo\n" in text and f"Run {ended_run} complete".encode() in text
+    assert service.get(path + "?format=text&output_only=1").body == output
+    assert service.get(path + "?format=text&output_only=1&tail=1").body == b"two\n"
+    assert service.get(path + "?format=text&output_only=1&tail=0").body == b""
+    assert service.get(path + "?format=text&output_only=1&cursor=4.0").body == b"two\n"
+    assert service.get(path + "?follow=1").body == frames
+
+    validator = document.validator({"$ref": "#/components/schemas/LogEntry"}, is_answer=True)
+    lines = [json.loads(line) for line in service.get(path + "?format=jsonl").body.splitlines()]
+    for line in lines:
+        validator.validate(line)
+        assert line["run"] == ended_run
+    assert "".join(line["log"] for line in lines if line["kind"] == "output") == "one\ntwo\n"
+    assert [line["status"] for line in lines if line["status_event"]][-1] == "complete"
+
+    events = service.get(path + "?format=sse").body.decode().strip().split("\n\n")
+    assert len(events) == len(lines)
+    for event in events:
+        head, data = event.split("\n")
+        validator.validate(json.loads(data.removeprefix("data: ")))
+    cursor = head.removeprefix("id: ")
+    assert service.get(path + f"?cursor={cursor}").body == b""
+    assert service.get(path, headers={"Last-Event-ID": cursor}).body == b""
+
+    for bad in ("format=xml", "cursor=x", "cursor=1", "cursor=-1.0", "cursor=1.2.3", "tail=-1", "tail=x"):
+        code_of(service.get(path + "?" + bad), 400, "invalid_request")
+    code_of(service.get(service.of_owner("runs/999999/log")), 404, "run_not_found")
+
+
+def test_run_metrics(service, document, ended_run):
+    names, points = service.of_owner(f"runs/{ended_run}/metrics"), service.of_owner(f"runs/{ended_run}/metrics/points")
+    assert service.get(names).json == {"metrics": []}
+    assert service.get(points).json == {"metrics": [], "next": "0", "final": True}
+    assert service.get(points + "?wait_ms=60000&name=x&first=-3&last=9&limit=10").json["final"]
+    for bad in ("from=-1", "from=x", "limit=0", "limit=10001", "first=x", "last=1.5", "wait_ms=-1", "wait_ms=60001"):
+        code_of(service.get(points + "?" + bad), 400, "invalid_request")
+    for path in ("runs/999999/metrics", "runs/999999/metrics/points"):
+        code_of(service.get(service.of_owner(path)), 404, "run_not_found")
+    assert service.get(service.of_owner(f"runs/{ended_run}/metrics/other")).status == 404
