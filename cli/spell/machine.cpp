@@ -59,8 +59,9 @@ Result<int> get_token(Context& context) {
 }
 
 std::string state_of(const MachineInfo& machine) {
-  if (!machine.joined) return "not joined";
-  if (!machine.connected) return "away";
+  std::string drained = machine.drained ? ", drained" : "";
+  if (!machine.joined) return "not joined" + drained;
+  if (!machine.connected) return "away" + drained;
   return machine.drained ? "drained" : machine.runs.empty() ? "idle" : "busy";
 }
 

@@ -1,7 +1,4 @@
 // Links: short names for resources.
-#include <algorithm>
-#include <array>
-
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -12,8 +9,6 @@
 namespace spell::service {
 
 namespace {
-
-constexpr std::array reserved{"runs", "uploads", "public", "s3"};
 
 json link_json(const store::LinkRecord& link) {
   return {{"alias", link.alias},
@@ -32,10 +27,7 @@ Result<std::string> alias_of(const Call& call) {
 
 /// Aliases share one name space with machines and machine types, whose names know no case.
 Result<> check_free(const State& state, const std::string& alias) {
-  std::string plain = base::lower(alias);
-  std::string by = std::find(reserved.begin(), reserved.end(), plain) != reserved.end()
-                       ? "something that every owner has"
-                       : state.name_owner(plain);
+  std::string by = state.name_owner(alias);
   if (by.empty()) return ok();
   return base::error("name_taken", "'" + alias + "' is the name of " + by + "; use another");
 }

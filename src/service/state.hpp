@@ -147,7 +147,8 @@ class State {
   Result<store::MachineRecord> join(const std::string& token, const model::JoinRequest&,
                                     const std::string& key, const std::string& token_hash,
                                     std::int64_t now_us);
-  /// What a name belongs to, of machines and types, which share it with links; "": to none of them.
+  /// What a name belongs to, of machines and types, which share one name space with links and what
+  /// every owner has; "": to none of them.
   std::string name_owner(const std::string& name) const;
 
   /// A worker has connected: brings its commands in line with what should be.

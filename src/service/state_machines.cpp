@@ -170,6 +170,8 @@ Result<> State::save(MachineState& machine) {
 
 std::string State::name_owner(const std::string& name) const {
   std::string plain = base::lower(name);
+  for (auto* reserved : {"runs", "uploads", "public", "s3"})
+    if (plain == reserved) return "something that every owner has";
   if (plain == "cpu" || types_.contains(plain)) return "a machine type";
   if (machines_.contains(plain)) return "a machine";
   for (auto& [other, machine] : machines_) {

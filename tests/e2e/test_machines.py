@@ -14,6 +14,7 @@ def test_a_machine_is_added_listed_changed_and_removed(spell, place):
     assert "has not joined yet" in spell("machine", "info", "box", check=0).stdout
     assert "box" in spell("machine", "list", "-q", check=0).stdout.split()
     assert spell("machine", "drain", "box", "--json", check=0).json["machine"]["drained"]
+    assert "not joined, drained" in spell("machine", "list", check=0).stdout
     assert not spell("machine", "resume", "box", "--json", check=0).json["machine"]["drained"]
     assert spell("machine", "rename", "box", "desk", "-q", check=0).stdout == "desk\n"
     assert "no machine 'box'" in spell("machine", "info", "box", check=1).stderr
@@ -35,7 +36,7 @@ def test_machine_types(spell):
 def test_wrong_words(spell, place):
     name = spell("status", "--json").json["service"]["machines"][0]["name"]
     for arguments, status, says in ((["add"], 2, "NAME"), (["add", "a b"], 1, "name"), (["add", "x", "--cpus", "many"], 2, "--cpus"),
-                                    (["add", "x", "--memory", "-1"], 2, "--memory"), (["add", "CPU"], 1, "is the name of"),
+                                    (["add", "x", "--memory", "-1"], 2, "--memory"), (["add", "CPU"], 1, "is the name of"), (["add", "runs"], 1, "is the name of"),
                                     (["add", name], 1, "is the name of"), (["remove", name], 1, "own machine"),
                                     (["rename", name, "other"], 1, "own machine"), (["drain", "nobody"], 1, "no machine 'nobody'"),
                                     (["nothing"], 2, "unknown command")):
