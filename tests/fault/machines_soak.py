@@ -217,6 +217,7 @@ def main():
         test.end = time.monotonic() + options.minutes * 60
         test.torment()
         runs, statuses = test.check()
+        test.counts.update({f"packets {what}": site.net.count(what) for what in ("swallowed", "dropped", "delayed")})
         if options.minutes >= 4 and (never := [what for what, count in test.counts.items() if not count]):
             test.fail(f"never happened: {never}")
     except Exception as problem:
@@ -227,8 +228,7 @@ def main():
         complaints = site.close()
         for complaint in complaints if test else []:
             test.fail(complaint)
-    packets = {f"packets {what}": site.net.count(what) for what in ("swallowed", "dropped", "delayed")}
-    figures = {"runs": runs, **statuses, **test.counts, **packets, "failures": len(test.failures)}
+    figures = {"runs": runs, **statuses, **test.counts, "failures": len(test.failures)}
     print("machines soak: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
     if test.failures:
         print(f"machines soak: failed; again: tests/fault/machines_soak.py --minutes {options.minutes:g} --seed {options.seed}")

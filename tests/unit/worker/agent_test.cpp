@@ -269,6 +269,37 @@ TEST_CASE("after a reboot the run is interrupted, and what is on disk is saved")
   CHECK(run.result->ended_age_us < 1'000'000);
 }
 
+TEST_CASE("an hour without the service: all of the run is told once afterwards") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  REQUIRE(world.run_until([&] { return world.service.runs[id].count("Run is running") > 0; }));
+  int before = world.requests;
+  std::int64_t began = world.now;
+  world.cut_until = began + std::int64_t{3600} * 1'000'000;
+  REQUIRE(world.run_until([&] { return world.now > began + 60'000'000; }));
+  // The command ends, and the worker dies too.
+  auto& state = world.commands[id].state;
+  state.phase = exec::State::Phase::ended;
+  state.exit.emplace();
+  state.exit->code = 0;
+  state.exit->time_us = world.now;
+  auto printed = state.output_bytes;
+  world.crash();
+  world.run(50'000);
+  CHECK(world.now >= world.cut_until);
+  CHECK(world.now < world.cut_until + 10'000'000);
+  CHECK(world.requests - before < 3600);
+  auto& run = world.service.runs[id];
+  CHECK(run.statuses() == whole_life);
+  CHECK(run.result->status == "complete");
+  CHECK(run.result->ended_age_us > std::int64_t{3500} * 1'000'000);
+  CHECK(run.log_bytes == printed);
+  CHECK(run.outputs.size() == 1);
+  CHECK(world.launches[id] == 1);
+  CHECK(world.journals.empty());
+}
+
 TEST_CASE("a full log is told once") {
   World world;
   world.next_command.never_ends = true;

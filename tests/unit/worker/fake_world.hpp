@@ -161,6 +161,7 @@ class World {
   int crash_at = -1;         ///< step before which the worker is killed and started again
   int unreachable_at = -1;   ///< number of the request that fails
   bool lost_answer = false;  ///< …after the service has carried it out
+  std::int64_t cut_until = 0;  ///< no request arrives before this time
 
   World() { start_worker(); }
 
@@ -253,6 +254,7 @@ class World {
   template <class T, class F>
   Result<T> request(F carry_out) {
     bool fails_now = requests++ == unreachable_at;
+    if (now < cut_until) return base::error("service_unreachable", "no answer");
     if (fails_now && !lost_answer) return base::error("service_unreachable", "no answer");
     Result<T> answer = carry_out();
     if (fails_now) return base::error("connection_lost", "cut");
@@ -273,7 +275,7 @@ class World {
     return true;
   }
   std::optional<Result<model::SyncAnswer>> request_poll(const model::SyncRequest& poll) {
-    if (!poll.hello) {
+    if (!poll.hello && now >= cut_until) {
       auto answer = service.sync(poll);
       if (answer && answer->commands.empty()) return std::nullopt;
     }
