@@ -1,11 +1,13 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "base/file_limit.hpp"
 #include "commands.hpp"
 #include "spell/version.hpp"
 
 int main(int argc, char** argv) {
   using namespace spell::worker_program;
+  spell::base::raise_file_limit();
   CLI::App app{"Lends this machine to a service of Spell."};
   app.set_version_flag("--version", std::string("spell-worker ") + spell::version());
   app.require_subcommand(1);

@@ -80,6 +80,7 @@ Result<int> manual_command(Context&);
 Result<int> send_metric_command(Context&);
 Result<int> wait_command(Context&);
 Result<int> exec_command(Context&);
+Result<int> forward_command(Context&);
 Result<int> stats_command(Context&);
 Result<int> top_command(Context&);
 Result<int> ls_command(Context&);

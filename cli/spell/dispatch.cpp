@@ -21,6 +21,7 @@ constexpr CommandRow table[] = {
     {"kill", "end runs at once, nothing is saved", kill_command},
     {"rerun", "run the same again", rerun_command},
     {"exec", "run a command inside a running run", exec_command},
+    {"forward", "lead a port here to a port of a running run", forward_command},
     {"stats", "show what a run uses of its machine", stats_command},
     {"top", "show what all running runs use", top_command},
     {"metrics", "show what a run has measured of itself", metrics_command},

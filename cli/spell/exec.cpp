@@ -1,9 +1,11 @@
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <optional>
+#include <stop_token>
 #include <thread>
 #include <tuple>
 
@@ -18,33 +20,69 @@ namespace {
 
 constexpr int enough = 127;  // no signal has this number
 
-/// What is typed, the terminal's size and signals, until told that it is enough.
-void pass_on(Session& session, int in, int out, const SignalPipe& signals) {
-  bool reading = true;
-  char buffer[32 * 1024];
-  for (;;) {
-    pollfd files[] = {{signals.fd(), POLLIN, 0}, {reading ? in : -1, POLLIN, 0}};
-    if (::poll(files, 2, -1) < 0) continue;
-    while (int number = signals.next()) {
-      if (number == enough) return;
-      if (number != SIGWINCH) {
-        session.signal(number);
-        continue;
-      }
-      auto [columns, rows] = terminal_size(out);
-      session.resize(columns, rows);
-    }
-    if (files[1].revents == 0) continue;
-    ssize_t n = ::read(in, buffer, sizeof buffer);
-    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (n <= 0) {
-      reading = false;
-      session.close_input();
-    } else if (!session.write({buffer, static_cast<std::size_t>(n)})) {
-      reading = false;
+/// What goes to the command while it runs: what is typed, signals, the terminal's size. A thread
+/// for what is typed, which waits while the command does not take it, and one for the others, which
+/// must not. When this is gone nothing more goes there.
+class Input {
+ public:
+  Input(Session& session, int in, int out) : session_(session), in_(in), out_(out) {
+    if (::pipe(wake_) == 0)
+      for (int fd : wake_) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+    typed_ = std::thread([this] { pass_typed(); });
+    told_ = std::thread([this] { pass_signals(); });
+  }
+  ~Input() {
+    stop_.request_stop();
+    signals_.wake(enough);
+    ::close(wake_[1]);
+    typed_.join();
+    told_.join();
+    ::close(wake_[0]);
+  }
+  Input(const Input&) = delete;
+  Input& operator=(const Input&) = delete;
+
+ private:
+  void pass_typed() {
+    char buffer[32 * 1024];
+    for (;;) {
+      pollfd files[] = {{in_, POLLIN, 0}, {wake_[0], POLLIN, 0}};
+      if (::poll(files, 2, -1) < 0) continue;
+      if (files[1].revents != 0) return;
+      ssize_t n = ::read(in_, buffer, sizeof buffer);
+      if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+      if (n <= 0) return session_.close_input();
+      CallOptions call{.timeout = {}, .stop = stop_.get_token()};
+      if (!session_.write({buffer, static_cast<std::size_t>(n)}, call)) return;
     }
   }
-}
+
+  void pass_signals() {
+    auto resize = [this] {
+      auto [columns, rows] = terminal_size(out_);
+      session_.resize(columns, rows);
+    };
+    resize();  // it may have changed since it was asked
+    for (;;) {
+      pollfd file{signals_.fd(), POLLIN, 0};
+      if (::poll(&file, 1, -1) < 0) continue;
+      while (int number = signals_.next()) {
+        if (number == enough) return;
+        if (number == SIGWINCH)
+          resize();
+        else
+          session_.signal(number);
+      }
+    }
+  }
+
+  Session& session_;
+  const int in_, out_;
+  SignalPipe signals_{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH};
+  int wake_[2] = {-1, -1};
+  std::stop_source stop_;
+  std::thread typed_, told_;
+};
 
 }  // namespace
 
@@ -89,21 +127,9 @@ Result<int> exec_command(Context& context) {
   auto session = run->exec(join_command({words.begin() + 1, words.end()}), how);
   if (!session) return session.error();
 
-  SignalPipe signals({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH});
   std::optional<RawTerminal> raw;
-  if (terminal) {
-    raw.emplace(streams.in);
-    signals.wake(SIGWINCH);  // it may have changed since it was asked
-  }
-  std::thread input([&] { pass_on(*session, streams.in, streams.out, signals); });
-  struct Join {
-    const SignalPipe& signals;
-    std::thread& thread;
-    ~Join() {
-      signals.wake(enough);
-      thread.join();
-    }
-  } join{signals, input};
+  if (terminal) raw.emplace(streams.in);
+  Input input(*session, streams.in, streams.out);
   for (;;) {
     auto piece = session->read();
     if (!piece) return piece.error();

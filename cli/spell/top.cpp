@@ -25,20 +25,23 @@ class Board {
   explicit Board(std::stop_token stop) : on_stop_(stop, [this] { end_.request_stop(); }) {}
   ~Board() {
     end_.request_stop();
-    for (auto& thread : threads_) thread.join();
+    for (auto& [run, figures] : figures_)
+      if (figures.thread.joinable()) figures.thread.join();
   }
 
+  /// Also again, where the figures have ended: the way to the run may have been lost for a moment.
   void watch(const Run& run) {
-    {
-      std::lock_guard lock(mutex_);
-      if (figures_.contains(run.id())) return;
-      figures_[run.id()];
-    }
-    threads_.emplace_back([this, run] {
+    std::unique_lock lock(mutex_);
+    auto& figures = figures_[run.id()];
+    if (figures.thread.joinable() && !figures.over) return;
+    figures.over = false;
+    lock.unlock();
+    if (figures.thread.joinable()) figures.thread.join();
+    figures.thread = std::thread([this, run, &figures] {
       for (auto& sample : run.stats({.interval = interval, .stop = end_.get_token()})) {
-        std::lock_guard lock(mutex_);
-        if (sample) figures_[run.id()].stats = *sample;
-        if (!sample) figures_[run.id()].over = true;
+        std::lock_guard inner(mutex_);
+        figures.stats = sample ? *sample : RunStats();
+        figures.over = !sample;
         changed_.notify_all();
       }
     });
@@ -76,13 +79,13 @@ class Board {
   struct Figures {
     RunStats stats{};
     bool over = false;
+    std::thread thread{};  ///< used by the one who watches
   };
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<std::int64_t, Figures> figures_;
+  std::map<std::int64_t, Figures> figures_;  ///< they stay where they are
   std::stop_source end_;
   std::stop_callback<std::function<void()>> on_stop_;
-  std::vector<std::thread> threads_;
 };
 
 }  // namespace

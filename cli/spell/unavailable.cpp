@@ -7,27 +7,16 @@ namespace spell::cli {
 
 namespace {
 constexpr Unavailable table[] = {
-    {"run", "--pip"},
-    {"run", "--pip-req"},
-    {"run", "--apt"},
-    {"run", "--conda-file"},
-    {"run", "--docker-image"},
-    {"run", "--from"},
-    {"run", "--checkpoints"},
-    {"run", "--param"},
-    {"run", "--append"},
-    {"run", "--exclusive"},
-    {"run", "--with-history"},
-    {"run", "--stop-condition"},
-    {"run", "--auto-resume"},
-    {"run", "--disable-auto-resume"},
-    {"run", "--distributed"},
-    {"run", "--tensorboard-dir"},
-    {"upload", "-c"},
-    {"forward", ""},
-    {"cost", ""},
-    {"workflow", ""},
-    {"hyper", ""},
+    {"run", "--pip"},          {"run", "--pip-req"},
+    {"run", "--apt"},          {"run", "--conda-file"},
+    {"run", "--docker-image"}, {"run", "--from"},
+    {"run", "--checkpoints"},  {"run", "--param"},
+    {"run", "--append"},       {"run", "--exclusive"},
+    {"run", "--with-history"}, {"run", "--stop-condition"},
+    {"run", "--auto-resume"},  {"run", "--disable-auto-resume"},
+    {"run", "--distributed"},  {"run", "--tensorboard-dir"},
+    {"upload", "-c"},          {"cost", ""},
+    {"workflow", ""},          {"hyper", ""},
 };
 }  // namespace
 

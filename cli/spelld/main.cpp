@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "backup.hpp"
+#include "base/file_limit.hpp"
 #include "personal.hpp"
 #include "spell/version.hpp"
 #include "storage.hpp"
@@ -31,6 +32,7 @@ void define_init(CLI::App& init, spell::daemon::InitOptions& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  spell::base::raise_file_limit();
   CLI::App app{
       "The service of Spell. A personal one is started by the command line when it is needed; for "
       "a team: spelld init, spelld serve."};

@@ -185,6 +185,10 @@ class Run {
   /// Starts a command inside the running run, given to the shell as the run's own was. Returns when
   /// it has been started. Errors: `run_not_running`, `not_permitted`, `machine_away`, …
   Result<Session> exec(const std::string& command, ExecOptions = {}, CallOptions = {}) const;
+  /// Leads connections to a port here to `port` of the run's machine, as the run itself would reach
+  /// it at localhost. Returns when it listens. Errors: `run_not_running`, `not_permitted`,
+  /// `machine_away`, `port_in_use`, …
+  Result<Forward> forward(int port, ForwardOptions = {}, CallOptions = {}) const;
   /// What the run uses, a sample an interval, until it ends; then the error `run_ended`. Errors
   /// also: `run_not_running`. Samples that are not taken are left out.
   Stream<RunStats> stats(StatsOptions = {}) const;

@@ -1,4 +1,4 @@
-// Being inside a run: a command beside its own.
+// Being inside a run: a command beside its own, connections to its ports.
 #pragma once
 #include <functional>
 #include <map>
@@ -31,8 +31,8 @@ struct SessionExit {
 };
 
 /// A command in a run's surroundings. It ends with the run, and is hung up when this handle is
-/// gone. Move-only; one thread may read while another writes. Output that nobody reads holds the
-/// command up; memory stays bounded.
+/// gone. Move-only; one thread may read while another writes and others signal. Output that nobody
+/// reads holds the command up; memory stays bounded.
 class Session {
  public:
   struct Impl;
@@ -53,6 +53,34 @@ class Session {
   void signal(int number);
   /// Waits for the end. Output that was not read is dropped.
   Result<SessionExit> wait(CallOptions = {});
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+struct ForwardOptions {
+  int local_port = 0;  ///< where to listen, on 127.0.0.1; 0: where the system likes
+};
+
+/// A port here whose connections lead to a port of a run, each by itself and in both directions:
+/// the end of one direction leaves the other open, what breaks off there breaks off here. Ends with
+/// the run, and when this handle is gone: nothing listens then, what is open is broken off.
+/// Move-only; thread-safe.
+class Forward {
+ public:
+  struct Impl;
+  explicit Forward(std::unique_ptr<Impl>);
+  Forward(Forward&&) noexcept;
+  Forward& operator=(Forward&&) noexcept;
+  ~Forward();
+
+  /// On 127.0.0.1.
+  int local_port() const;
+  /// Blocks until a connection has come to nothing, and says why (`connection_refused`,
+  /// `too_many_streams`, …): others may fare better. Nothing when the run has ended and what it has
+  /// sent has been taken. Of reasons that nobody asks for the last ones are kept. Errors:
+  /// `canceled`, `timeout`, `connection_lost` (to the run: nothing listens any more).
+  Result<std::optional<Error>> next_refusal(CallOptions = {});
 
  private:
   std::unique_ptr<Impl> impl_;

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "base/error.hpp"
+#include "client/call_wait.hpp"
 #include "client/connection.hpp"
 #include "net/relay.hpp"
 #include "spell/json.hpp"
@@ -64,7 +65,7 @@ class SessionEnd : public net::Relayed {
       return false;
     }
     give();
-    if (stream_.queued() > 0 && !stream_.serve()) return true;  // the next round says why
+    (void)stream_.flush();  // of a failure the next round tells
     return true;
   }
 
@@ -147,15 +148,9 @@ struct Session::Impl {
     loop.wake();
   }
 
-  /// Until `done`, which is asked under the lock. Errors `timeout`, `canceled`.
   template <class Done>
   Result<> wait(std::unique_lock<std::mutex>& lock, const CallOptions& options, Done done) {
-    auto& changed = shared->changed;
-    bool met = options.timeout ? changed.wait_for(lock, options.stop, *options.timeout, done)
-                               : changed.wait(lock, options.stop, done);
-    if (met) return ok();
-    if (options.stop.stop_requested()) return base::error("canceled", "the call was canceled");
-    return base::error("timeout", "the time that the call allowed is over");
+    return wait_until(lock, shared->changed, options, done);
   }
 
   /// The next piece of output; nothing at the end.
@@ -183,19 +178,24 @@ Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 
 Result<Session> Run::exec(const std::string& command, ExecOptions options, CallOptions call) const {
-  Limit limit(call, connection_->waiter());
-  auto opened =
-      connection_->upgrade({.route = model::Route::exec, .names = {std::to_string(id_)}}, limit);
-  if (!opened) return opened.error();
   model::ExecRequest request;
   request.command = command;
   request.env = std::move(options.env);
   request.terminal = options.terminal;
   request.columns = options.columns;
   request.rows = options.rows;
-  opened->send(model::stream_message(
+  auto message = model::stream_message(
       stream::request,
-      model::to_json(request).dump(-1, ' ', false, json::error_handler_t::replace)));
+      model::to_json(request).dump(-1, ' ', false, json::error_handler_t::replace));
+  if (message.size() > net::message_limit)
+    return base::error("too_large", "the command and its variables are longer than " +
+                                        std::to_string(net::message_limit / 1024) +
+                                        " KiB: put them into a file");
+  Limit limit(call, connection_->waiter());
+  auto opened =
+      connection_->upgrade({.route = model::Route::exec, .names = {std::to_string(id_)}}, limit);
+  if (!opened) return opened.error();
+  opened->send(message);
   auto impl = std::make_unique<Session::Impl>();
   impl->connection = connection_;
   impl->loop.add(std::make_unique<SessionEnd>(std::move(*opened), impl->shared));

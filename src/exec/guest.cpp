@@ -7,13 +7,11 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <thread>
+#include <cerrno>
 #include <tuple>
 
 #include "base/error.hpp"
 #include "exec/spec.hpp"
-#include "exec/spool.hpp"
 #include "supervisor/passing.hpp"
 #include "supervisor/protocol.hpp"
 
@@ -66,7 +64,7 @@ Result<base::Fd> copy(const base::Fd& fd) {
 
 }  // namespace
 
-Result<Guest> Guest::start(const std::string& run_folder, const GuestOptions& options) {
+Result<Guest> Guest::start(base::Fd supervisor, const GuestOptions& options) {
   SpecWriter spec;
   spec.put("command", options.command);
   spec.put("terminal", options.terminal ? 1 : 0);
@@ -77,8 +75,9 @@ Result<Guest> Guest::start(const std::string& run_folder, const GuestOptions& op
   if (!file) return file.error();
 
   Guest guest;
-  guest.folder_ = run_folder;
-  base::Fd input, output, errors;
+  guest.supervisor_ = std::move(supervisor);
+  auto& request = guest.request_.emplace();
+  request.spec = std::move(*file);
   if (options.terminal) {
     auto terminal = make_terminal(options.columns, options.rows);
     if (!terminal) return terminal.error();
@@ -88,15 +87,15 @@ Result<Guest> Guest::start(const std::string& run_folder, const GuestOptions& op
       *into = std::move(*end);
     }
     guest.master_ = std::move(terminal->ours);
-    for (auto* into : {&input, &output, &errors}) {
+    for (auto* into : {&request.input, &request.output, &request.errors}) {
       auto end = copy(terminal->theirs);
       if (!end) return end.error();
       *into = std::move(*end);
     }
   } else {
-    for (auto [ours, theirs, we_write] :
-         {std::tuple(&guest.input, &input, true), std::tuple(&guest.output, &output, false),
-          std::tuple(&guest.errors, &errors, false)}) {
+    for (auto [ours, theirs, we_write] : {std::tuple(&guest.input, &request.input, true),
+                                          std::tuple(&guest.output, &request.output, false),
+                                          std::tuple(&guest.errors, &request.errors, false)}) {
       auto pipe = make_pipe(we_write);
       if (!pipe) return pipe.error();
       *ours = std::move(pipe->ours);
@@ -107,37 +106,44 @@ Result<Guest> Guest::start(const std::string& run_folder, const GuestOptions& op
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
     return base::errno_error("make a socket");
   guest.control_ = base::Fd(ends[0]);
-  base::Fd control(ends[1]);
-
-  auto supervisor = connect_supervisor(run_folder);
-  for (int tries = 0; !supervisor && tries < 500; ++tries) {
-    auto lock = read_lock(run_folder);
-    if (!lock || !lock->held || supervisor.error().code() == "not_found")
-      return base::error("run_not_running", "the run is not running");
-    // The queue of waiting callers is full, and nothing tells when it is not.
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    supervisor = connect_supervisor(run_folder);
-  }
-  if (!supervisor) return supervisor.error();
-  supervisor::FieldWriter<supervisor::packet_limit> request;
-  request.put("do", "exec");
-  int files[supervisor::passed_limit] = {file->get(), input.get(), output.get(), errors.get(),
-                                         control.get()};
-  if (!supervisor::send_files(supervisor->get(), request.data(), request.size(), files))
-    return base::errno_error("reach the supervisor in " + run_folder);
+  request.control = base::Fd(ends[1]);
   return guest;
 }
 
+Result<> Guest::ask() {
+  supervisor::FieldWriter<supervisor::packet_limit> packet;
+  packet.put("do", "exec");
+  auto& request = *request_;
+  int files[supervisor::passed_limit] = {request.spec.get(), request.input.get(),
+                                         request.output.get(), request.errors.get(),
+                                         request.control.get()};
+  if (supervisor::send_files(supervisor_.get(), packet.data(), packet.size(), files)) {
+    request_.reset();
+    return ok();
+  }
+  if (errno == EAGAIN || errno == EINTR) return ok();
+  if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
+    return base::error("run_not_running", "the run is not running");
+  return base::errno_error("reach the run's supervisor");
+}
+
+pollfd Guest::event() const {
+  if (request_) return {supervisor_.get(), POLLOUT, 0};
+  return {control_.get(), POLLIN, 0};
+}
+
 Result<std::optional<Guest::Exit>> Guest::next() {
+  if (request_) SPELL_TRY(ask());
+  if (request_) return std::optional<Exit>();
   char packet[supervisor::packet_limit];
   for (;;) {
     ssize_t n = ::recv(control_.get(), packet, sizeof packet, MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return std::optional<Exit>();
     if (n <= 0) {
-      auto lock = read_lock(folder_);
-      bool lives = lock && lock->held;
-      if (taken_ || !lives)
+      // It hangs up before what it was asked is closed.
+      pollfd supervisor{supervisor_.get(), 0, 0};
+      if (taken_ || ::poll(&supervisor, 1, 0) != 0)
         return base::error("run_ended", "the run has ended, and the command with it");
       return base::error("supervisor_version",
                          "the run was started by an older version, which lets no command in: what "

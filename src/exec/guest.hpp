@@ -1,7 +1,9 @@
 // A command beside a run's own, in the run's own surroundings: its namespaces, root, user and
 // environment. It is a child of the run's init, so it ends with the run. Used by one thread at a
-// time; nothing here blocks for long.
+// time; nothing here blocks.
 #pragma once
+#include <poll.h>
+
 #include <map>
 #include <optional>
 #include <string>
@@ -20,8 +22,9 @@ struct GuestOptions {
 
 class Guest {
  public:
-  /// Of the run whose folder it is. Errors: `run_not_running`, and those of the system.
-  static Result<Guest> start(const std::string& run_folder, const GuestOptions&);
+  /// `supervisor`: the way to that of the run (Supervised::connection()), which any number of
+  /// guests may share. Errors: those of the system. Everything else comes with next().
+  static Result<Guest> start(base::Fd supervisor, const GuestOptions&);
 
   /// Our ends, non-blocking. With a terminal both are its master, and there are no errors.
   base::Fd input, output, errors;
@@ -30,10 +33,11 @@ class Guest {
     int code = 0;
     std::optional<int> signal{};
   };
-  /// Readable when next() has something to say.
-  int event_fd() const { return control_.get(); }
-  /// What has happened: nothing (an empty optional), or its end. Errors: `run_ended` (with it),
-  /// `supervisor_version` (the run was started by a version that lets nobody in), `start_failed`.
+  /// What to wait for until next() has something to do or to say.
+  pollfd event() const;
+  /// What has happened: nothing (an empty optional), or its end. Errors: `run_not_running`,
+  /// `run_ended` (with it), `supervisor_version` (the run was started by a version that lets nobody
+  /// in), `start_failed`, `too_many_streams`.
   Result<std::optional<Exit>> next();
   bool started() const { return started_; }
   void send_signal(int number) const;
@@ -41,7 +45,15 @@ class Guest {
   void resize(int columns, int rows) const;
 
  private:
-  std::string folder_;
+  /// What is to be asked of the supervisor, as long as it has no room for it.
+  struct Request {
+    base::Fd spec, input, output, errors, control;
+  };
+  /// Errors as next().
+  Result<> ask();
+
+  base::Fd supervisor_;
+  std::optional<Request> request_;
   base::Fd control_;  ///< closed: the command is hung up
   base::Fd master_;
   bool taken_ = false, started_ = false;

@@ -336,6 +336,13 @@ Result<State> Supervised::state() {
   return impl_->now;
 }
 
+Result<base::Fd> Supervised::connection() const {
+  if (impl_->over) return base::error("run_not_running", "the run is not running");
+  base::Fd copy(::fcntl(impl_->socket.get(), F_DUPFD_CLOEXEC, 3));
+  if (!copy) return base::errno_error("copy a descriptor");
+  return copy;
+}
+
 Result<> Supervised::stop(const std::string& reason) { return impl_->send("stop", reason); }
 Result<> Supervised::kill(const std::string& reason) { return impl_->send("kill", reason); }
 

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fd.hpp"
 #include "spell/result.hpp"
 
 namespace spell::exec {
@@ -132,6 +133,9 @@ class Supervised {
   int event_fd() const;
   /// What is known now; drains event_fd.
   Result<State> state();
+  /// The way to the supervisor, for a Guest: a copy of the connection. It hangs up (POLLHUP) when
+  /// the run is over. Error `run_not_running`.
+  Result<base::Fd> connection() const;
   /// SIGTERM to the command's process group, SIGKILL to the tree after the grace. Idempotent.
   /// `reason`, at most 48 bytes, becomes Exit::ended_by: that of the first stop, or of a kill that
   /// came after it.

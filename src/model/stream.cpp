@@ -18,7 +18,7 @@ struct Table<ExecRequest> {
 };
 template <>
 struct Table<ForwardRequest> {
-  static constexpr Field<ForwardRequest> fields[] = {SPELL_REQUIRED(ForwardRequest, port)};
+  static constexpr Field<ForwardRequest> fields[] = {SPELL_MEMBER(ForwardRequest, port)};
 };
 template <>
 struct Table<StatsRequest> {
@@ -104,8 +104,8 @@ Result<ExecRequest> parse_exec_request(std::string_view text) {
 
 Result<ForwardRequest> parse_forward_request(std::string_view text) {
   auto request = parse<ForwardRequest>(text);
-  if (request && !in_range(request->port, 1, 65535))
-    return base::error("invalid_request", "port: from 1 to 65535");
+  if (request && !in_range(request->port, 0, 65535))
+    return base::error("invalid_request", "port: from 1 to 65535, or 0 for none");
   return request;
 }
 

@@ -9,7 +9,7 @@
 //   window           <->    window         how many more bytes may come: each end sends at most
 //                                          stream_window bytes ahead of the other's windows
 //   resize, signal   ->                    exec
-//                    <-     exit (JSON)    exec, last
+//                    <-     exit (JSON)    exec, forward: last
 //                    <-     sample (JSON)  stats
 //                    <-     failed (JSON)  last
 //
@@ -60,7 +60,7 @@ struct ExecRequest {
   int columns = 80, rows = 24;
 };
 struct ForwardRequest {
-  int port = 0;
+  int port = 0;  ///< 0: none; the stream is there to tell of the run's end
 };
 struct StatsRequest {
   std::int64_t interval_ms = 1000;

@@ -86,7 +86,8 @@ void Connection::stream_advance() {
   auto self = shared_from_this();
   while (phase_ == Phase::streaming && stream_->receiver) {
     auto message = stream_->reader.next();
-    if (!message) return arm();
+    // Of what lies in TLS already the socket tells nothing.
+    if (!message) return transport_.buffered() ? stream_readable() : arm();
     switch (message->kind) {
       case WireMessage::Kind::data: {
         auto receiver = std::exchange(stream_->receiver, {});
@@ -136,6 +137,7 @@ void Connection::stream_write() {
     }
     if (put.state != State::done) return close();
     stream_->sent += put.size;
+    if (stream_->ending) set_deadline(drain_ms);  // it takes the rest, if slowly
   }
   stream_->sent = 0;
   if (stream_->out.capacity() > read_size)

@@ -10,7 +10,8 @@ using State = Transport::State;
 
 namespace {
 constexpr std::size_t read_size = 64 * 1024;
-}
+constexpr int last_reads = 16;
+}  // namespace
 
 MessageStream::MessageStream(Transport transport, std::string_view received)
     : transport_(std::move(transport)), buffer_(new char[read_size]) {
@@ -28,9 +29,11 @@ short MessageStream::events() const {
 
 Result<> MessageStream::serve() {
   if (failure_) return *failure_;
-  SPELL_TRY(write());
+  auto written = write();
   SPELL_TRY(read());
-  return write();  // answers to pings
+  // Who takes nothing more may have said why.
+  for (int i = 0; !written && read_needs_ == 0 && i < last_reads; ++i) SPELL_TRY(read());
+  return written ? write() : written;  // answers to pings
 }
 
 Result<> MessageStream::read() {

@@ -22,8 +22,11 @@ class MessageStream {
   /// POLLIN and POLLOUT, as it needs them now.
   short events() const;
   /// Reads and writes what goes at once. Error `connection_lost`: the other end is gone, in order
-  /// or not; `invalid_stream`. What has come before is still there.
+  /// or not; `invalid_stream`. What has come before is still there. Take all messages after it:
+  /// what was read is told by no descriptor any more.
   Result<> serve();
+  /// Writes only, for what was sent after serve(): whatever may come meanwhile is left to be told.
+  Result<> flush() { return failure_ ? *failure_ : write(); }
   /// The next whole message that has come.
   std::optional<std::string> next();
   /// Queues a message; serve() sends it.

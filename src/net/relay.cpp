@@ -171,7 +171,8 @@ void Relay::read(MessageStream& to) {
       ssize_t n = ::read(source.fd.get(), buffer, size);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
-      if (n <= 0) {  // EIO: of a terminal whose programs have gone
+      if (n <= 0) {
+        cut_ = cut_ || (n < 0 && errno != EIO);  // EIO: of a terminal whose programs have gone
         source.fd.reset();
         break;
       }
@@ -181,13 +182,24 @@ void Relay::read(MessageStream& to) {
   }
   bool ended = std::none_of(sources_.begin(), sources_.end(),
                             [](auto& source) { return static_cast<bool>(source.fd); });
-  if (ended && !end_sent_) {
+  if (ended && !end_sent_ && !cut_) {
     end_sent_ = true;
     to.send(model::stream_message(stream::end_of_data));
   }
 }
 
 bool Relay::drained() { return quiet_; }
+
+void Relay::abandon() {
+  linger at_once{1, 0};
+  auto reset = [&](base::Fd& fd) {
+    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    fd.reset();
+  };
+  reset(sink_);
+  for (auto& source : sources_) reset(source.fd);
+  pending_.clear();
+}
 
 bool Relay::take(std::string_view message) {
   std::string_view text = message.substr(1);

@@ -76,8 +76,18 @@ class Relay {
   bool take(std::string_view message);
   /// Nothing more will come from the sources: they are at their end, or have nothing now.
   bool drained();
-  /// Both directions have ended.
-  bool over() const { return sink_ended_ && pending_.empty() && end_sent_; }
+  /// Both directions have ended, or nobody takes what would still come.
+  bool over() const { return end_sent_ && flushed() && (sink_ended_ || !sink_); }
+  /// The sources have ended, and the other end has been told.
+  bool end_sent() const { return end_sent_; }
+  /// The stream has ended, and the sink has all of it.
+  bool sink_done() const { return sink_ended_ && flushed(); }
+  /// The sink has what has come.
+  bool flushed() const { return pending_.empty(); }
+  /// A source has ended by an error: what it gave may not be all.
+  bool cut() const { return cut_; }
+  /// Closes everything so that nobody takes it for the end: a socket's other end sees a reset.
+  void abandon();
   int sink() const { return sink_.get(); }
 
  private:
@@ -91,7 +101,7 @@ class Relay {
   std::size_t taken_ = 0;  ///< bytes that the sink has taken and the other end does not know of
   std::int64_t allowed_ = static_cast<std::int64_t>(model::stream_window);  ///< bytes it may send
   std::int64_t credit_ = static_cast<std::int64_t>(model::stream_window);   ///< bytes we may send
-  bool sink_ended_ = false, end_sent_ = false, quiet_ = false;
+  bool sink_ended_ = false, end_sent_ = false, quiet_ = false, cut_ = false;
 };
 
 }  // namespace spell::net

@@ -125,7 +125,7 @@ struct ServerOptions {
   std::shared_ptr<const Tls> tls{};  ///< of `listen`, which needs one
   std::string spool_folder{};
   int threads = 1;
-  int connection_limit = 2000;
+  int connection_limit = 4000;
   int header_limit = 16 * 1024;
   int header_timeout_ms = 10'000;  ///< for a request's head, from its first byte
   int body_timeout_ms = 30'000;    ///< without a byte of a request's body

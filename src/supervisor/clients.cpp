@@ -2,6 +2,7 @@
 // nobody is there.
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -12,6 +13,10 @@
 #include "supervisor/run.hpp"
 
 namespace spell::supervisor {
+
+namespace {
+constexpr int init_patience_ms = 1000;
+}
 
 void Run::add_client(int file, bool tell_at_once) {
   if (file < 0) return;
@@ -64,7 +69,11 @@ void Run::let_in(std::string_view packet, int (&files)[passed_limit]) {
   taken.put("taken", 1);
   (void)!send(control, taken.data(), taken.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   bool running = phase_ == Phase::running && !has_status_;
-  if (running && send_files(requests_, packet.data(), packet.size(), files)) return;
+  // Init takes them as fast as it can start processes; a few fit in between.
+  pollfd room{requests_, POLLOUT, 0};
+  do {
+    if (running && send_files(requests_, packet.data(), packet.size(), files)) return;
+  } while (running && errno == EAGAIN && poll(&room, 1, init_patience_ms) > 0);
   FieldWriter<packet_limit> refusal;
   refusal.put("error_code", running ? "start_failed" : "run_not_running");
   refusal.put("error", running ? text_of_error(errno) : "the run is not running");

@@ -104,7 +104,9 @@ void Guests::take_request(int requests) {
     Guest* free = nullptr;
     for (auto& guest : guests_)
       if (guest.process == 0) free = &guest;
-    if (control >= 0 && !free) refuse(control, "too_many_streams", "too many commands are in it");
+    if (control >= 0 && !free)
+      refuse(control, "too_many_streams",
+             "128 commands are in this run; try again when some have ended");
     if (control >= 0 && free) {
       pid_t child = fork();
       if (child == 0) become(spec_, files);

@@ -342,8 +342,9 @@ void Run::wait_for_events() {
   bool holding = hold_until_us_ > now_us;
   bool wanted = reading && !holding && !(at_limit && full_since_);
 
-  nfds_t listener = add(listener_, POLLIN), reports = add(reports_, POLLIN),
-         timer = add(timer_, POLLIN);
+  // Who comes when all places are taken waits for one.
+  nfds_t listener = add(client_count_ < client_limit ? listener_ : -1, POLLIN),
+         reports = add(reports_, POLLIN), timer = add(timer_, POLLIN);
   nfds_t first_source = count;
   for (auto& source : sources_) add(wanted ? source.file : -1, POLLIN);
   nfds_t first_client = count;

@@ -9,6 +9,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/text.hpp"
 #include "spellfs/remote_store.hpp"
 #include "worker/backoff.hpp"
 #include "worker/environment.hpp"
@@ -54,7 +55,8 @@ Engine::Engine(Options options, Folders folders, std::unique_ptr<TreeCache> tree
       trees_(std::move(trees)),
       codes_(std::move(codes)),
       agent_(options_.hello, options_.hello.boot_id, options_.patient),
-      streams_(link_, options_.host.machine, options_.hello.cores, options_.hello.memory) {}
+      streams_(link_, {options_.host.machine, options_.hello.cores, options_.hello.memory},
+               options_.nvidia_smi) {}
 
 Result<> Engine::start(std::vector<Journal> found) {
   epoll_ = base::Fd(::epoll_create1(EPOLL_CLOEXEC));
@@ -511,11 +513,13 @@ void Engine::open_stream(const Action& action) {
   auto carried = carried_.find(action.run);
   auto* run = agent_.find(action.run);
   if (run && carried != carried_.end() && carried->second.supervised) {
-    order.folder = folders_.run(action.run);
     order.number = run->start().number;
+    order.folder = folders_.run(action.run);
+    if (auto supervisor = carried->second.supervised->connection())
+      order.supervisor = std::move(*supervisor);
     auto& env = run->start().env;
-    if (auto own = env.find(gpu_variable); own != env.end())
-      order.gpus = own->second.empty() ? "none" : own->second;
+    if (auto own = env.find(gpu_variable); own != env.end() && !options_.hello.gpus.empty())
+      order.gpus = base::split(own->second, ',');
   }
   streams_.open(std::move(order), call(stream_limit));
 }

@@ -31,6 +31,7 @@ class Engine {
     std::string machine;  ///< as the routes name it
     Host host;
     model::WorkerHello hello;
+    std::string nvidia_smi;  ///< see read_gpus()
     std::function<void(const std::string&)> log;
     std::function<void(const Result<>&)> connection;
     bool patient = false;  ///< the service is elsewhere: it may be away for long

@@ -1,9 +1,8 @@
-// The GPUs of this machine, as `nvidia-smi` lists them, and which of them a run gets.
+// Which GPUs a run gets, of those that this machine has.
 #pragma once
 #include <optional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "spell/machine.hpp"
@@ -11,11 +10,7 @@
 
 namespace spell::worker {
 
-/// Lines "index, uuid, name, memory in MiB"; others are left out. Pure.
-std::vector<GpuInfo> parse_gpu_list(std::string_view csv);
-
-/// `program`: its path; "": looked for where drivers put it. Empty where there is no such program.
-/// Blocks, at most 20 s. Error `io_error`: it failed, or did not answer.
+/// As read_gpus(), without what they do.
 Result<std::vector<GpuInfo>> find_gpus(const std::string& program);
 
 /// Ids of `count` GPUs that are not `used`: neighbours, out of the smallest gap that has so many,

@@ -9,6 +9,7 @@ constexpr std::chrono::seconds last_words{5};
 }
 
 bool StreamEnd::serve(std::span<const pollfd>) {
+  auto waiting = stream_.queued();
   auto served = stream_.serve();
   while (auto text = stream_.next()) {
     if (ending_ || text->empty()) continue;
@@ -23,8 +24,11 @@ bool StreamEnd::serve(std::span<const pollfd>) {
   }
   if (!served) return false;
   if (begun_ && !ending_) serve_own();
-  if (stream_.queued() > 0 && !stream_.serve()) return false;
-  return !ending_ || Clock::now() < *ending_;
+  (void)stream_.flush();  // of a failure the next round tells
+  if (!ending_) return true;
+  // Who takes the last words slowly gets them all.
+  if (stream_.queued() < waiting) ending_ = Clock::now() + last_words;
+  return Clock::now() < *ending_;
 }
 
 void StreamEnd::end(const std::string& message) {

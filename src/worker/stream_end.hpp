@@ -14,7 +14,7 @@ class StreamEnd : public net::Relayed {
 
   void watch(std::vector<pollfd>& files) final {
     files.push_back({stream_.fd(), stream_.events(), 0});
-    if (!ending_) watch_own(files);
+    if (begun_ && !ending_) watch_own(files);
   }
   bool serve(std::span<const pollfd> files) final;
   std::optional<Clock::time_point> due() const final { return ending_ ? ending_ : own_due(); }
@@ -36,7 +36,7 @@ class StreamEnd : public net::Relayed {
 
  private:
   bool begun_ = false;
-  std::optional<Clock::time_point> ending_;  ///< until then the other end may take the rest
+  std::optional<Clock::time_point> ending_;  ///< until then the other end may take more of the rest
 };
 
 }  // namespace spell::worker

@@ -1,10 +1,6 @@
-// The worker's ends of two-way streams: commands inside runs, their figures, connections to ports.
-// What is asked for comes over the stream itself; see model/stream.hpp. One thread for all streams,
-// and a few that dial. Thread-safe.
+// The worker's ends of two-way streams: dials them, and has them served. One thread for all
+// streams, and a few that dial. Thread-safe.
 #pragma once
-#include <functional>
-#include <memory>
-#include <optional>
 #include <string>
 
 #include "base/pool.hpp"
@@ -12,21 +8,15 @@
 #include "worker/figures.hpp"
 #include "worker/gpu_figures.hpp"
 #include "worker/link.hpp"
+#include "worker/run_ends.hpp"
 
 namespace spell::worker {
 
-/// What a stream is to lead to.
-struct StreamOrder {
-  std::string id, kind;  ///< see model::Command
-  std::string folder;    ///< the run's; "": it is not here
-  std::int64_t number = 0;
-  std::string gpus{};  ///< as in its CUDA_VISIBLE_DEVICES; see GpuFigures::look()
-};
-
 class Streams {
  public:
-  Streams(Link& link, std::string machine, std::int64_t cores, std::int64_t memory)
-      : link_(link), machine_(std::move(machine)), cores_(cores), memory_(memory) {}
+  /// `nvidia_smi`: see read_gpus().
+  Streams(Link& link, StreamHost host, const std::string& nvidia_smi)
+      : link_(link), host_(std::move(host)), gpus_(nvidia_smi, [this] { loop_.wake(); }) {}
   ~Streams() { stop(); }
   void open(StreamOrder, CallOptions);
   void stop();
@@ -36,8 +26,7 @@ class Streams {
   std::unique_ptr<net::Relayed> make_end(StreamOrder, net::MessageStream);
 
   Link& link_;
-  const std::string machine_;
-  const std::int64_t cores_, memory_;
+  const StreamHost host_;
   Figures figures_;  ///< of the loop's thread
   GpuFigures gpus_;
   base::Pool dials_{4};

@@ -57,6 +57,7 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   engine.host.base_environment = options.base_environment;
   engine.hello =
       describe_machine(options.version, options.cores, *capabilities, options.nvidia_smi);
+  engine.nvidia_smi = options.nvidia_smi;
   engine.hello.capabilities["streams"] = "1";
   engine.hello.capabilities["isolation"] = engine.host.users ? "users" : "none";
   if (!no_users.empty()) engine.hello.notes.push_back("isolation: none (" + no_users + ")");

@@ -102,7 +102,7 @@ def test_a_lost_supervisor_ends_its_run(team, boxes):
 
 def test_each_run_sees_the_gpus_that_are_its_own(team):
     smi = team.place.root / "smi"
-    smi.write_text("#!/bin/sh\nfor i in 0 1 2 3; do echo \"$i, GPU-$i, Tesla V100, 16384\"; done\n")
+    smi.write_text("#!/bin/sh\nfor i in 0 1 2 3; do echo \"$i, GPU-$i, Tesla V100, 16384, 1$i, 2$i, 38, 109.39\"; done\n")
     smi.chmod(0o755)
     rig = Machine(team, "rig", "--serves", "V100", config=f'nvidia-smi = "{smi}"\n')
     shown = spell(team, "machine", "info", "rig", "--json", check=0).json
@@ -110,6 +110,11 @@ def test_each_run_sees_the_gpus_that_are_its_own(team):
     assert [gpu["uuid"] for gpu in shown["gpus"]] == [f"GPU-{i}" for i in range(4)]
     number = submit(team, "-m", "V100", "--gpu", "3", 'echo "mine: $CUDA_VISIBLE_DEVICES"; ' + WAITS)
     folder = gate(rig, number)
+    figures = spell(team, "stats", "--json", number, check=0).json["stats"]["gpus"]
+    assert [(gpu["index"], gpu["use_percent"], gpu["memory"], gpu["power_milliwatts"]) for gpu in figures] == [
+        (i, 20 + i, (10 + i) << 20, 109390) for i in range(3)]
+    shown = spell(team, "stats", number, check=0).stdout
+    assert "Tesla V100" in shown and "22%" in shown and "23%" not in shown
     other = submit(team, "-m", "V100", "--gpu", "1", 'echo "mine: $CUDA_VISIBLE_DEVICES."')
     wait_run(team, other, "complete")
     assert "mine: GPU-3." in spell(team, "logs", other, check=0).stdout

@@ -3,10 +3,11 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "base/file.hpp"
+#include "exec/spec.hpp"
 #include "runs.hpp"
 #include "supervisor/protocol.hpp"
 
@@ -26,7 +27,7 @@ struct Told {
 Told finish(Guest& guest) {
   Told told;
   for (;;) {
-    pollfd files[] = {{guest.output.get(), POLLIN, 0}, {guest.event_fd(), POLLIN, 0}};
+    pollfd files[] = {{guest.output.get(), POLLIN, 0}, guest.event()};
     REQUIRE(::poll(files, 2, 30'000) > 0);
     char buffer[4096];
     for (ssize_t n; (n = ::read(guest.output.get(), buffer, sizeof buffer)) > 0;)
@@ -41,10 +42,27 @@ Told finish(Guest& guest) {
   }
 }
 
-Guest let_in(const std::string& folder, GuestOptions options) {
-  auto guest = Guest::start(folder, options);
+Guest let_in(base::Fd supervisor, const GuestOptions& options) {
+  auto guest = Guest::start(std::move(supervisor), options);
   if (!guest) FAIL(guest.error().message());
   return std::move(*guest);
+}
+
+Guest let_in(const Supervised& run, const GuestOptions& options) {
+  auto supervisor = run.connection();
+  if (!supervisor) FAIL(supervisor.error().message());
+  return let_in(std::move(*supervisor), options);
+}
+
+void await_start(Guest& guest) {
+  for (;;) {
+    auto next = guest.next();
+    if (!next) FAIL(next.error().message());
+    if (guest.started()) return;
+    REQUIRE(!*next);
+    pollfd file = guest.event();
+    REQUIRE(::poll(&file, 1, 30'000) > 0);
+  }
 }
 
 }  // namespace
@@ -59,12 +77,11 @@ TEST_CASE("a guest is where the run is, with its variables and its folder") {
   auto run = start(what);
   REQUIRE(await_output(run, folder, "ready"));
   auto guest =
-      let_in(folder, {.command = "cat file; echo $FRUIT $MORE; exit 7", .env = {{"MORE", "x"}}});
+      let_in(run, {.command = "cat file; echo $FRUIT $MORE; exit 7", .env = {{"MORE", "x"}}});
   auto told = finish(guest);
   CHECK(told.output == "made\napple x\n");
   CHECK(told.code == 7);
-  auto other =
-      let_in(folder, {.command = "echo $FRUIT; kill -KILL $$", .env = {{"FRUIT", "pear"}}});
+  auto other = let_in(run, {.command = "echo $FRUIT; kill -KILL $$", .env = {{"FRUIT", "pear"}}});
   told = finish(other);
   CHECK(told.output == "pear\n");
   CHECK(told.code == 137);
@@ -80,21 +97,15 @@ TEST_CASE("a guest ends with the run") {
   auto run = start(launch(folder, "echo ready; sleep 1000", level));
   REQUIRE(await_output(run, folder, "ready"));
   std::string number = unique_sleep();
-  auto guest = let_in(folder, {.command = "setsid sleep " + number + " & sleep " + number});
-  while (!guest.started()) {  // a kill may overtake a request on another connection
-    pollfd file{guest.event_fd(), POLLIN, 0};
-    REQUIRE(::poll(&file, 1, 30'000) > 0);
-    auto next = guest.next();
-    REQUIRE(next);
-    REQUIRE(!*next);
-  }
+  auto guest = let_in(run, {.command = "setsid sleep " + number + " & sleep " + number});
+  await_start(guest);
   REQUIRE(run.kill());
   (void)testing::finish(run);
   auto told = finish(guest);
   CAPTURE(told.error, told.code);
   CHECK((told.error == "run_ended" || told.code == 137));
   CHECK(processes_with(number) == 0);
-  CHECK(Guest::start(folder, {.command = "true"}).error().code() == "run_not_running");
+  CHECK(run.connection().error().code() == "run_not_running");
 }
 
 TEST_CASE("a guest whose caller has gone is ended, and the run goes on") {
@@ -106,8 +117,9 @@ TEST_CASE("a guest whose caller has gone is ended, and the run goes on") {
   REQUIRE(await_output(run, folder, "ready"));
   std::string number = unique_sleep();
   {
-    auto guest = let_in(folder, {.command = "trap '' HUP; echo here; sleep " + number +
-                                            " & wait; sleep " + number});
+    auto guest = let_in(
+        run, {.command = "trap '' HUP; echo here; sleep " + number + " & wait; sleep " + number});
+    await_start(guest);
     std::string seen;
     while (seen.find("here") == seen.npos) {
       pollfd file{guest.output.get(), POLLIN, 0};
@@ -125,30 +137,78 @@ TEST_CASE("a guest whose caller has gone is ended, and the run goes on") {
   (void)testing::finish(run);
 }
 
-TEST_CASE("a supervisor that is older than guests is told apart") {
+TEST_CASE("however many look on, a guest is let in, and who comes later waits for a place") {
   Scratch scratch;
   auto folder = scratch.run_folder();
+  auto run = start(launch(folder, "echo ready; sleep 1000"));
+  REQUIRE(await_output(run, folder, "ready"));
+  auto hears = [](const base::Fd& fd, int patience_ms) {
+    pollfd file{fd.get(), POLLIN, 0};
+    char packet[supervisor::packet_limit];
+    return ::poll(&file, 1, patience_ms) > 0 && ::recv(fd.get(), packet, sizeof packet, 0) > 0;
+  };
+  std::vector<base::Fd> onlookers;  // with the worker itself they take all of its places
+  for (int i = 0; i < 23; ++i) {
+    auto onlooker = connect_supervisor(folder);
+    REQUIRE(onlooker);
+    CHECK(hears(*onlooker, 30'000));
+    onlookers.push_back(std::move(*onlooker));
+  }
+  auto later = connect_supervisor(folder);
+  REQUIRE(later);
+  // The guests' way is the worker's own: the supervisor has looked at everybody before it answers.
+  std::vector<Guest> guests;
+  for (int i = 0; i < 40; ++i)
+    guests.push_back(let_in(run, {.command = "exit " + std::to_string(i)}));
+  for (int i = 0; i < 40; ++i) CHECK(finish(guests[static_cast<std::size_t>(i)]).code == i);
+  CHECK_FALSE(hears(*later, 0));
+  onlookers.pop_back();
+  CHECK(hears(*later, 30'000));
+  REQUIRE(run.kill());
+  (void)testing::finish(run);
+}
+
+TEST_CASE("more guests at once than the supervisor has room for wait, and are let in") {
+  Scratch scratch;
+  auto folder = scratch.run_folder();
+  auto run = start(launch(folder, "echo ready; sleep 1000"));
+  REQUIRE(await_output(run, folder, "ready"));
+  auto way = run.connection();
+  REQUIRE(way);
+  int smallest = 1;
+  REQUIRE(::setsockopt(way->get(), SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest) == 0);
+  int supervisor = supervisor_pid(folder);
+  REQUIRE(::kill(supervisor, SIGSTOP) == 0);
+  std::vector<Guest> guests;
+  for (int i = 0; i < 40; ++i) {
+    guests.push_back(let_in(run, {.command = "exit " + std::to_string(i)}));
+    REQUIRE(guests.back().next());
+  }
+  CHECK(guests.back().event().events == POLLOUT);
+  REQUIRE(::kill(supervisor, SIGCONT) == 0);
+  for (int i = 0; i < 40; ++i) CHECK(finish(guests[static_cast<std::size_t>(i)]).code == i);
+  REQUIRE(run.kill());
+  (void)testing::finish(run);
+}
+
+TEST_CASE("a run that ends before it has taken a guest is told from one that takes none") {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+  base::Fd supervisor(ends[1]);
+  auto guest = let_in(base::Fd(ends[0]), {.command = "true"});
+  REQUIRE(guest.next());
+  supervisor.reset();
+  CHECK(finish(guest).error == "run_ended");
+}
+
+TEST_CASE("a supervisor that is older than guests is told apart") {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+  base::Fd supervisor(ends[1]);
+  auto guest = let_in(base::Fd(ends[0]), {.command = "true"});
+  REQUIRE(guest.next());
   // It takes the packet, knows nothing of `exec`, and what came with it is closed.
-  auto lock = base::open(folder + "/lock", O_RDWR | O_CREAT);
-  REQUIRE(lock);
-  supervisor::FieldWriter<512> content;
-  content.put("run", "x");
-  REQUIRE(base::pwrite_all(lock->get(), {content.data(), content.size()}, 0));
-  struct flock whole {};
-  whole.l_type = F_WRLCK;
-  REQUIRE(::fcntl(lock->get(), F_OFD_SETLK, &whole) == 0);
-  base::Fd listening(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  std::string path = folder + "/sock";
-  REQUIRE(path.size() < sizeof name.sun_path);
-  path.copy(name.sun_path, sizeof name.sun_path - 1);
-  REQUIRE(::bind(listening.get(), reinterpret_cast<sockaddr*>(&name), sizeof name) == 0);
-  REQUIRE(::listen(listening.get(), 4) == 0);
-  auto guest = let_in(folder, {.command = "true"});
-  base::Fd client(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  char packet[supervisor::packet_limit];
-  CHECK(::recv(client.get(), packet, sizeof packet, 0) > 0);
-  client.reset();
+  char packet[spell::supervisor::packet_limit];
+  CHECK(::recv(supervisor.get(), packet, sizeof packet, 0) > 0);
   CHECK(finish(guest).error == "supervisor_version");
 }

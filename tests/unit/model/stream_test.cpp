@@ -15,6 +15,7 @@ TEST_CASE("requests of streams come back as they were") {
   CHECK(exec->env.at("A") == "b=c");
   CHECK((exec->terminal && exec->columns == 93 && exec->rows == 24));
   CHECK(parse_forward_request(to_json(ForwardRequest{8888}).dump())->port == 8888);
+  CHECK(parse_forward_request("{}")->port == 0);
   CHECK(parse_stats_request(R"({"interval_ms": 500, "of_a_newer_client": 1})")->interval_ms == 500);
 }
 
@@ -25,7 +26,7 @@ TEST_CASE("requests that make no sense are refused, whatever they are") {
         R"({"command": "ls", "env": {"": "c"}})", R"({"command": "ls", "columns": 0})",
         R"({"command": "ls", "rows": 10001})", R"({"command": "ls", "columns": 99999999999})"})
     CHECK_FALSE(parse_exec_request(text));
-  for (const char* text : {"{}", R"({"port": 0})", R"({"port": 65536})", R"({"port": "80"})"})
+  for (const char* text : {"", "[]", R"({"port": -1})", R"({"port": 65536})", R"({"port": "80"})"})
     CHECK_FALSE(parse_forward_request(text));
   for (const char* text : {R"({"interval_ms": 1})", R"({"interval_ms": 3600001})"})
     CHECK_FALSE(parse_stats_request(text));

@@ -1,7 +1,12 @@
 #include "net/relay.hpp"
 
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <thread>
 
 #include "fixture.hpp"
@@ -128,4 +133,61 @@ TEST_CASE("a loop serves what is added, drops what is over, and ends with the re
   wait_for(once_gone.get_future());
   loop.stop();
   wait_for(forever_gone.get_future());
+}
+
+TEST_CASE("what breaks off is told from what ends") {
+  Pair line, local;
+  auto out = stream_on(line);
+  auto relay = relay_of(local);
+  // A Unix socket that is closed with unread bytes in it breaks off.
+  CHECK(relay.take(model::stream_message(stream::data, "unread")));
+  relay.serve(out);
+  local.ours.reset();
+  relay.serve(out);
+  CHECK(relay.cut());
+  CHECK_FALSE(relay.over());
+  for (auto& message : sent_by(out, line.ours.get())) CHECK(message.payload != "z");
+}
+
+TEST_CASE("a relay is over when nobody takes what would still come") {
+  Pair line;
+  auto out = stream_on(line);
+  int down[2], up[2];
+  REQUIRE(::pipe2(down, O_NONBLOCK | O_CLOEXEC) == 0);
+  REQUIRE(::pipe2(up, O_NONBLOCK | O_CLOEXEC) == 0);
+  std::vector<Relay::Source> sources;
+  sources.push_back({base::Fd(up[0]), stream::data});
+  Relay relay(base::Fd(down[1]), std::move(sources));
+  base::Fd reader(down[0]), writer(up[1]);
+  reader.reset();
+  std::signal(SIGPIPE, SIG_IGN);
+  CHECK(relay.take(model::stream_message(stream::data, "for nobody")));
+  relay.serve(out);
+  CHECK_FALSE(relay.over());  // the other direction goes on
+  writer.reset();
+  relay.serve(out);
+  CHECK(relay.over());
+  CHECK_FALSE(relay.sink_done());
+}
+
+TEST_CASE("abandoned, a connection is reset, not ended") {
+  base::Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  auto* name = reinterpret_cast<sockaddr*>(&address);
+  socklen_t size = sizeof address;
+  REQUIRE(::bind(listener.get(), name, size) == 0);
+  REQUIRE(::listen(listener.get(), 1) == 0);
+  REQUIRE(::getsockname(listener.get(), name, &size) == 0);
+  base::Fd there(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  REQUIRE(::connect(there.get(), name, size) == 0);
+  base::Fd here(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  std::vector<Relay::Source> sources;
+  sources.push_back({base::Fd(::dup(here.get())), stream::data});
+  Relay relay(std::move(here), std::move(sources));
+  relay.abandon();
+  char byte;
+  CHECK(::recv(there.get(), &byte, 1, 0) == -1);
+  CHECK(errno == ECONNRESET);
 }

@@ -1,7 +1,6 @@
 #include "worker/figures.hpp"
 
 #include "catch.hpp"
-#include "worker/gpu_figures.hpp"
 
 using namespace spell;
 using namespace spell::worker;
@@ -29,22 +28,4 @@ TEST_CASE("the network's figures leave loopback out") {
       "wlan0:50 1 0 0 0 0 0 0 7 1 0 0 0 0 0 0\n");
   CHECK(traffic.received == 1050);
   CHECK(traffic.sent == 207);
-}
-
-TEST_CASE("what nvidia-smi says is read; what it does not know is not there") {
-  auto gpus = parse_gpus(
-      "0, GPU-07a466ee-866c-ad45-6157-a8affb1feafe, NVIDIA H200, 143771, 512, 37, 38, 109.39\n"
-      "1, GPU-1, Some GPU, [N/A], [N/A], [Not Supported], [N/A], [N/A]\n"
-      "Field \"nosuch\" is not a valid field to query.\n");
-  REQUIRE(gpus.size() == 2);
-  CHECK(gpus[0].uuid == "GPU-07a466ee-866c-ad45-6157-a8affb1feafe");
-  CHECK(gpus[0].stats.name == "NVIDIA H200");
-  CHECK(gpus[0].stats.memory_total == 143771LL << 20);
-  CHECK(gpus[0].stats.memory == 512LL << 20);
-  CHECK(gpus[0].stats.use_percent == 37);
-  CHECK(gpus[0].stats.temperature == 38);
-  CHECK(gpus[0].stats.power_milliwatts == 109'390);
-  CHECK(gpus[1].stats.index == 1);
-  CHECK_FALSE(gpus[1].stats.memory_total);
-  CHECK_FALSE(gpus[1].stats.use_percent);
 }
