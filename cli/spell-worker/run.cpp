@@ -16,6 +16,7 @@
 #include "base/error.hpp"
 #include "commands.hpp"
 #include "config.hpp"
+#include "exec/scope.hpp"
 #include "say.hpp"
 #include "spell/version.hpp"
 #include "state.hpp"
@@ -89,6 +90,7 @@ class Daemon {
     options.nvidia_smi = config_.nvidia_smi;
     options.run_users = config_.run_users;
     options.shares = config_.shares;
+    options.scopes = exec::can_make_scopes();
     options.version = version();
     options.log = log;
     options.connection = [this](const Result<>& state) {

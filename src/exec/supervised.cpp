@@ -71,6 +71,7 @@ struct Supervised::Impl {
   State now;
   bool over = false;
   pid_t child = 0;  ///< the supervisor, where this object started it and has not seen its end
+  bool scoped = false;
 
   ~Impl() { Children::leave(child); }
   Result<> connect();
@@ -269,25 +270,30 @@ Result<> Supervised::Impl::send(std::string_view what, std::string_view reason) 
   return base::errno_error("reach the supervisor in " + folder);
 }
 
-Result<Supervised> Supervised::start(const Launch& launch) {
-  auto spec = spec_of(launch);
-  if (!spec) return spec.error();
-  auto input = file_with(*spec);
-  if (!input) return input.error();
+namespace {
+
+/// What came of a supervisor: it stands (`status` 0), or has ended with that.
+struct Outcome {
+  std::unique_ptr<Supervised::Impl> impl;
+  int status = 0;
+};
+
+Result<Outcome> stand(const Launch& launch, const base::Fd& input,
+                      std::vector<std::string> arguments) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
     return base::errno_error("make a socket");
   base::Fd ours(ends[0]), theirs(ends[1]);
 
   proc::SpawnOptions options;
-  options.arguments = {launch.supervisor, launch.folder};
+  options.arguments = std::move(arguments);
   options.environment = own_environment();  // for the service that it may have to bring back
-  options.descriptors = {{input->get(), 0}, {theirs.get(), supervisor::client_descriptor}};
+  options.descriptors = {{input.get(), 0}, {theirs.get(), supervisor::client_descriptor}};
   options.new_session = true;
   auto child = proc::spawn(options);
   if (!child) return child.error();
   theirs.reset();
-  auto impl = std::make_unique<Impl>();
+  auto impl = std::make_unique<Supervised::Impl>();
   impl->child = *child;
   // Its first word is that it stands.
   char packet[supervisor::packet_limit];
@@ -300,12 +306,35 @@ Result<Supervised> Supervised::start(const Launch& launch) {
   if (n > 0)
     impl->take_state({packet, static_cast<std::size_t>(n)});
   else if (int status = Children::reap(std::exchange(impl->child, 0)); status != 0)
-    return start_error(launch, status);
+    return Outcome{nullptr, status};
 
   impl->folder = launch.folder;
   impl->socket = std::move(ours);
-  return Supervised(std::move(impl));
+  return Outcome{std::move(impl)};
 }
+
+}  // namespace
+
+Result<Supervised> Supervised::start(const Launch& launch) {
+  auto spec = spec_of(launch);
+  if (!spec) return spec.error();
+  auto input = file_with(*spec);
+  if (!input) return input.error();
+  std::vector<std::string> program = {launch.supervisor, launch.folder};
+  bool scoped = !launch.scope.name.empty();
+  auto outcome = stand(launch, *input, scoped ? exec::in_scope(launch.scope, program) : program);
+  if (scoped &&
+      (!outcome || (WIFEXITED(outcome->status) && WEXITSTATUS(outcome->status) == no_scope))) {
+    scoped = false;
+    outcome = stand(launch, *input, program);
+  }
+  if (!outcome) return outcome.error();
+  if (!outcome->impl) return start_error(launch, outcome->status);
+  outcome->impl->scoped = scoped;
+  return Supervised(std::move(outcome->impl));
+}
+
+bool Supervised::in_scope() const { return impl_->scoped; }
 
 Result<Supervised> Supervised::attach(const std::string& folder) {
   auto impl = std::make_unique<Impl>();

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/fd.hpp"
+#include "exec/scope.hpp"
 #include "spell/result.hpp"
 
 namespace spell::exec {
@@ -88,6 +89,8 @@ struct Launch {
                                       ///< away at the command's end, or for 10 s
   std::string
       service_lock{};  ///< file that a living service holds locked (flock); "": never revive
+  Scope scope{};       ///< for supervisor and command; where it is refused they stay in this
+                       ///< process's unit, see Supervised::in_scope()
 };
 
 struct Exit {
@@ -124,6 +127,8 @@ class Supervised {
   /// Writes the spec and starts the supervisor (posix_spawn), a child of this process that outlives
   /// it. Returns as soon as it stands; failures of the command's start come as its exit.
   static Result<Supervised> start(const Launch&);
+  /// Whether the scope that start() was asked for was made.
+  bool in_scope() const;
   /// Finds a supervisor again by its folder, or what it left behind. Error `not_found`: there never
   /// was one.
   static Result<Supervised> attach(const std::string& folder);

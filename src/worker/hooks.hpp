@@ -26,6 +26,7 @@ struct Host {
   std::vector<Share> shares{};
   std::vector<std::string> hidden, revive, base_environment;
   const spellfs::ObjectSource* source = nullptr;  ///< where what is mounted comes from
+  bool scopes = false;                            ///< each run is a scope of systemd
 };
 
 /// code.cpp: the commit's files in spell/, and the manifest. Returns lines for the log.

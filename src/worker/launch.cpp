@@ -11,6 +11,8 @@ namespace spell::worker {
 
 namespace {
 
+constexpr std::int64_t stop_slack_s = 10;  ///< for what a supervisor does after the command's end
+
 Result<> link_python(const std::string& programs, const std::string& python) {
   SPELL_TRY(base::make_folders(programs, 0755));
   std::string link = programs + "/python";
@@ -72,11 +74,18 @@ Result<Launched> launch(const Folders& folders, const Host& host,
   what.split_output = start.request.split_output;
   what.revive = host.revive;
   what.service_lock = host.service_lock;
+  if (host.scopes)
+    what.scope = {"spell-run-" + start.run,
+                  "Run " + std::to_string(start.number) + " of " + start.owner,
+                  start.request.stop_grace + stop_slack_s};
   auto supervised = exec::Supervised::start(what);
   // A worker that was killed just here has started one already.
   if (!supervised && supervised.error().code() == "in_use")
     supervised = exec::Supervised::attach(what.folder);
   if (!supervised) return supervised.error();
+  if (host.scopes && !supervised->in_scope())
+    environment.notices.push_back(
+        "systemd gave this run no scope of its own: it belongs to the worker's unit");
   return Launched{std::move(*supervised), std::move(environment.notices)};
 }
 

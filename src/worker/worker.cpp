@@ -72,6 +72,7 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   engine.patient = !options.embedded;
 
   engine.host.source = options.source;
+  engine.host.scopes = options.scopes;
 
   std::int64_t limit =
       options.cache_limit > 0 ? options.cache_limit : base::disk_size(options.folder) / 5;

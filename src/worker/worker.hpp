@@ -48,6 +48,7 @@ struct WorkerOptions {
   std::string run_users{};
   /// "/data", "/scratch:rw": what runs may mount of this machine.
   std::vector<std::string> shares{};
+  bool scopes = false;       ///< each run becomes a scope of systemd, see exec::can_make_scopes()
   std::string nvidia_smi{};  ///< program that lists the GPUs; "": looked for
   /// Called from any thread when the service has been met, and with why it cannot be reached:
   /// again only when that changes.
