@@ -176,13 +176,14 @@ Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
         auto& owner = machines_.at(name).owner;
         return owner.empty() || owner == run.owner;
       })) {
+    if (machines_.contains(run.machine_type))
+      return base::error("unknown_machine_type",
+                         "machine '" + type + "' has not joined yet: `spell machine get-token " +
+                             run.machine_type + "` shows how");
     std::vector<std::string> known;
     for (auto& [name, machines] : served_) known.push_back(shown(name));
     std::string way =
-        machines_.contains(run.machine_type)
-            ? "; it has not joined yet: `spell machine get-token " + run.machine_type +
-                  "` shows how"
-            : "; `spell machine add NAME --serves " + type + "` makes a machine join that does";
+        "; `spell machine add NAME --serves " + type + "` makes a machine join that does";
     if (run.machine_type == "cpu")
       way = "; `spell machine add NAME` makes a machine join that does";
     return base::error("unknown_machine_type",

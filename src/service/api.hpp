@@ -62,6 +62,7 @@ struct Context {
   std::function<std::string()> url;  ///< as others reach it: https://HOST:PORT or unix:PATH
   std::function<std::string()>
       fingerprint;  ///< of the authority to be trusted at that URL; "": none
+  std::function<std::string()> certificate;  ///< shown there now; "": none
   Guesses& guesses;
   base::Pool& passwords;  ///< hashes them, one after the other
 };

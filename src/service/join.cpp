@@ -53,7 +53,7 @@ void answer_join_token(Context& context, Call call, const std::string& action,
   if (auto fingerprint = context.fingerprint(); !fingerprint.empty())
     shown.token += "." + fingerprint;
   if (shown.url.starts_with("https:"))
-    shown.install = install_line(shown.url, context.options.identity.certificate).value_or("");
+    shown.install = install_line(shown.url, context.certificate()).value_or("");
   context.reactor.post([call, action, thing, shown, token, machine_of = std::move(machine_of)](
                            State& state, std::int64_t now) mutable -> Reactor::Answer {
     auto machine = machine_of(state, now);

@@ -141,7 +141,7 @@ Result<std::string> install_line(const std::string& url, const std::string& cert
     if (!pin) return pin.error();
     line += "k --pinnedpubkey '" + *pin + "'";
   }
-  return line + " " + base::shell_quote(reached.base + "/install/worker.sh") + " | sudo sh";
+  return line + " " + base::shell_quote(reached.base + "/install/worker.sh") + " | sh";
 }
 
 }  // namespace spell::service

@@ -62,6 +62,7 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   std::atomic<net::Server*> open_server{nullptr};
   mutable std::mutex identity_mutex;
   std::string fingerprint;         // under identity_mutex
+  std::string certificate;         // under identity_mutex
   std::uint64_t expiry_timer = 0;  // of the reactor's thread
   bool saving_space = false;       // of the reactor's thread
 
@@ -149,6 +150,7 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
     if (!authority) return authority.error();
     std::lock_guard lock(identity_mutex);
     fingerprint = *authority;
+    certificate = identity.certificate;
     return tls;
   }
 
@@ -265,6 +267,11 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
                       [&self] {
                         std::lock_guard lock(self.identity_mutex);
                         return self.fingerprint;
+                      },
+                  .certificate =
+                      [&self] {
+                        std::lock_guard lock(self.identity_mutex);
+                        return self.certificate;
                       },
                   .guesses = self.guesses,
                   .passwords = self.passwords});

@@ -346,11 +346,19 @@ def test_a_renewed_certificate_changes_nothing(place, team):
     log_in(team, "ada", "--fingerprint", team.fingerprint, check=0)
     file = team.data / "keys" / "service.pem"
     before = file.read_bytes()
+    install_line = lambda name: team.spell("machine", "add", name, "--json", check=0).json["install"]
+    install = install_line("box")
     file.unlink()
     team.running.signal(signal.SIGHUP)
     team.running.wait_output("the certificate has been renewed", stream="stderr")
     assert file.read_bytes() != before and stat.S_IMODE(file.stat().st_mode) == 0o600
     place.spell("whoami", check=0)
+    # What is to be pasted on a machine names the key that is shown now.
+    renewed = install_line("another")
+    assert renewed != install
+    team.stop()
+    team.start()
+    assert install_line("third").replace(str(team.port), "") == renewed.replace(str(team.port), "")
     team.stop()
     file.unlink()
     team.start()

@@ -48,7 +48,7 @@ TEST_CASE("the line to paste believes the service's own key and no other") {
   auto line = service::install_line("https://host:8443", own->certificate);
   REQUIRE(line);
   std::string before = "curl -fsSk --pinnedpubkey 'sha256//",
-              after = "=' https://host:8443/install/worker.sh | sudo sh";
+              after = "=' https://host:8443/install/worker.sh | sh";
   REQUIRE(line->size() == before.size() + 43 + after.size());
   CHECK(line->starts_with(before));
   CHECK(line->ends_with(after));
@@ -57,8 +57,8 @@ TEST_CASE("the line to paste believes the service's own key and no other") {
   CHECK(*line != *service::install_line("https://host:8443", other->certificate));
 
   CHECK(*service::install_line("https://host", "") ==
-        "curl -fsS https://host/install/worker.sh | sudo sh");
+        "curl -fsS https://host/install/worker.sh | sh");
   CHECK(*service::install_line("unix:/run/s.sock", "") ==
-        "curl -fsS --unix-socket /run/s.sock http://spell/install/worker.sh | sudo sh");
+        "curl -fsS --unix-socket /run/s.sock http://spell/install/worker.sh | sh");
   CHECK(service::install_line("https://host", "none").error().code() == "invalid_certificate");
 }
