@@ -4,11 +4,17 @@
     tests/golden/make.py BUILD     # the programs of that version are in BUILD/bin
 
 The folder's name is that of the schema. It is made once, when the version is released, and never again: later versions must open it.
+
+    vN/data       of a personal service; vN/said: what it said
+    vN/team/data  of a team's service; vN/team/worker: of its machine box, whose computer lost power in the middle of run 3
 """
+import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +26,10 @@ COMMANDS = {"runs.json": ("ps", "--json", "-a", "-n", "100"), "projects.json": (
             "links.json": ("link", "--json"), "repositories.json": ("repos", "--json"),
             "outputs.json": ("ls", "--json", "runs/1"), "upload.json": ("ls", "--json", "uploads/data"),
             "log.txt": ("logs", "1"), "file.txt": ("cp", "-f", "runs/1/out/result", "copied")}
+TEAM_COMMANDS = {"users.json": ("user", "list", "--json"), "machines.json": ("machine", "list", "--json"),
+                 "types.json": ("machine-types", "--json"), "quotas.json": ("quota", "list", "--json"),
+                 "audit.json": ("audit", "--json"), "runs.json": ("ps", "--json", "-a"), "projects.json": ("project", "list", "--json"),
+                 "outputs.json": ("ls", "--json", "runs/1"), "log.txt": ("logs", "1")}
 
 
 def world(folder, environment):
@@ -50,6 +60,68 @@ def world(folder, environment):
         (folder / name).write_bytes((folder / "repo/copied").read_bytes() if name == "file.txt" else out)
 
 
+def team_world(build, golden):
+    os.environ["SPELL_BUILD"] = str(build)
+    sys.path.insert(0, str(HERE.parent / "e2e"))
+    from harness import Place
+    from machines import Machine, spell
+    from team import PASSWORD, Team
+    place = Place()
+    with contextlib.ExitStack() as ending:
+        ending.callback(place.close)
+        team = Team(place)
+        team.add_user("bob")
+        team.add_user("vera", "viewer")
+        spell(team, "user", "disable", "vera", check=0)
+        spell(team, "machine-type", "add", "--name", "big", "--cpus", "1", "--memory", "1G", check=0)
+        spell(team, "quota", "set", "bob", "--runs", "2", check=0)
+        spell(team, "project", "create", "golden", "-d", "for later versions", check=0)
+        # By its socket: no certificate that ends one day.
+        box = Machine(team, "box", "--serves", "big", "--memory", "4G", start=False)
+        assert box.join(url=team.socket).returncode == 0
+        box.start()
+        token = team.spell("access-tokens", "create", "ci", check=0).stdout.strip()
+        team.spell("secret", "set", "TOKEN", input="a golden value", check=0)
+        repo = place.make_repository()
+        team.spell("run", "-f", "-m", "box", "-p", "golden", "--label", "kept", "--secret", "TOKEN",
+                   "cat hello.txt; echo $TOKEN; mkdir out; echo result > out/file", cwd=repo, check=0)
+        team.spell("run", "-f", "-m", "big", "exit 3", cwd=repo, check=3)
+        team.spell("run", "-f", "-b", "-m", "box", "mkdir out; echo kept > out/file; echo begun; exec sleep 1000", cwd=repo, check=0)
+        place.start("--service", team.socket, "logs", "-f", "3").wait_output("begun")
+        (golden / "said").mkdir(parents=True)
+        for name, arguments in TEAM_COMMANDS.items():
+            (golden / "said" / name).write_bytes(spell(team, *arguments, check=0).bytes)
+        (golden / "said/ways.json").write_text(json.dumps({"token": token, "password": PASSWORD, "fingerprint": team.fingerprint,
+                                                           "socket": team.socket}) + "\n")
+        team.stop()
+        box.kill()
+        for pid in box.supervisors():
+            os.kill(pid, signal.SIGKILL)
+        keep(team.data, golden / "data", KEPT)
+        keep(box.folder, golden / "worker", ("joined.json", "worker.toml", "worker/runs", "worker/code", "worker/trees"))
+        for lock in (golden / "worker").glob("worker/runs/*/lock"):  # of a computer that has been started anew since
+            lock.write_bytes(re.sub(rb"boot=[0-9a-f-]{36}", b"boot=" + b"0" * 36, lock.read_bytes()))
+
+
+def close(database):
+    """All of it in one file. Returns its schema."""
+    with contextlib.closing(sqlite3.connect(database)) as opened:
+        opened.execute("PRAGMA journal_mode = DELETE")
+        return opened.execute("PRAGMA user_version").fetchone()[0]
+
+
+def keep(folder, target, parts):
+    if "spell.db" in parts:
+        close(folder / "spell.db")
+    special = lambda here, names: [name for name in names if not (pathlib.Path(here, name).is_file() or pathlib.Path(here, name).is_dir())]
+    for part in parts:
+        if (folder / part).is_dir():
+            shutil.copytree(folder / part, target / part, ignore=special, symlinks=True)
+        elif (folder / part).is_file():
+            (target / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / part, target / part)
+
+
 def main(build):
     with tempfile.TemporaryDirectory(prefix="spell-golden-") as scratch:
         scratch = pathlib.Path(scratch)
@@ -60,24 +132,15 @@ def main(build):
         world(scratch, environment)
         owner = json.loads(subprocess.run(["spell", "status", "--json"], env=environment, check=True, capture_output=True).stdout)
         subprocess.run(["spell", "service", "stop"], env=environment, check=True, capture_output=True)
-        with sqlite3.connect(home / "spell.db") as database:
-            database.execute("PRAGMA journal_mode = DELETE")
-            schema = database.execute("PRAGMA user_version").fetchone()[0]
-        database.close()
-        golden = HERE / f"v{schema}"
+        golden = HERE / f"v{close(home / 'spell.db')}"
         shutil.rmtree(golden, ignore_errors=True)
-        for part in KEPT:
-            if (home / part).is_dir():
-                shutil.copytree(home / part, golden / "data" / part)
-            elif (home / part).exists():
-                (golden / "data" / part).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(home / part, golden / "data" / part)
+        keep(home, golden / "data", KEPT)
         (golden / "said").mkdir()
         for name in COMMANDS:
             shutil.copy(scratch / name, golden / "said" / name)
         (golden / "said/status.json").write_text(json.dumps({"owner": owner["service"]["owner"], "version": owner["service"]["version"]}) + "\n")
-        # Git keeps no empty folders, and takes nested repositories for its own.
-        files = [path for path in (golden / "data").rglob("*") if path.is_file()]
+        team_world(build, golden / "team")
+        files = [path for path in golden.rglob("*") if path.is_file()]
         print(f"{golden}: {len(files)} files, {sum(path.stat().st_size for path in files)} bytes")
 
 
