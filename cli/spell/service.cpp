@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -167,6 +168,20 @@ std::string personal_folder(const Context& context) {
   return std::string(home ? home : "") + "/.spell";
 }
 
+/// Lets this user's units run while he is not logged in. Asked of root once, where nobody answers
+/// for him (polkit).
+Result<> enable_lingering() {
+  passwd* entry = ::getpwuid(::getuid());
+  std::string user = entry ? entry->pw_name : std::to_string(::getuid());
+  if (fs::exists("/var/lib/systemd/linger/" + user) ||
+      std::system("loginctl enable-linger 2> /dev/null") == 0)
+    return ok();
+  return Error("systemd_failed",
+               "your units may not run while you are not logged in; root can allow it: "
+               "loginctl enable-linger " +
+                   user);
+}
+
 Result<int> service_enable(Context& context) {
   Options options(
       "service enable", "[OPTIONS]",
@@ -178,6 +193,7 @@ Result<int> service_enable(Context& context) {
   if (!spelld) return spelld.error();
   auto path = user_unit_path();
   if (!path) return path.error();
+  if (auto allowed = enable_lingering(); !allowed) return allowed.error();
   std::error_code failure;
   fs::create_directories(fs::path(*path).parent_path(), failure);
   std::ofstream unit(*path, std::ios::trunc);
@@ -186,8 +202,7 @@ Result<int> service_enable(Context& context) {
   if (!unit) return Error("output_failed", *path + " cannot be written");
   context.out.status(Mark::step, "Wrote " + *path);
   for (const char* command :
-       {"systemctl --user daemon-reload", "systemctl --user --quiet enable spell.service",
-        "loginctl enable-linger"}) {
+       {"systemctl --user daemon-reload", "systemctl --user --quiet enable spell.service"}) {
     if (auto called = call(command); !called) return called.error();
     context.out.status(Mark::step, std::string("Called ") + command);
   }

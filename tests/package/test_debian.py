@@ -4,8 +4,10 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -172,10 +174,14 @@ def main_pid(machine, unit):
     return int(machine.run("systemctl", "show", "--value", "--property", "MainPID", unit).stdout)
 
 
-def spell(machine, *words, check=True):
+def spell_words(*words):
     """The command line as the administrator calls it at the service's own computer."""
-    return machine.run("env", "-C", "/run/repository", "SPELL_OWNER=team", "SPELL_DIR=/run/spell-test",
-                       "spell", "--service", "unix:/var/lib/spelld/spelld.sock", *words, check=check)
+    return ["env", "-C", "/run/repository", "SPELL_OWNER=team", "SPELL_DIR=/run/spell-test",
+            "spell", "--service", "unix:/var/lib/spelld/spelld.sock", *map(str, words)]
+
+
+def spell(machine, *words, check=True):
+    return machine.run(*spell_words(*words), check=check)
 
 
 def make_repository(machine):
@@ -184,28 +190,26 @@ def make_repository(machine):
 
 
 def held_run(machine, *options):
-    """A run that has begun, and goes on when told so through the returned pipe."""
-    for name in ("began", "gate"):
-        if not (machine.shared / name).exists():
-            os.mkfifo(machine.shared / name)
-            (machine.shared / name).chmod(0o666)
-    started = spell(machine, "run", "--background", "--quiet", *options,
-                    "cat file; echo > /run/shared/began; cat /run/shared/gate; echo after; exit 7")
-    with open(machine.shared / "began") as began:
-        began.read()
-    return int(started.stdout), machine.shared / "gate"
+    """The number of a run that has begun, and goes on when told so."""
+    started = spell(machine, "run", "--force", "--background", "--quiet", *options,
+                    "cat file; mkfifo gate; echo began; cat gate; rm gate; echo after; exit 7")
+    number = int(started.stdout)
+    shown = shlex.join(spell_words("logs", number))
+    machine.sh(f"until {shown} | grep -qx began; do sleep 0.05; done")
+    return number
 
 
-def check_goes_on(machine, number, gate):
-    with open(gate, "w") as release:
-        release.write("released\n")
+def check_goes_on(machine, number):
+    release = shlex.join(spell_words("exec", number, "sh", "-c", "echo released > gate"))
+    machine.sh(f"until {release}; do sleep 0.1; done")  # its worker may just be finding it again
     assert spell(machine, "wait", number, check=False).returncode == 7
-    assert spell(machine, "logs", number).stdout == "hello\nreleased\nafter\n"
+    assert spell(machine, "logs", number).stdout == "hello\nbegan\nreleased\nafter\n"
 
 
 def left(machine, before):
     """What is on the machine's disk now and was not before, but for the packaging system's own books and caches."""
-    books = ("var/lib/dpkg/", "var/log/", "var/cache/", "var/lib/systemd/", "etc/ld.so.cache", "etc/.pwd.lock")
+    books = ("var/lib/dpkg/", "var/lib/apt/", "var/lib/PackageKit/", "var/tmp/systemd-private-", "var/log/", "var/cache/",
+             "var/lib/systemd/", "etc/ld.so.cache", "etc/.pwd.lock")
     books += tuple(f"etc/{name}-" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid"))
     found = []
     for name in sorted(machine.changes() - before):
@@ -216,12 +220,8 @@ def left(machine, before):
     return found
 
 
-def processes(machine):
-    return sorted(set(machine.run("ps", "-eo", "comm=").stdout.split()))
-
-
 def test_a_service_is_installed_upgraded_under_a_run_and_removed(machine, packages, newer):
-    before, had = machine.changes(), processes(machine)
+    before, had = machine.changes(), machine.processes()
     install(machine, packages["spelld"], packages["spell-cli"])
 
     # It waits for its data; nobody was asked anything.
@@ -243,15 +243,144 @@ def test_a_service_is_installed_upgraded_under_a_run_and_removed(machine, packag
     assert "user_namespaces" in spell(machine, "status").stdout
 
     # Upgraded, it is another process; the run does not notice.
-    number, gate = held_run(machine)
+    number = held_run(machine)
     install(machine, newer["spelld"], newer["spell-cli"])
     assert main_pid(machine, "spelld") not in (0, pid)
-    check_goes_on(machine, number, gate)
+    check_goes_on(machine, number)
+
+    # Under a run it stays.
+    number = held_run(machine)
+    refused = machine.run("dpkg", "--remove", "spelld", check=False)
+    assert refused.returncode == 1 and "not removed, for runs of this computer go on: " in refused.stderr, refused
+    assert machine.run("systemctl", "is-active", "spelld").stdout.strip() == "active"
+    check_goes_on(machine, number)
 
     # Removed, it keeps its data; purged, nothing is left.
     machine.run("dpkg", "--remove", "spelld", "spell-cli")
-    assert processes(machine) == had
+    assert machine.processes() == had
     assert machine.run("test", "-e", "/var/lib/spelld/spell.db", check=False).returncode == 0
     machine.run("dpkg", "--purge", "spelld", "spell-cli")
     assert left(machine, before) == []
     assert machine.run("getent", "passwd", "spelld", check=False).returncode == 2
+
+
+def wait_for(comes_true):
+    for _ in range(100):
+        if comes_true():
+            return
+        time.sleep(0.1)
+    assert comes_true()
+
+
+def scopes(machine):
+    return machine.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "spell-run-*").stdout.splitlines()
+
+
+def test_a_worker_is_installed_joins_is_upgraded_under_a_run_and_removed(machine, packages, newer):
+    install(machine, packages["spelld"], packages["spell-cli"])
+    machine.run("spelld", "init", "--host", "localhost", "--listen", "127.0.0.1:8443")
+    machine.run("systemctl", "start", "spelld")
+    make_repository(machine)
+    # A disk of its own, which has what users of their own for runs need; the overlay of this machine has not.
+    machine.sh("mkdir /var/lib/spell-worker; mount -t tmpfs -o mode=700 disk /var/lib/spell-worker")
+    before, had, mounted = machine.changes(), machine.processes(), machine.mounts()
+
+    # By the two lines that the service prints: the package comes from itself, over a connection that is pinned.
+    lines = spell(machine, "machine", "add", "box").stdout.splitlines()
+    fetch, join = lines[-2:]
+    machine.sh(fetch)
+    assert machine.run("systemctl", "is-active", "spell-worker").stdout.strip() == "active"  # waits quietly
+    assert "has not joined" in machine.run("spell-worker", "status").stdout
+    assert machine.sh(join).stdout.startswith("Joined https://localhost:8443 as box: ")
+    assert machine.run("systemctl", "is-enabled", "spell-worker").stdout.strip() == "enabled"
+    pid = main_pid(machine, "spell-worker")
+    command = machine.path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+    assert command == ["/usr/bin/spell-worker", "run", "--state", "/var/lib/spell-worker"]
+
+    # A run by that command line, under exactly the unit's settings: a place and a user of its own, and a unit.
+    shown = spell(machine, "run", "-m", "box", "cat file; pwd; echo $$; id -u; cat /proc/self/cgroup; "
+                  "grep NoNewPrivs /proc/self/status; ls -A /var/lib/spell-worker 2> /dev/null | wc -l").stdout.split("\n")
+    isolated = "users" in spell(machine, "machine", "info", "box").stdout  # tmpfs can do it since Linux 6.3
+    assert shown[:2] == ["hello", "/spell"] and int(shown[2]) < 10 and (int(shown[3]) > 60000) == isolated, shown
+    assert re.search(r"/spell-run-[0-9a-f]{32}\.scope$", "\n".join(shown), re.M), shown
+    assert shown[-3:] == ["NoNewPrivs:\t1", "0", ""], shown
+
+    # Whatever becomes of the unit, its runs go on: killed with all that is in it, stopped, and upgraded.
+    number = held_run(machine, "-m", "box")
+    assert [unit.split()[3] for unit in scopes(machine)] == ["running"]
+    machine.run("systemctl", "kill", "--kill-who=all", "--signal=KILL", "spell-worker")
+    check_goes_on(machine, number)
+    assert main_pid(machine, "spell-worker") not in (0, pid)
+    number = held_run(machine, "-m", "box")
+    machine.run("systemctl", "stop", "spell-worker")
+    install(machine, newer["spell-worker-service"])
+    machine.run("systemctl", "start", "spell-worker")
+    check_goes_on(machine, number)
+    number, pid = held_run(machine, "-m", "box"), main_pid(machine, "spell-worker")
+    install(machine, newer["spell-worker-service"])
+    assert main_pid(machine, "spell-worker") not in (0, pid)
+
+    # It is not removed under a run, nor does the run notice that somebody tried.
+    refused = machine.run("dpkg", "--purge", "spell-worker-service", check=False)
+    assert refused.returncode == 1 and "not removed, for runs are here: " in refused.stderr, refused
+    assert machine.run("systemctl", "is-active", "spell-worker").stdout.strip() == "active"
+    check_goes_on(machine, number)
+    machine.sh("until spell-worker status | grep -q '^0 runs'; do sleep 0.1; done")
+    wait_for(lambda: scopes(machine) == [])
+
+    # Removed, the machine still is who it was; purged, nothing is left.
+    machine.run("dpkg", "--remove", "spell-worker-service")
+    assert machine.processes() == had
+    install(machine, packages["spell-worker-service"])
+    assert spell(machine, "run", "-m", "box", "echo again").stdout == "again\n"
+    machine.sh("until spell-worker status | grep -q '^0 runs'; do sleep 0.1; done")
+    machine.run("dpkg", "--purge", "spell-worker-service")
+    assert machine.processes() == had
+    assert machine.mounts() == mounted
+    assert [name for name in left(machine, before) if not name.startswith("/var/lib/spelld/")] == []
+    machine.run("dpkg", "--purge", "spelld", "spell-cli")
+
+
+def test_a_personal_service_starts_with_the_computer(machine, packages):
+    install(machine, packages["spelld"], packages["spell-cli"])
+    # As on a system without polkit, which answers differently from system to system.
+    machine.sh("rm -f /usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service; systemctl stop polkit || true")
+    if machine.run("systemctl", "start", "dbus.socket", "systemd-logind", "systemd-user-sessions", check=False).returncode != 0:
+        pytest.skip("there are no sessions without dbus and systemd-logind")
+    machine.run("useradd", "--create-home", "--shell", "/bin/bash", "ada")
+
+    def ada(script, check=True):
+        """In a session of hers."""
+        return machine.run("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--uid=ada", "-p", "PAMName=login",
+                           "-p", "WorkingDirectory=/home/ada", "bash", "-ec", script, check=check)
+
+    if not ada("echo $XDG_RUNTIME_DIR").stdout.strip():
+        pytest.skip("there are no sessions without libpam-systemd")
+    unit = "/home/ada/.config/systemd/user/spell.service"
+    refused = ada("spell service enable", check=False)
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1 and "loginctl enable-linger ada" in refused.stderr, refused
+    assert not machine.path(unit).exists()
+    machine.run("loginctl", "enable-linger", "ada")
+    ada("spell service enable")
+    assert machine.path(unit).exists()
+
+    # The computer starts, and nobody has logged in.
+    manager = "user@" + machine.run("id", "-u", "ada").stdout.strip()
+    machine.run("systemctl", "restart", manager)
+    ada("systemctl --user is-active spell")
+    status = ada("systemctl --user show --value -p MainPID spell; spell service status --json").stdout.split("\n")
+    assert f'"pid":{status[0]},' in status[1].replace(" ", ""), status
+
+    # Its runs outlive it.
+    ada("git init -q; git -c user.name=a -c user.email=a@b commit -q --allow-empty -m first;"
+        "spell run -f -b 'mkfifo gate; echo began; cat gate; exit 7'; until spell logs 1 | grep -qx began; do sleep 0.05; done")
+    ada("systemctl --user restart spell")
+    ada("spell exec 1 sh -c 'echo released > gate'")
+    assert ada("spell logs -f 1; spell wait 1", check=False).stdout.split() == ["began", "released"]
+    assert ada("spell wait 1", check=False).returncode == 7
+    ada("spell service disable")
+    assert not machine.path(unit).exists()
+    ada("systemctl --user stop spell")
+    machine.run("systemctl", "stop", manager)
+    machine.run("userdel", "--remove", "ada", check=False)
+    machine.run("dpkg", "--purge", "spelld", "spell-cli")

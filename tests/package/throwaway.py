@@ -1,7 +1,8 @@
-"""A machine to throw away: this system's files under an overlay that keeps what is changed, with its own processes and network,
-and systemd as their init. Nothing of it is left when it ends."""
+"""A machine to throw away: a system's files (this one's, or those of another root folder) under an overlay that keeps what is
+changed, with its own processes and network, and systemd as their init. Nothing of it is left when it ends."""
 import os
 import pathlib
+import re
 import select
 import shutil
 import signal
@@ -9,12 +10,12 @@ import socket
 import subprocess
 import tempfile
 
-# Runs in new namespaces, as the first process there. $1: a folder for the changes; $2: one that both sides see.
+# Runs in new namespaces, as the first process there. $1: a folder for the changes; $2: one that both sides see; $3: the system.
 SCRIPT = r"""
 set -e
 mount -t tmpfs spell-test "$1"
 mkdir "$1/changes" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/changes,workdir=$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=$3,upperdir=$1/changes,workdir=$1/work" "$1/root"
 root=$1/root
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
@@ -34,20 +35,24 @@ exec env -i container=test NOTIFY_SOCKET=/run/shared/ready PATH=/usr/sbin:/usr/b
 """
 
 
+SYSTEM = re.compile(r"^0::.*/(?!spell)[^/]+\.(service|scope)$", re.M)  # of /proc/PID/cgroup: services that are not Spell's
+
+
 class Unavailable(Exception):
     """No such machine can be had here; says why."""
 
 
 class Machine:
-    def __init__(self):
-        if not pathlib.Path("/lib/systemd/systemd").exists():
-            raise Unavailable("systemd is not installed")
+    def __init__(self, system="/"):
+        self.system = pathlib.Path(system)
+        if not (self.system / "lib/systemd/systemd").exists():
+            raise Unavailable(f"systemd is not installed in {system}")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="spell-machine-"))
         for name in ("own", "shared"):
             (self.folder / name).mkdir()
         self.shared = self.folder / "shared"  # /run/shared there
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--net", "--cgroup", "--propagation", "private",
-                   "bash", "-c", SCRIPT, "bash", str(self.folder / "own"), str(self.shared)]
+                   "bash", "-c", SCRIPT, "bash", str(self.folder / "own"), str(self.shared), str(system)]
         self.log = open(self.folder / "log", "w+")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(self.shared / "ready"))
@@ -90,6 +95,24 @@ class Machine:
     def changes(self):
         """All names that differ from the system below: made, changed or removed."""
         return set(self.run("find", "/run/changes", "-mindepth", "1", "-printf", "/%P\\n").stdout.splitlines())
+
+    def processes(self):
+        """Program and arguments of each that lives there, but for the system's own services, which come and go."""
+        there = os.readlink(f"/proc/{self.init}/ns/pid")
+        found = []
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(folder / "ns/pid") == there:
+                    words = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                    if not SYSTEM.search((folder / "cgroup").read_text()):
+                        found.append(" ".join(word.decode(errors="replace") for word in words))
+            except OSError:
+                pass  # it has ended meanwhile
+        return sorted(found)
+
+    def mounts(self):
+        """Where something is mounted there."""
+        return sorted(line.split()[4] for line in self.path("/proc/1/mountinfo").read_text().splitlines())
 
     def path(self, name):
         """Where a file of the machine is reached from here."""
