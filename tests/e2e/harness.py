@@ -130,6 +130,11 @@ class Running:
         with self._changed:
             return self._output["stdout"].decode(errors="replace")
 
+    def output(self, stream="stdout"):
+        """All so far."""
+        with self._changed:
+            return self._output[stream]
+
     def signal(self, number):
         os.killpg(self.process.pid, number)
 
