@@ -10,7 +10,7 @@ using namespace spell;
 using namespace spell::cli;
 
 TEST_CASE("every command and option of a later version is refused by name") {
-  REQUIRE(unavailable().size() > 20);
+  REQUIRE_FALSE(unavailable().empty());
   for (const auto& row : unavailable()) {
     std::string command(row.command), option(row.option);
     CAPTURE(command, option);
