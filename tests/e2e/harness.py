@@ -20,6 +20,11 @@ PATIENCE = 60  # seconds; nothing here takes nearly as long: who waits so long h
 FINAL = {"complete", "failed", "build_failed", "mount_failed", "interrupted", "killed", "stopped"}
 
 
+# A shell's background job ignores ^C, and so would the programs that are started here.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def need_terminals():
     """Skips the test where the host has no pseudo-terminals (a chroot without /dev/pts)."""
     try:

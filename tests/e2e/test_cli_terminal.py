@@ -4,7 +4,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import termios
 import time
@@ -21,7 +20,6 @@ class Terminal:
         need_terminals()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job would ignore it
             os.chdir(cwd)
             os.execve(BUILD / "bin/spell", ["spell", *map(str, arguments)], {**place.environment, "TERM": "xterm", **(env or {})})
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))

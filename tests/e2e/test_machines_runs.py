@@ -110,6 +110,7 @@ def test_each_run_sees_the_gpus_that_are_its_own(team):
     assert [gpu["uuid"] for gpu in shown["gpus"]] == [f"GPU-{i}" for i in range(4)]
     number = submit(team, "-m", "V100", "--gpu", "3", 'echo "mine: $CUDA_VISIBLE_DEVICES"; ' + WAITS)
     folder = gate(rig, number)
+    wait_for(lambda: spell(team, "info", number, "--json", check=0).json["run"]["status"] == "running", what="the service to hear that it runs")
     figures = spell(team, "stats", "--json", number, check=0).json["stats"]["gpus"]
     assert [(gpu["index"], gpu["use_percent"], gpu["memory"], gpu["power_milliwatts"]) for gpu in figures] == [
         (i, 20 + i, (10 + i) << 20, 109390) for i in range(3)]
