@@ -17,7 +17,6 @@
 #include "client/connection.hpp"
 #include "net/relay.hpp"
 #include "net/socket.hpp"
-#include "net/wait.hpp"
 #include "spell/run.hpp"
 
 namespace spell {
@@ -27,7 +26,7 @@ namespace {
 using namespace detail;
 namespace stream = model::stream;
 
-constexpr int asking_threads = 8, most_attempts = 4;
+constexpr int asking_threads = 8;
 constexpr int most_asked = 256;  ///< connections that wait for their streams; others wait in line
 constexpr std::size_t most_refusals = 100;
 
@@ -64,12 +63,13 @@ std::string request_for(int port) {
 /// One connection.
 class Bridge : public net::Relayed {
  public:
-  /// `opened` leads to the port.
-  Bridge(net::MessageStream opened, base::Fd source, base::Fd sink, std::shared_ptr<Shared> shared)
+  Bridge(net::MessageStream opened, base::Fd source, base::Fd sink, int port,
+         std::shared_ptr<Shared> shared)
       : stream_(std::move(opened)), shared_(std::move(shared)) {
     std::vector<net::Relay::Source> sources;
     sources.push_back({std::move(source), stream::data});
     relay_ = net::Relay(std::move(sink), std::move(sources));
+    stream_.send(request_for(port));
   }
   ~Bridge() override {
     if (!relay_.sink_done()) relay_.abandon();
@@ -99,10 +99,14 @@ class Bridge : public net::Relayed {
   /// False: it is to be broken off.
   bool take(const std::string& message) {
     switch (message.front()) {
+      case stream::opened:
+        opened_ = true;
+        return true;
       case stream::exit:
         ended_ = true;
         return true;
       case stream::failed:
+        if (!opened_) shared_->refuse(model::failed_error(std::string_view(message).substr(1)));
         return false;
       default:
         return ended_ || relay_.take(message);
@@ -112,24 +116,8 @@ class Bridge : public net::Relayed {
   net::MessageStream stream_;
   net::Relay relay_;
   std::shared_ptr<Shared> shared_;
-  bool ended_ = false;
+  bool opened_ = false, ended_ = false;
 };
-
-/// Waits until a stream leads to what it was asked for.
-Result<> await_opened(net::MessageStream& asked, const CallOptions& options) {
-  net::Wait wait(options);
-  for (;;) {
-    auto served = asked.serve();
-    while (auto message = asked.next()) {
-      if (message->empty()) continue;
-      if (message->front() == stream::opened) return ok();
-      if (message->front() == stream::failed)
-        return model::failed_error(std::string_view(*message).substr(1));
-    }
-    if (!served) return served.error();
-    SPELL_TRY(wait.until(asked.fd(), asked.events()));
-  }
-}
 
 /// The listener, for as long as the run is there.
 class Entrance : public net::Relayed {
@@ -262,26 +250,13 @@ struct Forward::Impl {
     });
   }
 
-  /// A stream to the port. One that breaks before it leads there has carried nothing: it is asked
-  /// for again.
-  Result<net::MessageStream> reach() {
-    CallOptions options{.timeout = {}, .stop = shared->stop.get_token()};
-    for (int attempt = 1;; ++attempt) {
-      auto asked = open(Limit(options, connection->waiter()));
-      if (asked) asked->send(request_for(port));
-      auto there = asked ? await_opened(*asked, options) : Result<>(asked.error());
-      if (there) return asked;
-      if (there.error().code() != "connection_lost" || attempt == most_attempts)
-        return there.error();
-    }
-  }
-
   Result<std::unique_ptr<Bridge>> make_bridge(base::Fd local) {
     base::Fd sink(::fcntl(local.get(), F_DUPFD_CLOEXEC, 3));
     if (!sink) return base::errno_error("copy a descriptor");
-    auto opened = reach();
+    auto opened =
+        open(Limit({.timeout = {}, .stop = shared->stop.get_token()}, connection->waiter()));
     if (opened)
-      return std::make_unique<Bridge>(std::move(*opened), std::move(local), std::move(sink),
+      return std::make_unique<Bridge>(std::move(*opened), std::move(local), std::move(sink), port,
                                       shared);
     net::Relay nowhere(std::move(sink), {});
     nowhere.abandon();

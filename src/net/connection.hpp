@@ -37,14 +37,18 @@ struct Stream::Impl {
 struct Loop {
   static constexpr std::size_t buffer_size = 256 * 1024;
 
-  /// From any thread. Nothing happens once the loop has been closed.
+  /// From any thread. What is posted happens in the order of the calls, whichever threads they come
+  /// from: one that has returned is before one that begins. Nothing happens once the loop has been
+  /// closed.
   template <class Work>
   void post(Work work) {
     std::lock_guard lock(mutex);
     if (!closed) boost::asio::post(io, std::move(work));
   }
 
-  boost::asio::io_context io{1};
+  // Without the hint of a single thread: with it what the loop's own thread posts waits apart until
+  // its handler has returned, and what others post meanwhile overtakes it.
+  boost::asio::io_context io;
   std::unique_ptr<char[]> buffer{new char[buffer_size]};
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
   std::mutex mutex;

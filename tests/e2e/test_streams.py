@@ -371,21 +371,13 @@ def test_a_hundred_connections_at_once(place, server):
     forward, here = start_forward(place, server[0], f"0:{server[1]}")
     lines = [connect(here) for _ in range(100)]
     blobs = [random.Random(i).randbytes(100_000 + i) for i in range(100)]
-    answers, refused = {}, []
+    answers = {}
 
-    def exchange(i):
+    def ask(i):
         lines[i].sendall(b"e" if i % 2 else b"h")
         lines[i].sendall(blobs[i])
         lines[i].shutdown(socket.SHUT_WR)
         answers[i] = read_all(lines[i])
-
-    def ask(i):
-        try:
-            exchange(i)
-        except ConnectionResetError:  # one may come to nothing; then it is said, and the next try is another one
-            refused.append(i)
-            lines[i] = connect(here)
-            exchange(i)
         lines[i].close()
     threads = [threading.Thread(target=ask, args=(i,), daemon=True) for i in range(100)]
     for thread in threads:
@@ -394,7 +386,6 @@ def test_a_hundred_connections_at_once(place, server):
         thread.join(60)
     wrong = [i for i in range(100) if answers.get(i) != (blobs[i] if i % 2 else hashlib.sha256(blobs[i]).hexdigest().encode())]
     assert not wrong, forward.output("stderr")
-    wait_for(lambda: forward.output("stderr").count(b"\n") >= len(refused), what=f"a word about {refused}")
     wait_for(lambda: stream_sockets(place) == 0, what="the connections' end everywhere")
 
 

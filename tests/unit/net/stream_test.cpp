@@ -73,6 +73,17 @@ TEST_CASE("messages go both ways, byte for byte") {
   }
 }
 
+TEST_CASE("what another thread sends on a stream that has just been opened is not lost") {
+  TestServer server;
+  server.handler.answer = [](Request, Reply reply) {
+    auto stream = reply.upgrade();
+    std::thread([stream] { stream.send("early", [](Result<>) {}); }).join();
+  };
+  HttpClient client(server.endpoint());
+  auto stream = open_stream(client);
+  CHECK(next(stream) == "early");
+}
+
 TEST_CASE("over TLS as well, and many at once") {
   auto authority = make_authority("test");
   REQUIRE(authority);
