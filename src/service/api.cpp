@@ -88,9 +88,9 @@ std::optional<Time> time_of(std::int64_t us) {
 /// A waiting run's reason is a function of the cluster as it is now.
 std::pair<std::string, std::string> why_waiting(Context& context, const store::RunRecord& run) {
   for (auto number : waits_for(run)) {
-    auto other = context.readers.with(
-        [&](store::Reader& reader) { return reader.find_run(run.owner, number); });
-    if (other && *other && !model::is_final((*other)->status))
+    auto active = context.readers.with(
+        [&](store::Reader& reader) { return reader.has_active_run(run.owner, number); });
+    if (active && *active)
       return {"waiting_for_run", "waiting for run " + std::to_string(number)};
   }
   auto limit = context.readers.with([&](store::Reader& reader) -> Result<Quota> {

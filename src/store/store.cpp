@@ -357,6 +357,14 @@ Result<bool> Reader::has_run(const std::string& id) {
   return found;
 }
 
+Result<bool> Reader::has_active_run(const std::string& owner, std::int64_t number) {
+  bool found = false;
+  SPELL_TRY(impl_->each(
+      "SELECT 1 FROM run WHERE owner = ? AND number = ? AND final = 0",
+      [&](Statement&) { found = true; }, owner, number));
+  return found;
+}
+
 Result<std::int64_t> Reader::note(const std::string& key) {
   std::int64_t value = 0;
   SPELL_TRY(impl_->each(

@@ -263,6 +263,8 @@ class Reader {
   Result<std::vector<MachineTypeRecord>> machine_types();
   /// For those who keep files of runs.
   Result<bool> has_run(const std::string& id);
+  /// Whether there is such a run and it has not ended.
+  Result<bool> has_active_run(const std::string& owner, std::int64_t number);
   /// A note that the service keeps for itself; 0 if there is none.
   Result<std::int64_t> note(const std::string& key);
 
