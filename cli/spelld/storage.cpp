@@ -39,12 +39,14 @@ int collect(const StorageOptions& options) {
   // Without a service nothing is on its way but what may be resumed within a day.
   std::chrono::seconds spare(options.spare.value_or(24 * 3600));
   auto done = on_storage(options, "collect", body, [&](service::Storage& storage) -> Result<json> {
-    auto collected = storage.collect(spare);
+    auto collected = storage.collect(spare, spare);
     if (!collected) return collected.error();
     return json{{"collected",
                  {{"objects", collected->objects},
                   {"bytes", collected->bytes},
-                  {"log_bytes", collected->log_bytes}}}};
+                  {"log_bytes", collected->log_bytes},
+                  {"code_bytes", collected->code_bytes},
+                  {"problems", collected->problems}}}};
   });
   if (!done) return fail(done.error());
   if (options.json) {
@@ -52,10 +54,12 @@ int collect(const StorageOptions& options) {
     return 0;
   }
   auto& collected = (*done)["collected"];
+  for (auto& problem : collected["problems"])
+    std::cerr << "spelld: " << problem.get<std::string>() << std::endl;
   std::cout << "Freed " << base::format_size(collected.value("bytes", std::int64_t{0})) << ": "
             << collected.value("objects", std::int64_t{0}) << " objects that nothing named any more"
             << std::endl;
-  return 0;
+  return collected["problems"].empty() ? 0 : 1;
 }
 
 int check(const StorageOptions& options) {

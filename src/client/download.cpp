@@ -48,7 +48,7 @@ class Download {
         }) {}
 
   /// The tree's entry of what the service says of the resource.
-  Result<Entry> entry_of(const ResourceInfo& info) {
+  Result<Entry> entry_of(const Stated& info) {
     Entry entry;
     entry.name = path_.substr(path_.rfind('/') + 1);
     entry.type = info.type == EntryType::folder ? Type::folder
@@ -59,7 +59,8 @@ class Download {
     entry.target = info.link_target;
     auto now = std::chrono::floor<Time::duration>(std::chrono::system_clock::now());
     entry.mtime_ns =
-        std::chrono::nanoseconds(info.modified_at.value_or(now).time_since_epoch()).count();
+        std::chrono::nanoseconds(info.modified_at.value_or(now).time_since_epoch()).count() +
+        info.modified_ns;
     auto node = spellfs::Name::parse(info.node);
     if (node) entry.node = *node;
     if (!node && entry.type == Type::file && entry.size > 0)

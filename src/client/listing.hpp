@@ -31,7 +31,11 @@ class Pages {
   bool ended_ = false;
 };
 
-/// What a path names. Error `resource_not_found`.
-Result<ResourceInfo> stat_resource(Connection&, const std::string& plain_path, const Limit&);
+/// What a path names, and the nanoseconds of its time, beyond modified_at. Error
+/// `resource_not_found`.
+struct Stated : ResourceInfo {
+  std::int64_t modified_ns = 0;
+};
+Result<Stated> stat_resource(Connection&, const std::string& plain_path, const Limit&);
 
 }  // namespace spell::detail

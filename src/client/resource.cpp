@@ -1,5 +1,7 @@
 #include "spell/resource.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "client/file_reader.hpp"
@@ -97,12 +99,16 @@ Result<std::vector<ResourceInfo>> Pages::next() {
   return entries;
 }
 
-Result<ResourceInfo> detail::stat_resource(Connection& connection, const std::string& plain,
-                                           const Limit& limit) {
+Result<Stated> detail::stat_resource(Connection& connection, const std::string& plain,
+                                     const Limit& limit) {
   auto answer = connection.call(
       {.route = Route::list_resource, .names = {plain}, .query = {{"limit", "1"}}}, limit);
   if (!answer) return answer.error();
-  return member<ResourceInfo>(*answer, "resource");
+  auto info = member<ResourceInfo>(*answer, "resource");
+  if (!info) return info.error();
+  // An older service does not say it.
+  auto beyond_us = member<std::int64_t>((*answer)["resource"], "modified_ns").value_or(0);
+  return Stated{std::move(*info), std::clamp<std::int64_t>(beyond_us, 0, 999)};
 }
 
 Result<std::vector<ResourceInfo>> Resources::list(const std::string& path,
@@ -122,7 +128,9 @@ Stream<ResourceInfo> Resources::entries(const std::string& path, CallOptions opt
 Result<ResourceInfo> Resources::stat(const std::string& path, CallOptions options) const {
   auto plain = plain_path(path);
   if (!plain) return plain.error();
-  return stat_resource(*connection_, *plain, Limit(options, connection_->waiter()));
+  auto info = stat_resource(*connection_, *plain, Limit(options, connection_->waiter()));
+  if (!info) return info.error();
+  return std::move(*info);
 }
 
 Result<std::string> Resources::read(const std::string& path, std::int64_t limit,

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <optional>
+
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "base/file.hpp"
@@ -39,9 +41,9 @@ Result<git::Snapshot> snapshot_of(Connection& connection, const Code& code) {
   return git::snapshot(options);
 }
 
-/// Sends what the service lacks of the snapshot.
+/// Sends what the service lacks of the snapshot, or, `anew`, all of it.
 Result<> send_code(Connection& connection, const git::Snapshot& snapshot,
-                   const SubmitProgress& progress, const Limit& limit) {
+                   const SubmitProgress& progress, const Limit& limit, bool anew = false) {
   auto& info = snapshot.info();
   auto missing =
       connection.call({.route = Route::code_missing,
@@ -57,6 +59,7 @@ Result<> send_code(Connection& connection, const git::Snapshot& snapshot,
 
   auto pack = make_unnamed_file(connection);
   if (!pack) return pack.error();
+  if (anew) trees->clear();
   auto size = snapshot.write_pack(pack->get(), *trees, [&](std::int64_t done, std::int64_t total) {
     if (progress) progress("packing", done, total);
   });
@@ -69,8 +72,10 @@ Result<> send_code(Connection& connection, const git::Snapshot& snapshot,
             .body_size = *size};
   if (progress) call.progress = [&](std::int64_t sent) { progress("sending", sent, *size); };
   auto sent = connection.call(call, limit);
-  if (!sent) return sent.error();
-  return ok();
+  // What was there when it was asked may have been collected since, with a run that was removed.
+  if (!sent && sent.error().code() == "incomplete_pack" && !anew)
+    return send_code(connection, snapshot, progress, limit, true);
+  return sent ? ok() : Result<>(sent.error());
 }
 
 Result<model::RunRequest> request_of(const RunSpec& spec) {
@@ -132,9 +137,11 @@ Result<RunInfo> Runs::submit(const RunSpec& spec, const std::string& key,
   auto& request = *asked;
   // What the service would refuse is refused before anything is sent.
   if (auto valid = model::parse_run_request(model::to_json(request)); !valid) return valid.error();
+  std::optional<git::Snapshot> snapshot;
   if (spec.code.kind() != Code::Kind::none) {
-    auto snapshot = snapshot_of(*connection_, spec.code);
-    if (!snapshot) return snapshot.error();
+    auto taken = snapshot_of(*connection_, spec.code);
+    if (!taken) return taken.error();
+    snapshot = std::move(*taken);
     if (notice)
       for (auto& line : snapshot->notices()) notice(line);
     auto& info = snapshot->info();
@@ -151,11 +158,15 @@ Result<RunInfo> Runs::submit(const RunSpec& spec, const std::string& key,
   }
   if (request.folder == ".") request.folder.clear();
   if (auto targets = model::mount_targets(request); !targets) return targets.error();
-  auto answer = connection_->call(
-      {.route = Route::create_run,
-       .body = model::to_json(request),
-       .headers = {{"Idempotency-Key", key.empty() ? base::Id::make().text() : key}}},
-      limit);
+  Call create{.route = Route::create_run,
+              .body = model::to_json(request),
+              .headers = {{"Idempotency-Key", key.empty() ? base::Id::make().text() : key}}};
+  auto answer = connection_->call(create, limit);
+  // Likewise.
+  if (!answer && answer.error().code() == "commit_not_found" && snapshot) {
+    SPELL_TRY(send_code(*connection_, *snapshot, progress, limit));
+    answer = connection_->call(create, limit);
+  }
   if (!answer) return answer.error();
   return member<RunInfo>(*answer, "run");
 }

@@ -234,12 +234,14 @@ class Upload {
 
   Result<UploadInfo> give_name(const spellfs::Entry& root) {
     bool has_node = root.node != spellfs::Name{};
+    std::int64_t beyond_us = (root.mtime_ns % 1000 + 1000) % 1000;
     json body{{"type", is_folder_ ? "folder" : "file"},
               {"node", has_node ? root.node.text() : ""},
               {"size", root.size},
               {"files", is_folder_ ? root.files : 1},
               {"mode", root.mode},
-              {"modified_at", base::rfc3339(root.mtime_ns / 1000)}};
+              {"modified_at", base::rfc3339((root.mtime_ns - beyond_us) / 1000)},
+              {"modified_ns", beyond_us}};
     auto answer = connection_.call({.route = Route::put_upload,
                                     .names = {target_.name},
                                     .body = std::move(body),

@@ -13,9 +13,8 @@
 #include "base/fd.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
-#include "git/incoming.hpp"
-#include "git/libgit2.hpp"
 #include "git/pack.hpp"
+#include "git/store_files.hpp"
 #include "git/tree.hpp"
 
 namespace spell::git {
@@ -23,14 +22,25 @@ namespace spell::git {
 namespace {
 
 constexpr std::int64_t small_pack = 4 << 20;
-constexpr char writer_lock[] = "spell-writer.lock", joiner_lock[] = "spell-joiner.lock";
-constexpr char incoming_prefix[] = "spell-incoming-", joining_prefix[] = "spell-joining-";
 
-/// Held as long as the descriptor is open; the kernel releases it when a process dies.
-Result<base::Fd> lock_file(const std::string& path, bool wait) {
+/// What a killed process left behind; a living one holds the lock.
+void remove_left_over(const std::string& path, const char* lock_name, const std::string& prefix) {
+  auto lock = lock_file(path + "/" + lock_name, LOCK_EX | LOCK_NB);
+  if (!lock) return;
+  for (auto& name : names_in(path))
+    if (name.starts_with(prefix)) (void)base::remove_tree(path + "/" + name);
+}
+
+Error no_run_id(const std::string& name) {
+  return base::error("bad_argument", "'" + base::to_utf8(name) + "' is no run id");
+}
+
+}  // namespace
+
+Result<base::Fd> lock_file(const std::string& path, int how) {
   auto file = base::open(path, O_RDWR | O_CREAT);
   if (!file) return file.error();
-  while (::flock(file->get(), LOCK_EX | (wait ? 0 : LOCK_NB)) != 0)
+  while (::flock(file->get(), how) != 0)
     if (errno != EINTR) return base::errno_error("lock " + path);
   return file;
 }
@@ -42,68 +52,119 @@ std::vector<std::string> names_in(const std::string& folder) {
   return names;
 }
 
-/// What a killed process left behind; a living one holds the lock.
-void remove_left_over(const std::string& path, const char* lock_name, const std::string& prefix) {
-  auto lock = lock_file(path + "/" + lock_name, false);
-  if (!lock) return;
-  for (auto& name : names_in(path))
-    if (name.starts_with(prefix)) (void)base::remove_tree(path + "/" + name);
+Result<WorkFolder> WorkFolder::make(const std::string& store, const std::string& prefix) {
+  WorkFolder made(store + "/" + prefix + base::hex(base::random_bytes(6)));
+  SPELL_TRY(base::make_folders(made.path));
+  return made;
 }
 
-/// A folder for one operation, gone at its end.
-struct WorkFolder {
-  std::string path;
-  explicit WorkFolder(std::string p) : path(std::move(p)) {}
-  WorkFolder(const WorkFolder&) = delete;
-  ~WorkFolder() { (void)base::remove_tree(path); }
-};
+WorkFolder::~WorkFolder() {
+  if (!path.empty()) (void)base::remove_tree(path);
+}
 
-}  // namespace
-
-struct Store::Impl {
-  std::string path;
-  std::mutex mutex;  ///< guards odb, which serves one thread at a time
-  OdbPtr odb;
-
-  Result<> reopen() {
-    auto opened = open_objects(path + "/objects");
-    if (!opened) return opened.error();
-    odb = std::move(*opened);
-    return ok();
-  }
-  bool has(const Oid& id, git_object_t type) {
-    git_oid name = to_git(id);
+Result<bool> Store::Impl::find(const Oid& id, git_object_t type) {
+  git_oid name = to_git(id);
+  for (bool again : {false, true}) {
+    if (again || !odb) {
+      auto opened = open_objects(path + "/objects");
+      if (!opened) return opened.error();
+      odb = std::move(*opened);
+    }
+    if (!git_odb_exists(odb.get(), &name)) return false;
     std::size_t size = 0;
     git_object_t found = GIT_OBJECT_INVALID;
-    return git_odb_exists(odb.get(), &name) &&
-           git_odb_read_header(&size, &found, odb.get(), &name) == 0 && found == type;
+    if (git_odb_read_header(&size, &found, odb.get(), &name) == 0 && found == type) return true;
   }
-  /// Looks again with fresh eyes where another process may have joined the packs that were known.
-  bool find(const Oid& id, git_object_t type) {
-    if (has(id, type)) return true;
-    git_oid name = to_git(id);
-    return git_odb_exists(odb.get(), &name) && reopen() && has(id, type);
+  return false;
+}
+
+Result<> Store::Impl::publish(const IndexedPack& pack) {
+  std::string to = pack_folder() + "/pack-" + pack.name;
+  if (::rename(pack.pack_file().c_str(), (to + ".pack").c_str()) != 0)
+    return base::errno_error("keep a pack in " + path);
+  Result<> result = ok();
+  if (::rename(pack.index_file().c_str(), (to + ".idx").c_str()) != 0)
+    result = base::errno_error("keep a pack in " + path);
+  if (result) result = base::sync_folder(pack_folder());
+  if (!result) {
+    ::unlink((to + ".idx").c_str());
+    ::unlink((to + ".pack").c_str());
   }
-  /// Moves an indexed pack from a work folder to where readers find it. Durable on return.
-  Result<> publish(const IndexedPack& pack) {
-    std::string to = path + "/objects/pack/pack-" + pack.name;
-    if (::rename(pack.pack_file().c_str(), (to + ".pack").c_str()) != 0)
-      return base::errno_error("keep a pack in " + path);
-    Result<> result = ok();
-    if (::rename(pack.index_file().c_str(), (to + ".idx").c_str()) != 0)
-      result = base::errno_error("keep a pack in " + path);
-    if (result) result = base::sync_folder(path + "/objects/pack");
-    if (!result) {
-      ::unlink((to + ".idx").c_str());
-      ::unlink((to + ".pack").c_str());
+  return result;
+}
+
+std::vector<std::string> Store::Impl::packs() const {
+  std::vector<std::string> found;
+  for (auto& name : names_in(pack_folder()))
+    if (name.starts_with("pack-") && name.ends_with(".idx"))
+      found.push_back(name.substr(0, name.size() - 4));
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+Result<std::int64_t> Store::Impl::remove_packs(const std::vector<std::string>& names) {
+  std::int64_t bytes = 0;
+  for (auto& name : names)
+    for (auto ending : {".idx", ".pack"}) {
+      std::string file = pack_folder() + "/" + name + ending;
+      struct stat st;
+      if (::stat(file.c_str(), &st) != 0) continue;
+      if (::unlink(file.c_str()) != 0) return base::errno_error("remove " + file);
+      bytes += st.st_size;
     }
-    return result;
+  SPELL_TRY(base::sync_folder(pack_folder()));
+  return bytes;
+}
+
+Result<> Store::Impl::remove_condemned() {
+  std::string list = path + "/" + condemned_file;
+  if (!base::exists(list)) return ok();
+  auto lock = lock_file(path + "/" + writer_lock, LOCK_EX);
+  if (!lock) return lock.error();
+  auto text = base::read_file(list);
+  // Whoever held the lock has ended it.
+  if (!text) return text.error().code() == "not_found" ? ok() : Result<>(text.error());
+  std::vector<std::string> names;
+  for (auto& name : base::split(*text, '\n'))
+    if (name.starts_with("pack-") && base::valid_name(name)) names.emplace_back(name);
+  if (auto removed = remove_packs(names); !removed) return removed.error();
+  return ::unlink(list.c_str()) == 0 ? ok() : Result<>(base::errno_error("remove " + list));
+}
+
+Result<std::vector<IndexedPack>> Store::Impl::write_packs(git_odb* from,
+                                                          const std::vector<Oid>& ids,
+                                                          const std::string& work) {
+  std::vector<Oid> trees, files;
+  for (auto& id : ids) {
+    git_oid name = to_git(id);
+    std::size_t size = 0;
+    git_object_t type = GIT_OBJECT_INVALID;
+    if (git_odb_read_header(&size, &type, from, &name) != 0)
+      return library_error("bad_object", "cannot read object " + base::hex(id));
+    (type == GIT_OBJECT_BLOB ? files : trees).push_back(id);
   }
-};
+  std::vector<IndexedPack> packs;
+  for (auto* list : {&trees, &files}) {
+    if (list->empty()) continue;
+    auto joined = base::open(work + "/joined", O_RDWR | O_CREAT | O_EXCL);
+    if (!joined) return joined.error();
+    ::unlink((work + "/joined").c_str());
+    auto size = write_pack(from, *list, joined->get());
+    if (!size) return size.error();
+    auto pack = index_pack(joined->get(), *size, work);
+    if (!pack) return pack.error();
+    packs.push_back(std::move(*pack));
+  }
+  return packs;
+}
+
+bool Store::exists(const std::string& path) {
+  return base::exists(path + "/objects/pack") && base::exists(path + "/HEAD");
+}
 
 Result<Store> Store::open(const std::string& path) {
   start_library();
-  if (!base::exists(path + "/objects/pack") || !base::exists(path + "/HEAD")) {
+  if (!exists(path)) {
     RepositoryPtr repository;
     git_repository_init_options init = GIT_REPOSITORY_INIT_OPTIONS_INIT;
     init.flags = GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_MKPATH;
@@ -118,7 +179,7 @@ Result<Store> Store::open(const std::string& path) {
   Store store;
   store.impl_ = std::make_shared<Impl>();
   store.impl_->path = path;
-  SPELL_TRY(store.impl_->reopen());
+  SPELL_TRY(store.impl_->remove_condemned());
   return store;
 }
 
@@ -132,24 +193,33 @@ Result<bool> Store::has_commit(const std::string& commit) const {
 Result<std::vector<std::string>> Store::known_trees(const std::vector<std::string>& trees) const {
   std::vector<std::string> known;
   std::lock_guard lock(impl_->mutex);
-  for (auto& tree : trees)
-    if (auto id = parse_oid(tree); id && impl_->find(*id, GIT_OBJECT_TREE)) known.push_back(tree);
+  for (auto& tree : trees) {
+    auto id = parse_oid(tree);
+    auto found = id ? impl_->find(*id, GIT_OBJECT_TREE) : Result<bool>(false);
+    if (!found) return found.error();
+    if (*found) known.push_back(tree);
+  }
   return known;
 }
 
 Result<> Store::add_pack(int fd, std::int64_t size, const std::string& commit) {
   auto id = parse_oid(commit);
   if (!id) return base::error("bad_pack", "'" + base::to_utf8(commit) + "' is no commit id");
-  auto lock = lock_file(impl_->path + "/" + writer_lock, true);
+  auto lock = lock_file(impl_->path + "/" + writer_lock, LOCK_EX);
   if (!lock) return lock.error();
+  impl_->forget();
   auto here = has_commit(commit);
-  if (!here || *here) return here ? ok() : Result<>(here.error());
-  WorkFolder work(impl_->path + "/" + incoming_prefix + base::hex(base::random_bytes(6)));
-  SPELL_TRY(base::make_folders(work.path));
-  auto pack = index_pack(fd, size, work.path);
+  if (!here) return here.error();
+  if (*here) return protect(commit, commit);
+  auto work = WorkFolder::make(impl_->path, incoming_prefix);
+  if (!work) return work.error();
+  auto pack = index_pack(fd, size, work->path);
   if (!pack) return pack.error();
   SPELL_TRY(check_complete(*pack, impl_->path + "/objects", *id));
-  return impl_->publish(*pack);
+  SPELL_TRY(impl_->publish(*pack));
+  auto kept = protect(commit, commit);
+  if (!kept) (void)impl_->remove_packs({"pack-" + pack->name});
+  return kept;
 }
 
 Result<std::int64_t> Store::pack_commit(const std::string& commit,
@@ -173,25 +243,40 @@ Result<std::int64_t> Store::pack_commit(const std::string& commit,
   return write_pack(odb->get(), *needed, fd);
 }
 
-Result<> Store::protect(const std::string& run, const std::string& commit) {
-  if (!base::valid_name(run))
-    return base::error("bad_argument", "'" + base::to_utf8(run) + "' is no run id");
+Result<> Store::protect(const std::string& name, const std::string& commit) {
+  if (!base::valid_name(name)) return no_run_id(name);
   auto here = has_commit(commit);
   if (!here) return here.error();
   if (!*here)
     return base::error("commit_not_found",
                        "commit " + base::to_utf8(commit) + " is not in " + impl_->path);
-  std::string folder = impl_->path + "/refs/spell";
-  SPELL_TRY(base::make_folders(folder));
-  return base::write_file(folder + "/" + run, commit + "\n", 0600, false);
+  SPELL_TRY(base::make_folders(impl_->path + "/refs/spell"));
+  return base::write_file(impl_->ref(name), commit + "\n", 0600, false);
 }
 
-Result<> Store::unprotect(const std::string& run) {
-  if (!base::valid_name(run))
-    return base::error("bad_argument", "'" + base::to_utf8(run) + "' is no run id");
-  std::string path = impl_->path + "/refs/spell/" + run;
+Result<> Store::unprotect(const std::string& name) {
+  if (!base::valid_name(name)) return no_run_id(name);
+  std::string path = impl_->ref(name);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return base::errno_error("remove " + path);
   return ok();
+}
+
+Result<std::shared_ptr<void>> Store::hold(const std::string& commit) {
+  // No collection is between asking and taking away.
+  auto lock = lock_file(impl_->path + "/" + keeper_lock, LOCK_SH);
+  if (!lock) return lock.error();
+  impl_->forget();
+  std::string name = hold_prefix + base::hex(base::random_bytes(12));
+  SPELL_TRY(protect(name, commit));
+  (void)unprotect(commit);
+  struct Hold {
+    Store store;
+    std::string name;
+    Hold(Store s, std::string n) : store(std::move(s)), name(std::move(n)) {}
+    Hold(const Hold&) = delete;
+    ~Hold() { (void)store.unprotect(name); }
+  };
+  return std::make_shared<Hold>(*this, name);
 }
 
 std::vector<std::string> Store::protectors(std::size_t limit) const {
@@ -225,41 +310,33 @@ std::int64_t Store::size() const {
 }
 
 Result<> Store::repack(int limit) {
-  auto lock = lock_file(impl_->path + "/" + joiner_lock, true);
+  auto lock = lock_file(impl_->path + "/" + joiner_lock, LOCK_EX);
   if (!lock) return lock.error();
-  std::string folder = impl_->path + "/objects/pack/";
-  std::vector<std::string> small;
-  int packs = 0;
-  for (auto& name : names_in(folder)) {
-    struct stat st;
-    if (!name.ends_with(".idx")) continue;
-    std::string base_name = folder + name.substr(0, name.size() - 4);
-    if (::stat((base_name + ".pack").c_str(), &st) != 0) continue;
-    ++packs;
-    if (st.st_size <= small_pack) small.push_back(base_name);
-  }
-  if (packs <= limit || small.size() < 2) return ok();
+  std::vector<std::string> small, all = impl_->packs();
   OidSet ids;
-  for (auto& pack : small) SPELL_TRY(list_pack(pack + ".idx", ids));
-  WorkFolder work(impl_->path + "/" + joining_prefix + base::hex(base::random_bytes(6)));
-  SPELL_TRY(base::make_folders(work.path));
-  auto joined = base::open(work.path + "/joined", O_RDWR | O_CREAT | O_EXCL);
-  if (!joined) return joined.error();
+  for (auto& name : all) {
+    struct stat st;
+    std::string file = impl_->pack_folder() + "/" + name;
+    if (::stat((file + ".pack").c_str(), &st) == 0 && st.st_size <= small_pack)
+      small.push_back(name);
+  }
+  // What is joined comes as two.
+  if (static_cast<int>(all.size()) <= limit || small.size() < 3) return ok();
+  for (auto& name : small) SPELL_TRY(list_pack(impl_->pack_folder() + "/" + name + ".idx", ids));
+  auto work = WorkFolder::make(impl_->path, joining_prefix);
+  if (!work) return work.error();
   auto odb = open_objects(impl_->path + "/objects");
   if (!odb) return odb.error();
-  auto size = write_pack(odb->get(), {ids.begin(), ids.end()}, joined->get());
-  if (!size) return size.error();
-  auto pack = index_pack(joined->get(), *size, work.path);
-  if (!pack) return pack.error();
-  // Readers find every object at any moment: the joined pack is there before the others go.
-  SPELL_TRY(impl_->publish(*pack));
-  for (auto& old : small) {
-    if (old.ends_with("/pack-" + pack->name)) continue;
-    ::unlink((old + ".idx").c_str());
-    ::unlink((old + ".pack").c_str());
+  auto joined = impl_->write_packs(odb->get(), {ids.begin(), ids.end()}, work->path);
+  if (!joined) return joined.error();
+  // Readers find every object at any moment: the joined packs are there before the others go.
+  for (auto& pack : *joined) {
+    SPELL_TRY(impl_->publish(pack));
+    std::erase(small, "pack-" + pack.name);
   }
-  std::lock_guard guard(impl_->mutex);
-  return impl_->reopen();
+  auto removed = impl_->remove_packs(small);
+  impl_->forget();
+  return removed ? ok() : Result<>(removed.error());
 }
 
 }  // namespace spell::git

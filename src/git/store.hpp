@@ -4,10 +4,12 @@
 // the store as well (a commit's parents are not needed). A pack is taken only as a whole, when that
 // holds for all of its objects, so "is it here" answers "is it complete".
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,8 @@ class Store {
  public:
   /// `path`: a bare repository, made if it is not there.
   static Result<Store> open(const std::string& path);
+  /// Whether there is one, whole: asking makes none.
+  static bool exists(const std::string& path);
 
   /// Whether the commit and all its tree needs are here (checked once when they came).
   Result<bool> has_commit(const std::string& commit) const;
@@ -28,17 +32,22 @@ class Store {
   /// and that `commit` with all its tree names is complete afterwards. Durable on return; on an
   /// error nothing of it stays. Errors: `bad_pack` (damaged, with deltas, with objects that the
   /// commit does not need, with names that a checkout refuses), `incomplete_pack` (names what is
-  /// missing), `disk_full`.
+  /// missing, perhaps because it was collected since known_trees told of it), `disk_full`. The
+  /// commit is protected under its own id.
   Result<> add_pack(int fd, std::int64_t size, const std::string& commit);
   /// Writes a pack to `fd` of the commit and all its tree needs beyond what those of `have` need
   /// (commits; one that is not here counts for nothing). Returns its size. Error
   /// `commit_not_found`.
   Result<std::int64_t> pack_commit(const std::string& commit, const std::vector<std::string>& have,
                                    int fd) const;
-  /// Protects a commit from collection: refs/spell/<run>. Not synced: the run's record is the
-  /// durable truth.
-  Result<> protect(const std::string& run, const std::string& commit);
-  Result<> unprotect(const std::string& run);
+  /// Protects a commit from collection for a while: refs/spell/<name>. Not synced: the run's record
+  /// is the durable truth. Error `commit_not_found`.
+  Result<> protect(const std::string& name, const std::string& commit);
+  Result<> unprotect(const std::string& name);
+  /// For a submission: the commit stays as long as the handle lives, within which its run becomes
+  /// durable. Takes the place of the protection that the commit came with. Error
+  /// `commit_not_found`.
+  Result<std::shared_ptr<void>> hold(const std::string& commit);
   /// Names that protect a commit, the most recent first.
   std::vector<std::string> protectors(std::size_t limit) const;
   /// Bytes on disk.
@@ -47,8 +56,30 @@ class Store {
   /// writers go on.
   Result<> repack(int limit = 200);
 
+  struct Freed {
+    std::int64_t objects = 0, bytes = 0;
+    bool spared = false;  ///< something stays only because it arrived within `spare`
+  };
+  /// Frees what no commit needs but those that are held, are protected since less than `spare`, or
+  /// are `named`. That is asked twice, the second time under the store's locks. History is not
+  /// needed. Of a pack that loses files only, less than a quarter of it, nothing goes. Others may
+  /// read, send and submit meanwhile; may be killed at any point. Errors: `missing_object`,
+  /// `bad_object` (something that is named is not whole: nothing is freed), `disk_full`,
+  /// `canceled`.
+  using Named = std::function<Result<std::vector<std::string>>()>;
+  Result<Freed> collect(const Named& named, std::chrono::seconds spare, std::stop_token stop = {});
+
+  struct Checked {
+    std::int64_t packs = 0, objects = 0, bytes = 0;  ///< that were read
+    std::vector<std::string> damaged{};              ///< a line each
+    std::vector<std::string> hurt{};                 ///< those of the commits that are not whole
+  };
+  /// Looks whether all packs are as they were written, and `commits` whole.
+  Result<Checked> check(const std::vector<std::string>& commits, std::stop_token stop = {}) const;
+
  private:
   struct Impl;
+  class Collection;
   std::shared_ptr<Impl> impl_;
 };
 

@@ -104,7 +104,6 @@ void send_code(Context& context, Call call) {
             store->add_pack(call->request.body_file.get(), call->request.body_size, commit);
         !taken)
       return refuse(call, taken.error());
-    if (auto kept = store->protect(commit, commit); !kept) return refuse(call, kept.error());
     answer(call, {{"commit", commit}}, 201);
     (void)store->repack();
   });

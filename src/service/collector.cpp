@@ -16,6 +16,8 @@ using std::chrono::seconds;
 
 constexpr std::int64_t second_us = 1'000'000;
 constexpr seconds most_spared = hours(24);
+/// Code that comes is submitted within a moment: whatever is asked for, that is not cut short.
+constexpr seconds code_spared = hours(1), least_code_spared{60};
 /// An arrival is noted a moment before it comes.
 constexpr seconds margin{2};
 constexpr seconds at_least_each = hours(24 * 7);
@@ -80,6 +82,8 @@ void Collector::collect(std::optional<seconds> spare, std::function<void(Result<
     auto collected = collect_now(spare);
     if (!collected && collected.error().code() != "canceled")
       say("nothing could be collected: " + collected.error().message());
+    if (collected)
+      for (auto& problem : collected->problems) say(problem);
     if (collected && collected->bytes > 0)
       say("collected " + std::to_string(collected->objects) + " objects, " +
           base::format_size(collected->bytes));
@@ -104,15 +108,16 @@ Result<seconds> Collector::time_of_arrivals(std::int64_t now_us) {
 
 Result<Collected> Collector::collect_now(std::optional<seconds> spare) {
   std::int64_t now = base::unix_us();
+  seconds spare_code = std::max(spare.value_or(code_spared), least_code_spared);
   if (!spare) {
     auto found = time_of_arrivals(now);
     if (!found) return found.error();
     spare = *found;
   }
-  auto collected = storage_.collect(*spare, stop_.get_token());
+  auto collected = storage_.collect(*spare, spare_code, stop_.get_token());
   if (!collected) return collected;
   // What was spared is looked at again when it is clear whether it is wanted.
-  bool again = *spare > seconds(0);
+  bool again = *spare > seconds(0) || collected->code_spared;
   seconds later = hours(1);
   reactor_.post([this, now, again, later](State& state, std::int64_t) -> Reactor::Answer {
     auto due = state.writer().note(due_note);
@@ -121,6 +126,8 @@ Result<Collected> Collector::collect_now(std::optional<seconds> spare) {
     if (noted && *due <= now)
       noted = state.writer().set_note(due_note, again ? now + later.count() * second_us : 0);
     if (noted) noted = state.writer().set_note(done_note, now);
+    if (noted)
+      noted = state.writer().drop_keys_before(now - std::chrono::microseconds(keys_kept).count());
     auto arrival = state.writer().note(arrival_note);
     if (arrival && *arrival != 0 && *arrival < now - most_spared.count() * second_us) {
       (void)note_named(state);

@@ -22,6 +22,9 @@
 
 namespace spell::service {
 
+/// How long it is known which run a submission's key has made.
+constexpr std::chrono::hours keys_kept(30 * 24);
+
 class Collector {
  public:
   Collector(Storage& storage, Readers& readers, Reactor& reactor, Timer& timer, LogStore& logs,

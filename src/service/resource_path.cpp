@@ -99,7 +99,7 @@ spellfs::Entry root_of(const store::UploadRecord& upload) {
   root.name = upload.name;
   root.type = upload.type == "folder" ? spellfs::EntryType::folder : spellfs::EntryType::file;
   root.mode = static_cast<std::uint32_t>(upload.mode);
-  root.mtime_ns = upload.modified_us * 1000;
+  root.mtime_ns = upload.modified_us * 1000 + upload.modified_ns;
   root.size = upload.size;
   root.files = root.type == spellfs::EntryType::folder ? upload.files : 0;
   if (auto node = spellfs::Name::parse(upload.node)) root.node = *node;

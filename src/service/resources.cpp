@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::size_t read_size = 1 << 20;
 
+/// The API's times have microseconds; what a file has beyond them stands beside.
+constexpr std::int64_t ns_beyond(std::int64_t ns) { return (ns % 1000 + 1000) % 1000; }
+
 ResourceInfo info_of(const spellfs::Entry& entry, const std::string& path) {
   ResourceInfo info;
   info.path = path;
@@ -24,7 +27,8 @@ ResourceInfo info_of(const spellfs::Entry& entry, const std::string& path) {
   info.size = info.type == EntryType::folder ? 0 : entry.size;
   info.mode = entry.mode;
   if (entry.mtime_ns != 0)
-    info.modified_at = Time(std::chrono::microseconds(entry.mtime_ns / 1000));
+    info.modified_at =
+        Time(std::chrono::microseconds((entry.mtime_ns - ns_beyond(entry.mtime_ns)) / 1000));
   info.link_target = base::to_utf8(entry.target);
   if (entry.node != spellfs::Name{}) info.node = entry.node.text();
   info.bytes = entry.size;
@@ -58,15 +62,16 @@ Result<std::string> name_of_cursor(const Call& call) {
 
 /// One entry more than `limit` says that there is a next page.
 void answer_list(const Call& call, const ResourceInfo& resource, std::vector<ResourceInfo> entries,
-                 std::size_t limit) {
-  json next;
+                 std::size_t limit, std::int64_t mtime_ns = 0) {
+  json next, itself = resource;
+  itself["modified_ns"] = ns_beyond(mtime_ns);
   if (entries.size() > limit) {
     entries.resize(limit);
     next = cursor_of(entries.back().path);
   }
   json list = json::array();
   for (auto& entry : entries) list.push_back(entry);
-  answer(call, {{"resource", resource}, {"entries", std::move(list)}, {"next", next}});
+  answer(call, {{"resource", std::move(itself)}, {"entries", std::move(list)}, {"next", next}});
 }
 
 /// What everybody has, and the owner's links.
@@ -119,12 +124,13 @@ void list_tree(Context& context, const Call& call, const ResourcePath& place,
   if (!entry) return refuse(call, entry.error());
   ResourceInfo resource = info_of(*entry, path);
   if (entry->type != spellfs::EntryType::folder)
-    return answer_list(call, resource, {info_of(*entry, path.substr(path.rfind('/') + 1))}, limit);
+    return answer_list(call, resource, {info_of(*entry, path.substr(path.rfind('/') + 1))}, limit,
+                       entry->mtime_ns);
   auto listed = spellfs::list(context.objects, entry->node, after, limit + 1);
   if (!listed) return refuse(call, listed.error());
   std::vector<ResourceInfo> entries;
   for (auto& child : *listed) entries.push_back(info_of(child, child.name));
-  answer_list(call, resource, std::move(entries), limit);
+  answer_list(call, resource, std::move(entries), limit, entry->mtime_ns);
 }
 
 /// A range of a file, block by block, read on the job threads.

@@ -64,32 +64,34 @@ Result<std::string> key_of(const Call& call) {
   return key;
 }
 
-/// Looks up what is to be mounted, then submits.
-void with_mounts(Context& context, Call call, Submission submission) {
+/// Looks up what is to be mounted, then submits. `code`: holds the commit.
+void with_mounts(Context& context, Call call, Submission submission,
+                 std::shared_ptr<void> code = nullptr) {
   if (submission.request.mounts.empty())
-    return submit(context, std::move(call), std::move(submission));
-  context.jobs.post(
-      [&context, call = std::move(call), submission = std::move(submission)]() mutable {
-        auto mounts = resolve_mounts(context, submission.owner, submission.request);
-        // A submission that is repeated finds its run, whatever has become of what it mounted.
-        bool repeated = false;
-        if (!mounts && !submission.key.empty()) {
-          auto key = context.readers.with([&](store::Reader& reader) {
-            return reader.find_key(submission.owner, submission.key);
-          });
-          repeated = key && *key;
-        }
-        if (!mounts && !repeated) return refuse(call, mounts.error());
-        std::shared_ptr<void> pins;
-        if (mounts) {
-          submission.mounts = std::move(mounts->list);
-          pins = mounts->pins;
-        }
-        submit(context, std::move(call), std::move(submission), std::move(pins));
-      });
+    return submit(context, std::move(call), std::move(submission), std::move(code));
+  context.jobs.post([&context, call = std::move(call), submission = std::move(submission),
+                     code = std::move(code)]() mutable {
+    auto mounts = resolve_mounts(context, submission.owner, submission.request);
+    // A submission that is repeated finds its run, whatever has become of what it mounted.
+    bool repeated = false;
+    if (!mounts && !submission.key.empty()) {
+      auto key = context.readers.with(
+          [&](store::Reader& reader) { return reader.find_key(submission.owner, submission.key); });
+      repeated = key && *key;
+    }
+    if (!mounts && !repeated) return refuse(call, mounts.error());
+    std::shared_ptr<void> pins;
+    if (mounts) {
+      submission.mounts = std::move(mounts->list);
+      pins = mounts->pins;
+    }
+    submit(context, std::move(call), std::move(submission),
+           std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(
+               std::move(pins), std::move(code)));
+  });
 }
 
-/// Checks that the commit is here, then goes on.
+/// Checks that the commit is here, and sees that it stays, then goes on.
 void with_code(Context& context, Call call, Submission submission) {
   if (!submission.request.code) return with_mounts(context, std::move(call), std::move(submission));
   if (submission.request.code->workspace.empty())
@@ -101,14 +103,12 @@ void with_code(Context& context, Call call, Submission submission) {
     auto& code = *submission.request.code;
     auto store = git::Store::open(context.code_path(submission.owner, code.workspace));
     if (!store) return refuse(call, store.error());
-    auto has = store->has_commit(code.commit);
-    if (!has) return refuse(call, has.error());
-    if (!*has)
+    auto held = store->hold(code.commit);
+    if (!held && held.error().code() == "commit_not_found")
       return refuse(call, base::error("commit_not_found", "commit " + code.commit +
                                                               " is not here; send its pack first"));
-    if (auto kept = store->protect(code.commit, code.commit); !kept)
-      return refuse(call, kept.error());
-    with_mounts(context, std::move(call), std::move(submission));
+    if (!held) return refuse(call, held.error());
+    with_mounts(context, std::move(call), std::move(submission), std::move(*held));
   });
 }
 

@@ -226,8 +226,8 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
                             personal ? given_ahead * options.places : 0, personal);
   SPELL_TRY(self.state->load());
   self.machine_tokens.refresh(*self.state);
-  SPELL_TRY(
-      self.writer->drop_keys_before(base::unix_us() - std::int64_t{30} * 24 * 3600 * 1'000'000));
+  SPELL_TRY(self.writer->drop_keys_before(base::unix_us() -
+                                          std::chrono::microseconds(keys_kept).count()));
 
   self.streams = std::make_unique<Streams>(self.timer);
   self.machines = std::make_unique<MachineLink>(self.timer, self.writer->incarnation(), self);

@@ -1,6 +1,7 @@
 #include "service/storage.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 
 #include "base/error.hpp"
@@ -19,6 +20,69 @@ std::string count(std::size_t number, const char* what) {
 
 }  // namespace
 
+std::string Storage::shown(const std::string& owner, const std::string& resource) const {
+  return owner == owner_ || owner == public_owner ? resource : owner + ": " + resource;
+}
+
+std::vector<Storage::Code> Storage::code() const {
+  namespace fs = std::filesystem;
+  constexpr std::string_view ending = ".git";
+  std::vector<Code> found;
+  std::error_code ignored;
+  for (auto& owner : fs::directory_iterator(folder_ + "/code", ignored))
+    for (auto& store : fs::directory_iterator(owner.path(), ignored)) {
+      std::string name = store.path().filename();
+      if (name.ends_with(ending) && git::Store::exists(store.path()))
+        found.push_back(
+            {owner.path().filename(), name.substr(0, name.size() - ending.size()), store.path()});
+    }
+  return found;
+}
+
+Result<> Storage::collect_code(const Code& code, std::chrono::seconds spare, std::stop_token stop,
+                               Collected& out) {
+  auto store = git::Store::open(code.path);
+  if (!store) return store.error();
+  auto freed = store->collect(
+      [&] {
+        return readers_.with(
+            [&](store::Reader& reader) { return reader.commits(code.owner, code.workspace); });
+      },
+      spare, stop);
+  if (!freed) return freed.error();
+  out.objects += freed->objects;
+  // A few objects less in a pack may take more than they took.
+  std::int64_t bytes = std::max<std::int64_t>(0, freed->bytes);
+  out.bytes += bytes;
+  out.code_bytes += bytes;
+  out.code_spared = out.code_spared || freed->spared;
+  return ok();
+}
+
+Result<> Storage::check_code(const Code& code, std::stop_token stop, Checked& out) {
+  auto commits = readers_.with(
+      [&](store::Reader& reader) { return reader.commits(code.owner, code.workspace); });
+  if (!commits) return commits.error();
+  auto store = git::Store::open(code.path);
+  if (!store) return store.error();
+  auto checked = store->check(*commits, stop);
+  if (!checked) return checked.error();
+  out.packs += checked->packs;
+  out.objects += checked->objects;
+  out.bytes += checked->bytes;
+  out.damaged.insert(out.damaged.end(), checked->damaged.begin(), checked->damaged.end());
+  for (auto& commit : checked->hurt) {
+    auto runs = readers_.with([&](store::Reader& reader) {
+      return reader.runs_of_commit(code.owner, code.workspace, commit);
+    });
+    if (!runs) return runs.error();
+    for (auto& run : *runs)
+      out.hurt.push_back(shown(run.owner, "runs/" + std::to_string(run.number)) +
+                         ": its code (commit " + commit + ") is damaged or missing");
+  }
+  return ok();
+}
+
 Result<std::vector<spellfs::Root>> Storage::roots() {
   auto records = readers_.with([](store::Reader& reader) { return reader.roots(); });
   if (!records) return records.error();
@@ -29,13 +93,13 @@ Result<std::vector<spellfs::Root>> Storage::roots() {
     if (!node)
       return base::error("damaged", "'" + record.node + "' of " + record.resource +
                                         " in the database is no name of an object");
-    bool own = record.owner == owner_ || record.owner == public_owner;
-    out.push_back({*node, own ? record.resource : record.owner + ": " + record.resource});
+    out.push_back({*node, shown(record.owner, record.resource)});
   }
   return out;
 }
 
-Result<Collected> Storage::collect(std::chrono::seconds spare, std::stop_token stop) {
+Result<Collected> Storage::collect(std::chrono::seconds spare, std::chrono::seconds spare_code,
+                                   std::stop_token stop) {
   Collected out;
   // First the logs: a full disk has room for nothing else then.
   auto logs = logs_.sweep([this](const std::string& run) {
@@ -50,6 +114,12 @@ Result<Collected> Storage::collect(std::chrono::seconds spare, std::stop_token s
   out.log_bytes = *logs;
   out.objects = freed->objects;
   out.bytes = freed->bytes + *logs;
+  for (auto& repository : code())
+    if (auto done = collect_code(repository, spare_code, stop, out); !done) {
+      if (done.error().code() == "canceled") return done.error();
+      out.problems.push_back("the code in " + repository.path +
+                             " was not collected: " + done.error().message());
+    }
   return out;
 }
 
@@ -71,6 +141,7 @@ Result<Checked> Storage::check(std::stop_token stop) {
   for (auto& hurt : checked->hurt)
     out.hurt.push_back(hurt.label + ": " + count(hurt.names.size(), "object") +
                        (hurt.names.size() >= 100 ? " or more" : "") + " damaged or missing");
+  for (auto& repository : code()) SPELL_TRY(check_code(repository, stop, out));
   // Of an ended run it is known how long its log was.
   auto runs = readers_.with([](store::Reader& reader) { return reader.log_lengths(); });
   if (!runs) return runs.error();
@@ -78,9 +149,8 @@ Result<Checked> Storage::check(std::stop_token stop) {
     auto found = logs_.check(run.id);
     if (!found) return found.error();
     if (*found < length)
-      out.hurt.push_back((run.owner == owner_ ? "" : run.owner + ": ") + "runs/" +
-                         std::to_string(run.number) + ": its log has " + std::to_string(*found) +
-                         " bytes of " + std::to_string(length));
+      out.hurt.push_back(shown(run.owner, "runs/" + std::to_string(run.number)) + ": its log has " +
+                         std::to_string(*found) + " bytes of " + std::to_string(length));
   }
   return out;
 }

@@ -21,6 +21,9 @@ namespace spell::service {
 struct Collected {
   std::int64_t objects = 0, bytes = 0;  ///< bytes: that the disk got back
   std::int64_t log_bytes = 0;           ///< of that, from logs of removed runs
+  std::int64_t code_bytes = 0;          ///< of that, from the code of removed runs
+  bool code_spared = false;             ///< code that came lately may be wanted yet
+  std::vector<std::string> problems;    ///< what could not be collected, a line each
 };
 
 struct Checked {
@@ -47,8 +50,9 @@ class Storage {
         folder_(std::move(folder)),
         owner_(std::move(owner)) {}
 
-  /// What arrived within `spare` stays, named or not.
-  Result<Collected> collect(std::chrono::seconds spare, std::stop_token stop = {});
+  /// What arrived within `spare` stays, named or not; code, within `spare_code`.
+  Result<Collected> collect(std::chrono::seconds spare, std::chrono::seconds spare_code,
+                            std::stop_token stop = {});
   /// Errors are those of a check that could not be carried out; what it finds is in the result.
   Result<Checked> check(std::stop_token stop = {});
 
@@ -60,6 +64,13 @@ class Storage {
   Result<std::vector<Room>> usage_by_kind(const std::string& owner);
 
  private:
+  struct Code {
+    std::string owner, workspace, path;
+  };
+  std::vector<Code> code() const;
+  Result<> collect_code(const Code&, std::chrono::seconds spare, std::stop_token, Collected&);
+  Result<> check_code(const Code&, std::stop_token, Checked&);
+  std::string shown(const std::string& owner, const std::string& resource) const;
   Result<std::vector<spellfs::Root>> roots();
   Result<Room> of(std::string name, const std::vector<spellfs::Name>& nodes);
   /// Of one tree: walked once, since a name stands for the same tree for ever.

@@ -40,10 +40,12 @@ void collect_storage(Context& context, Call call) {
   }
   context.collector.collect(spare, [call = std::move(call)](Result<Collected> done) {
     if (!done) return refuse(call, done.error());
-    answer(
-        call,
-        {{"collected",
-          {{"objects", done->objects}, {"bytes", done->bytes}, {"log_bytes", done->log_bytes}}}});
+    answer(call, {{"collected",
+                   {{"objects", done->objects},
+                    {"bytes", done->bytes},
+                    {"log_bytes", done->log_bytes},
+                    {"code_bytes", done->code_bytes},
+                    {"problems", done->problems}}}});
   });
 }
 

@@ -16,7 +16,7 @@ using model::Unknown;
 
 struct UploadRequest {
   std::string type, node;
-  std::int64_t size = 0, files = -1, mode = 0, modified_us = 0;
+  std::int64_t size = 0, files = -1, mode = 0, modified_us = 0, modified_ns = 0;
 };
 
 constexpr model::Field<UploadRequest> upload_fields[] = {
@@ -44,6 +44,8 @@ constexpr model::Field<UploadRequest> upload_fields[] = {
      [](const json& j, UploadRequest& u, Unknown) {
        return j.is_null() ? Problem{} : model::read_time(j, u.modified_us);
      }},
+    {"modified_ns", [](const json& j, UploadRequest& u,
+                       Unknown) { return model::read_int(j, u.modified_ns, 0, 999); }},
 };
 
 Result<UploadRequest> parse_upload(const Call& call) {
@@ -190,7 +192,8 @@ void put_upload(Context& context, Call call) {
                                    request.mode,
                                    request.modified_us,
                                    0,
-                                   call->caller.name};
+                                   call->caller.name,
+                                   request.modified_ns};
         context.reactor.post([&context, call, upload, pin](
                                  State& state, std::int64_t now) mutable -> Reactor::Answer {
           upload.created_us = now;

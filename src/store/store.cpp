@@ -76,8 +76,9 @@ ProjectRecord read_project(Statement& row) {
 }
 
 UploadRecord read_upload(Statement& row) {
-  return {row.text(0),    row.text(1),    row.text(2),    row.text(3),    row.integer(4),
-          row.integer(5), row.integer(6), row.integer(7), row.integer(8), row.text(9)};
+  return {row.text(0),    row.text(1),    row.text(2),    row.text(3),
+          row.integer(4), row.integer(5), row.integer(6), row.integer(7),
+          row.integer(8), row.text(9),    row.integer(10)};
 }
 
 LinkRecord read_link(Statement& row) {
@@ -221,7 +222,7 @@ Result<std::vector<RunRecord>> Reader::runs_with_outputs(const std::string& owne
 }
 
 #define UPLOAD_COLUMNS \
-  "owner, name, type, node, size, files, mode, modified_us, created_us, creator"
+  "owner, name, type, node, size, files, mode, modified_us, created_us, creator, modified_ns"
 
 Result<std::optional<UploadRecord>> Reader::find_upload(const std::string& owner,
                                                         const std::string& name) {
@@ -289,6 +290,30 @@ Result<std::vector<RootRecord>> Reader::roots() {
   SPELL_TRY(done);
   if (!damaged.empty())
     return base::error("damaged", "the mounts of run " + damaged + " cannot be read");
+  return out;
+}
+
+Result<std::vector<std::string>> Reader::commits(const std::string& owner,
+                                                 const std::string& workspace) {
+  std::vector<std::string> out;
+  SPELL_TRY(impl_->each(
+      "SELECT DISTINCT json_extract(request, '$.code.commit') FROM run"
+      " WHERE owner = ? AND workspace = ?",
+      [&](Statement& row) { out.push_back(row.text(0)); }, owner, workspace));
+  return out;
+}
+
+Result<std::vector<RunName>> Reader::runs_of_commit(const std::string& owner,
+                                                    const std::string& workspace,
+                                                    const std::string& commit) {
+  std::vector<RunName> out;
+  SPELL_TRY(impl_->each(
+      "SELECT id, owner, number FROM run WHERE owner = ? AND workspace = ?"
+      " AND json_extract(request, '$.code.commit') = ? ORDER BY number",
+      [&](Statement& row) {
+        out.push_back({row.text(0), row.text(1), row.integer(2)});
+      },
+      owner, workspace, commit));
   return out;
 }
 
@@ -510,9 +535,10 @@ Result<> Writer::rename_project(const std::string& owner, const std::string& fro
 }
 
 Result<> Writer::put_upload(const UploadRecord& u) {
-  return impl_->run(
-      "INSERT OR REPLACE INTO upload (" UPLOAD_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?)", u.owner,
-      u.name, u.type, u.node, u.size, u.files, u.mode, u.modified_us, u.created_us, u.creator);
+  return impl_->run("INSERT OR REPLACE INTO upload (" UPLOAD_COLUMNS
+                    ") VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                    u.owner, u.name, u.type, u.node, u.size, u.files, u.mode, u.modified_us,
+                    u.created_us, u.creator, u.modified_ns);
 }
 
 Result<> Writer::delete_upload(const std::string& owner, const std::string& name) {

@@ -82,6 +82,7 @@ struct UploadRecord {
   std::string node;               ///< "": an empty file
   std::int64_t size = 0, files = 0, mode = 0, modified_us = 0, created_us = 0;
   std::string creator;
+  std::int64_t modified_ns = 0;  ///< beyond modified_us, 0 to 999
 };
 
 /// A name that stands for a resource.
@@ -240,6 +241,12 @@ class Reader {
   /// All trees that must be kept, of all owners, as they are at one moment: outputs, uploads, and
   /// what the mounts of unfinished runs were resolved to.
   Result<std::vector<RootRecord>> roots();
+  /// The commits of all runs of a workspace, each once.
+  Result<std::vector<std::string>> commits(const std::string& owner, const std::string& workspace);
+  /// The runs of a commit, by number.
+  Result<std::vector<RunName>> runs_of_commit(const std::string& owner,
+                                              const std::string& workspace,
+                                              const std::string& commit);
   /// Ended runs without labels that their projects keep no longer.
   Result<std::vector<std::pair<std::string, std::int64_t>>> expired_runs(std::int64_t now_us);
   /// When the next run, after now, will be too old for its project; 0: none will.

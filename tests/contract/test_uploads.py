@@ -179,7 +179,7 @@ def test_collect_check_and_usage(service, sent, ended_run):
     """Over the API; what they do is shown in tests/e2e/test_storage_collect.py."""
     name = "c" + uuid.uuid4().hex[:8]
     service.upload(name, sent[1])
-    assert set(service.post("/v1/service/collect").json["collected"]) == {"objects", "bytes", "log_bytes"}
+    assert set(service.post("/v1/service/collect").json["collected"]) == {"objects", "bytes", "log_bytes", "code_bytes", "problems"}
     assert service.post("/v1/service/collect", {"spare": 86400}).status == 200
     for bad in ({"spare": -1}, {"spare": "1"}, {"spare": 1.5}, {"older": 1}, []):
         code_of(service.post("/v1/service/collect", bad), 400, "invalid_request")

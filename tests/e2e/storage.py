@@ -10,7 +10,7 @@ import urllib.parse
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "contract"))
 from spellfs import Objects, text_of  # noqa: E402
 
-__all__ = ["Api", "Objects", "text_of", "killer"]
+__all__ = ["Api", "Objects", "text_of", "killer", "filler"]
 
 
 class Connection(http.client.HTTPConnection):
@@ -86,6 +86,17 @@ class Api:
     def read(self, path):
         return self.request("GET", self.of_owner(f"files/{path}"))
 
+    def pieces(self, path):
+        """The content of a file, megabyte by megabyte."""
+        connection = Connection(self.place.spell_dir / "spelld.sock")
+        try:
+            connection.request("GET", self.of_owner(f"files/{path}"))
+            response = connection.getresponse()
+            assert response.status == 200
+            yield from iter(lambda: response.read(1 << 20), b"")
+        finally:
+            connection.close()
+
     def collect(self, **options):
         answer = self.request("POST", "/v1/service/collect", options)
         assert answer.status == 200, answer.body
@@ -93,11 +104,19 @@ class Api:
 
 
 def killer(folder):
-    """A library that ends a process by SIGKILL at the Nth step that reaches the disk: (environment, function that sets N).
-    Steps are counted while the file it reads N from is there; they are removed by setting None."""
-    source, library, trigger = (pathlib.Path(folder) / name for name in ("kill_at.c", "kill_at.so", "kill_at"))
-    source.write_text(pathlib.Path(__file__).with_name("kill_at.c").read_text())
-    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    """Ends spelld by SIGKILL at the Nth step that reaches the disk: (environment, function that sets N).
+    Steps are counted while the file that N is read from is there; it is removed by setting None."""
+    return _accident(folder, "KILL_AT")
+
+
+def filler(folder):
+    """The same for a disk that has no room from the Nth step on that needs some, until it is removed."""
+    return _accident(folder, "FULL_AT")
+
+
+def _accident(folder, variable):
+    library, trigger = pathlib.Path(folder) / "disk_at.so", pathlib.Path(folder) / variable.lower()
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, pathlib.Path(__file__).with_name("disk_at.c"), "-ldl"], check=True)
 
     def arm(step):
         if step is None:
@@ -106,4 +125,4 @@ def killer(folder):
             part = trigger.with_suffix(".part")
             part.write_text(f"{step}\n")
             part.rename(trigger)
-    return {"LD_PRELOAD": str(library), "KILL_AT": str(trigger)}, arm
+    return {"LD_PRELOAD": str(library), variable: str(trigger)}, arm

@@ -1,6 +1,7 @@
 """What nothing names any more goes, what is named stays, and what is on its way arrives; damage is found and named."""
 import json
 import os
+import shutil
 import threading
 
 from faults import ended, info, output_of, service, start_run
@@ -281,3 +282,120 @@ def test_usage(place):
     assert usage("?by=run") == by_run
     assert service(place)
     assert text_of(b"") == ""
+
+
+# ---- the code of runs
+
+def run_in(place, folder, *arguments):
+    """The run, once it has ended."""
+    return ended(place, place.spell("run", "-b", "--json", *arguments, cwd=folder, check=0).json["run"]["id"])
+
+
+def code_packs(place):
+    return sorted((place.spell_dir / "code").glob("*/*.git/objects/pack/*.pack"))
+
+
+def test_the_code_that_only_a_removed_run_named_is_freed(place):
+    repo, other = (place.make_repository(name, {"shared": name}) for name in ("repo", "other"))
+    api = Api(place)
+    noise = os.urandom(300 * KB)
+    (repo / "big").write_bytes(noise)
+    place.git("add", "big", cwd=repo)
+    first = run_in(place, repo, "cat shared")["id"]  # a snapshot
+    place.git("commit", "-q", "-m", "big", cwd=repo)
+    second = run_in(place, repo, "cat shared")["id"]  # a commit of the same tree
+    place.git("rm", "-q", "big", cwd=repo)
+    third = run_in(place, repo, "cat shared")["id"]
+    apart = run_in(place, other, "cat shared")["id"]
+    used = lambda: sum(pack.stat().st_size for pack in code_packs(place))
+    before = used()
+    assert api.collect(spare=0)["code_bytes"] == 0
+    place.spell("rm", "-f", first, check=0)
+    assert api.collect(spare=0)["code_bytes"] < 10 * KB and used() > 300 * KB, "another run names it, too"
+    place.spell("rm", "-f", second, check=0)
+    collected = api.collect(spare=0)
+    assert collected["code_bytes"] > 290 * KB and collected["problems"] == []
+    assert used() < before - 290 * KB
+    for number, said in ((third, b"repo"), (apart, b"other")):
+        again = place.spell("rerun", "--json", "-b", number, check=0).json["run"]["id"]
+        assert ended(place, again)["user_exit_code"] == 0 and output_of(place, again) == said
+    assert spelld(place, "fsck")[0] == 0
+    # What has gone can come again.
+    place.git("reset", "-q", "--hard", cwd=repo)
+    assert output_of(place, run_in(place, repo, "wc -c < big")["id"]) == b"%d\n" % len(noise)
+
+
+def test_the_code_of_a_refused_submission_goes_and_comes_again(place):
+    repo = place.make_repository()
+    run_in(place, repo, "true")
+    (repo / "new").write_bytes(os.urandom(100 * KB))
+    place.git("add", "new", cwd=repo)
+    refused = place.spell("run", "-b", "--mount", "uploads/none", "true", cwd=repo, check=1)  # its code has come by then
+    assert "Cannot mount resource" in refused.stderr
+    assert Api(place).collect()["code_bytes"] > 90 * KB
+    assert run_in(place, repo, "test -s new")["user_exit_code"] == 0
+
+
+def test_submissions_go_on_while_code_is_collected(place):
+    """Without sparing anything, over and over: each run has its code, whatever others remove."""
+    first = place.make_repository("w0", {"shared": "shared\n", "own": "0\n"})
+    folders = [first] + [place.work / f"w{n}" for n in (1, 2)]
+    for folder in folders[1:]:
+        shutil.copytree(first, folder)  # the same workspace
+    api, done, kept, problems = Api(place), threading.Event(), {}, []
+
+    def submit(worker):
+        try:
+            for number in range(8):
+                text = f"{number % 3}\n"  # what the others send and remove, too
+                (folders[worker] / "own").write_text(text)
+                (folders[worker] / f"more-{worker}").write_bytes(os.urandom(20 * KB))
+                place.git("add", "-A", cwd=folders[worker])
+                run = run_in(place, folders[worker], f"cat own shared; wc -c < more-{worker}")
+                found = output_of(place, run["id"])
+                if (run["status"], found) != ("complete", f"{text}shared\n{20 * KB}\n".encode()):
+                    problems.append((run, found))
+                if number % 3 == 0:
+                    kept[run["id"]] = found
+                else:
+                    place.spell("rm", "-f", run["id"], check=0)
+        except BaseException as error:
+            problems.append(error)
+            raise
+
+    workers = [threading.Thread(target=submit, args=(n,)) for n in range(3)]
+    collector = threading.Thread(target=lambda: [problems.extend(api.collect(spare=0)["problems"]) for _ in iter(done.is_set, True)])
+    for thread in (*workers, collector):
+        thread.start()
+    for worker in workers:
+        worker.join()
+    done.set()
+    collector.join()
+    assert not problems, problems
+    assert len(kept) == 9
+    api.collect(spare=0)
+    assert spelld(place, "fsck")[0] == 0
+    again = {number: place.spell("rerun", "--json", "-b", number, check=0).json["run"]["id"] for number in kept}
+    for number, rerun in again.items():
+        assert ended(place, rerun)["status"] == "complete" and output_of(place, rerun) == kept[number]
+
+
+def test_damaged_code_is_found_and_the_runs_that_it_hurts_are_named(place):
+    repo, other = (place.make_repository(name, {"file": name * 1000}) for name in ("repo", "other"))
+    hurt = [run_in(place, repo, "true")["id"] for _ in range(2)]
+    packs = set(code_packs(place))
+    fine = run_in(place, other, "true")["id"]
+    place.spell("service", "stop", check=0)
+    assert spelld(place, "fsck")[0] == 0
+    pack, = packs
+    good = pack.read_bytes()
+    os.chmod(pack, 0o600)
+    pack.write_bytes(good[:len(good) // 2] + bytes([good[len(good) // 2] ^ 4]) + good[len(good) // 2 + 1:])
+    status, said = spelld(place, "fsck")
+    assert status == 1 and str(pack) in said, said
+    assert all(f"hurt: runs/{number}: its code" in said for number in hurt) and f"runs/{fine}:" not in said, said
+    # Nothing is freed where something is not whole, and it is said.
+    place.spell("rm", "-f", hurt[0], check=0)
+    pack.unlink()
+    collected = Api(place).collect(spare=0)
+    assert len(collected["problems"]) == 1 and "was not collected" in collected["problems"][0]

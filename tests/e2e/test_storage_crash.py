@@ -179,3 +179,38 @@ def test_a_collection_without_a_service_that_is_cut_at_every_step(place, arm):
             break
     assert step > 3, "nothing was killed"
     fsck(place)
+
+
+def test_a_collection_of_code_that_is_cut_at_every_step(place, arm):
+    repo = place.make_repository("repo", {"kept": "kept\n"})
+    (repo / "own").write_text("0\n")
+    place.git("add", "own", cwd=repo)
+
+    def run():
+        number = place.spell("run", "-b", "--json", "cat kept own", cwd=repo, check=0).json["run"]["id"]
+        assert ended(place, number)["status"] == "complete"
+        return number
+    kept = run()
+
+    def collect(api, step):
+        arm(None)
+        (repo / "own").write_text(f"{step}\n")
+        (repo / "big").write_bytes(os.urandom(20 * KB))
+        place.git("add", "-A", cwd=repo)
+        number = run()
+        assert api.request("DELETE", api.of_owner(f"runs/{number}")).status == 200
+        arm(step)
+        return api.request("POST", "/v1/service/collect", {"spare": 0}).status
+
+    def check(api, step, answered):
+        assert answered in (None, 200)
+        fsck(place)
+
+    at_every_step(place, arm, collect, check)
+    api = Api(place)
+    assert api.collect(spare=0)["problems"] == []
+    again = place.spell("rerun", "--json", "-b", kept, check=0).json["run"]["id"]
+    assert ended(place, again)["status"] == "complete" and place.spell("logs", again, check=0).bytes == b"kept\n0\n"
+    store, = (place.spell_dir / "code").glob("*/*.git")
+    assert sum(path.stat().st_size for path in (store / "objects/pack").iterdir()) < 15 * KB, "what nothing names is still there"
+    assert not [path.name for path in store.iterdir() if path.name.startswith("spell-") and path.suffix != ".lock"]

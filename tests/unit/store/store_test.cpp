@@ -82,6 +82,59 @@ TEST_CASE("what was committed is there after the database was opened again") {
   CHECK(writer->events(run.id, 1)->empty());
 }
 
+TEST_CASE("keys are kept for a time, and go then") {
+  Folder folder;
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  for (int i = 1; i <= 4; ++i)
+    REQUIRE(writer->put_key("ada", "k" + std::to_string(i), {"run", "hash", i * 10}));
+  REQUIRE(writer->drop_keys_before(30));
+  CHECK_FALSE(writer->find_key("ada", "k1").value());
+  CHECK_FALSE(writer->find_key("ada", "k2").value());
+  CHECK(writer->find_key("ada", "k3").value());
+  CHECK(writer->find_key("ada", "k4").value());
+}
+
+TEST_CASE("the commits of a workspace are those of its runs, whatever has become of them") {
+  Folder folder;
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  auto add = [&](int number, const std::string& workspace, const std::string& commit) {
+    auto run = sample(number);
+    if (workspace.empty())
+      run.request.code.reset();
+    else
+      run.request.code = model::CodeRef{.workspace = workspace, .commit = commit};
+    REQUIRE(writer->insert_run(run));
+    return run;
+  };
+  std::string a(40, 'a'), b(40, 'b'), c(40, 'c'), one(40, '1'), two(40, '2');
+  auto first = add(1, one, a);
+  add(2, one, b);
+  auto again = add(3, one, a);
+  add(4, two, c);
+  add(5, "", "");
+  auto commits = [&](const std::string& workspace) {
+    auto found = writer->commits("ada", workspace).value();
+    std::sort(found.begin(), found.end());
+    return found;
+  };
+  CHECK(commits(one) == std::vector<std::string>{a, b});
+  CHECK(commits(two) == std::vector<std::string>{c});
+  CHECK(commits(a).empty());
+  CHECK(writer->commits("bob", one)->empty());
+  auto runs = writer->runs_of_commit("ada", one, a);
+  REQUIRE(runs);
+  REQUIRE(runs->size() == 2);
+  CHECK(((*runs)[0].number == 1 && (*runs)[1].number == 3));
+  again.status = "failed";
+  REQUIRE(writer->update_run(again));
+  REQUIRE(writer->delete_run(first.id));
+  CHECK(commits(one) == std::vector<std::string>{a, b});
+  REQUIRE(writer->delete_run(again.id));
+  CHECK(commits(one) == std::vector<std::string>{b});
+}
+
 TEST_CASE("lists are filtered, the newest first") {
   Folder folder;
   auto writer = Writer::open(folder.database());

@@ -1,0 +1,142 @@
+// A collection of code that is killed, or meets a call that fails, at any step: what runs name is
+// whole, nothing counts as known that is not, and the next one ends what was begun. The calls that
+// change the store pass through here: this program's own rename, unlink and fsync stand before
+// those of the C library.
+#include <dlfcn.h>
+#include <sys/wait.h>
+
+#include "../../unit/git/repository.hpp"
+
+using namespace git_test;
+using spell::git::snapshot;
+using spell::git::Store;
+using std::chrono::seconds;
+
+namespace {
+
+int steps = 0, stop_at = 0;
+bool fails = false;  ///< else the process ends
+
+/// False: the call is to fail.
+bool step() {
+  if (stop_at == 0 || ++steps != stop_at) return true;
+  if (!fails) ::_exit(9);
+  errno = EIO;
+  return false;
+}
+
+template <class Function>
+Function* next(const char* name) {
+  return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
+}
+
+}  // namespace
+
+extern "C" {
+int fsync(int fd) { return step() ? next<int(int)>("fsync")(fd) : -1; }
+int rename(const char* from, const char* to) noexcept {
+  return step() ? next<int(const char*, const char*)>("rename")(from, to) : -1;
+}
+int unlink(const char* path) noexcept {
+  return step() ? next<int(const char*)>("unlink")(path) : -1;
+}
+}
+
+namespace {
+
+struct Place : TestRepository {
+  std::string store_path = path + "/store.git";
+  std::vector<std::string> named, dead, dead_trees;
+
+  std::string send_state() {
+    auto store = Store::open(store_path).value();
+    auto o = options();
+    o.include_untracked = true;
+    auto s = snapshot(o).value();
+    send(s, store);
+    return s.commit();
+  }
+  Place() {
+    // Each dead tree names files of several packs, and lies beside what lives.
+    for (int i = 0; i < 4; ++i) {
+      put("a" + std::to_string(i), spell::base::random_bytes(3'000));
+      put("both", spell::base::random_bytes(3'000));
+      (i % 2 ? named : dead).push_back(send_state());
+    }
+    for (auto& commit : dead)
+      dead_trees.push_back(sh(path, "git -C store.git rev-parse " + commit + "^{tree}"));
+  }
+  spell::Result<Store::Freed> collect() {
+    auto store = Store::open(store_path);
+    if (!store) return store.error();
+    return store->collect([&]() -> spell::Result<std::vector<std::string>> { return named; },
+                          seconds(0));
+  }
+  void check() {
+    auto store = Store::open(store_path).value();
+    auto found = store.check(named).value();
+    REQUIRE(found.damaged.empty());
+    REQUIRE(found.hurt.empty());
+    for (auto& tree : dead_trees)
+      if (!store.known_trees({tree}).value().empty())
+        sh(path, "git -C store.git ls-tree -r -t " + tree +
+                     " | cut -c13-52 | tr -d ' ' | git -C store.git cat-file --batch-check | "
+                     "(! grep missing)");
+  }
+  void check_end() {
+    REQUIRE(collect().ok());
+    check();
+    auto store = Store::open(store_path).value();
+    for (auto& commit : dead) REQUIRE(!store.has_commit(commit).value());
+    for (auto& entry : fs::directory_iterator(store_path)) {
+      auto name = entry.path().filename().string();
+      REQUIRE((!name.starts_with("spell-") || name.ends_with(".lock")));
+    }
+    REQUIRE(sh(path, "git -C store.git count-objects -v | grep ^garbage:") == "garbage: 0");
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a collection of code that is killed at any step loses nothing") {
+  bool killed = true;
+  int at = 1;
+  for (; killed; ++at) {
+    Place p;
+    INFO("step " << at);
+    pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      stop_at = at;
+      ::_exit(p.collect().ok() ? 0 : 1);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    REQUIRE((WEXITSTATUS(status) == 9 || WEXITSTATUS(status) == 0));
+    killed = WEXITSTATUS(status) == 9;
+    p.check();
+    p.check_end();
+  }
+  CHECK(at > 15);
+}
+
+TEST_CASE("a call of a collection of code that fails, at any step, loses nothing") {
+  bool through = false;
+  int at = 1;
+  for (; !through; ++at) {
+    Place p;
+    INFO("step " << at);
+    steps = 0;
+    stop_at = at;
+    fails = true;
+    auto done = p.collect();
+    through = steps < at;
+    stop_at = 0;
+    fails = false;
+    REQUIRE((done.ok() || !through));
+    p.check();
+    p.check_end();
+  }
+  CHECK(at > 15);
+}
