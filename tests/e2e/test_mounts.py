@@ -207,6 +207,19 @@ def test_two_runs_that_want_the_same_at_once_have_it_made_once(place, spell, rep
     assert logs.count(", from the cache") == 1 and len(trees(place)) == 1
 
 
+def test_trees_of_the_cache_share_files_by_reflink_at_most(place, spell, repo):
+    """Never as one inode: what is done to one tree is not done to another."""
+    spell("run", "mkdir a b; yes | head -c 100000 > a/same; cp a/same b/same; echo a > a/own; echo b > b/own", cwd=repo, check=0)
+    for run in (2, 3):
+        spell("run", "--mount", "runs/1/a", "--mount", "runs/1/b", "--mount", "runs/1/a/same:single",
+              "cmp a/same b/same; cmp a/same single; echo x >> a/same", cwd=repo, check=0)
+        assert output(spell, run) == ""
+    stats = [file.stat() for tree in found_below(place.spell_dir, "[tf]*") if tree.parent.name == "trees" and tree.suffix != ".use"
+             for file in ([tree] if tree.is_file() else tree.iterdir())]
+    assert len(stats) == 5 and {stat.st_nlink for stat in stats} == {1} and len({stat.st_ino for stat in stats}) == 5
+    assert sum(stat.st_size for stat in stats) == 300_004
+
+
 def test_a_service_killed_while_it_brings_a_tree_leaves_no_half_of_it(place, spell, repo):
     spell("run", "mkdir d; seq 5000 | split -l 1 -a 4 - d/", cwd=repo, check=0)
     for _ in range(3):

@@ -16,7 +16,7 @@ import pytest
 
 from faults import kill_service
 from harness import Place, found_below, wait_for
-from storage import Objects, text_of
+from storage import Api, Objects, text_of
 from test_cli_terminal import Terminal
 from wire import Liar, Wire, entry
 
@@ -110,7 +110,7 @@ def test_a_folder_is_uploaded_and_comes_back_as_it_was(place, spell, data):
     assert tree(place.work / "back") == tree(data)
     sparse = (place.work / "back/sparse").stat()
     assert sparse.st_blocks * 512 < 2 * MiB
-    assert (place.work / "back").stat().st_mtime_ns // 1000 == data.stat().st_mtime_ns // 1000
+    assert (place.work / "back").stat().st_mtime_ns == data.stat().st_mtime_ns
     os.chmod(place.work / "back/deep/er", 0o700)
 
 
@@ -137,6 +137,23 @@ def test_a_single_file(place, spell, data):
         spell("cp", "-f", "uploads/one", "one", check=0)
         assert (place.work / "one").read_bytes() == (data / name).read_bytes()
         assert (place.work / "one").stat().st_mode == (data / name).stat().st_mode
+
+
+@pytest.mark.parametrize("mtime", [1_700_000_000_123_456_789, 1_000_000_000_000_000_001, 1, -999_999_999])
+def test_times_come_back_to_the_nanosecond_and_holes_as_holes(place, spell, data, mtime):
+    """Of a file and a folder that are uploads themselves, and of a file in a folder."""
+    for path in (data / "sparse", data / "deep", data):
+        os.utime(path, ns=(1, mtime))
+    uploaded(spell("upload", "--json", "data"))
+    uploaded(spell("upload", "--json", "-n", "one", "data/sparse"))
+    for resource, at in (("one", "one"), ("data/sparse", "sparse"), ("data/deep", "deep"), ("data", "all")):
+        spell("cp", f"uploads/{resource}", at, check=0)
+        found = os.stat(place.work / at)
+        assert found.st_mtime_ns == mtime, (resource, found.st_mtime_ns)
+        if resource in ("one", "data/sparse"):
+            assert found.st_size == 50 * MiB and found.st_blocks * 512 < 2 * MiB
+    for folder in place.work.glob("*/**/er"):
+        os.chmod(folder, 0o700)
 
 
 def test_a_link_that_is_named_is_followed_others_are_kept(place, spell, data):
@@ -563,11 +580,16 @@ def test_the_first_lines_come_before_the_last_are_asked_for(place, spell, versio
 def test_a_large_folder_is_listed_whole(place, spell):
     folder = place.work / "many"
     folder.mkdir()
-    for i in range(12_000):
-        (folder / f"{i:05}").touch()
+    expected = [f"{i:06}" for i in range(100_000)]
+    for name in expected:
+        os.close(os.open(folder / name, os.O_CREAT | os.O_WRONLY))
     spell("upload", "many", check=0)
-    assert names(spell, "uploads/many") == [f"{i:05}" for i in range(12_000)]
-    assert spell("ls", "-q", "uploads/many", check=0).stdout.split() == [f"{i:05}" for i in range(12_000)]
+    assert names(spell, "uploads/many") == expected
+    assert spell("ls", "-q", "uploads/many", check=0).stdout.split() == expected
+    # By pages: none holds all of it, and the next begins behind the last.
+    api = Api(place)
+    page = api.request("GET", api.of_owner("resources/uploads/many?limit=10000&after=049999")).json
+    assert [entry["path"] for entry in page["entries"]] == expected[50_000:60_000] and page["next"] == "059999"
 
 
 # ---- room

@@ -40,3 +40,31 @@ def test_memory_stays_flat_whatever_the_size_of_a_file_or_a_pack(place):
         assert hashlib.sha256(api.read(f"uploads/big/{name}").body).digest() == hashes[name]
     assert service(place) == pid
     assert peak(pid) - before < 48 * MB, f"{before >> 20} MB before, {peak(pid) >> 20} MB after"
+
+
+def test_memory_stays_flat_whatever_the_size_of_one_file(place):
+    """One file of 400 MB is uploaded, read whole and in part, copied back, mounted and saved by a run."""
+    size, seed = 400 * MB, os.urandom(MB)
+    path = place.work / "large"
+    digest = hashlib.sha256()
+    with open(path, "wb") as file:
+        for i in range(size // MB):
+            piece = i.to_bytes(8, "little") * 512 + seed[4096:]  # a megabyte of which a chunk is new
+            digest.update(piece)
+            file.write(piece)
+    place.spell("upload", "-n", "small", "/etc/hostname", check=0)
+    pid = service(place)
+    before = peak(pid)
+    place.spell("upload", "large", check=0)
+    api = Api(place)
+    found, length = hashlib.sha256(), 0
+    for piece in api.pieces("uploads/large"):
+        found.update(piece)
+        length += len(piece)
+    assert (length, found.digest()) == (size, digest.digest())
+    place.spell("cp", "uploads/large", "back", check=0)
+    assert (place.work / "back").stat().st_size == size
+    place.spell("run", "-f", "--mount", "uploads/large", "cp large copy", check=0)
+    assert place.spell("info", 1, "--json", check=0).json["run"]["output_bytes"] == size
+    assert service(place) == pid
+    assert peak(pid) - before < 96 * MB, f"{before >> 20} MB before, {peak(pid) >> 20} MB after"
