@@ -89,6 +89,9 @@ CREATE TABLE audit (
   detail TEXT NOT NULL, request TEXT NOT NULL);
 ALTER TABLE link ADD COLUMN creator TEXT NOT NULL DEFAULT '';
 ALTER TABLE project ADD COLUMN creator TEXT NOT NULL DEFAULT '';
+)",
+    // The time of an upload that is one file or folder, beyond the microsecond.
+    R"(
 ALTER TABLE upload ADD COLUMN modified_ns INTEGER NOT NULL DEFAULT 0;
 )"};
 static_assert(std::size(steps) == schema_version);
