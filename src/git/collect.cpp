@@ -243,7 +243,7 @@ class Store::Collection {
     store_.forget();
     if (!removed) return removed.error();
     freed_.bytes = *removed - added;
-    if (::unlink(list.c_str()) != 0) return base::errno_error("remove " + list);
+    SPELL_TRY(store_.end_removal());
     return true;
   }
 

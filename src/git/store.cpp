@@ -128,7 +128,14 @@ Result<> Store::Impl::remove_condemned() {
   for (auto& name : base::split(*text, '\n'))
     if (name.starts_with("pack-") && base::valid_name(name)) names.emplace_back(name);
   if (auto removed = remove_packs(names); !removed) return removed.error();
-  return ::unlink(list.c_str()) == 0 ? ok() : Result<>(base::errno_error("remove " + list));
+  return end_removal();
+}
+
+Result<> Store::Impl::end_removal() {
+  std::string list = path + "/" + condemned_file;
+  if (::unlink(list.c_str()) != 0) return base::errno_error("remove " + list);
+  // Durably: a list that came back would take away a pack of that name that has come again since.
+  return base::sync_folder(path);
 }
 
 Result<std::vector<IndexedPack>> Store::Impl::write_packs(git_odb* from,

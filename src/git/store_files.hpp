@@ -64,6 +64,8 @@ struct Store::Impl {
   Result<std::int64_t> remove_packs(const std::vector<std::string>& names);
   /// Ends a removal that a killed process began.
   Result<> remove_condemned();
+  /// All of the condemned have gone. The caller holds the writers' lock.
+  Result<> end_removal();
   /// Writes objects into new packs in a work folder: trees and commits apart from files, so that
   /// what is written anew whenever a tree is dropped stays small.
   Result<std::vector<IndexedPack>> write_packs(git_odb* from, const std::vector<Oid>& ids,
