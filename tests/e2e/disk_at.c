@@ -1,7 +1,8 @@
 /* Preloaded: spelld meets with an accident at a step that changes the disk. Steps are counted from 1
    while the file that names N is there, each time it was made anew:
      $KILL_AT   ends spelld by SIGKILL before its Nth call that changes the disk
-     $FULL_AT   from its Nth call on that needs room there is none (ENOSPC), until the file is gone */
+     $FULL_AT   from its Nth call on that needs room there is none (ENOSPC), until the file is gone;
+                once that call has come there is a file $FULL_AT.met */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -46,6 +47,18 @@ static long beyond(struct trigger* at) {
   return result;
 }
 
+static int no_room(void) {
+  int saved = errno;
+  long over = beyond(&at_full);
+  if (over == 0) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s.met", getenv(at_full.variable));
+    close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  }
+  errno = saved;
+  return over >= 0;
+}
+
 static void step(void) {
   if (beyond(&at_kill) == 0) kill(getpid(), SIGKILL);
 }
@@ -67,11 +80,11 @@ static int is_file(int fd) {
     return real arguments;                      \
   }
 
-#define ROOM(type, name, parameters, arguments, steps, fd)           \
+#define ROOM(type, name, parameters, arguments, steps, fd) \
   type name parameters {                                             \
     REAL(type, name, parameters);                                    \
     if (steps) step();                                               \
-    if (is_file(fd) && beyond(&at_full) >= 0) return errno = ENOSPC, -1; \
+    if (is_file(fd) && no_room()) return errno = ENOSPC, -1; \
     return real arguments;                                           \
   }
 
@@ -90,16 +103,16 @@ ROOM(ssize_t, pwritev64, (int fd, const struct iovec* parts, int count, off64_t 
 
 int mkdir(const char* path, mode_t mode) {
   REAL(int, mkdir, (const char*, mode_t));
-  if (beyond(&at_full) >= 0) return errno = ENOSPC, -1;
+  if (no_room()) return errno = ENOSPC, -1;
   return real(path, mode);
 }
 
 int posix_fallocate(int fd, off_t at, off_t size) {
   REAL(int, posix_fallocate, (int, off_t, off_t));
-  return beyond(&at_full) >= 0 ? ENOSPC : real(fd, at, size);
+  return no_room() ? ENOSPC : real(fd, at, size);
 }
 
 int posix_fallocate64(int fd, off64_t at, off64_t size) {
   REAL(int, posix_fallocate64, (int, off64_t, off64_t));
-  return beyond(&at_full) >= 0 ? ENOSPC : real(fd, at, size);
+  return no_room() ? ENOSPC : real(fd, at, size);
 }

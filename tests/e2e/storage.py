@@ -110,19 +110,22 @@ def killer(folder):
 
 
 def filler(folder):
-    """The same for a disk that has no room from the Nth step on that needs some, until it is removed."""
+    """The same for a disk that has no room from the Nth step on that needs some, until it is removed. `met()` of the function says
+    whether that step has come."""
     return _accident(folder, "FULL_AT")
 
 
 def _accident(folder, variable):
     library, trigger = pathlib.Path(folder) / "disk_at.so", pathlib.Path(folder) / variable.lower()
+    met = trigger.with_suffix(".met")
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, pathlib.Path(__file__).with_name("disk_at.c"), "-ldl"], check=True)
 
     def arm(step):
-        if step is None:
-            trigger.unlink(missing_ok=True)
-        else:
+        trigger.unlink(missing_ok=True)
+        met.unlink(missing_ok=True)
+        if step is not None:
             part = trigger.with_suffix(".part")
             part.write_text(f"{step}\n")
             part.rename(trigger)
+    arm.met = met.exists
     return {"LD_PRELOAD": str(library), variable: str(trigger)}, arm

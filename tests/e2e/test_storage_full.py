@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from faults import ended, info, service
+from faults import ended, service
 from harness import wait_for
 from storage import Api, Objects, filler
 
@@ -108,8 +108,10 @@ def test_a_collection_that_finds_no_room_at_any_step(place, arm, repo):
 
 def test_a_run_that_finds_no_room_at_any_step(place, arm):
     """From its submission to the saving of its outputs: refused, or carried out to its end."""
-    Api(place)
-    numbers = {}
+    api, numbers = Api(place), {}
+
+    def status_of(number):
+        return api.request("GET", api.of_owner(f"runs/{number}")).json["run"]["status"]
 
     def submit(step):
         result = place.spell("run", "-f", "-b", "--json", f"echo {step} > out; head -c 30000 /dev/urandom > noise; echo said")
@@ -117,11 +119,10 @@ def test_a_run_that_finds_no_room_at_any_step(place, arm):
             assert result.returncode == 1 and '"disk_full"' in result.stderr, result
             return True
         numbers[step] = result.json["run"]["id"]
-        # As far as it comes without room; some wait for it, whatever they say.
-        deadline = time.monotonic() + 1
-        while not (run := info(place, numbers[step]))["ended_at"] and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return run["status"] != "complete"
+        # To its end, or to where it is without room; a moment more, for what meets the same.
+        wait_for(lambda: arm.met() or status_of(numbers[step]) == "complete", what="a step without room")
+        time.sleep(0.05 if arm.met() else 0)
+        return arm.met()
 
     def check(step, refused):
         if step not in numbers:
@@ -132,7 +133,7 @@ def test_a_run_that_finds_no_room_at_any_step(place, arm):
             assert run["status"] in ("build_failed", "failed") and run["reason_code"] == "disk_full", run
             return
         assert run["output_files"] == 2 and run["user_exit_code"] == 0, run
-        assert Api(place).read(f"runs/{run['id']}/out").body == b"%d\n" % step
+        assert api.read(f"runs/{run['id']}/out").body == b"%d\n" % step
         assert place.spell("logs", run["id"], check=0).bytes == b"said\n"
 
     at_every_step(place, arm, submit, check)
