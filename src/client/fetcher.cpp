@@ -12,7 +12,8 @@ namespace spell::detail {
 
 namespace {
 
-constexpr std::size_t queue_limit = 128, job_pieces = 512, job_files = 64, ask_bytes = 512 << 10;
+constexpr std::size_t queue_limit = 128, job_pieces = 512, job_files = 64, ask_bytes = 512 << 10,
+                      memory = 32 << 20;
 constexpr std::int64_t large = 8 << 20, job_bytes = 4 << 20;
 
 /// Failures that the next attempt may not meet.
@@ -72,7 +73,7 @@ Fetcher::Fetcher(Connection& connection, std::string path, int threads, const Li
                                      .body = {{"path", path}, {"names", std::move(wanted)}}},
                                     limit_);
           },
-          {.ask_bytes = ask_bytes, .whole_trees = false})) {}
+          {.memory = memory, .ask_bytes = ask_bytes, .whole_trees = false})) {}
 
 Fetcher::~Fetcher() {
   give_up();

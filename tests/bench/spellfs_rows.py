@@ -311,13 +311,17 @@ def spellfs_memory():
     with place() as here:
         data, store, notes = here.root / "data", here.spell_dir / "objects", []
         make_files(data, 200, 1_000_000)
+        large = here.root / "large"
+        write_noise(large, scaled(2_000_000_000), 0)
         store.mkdir(parents=True)
         output_of(PROGRAMS / "spell_bench_spellfs", "fill", store, scaled(8192), 2048)
 
         def figure():
             here.spell("status")
-            peaks = {"client that uploads 200 MB": peak_of(here, "upload", "-q", data),
-                     "client that copies them back": peak_of(here, "cp", "-q", "uploads/data", here.root / "back")}
+            peaks = {"client that uploads 200 files": peak_of(here, "upload", "-q", data),
+                     "copies them back": peak_of(here, "cp", "-q", "uploads/data", here.root / "back"),
+                     "uploads one file of 2 GB": peak_of(here, "upload", "-q", large),
+                     "copies it back": peak_of(here, "cp", "-q", "uploads/large", here.root / "large-back")}
             here.spell("run", "head -c 200000000 /dev/urandom > out")
             here.spell("du", "--by", "run")
             status = pathlib.Path(f"/proc/{here.service()['pid']}/status").read_text()

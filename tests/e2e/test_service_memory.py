@@ -1,6 +1,8 @@
-"""The service's memory does not grow with what it stores."""
+"""The memory of service and client does not grow with what is stored."""
 import hashlib
 import os
+import subprocess
+import sys
 
 from faults import service
 from storage import Api, Objects
@@ -14,6 +16,14 @@ def peak(pid):
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) << 10
     raise AssertionError("no VmHWM")
+
+
+def client_peak(place, *arguments):
+    """The same of a command, in its life. A small process starts it: what is resident where a process is made counts for the new one."""
+    script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    done = subprocess.run([sys.executable, "-c", script, place.programs / "spell", *arguments], env=place.environment, cwd=place.work,
+                          capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1]) << 10
 
 
 def test_memory_stays_flat_whatever_the_size_of_a_file_or_a_pack(place):
@@ -55,16 +65,17 @@ def test_memory_stays_flat_whatever_the_size_of_one_file(place):
     place.spell("upload", "-n", "small", "/etc/hostname", check=0)
     pid = service(place)
     before = peak(pid)
-    place.spell("upload", "large", check=0)
+    client = {"upload": client_peak(place, "upload", "large"), "upload again": client_peak(place, "upload", "large")}
     api = Api(place)
     found, length = hashlib.sha256(), 0
     for piece in api.pieces("uploads/large"):
         found.update(piece)
         length += len(piece)
     assert (length, found.digest()) == (size, digest.digest())
-    place.spell("cp", "uploads/large", "back", check=0)
+    client["cp"] = client_peak(place, "cp", "uploads/large", "back")
     assert (place.work / "back").stat().st_size == size
     place.spell("run", "-f", "--mount", "uploads/large", "cp large copy", check=0)
     assert place.spell("info", 1, "--json", check=0).json["run"]["output_bytes"] == size
     assert service(place) == pid
     assert peak(pid) - before < 96 * MB, f"{before >> 20} MB before, {peak(pid) >> 20} MB after"
+    assert max(client.values()) < 150 * MB, {what: peak >> 20 for what, peak in client.items()}
