@@ -1,6 +1,8 @@
 """Data of earlier runs and uploads in a run's place: where it is, that nobody's data is changed, what is refused, what survives."""
 import os
+import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -320,3 +322,45 @@ def test_without_namespaces_data_is_copied_and_that_is_said(bare):  # noqa: F811
     assert bare.spell("run", "-m", "runs/1/data:/data", "true", cwd=repo).returncode != 0
     log = bare.spell("logs", 4, "-v", check=0)
     assert "only paths below /spell can be had here" in log.stderr + log.stdout
+
+
+@pytest.fixture
+def reflinking(bare):  # noqa: F811
+    """A world without namespaces whose SPELL_DIR is on a file system that can share blocks."""
+    if not (mkfs := shutil.which("mkfs.xfs", path="/usr/sbin:/sbin:/usr/bin")):
+        pytest.skip("there is no mkfs.xfs")
+    image = bare.root / "xfs"
+    with open(image, "wb") as file:
+        file.truncate(320 << 20)  # the least that it takes
+    subprocess.run([mkfs, "-q", "-m", "reflink=1", image], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", image, bare.spell_dir], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no image can be mounted here: {mounted.stderr.strip()}")
+    bare.spell_dir.chmod(0o700)
+    yield bare
+    problems = bare._stop_service()
+    subprocess.run(["umount", bare.spell_dir], check=True)  # not lazily: the loop device goes with it
+    assert not problems, problems
+
+
+def test_where_the_file_system_can_a_copy_is_a_reflink_and_takes_no_room(reflinking):
+    place, repo, size = reflinking, reflinking.make_repository(), 16 << 20
+    place.spell("run", f"mkdir data; head -c {size} /dev/urandom > data/noise; sha256sum < data/noise", cwd=repo, check=0)
+    sum_ = place.spell("logs", 1, check=0).stdout
+    place.spell("run", "--mount", "runs/1/data", "sha256sum < data/noise", cwd=repo, check=0)  # brings it into the cache
+
+    def used():
+        os.sync()
+        disk = os.statvfs(place.spell_dir)
+        return (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+
+    gate, before = Gate(place.work / "gate"), used()
+    run = place.start("run", "--mount", "runs/1/data", f"sha256sum < data/noise; {gate.waiting}; echo more >> data/noise", cwd=repo)
+    run.wait_output(sum_.encode().strip())
+    assert used() - before < size / 4
+    gate.open()
+    assert run.finish().returncode == 0
+    log = place.spell("logs", 3, "-v", check=0)
+    assert "from the cache, by reflink" in log.stderr + log.stdout
+    # What that run wrote into it is its own.
+    assert sum_ in place.spell("run", "--mount", "runs/1/data", "sha256sum < data/noise", cwd=repo, check=0).stdout
