@@ -13,6 +13,8 @@ if(TARGET spell)
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development
     FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
     FILE_SET opt_in DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
+  install(TARGETS spell_service_static spell_testing_static EXPORT spellStaticTargets
+    ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
   foreach(set spellTargets spellStaticTargets)
     install(EXPORT ${set} NAMESPACE spell:: DESTINATION ${SPELL_CMAKE_FOLDER} COMPONENT development)
   endforeach()

@@ -67,7 +67,7 @@ if(TARGET spell_client)
   set_target_properties(spell_static PROPERTIES OUTPUT_NAME spell EXPORT_NAME static)
 
   file(GLOB SPELL_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/spell/*.hpp)
-  set(SPELL_OPT_IN_HEADERS ${PROJECT_SOURCE_DIR}/include/spell/json.hpp)
+  set(SPELL_OPT_IN_HEADERS ${PROJECT_SOURCE_DIR}/include/spell/json.hpp ${PROJECT_SOURCE_DIR}/include/spell/asio.hpp)
   list(REMOVE_ITEM SPELL_HEADERS ${SPELL_OPT_IN_HEADERS})
   foreach(library spell spell_static)
     target_compile_features(${library} PUBLIC cxx_std_20)
@@ -77,6 +77,23 @@ if(TARGET spell_client)
   endforeach()
   # Every header by itself: target spell_verify_interface_header_sets.
   set_target_properties(spell PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON INTERFACE_HEADER_SETS_TO_VERIFY HEADERS)
+endif()
+
+# spell::service: what a program needs besides to be the service itself.
+if(TARGET spell_embedded AND TARGET spell_static)
+  set(SPELL_SERVICE_OBJECTS)
+  foreach(module sched store exec service worker embedded)
+    list(APPEND SPELL_SERVICE_OBJECTS $<TARGET_OBJECTS:spell_${module}>)
+  endforeach()
+  add_library(spell_service_static STATIC ${SPELL_SERVICE_OBJECTS})
+  add_library(spell::service ALIAS spell_service_static)
+  target_link_libraries(spell_service_static PUBLIC spell_static)
+  set_target_properties(spell_service_static PROPERTIES OUTPUT_NAME spell-service EXPORT_NAME service)
+  # spell::testing: fakes for the tests of such programs.
+  add_library(spell_testing_static STATIC $<TARGET_OBJECTS:spell_testing>)
+  add_library(spell::testing ALIAS spell_testing_static)
+  target_link_libraries(spell_testing_static PUBLIC spell_service_static)
+  set_target_properties(spell_testing_static PROPERTIES OUTPUT_NAME spell-testing EXPORT_NAME testing)
 endif()
 
 file(GLOB SPELL_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/spell/*.cpp)

@@ -97,10 +97,10 @@ class Names {
     if (!client_) return;
     RunFilter filter;
     filter.active_only = active_only;
-    auto list = client_->runs().list(filter, limit());
-    if (!list) return;
-    for (auto run = list->rbegin(); run != list->rend(); ++run)
+    for (auto& run : client_->runs().list(filter, limit())) {
+      if (!run) return;
       out.push_back({std::to_string(run->id), run->status.name() + "  " + run->command});
+    }
   }
   /// What is in the folder that the word names so far.
   void resources(std::vector<Candidate>& out, const std::string& word) const {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "command.hpp"
 #include "follow_view.hpp"
 #include "json_text.hpp"
@@ -67,8 +69,9 @@ Result<int> ps_command(Context& context) {
   filter.with_archived = archived;
   auto client = context.client();
   if (!client) return client.error();
-  auto runs = client->runs().list(filter);
+  auto runs = client->runs().list(filter).all();
   if (!runs) return runs.error();
+  std::reverse(runs->begin(), runs->end());
   if (context.out.json()) {
     context.out.json_line(json_text("runs", *runs));
     return 0;

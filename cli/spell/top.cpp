@@ -105,9 +105,10 @@ Result<int> top_command(Context& context) {
   Interrupt interrupt;
   Board board(interrupt.token());
   for (;;) {
-    auto listed = client->runs().list({.limit = 1000, .active_only = true});
+    auto listed = client->runs().list({.limit = 1000, .active_only = true}).all();
     if (!listed) return listed.error();
     std::vector<RunInfo> running;
+    std::reverse(listed->begin(), listed->end());
     for (auto& run : *listed)
       if (run.status == RunStatus::running && running.size() < most_runs) running.push_back(run);
     for (auto& run : running) {

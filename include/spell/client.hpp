@@ -22,7 +22,7 @@ namespace spell {
 
 /// Which runs a list holds.
 struct RunFilter {
-  int limit = 50;  ///< the newest so many; they are listed oldest first
+  int limit = 50;  ///< the newest so many; 0: all
   std::string label{}, project{}, repository{};
   bool active_only = false;
   bool with_archived = false;
@@ -65,7 +65,8 @@ class Runs {
                          CallOptions = {}, const SubmitNotice& = {}) const;
   /// Error `run_not_found`.
   Result<Run> get(std::int64_t id, CallOptions = {}) const;
-  Result<std::vector<RunInfo>> list(const RunFilter& = {}, CallOptions = {}) const;
+  /// The newest first, page by page as it is read: memory does not grow with their number.
+  Stream<RunInfo> list(const RunFilter& = {}, CallOptions = {}) const;
 
   // For those who have a number and not a handle: as Run's members of these names.
   Result<RunInfo> stop(std::int64_t id, CallOptions options = {}) const {
@@ -122,6 +123,11 @@ class Client {
   Quotas quotas() const { return Quotas(connection_); }
   Machines machines() const { return Machines(connection_); }
   MachineTypes machine_types() const { return MachineTypes(connection_); }
+  /// As MachineTypes::select().
+  Result<std::vector<RankedMachineType>> select(const MachineQuery& query,
+                                                CallOptions options = {}) const {
+    return machine_types().select(query, options);
+  }
   /// spell::inspect, with a memory: much quicker the second time where Git's own index is stale.
   Result<CodeInfo> inspect(const Code&) const;
   Result<std::vector<RepositoryInfo>> repositories(CallOptions = {}) const;
@@ -137,6 +143,9 @@ class Client {
   /// with '/'. Returns the answer's JSON.
   Result<std::string> request(const std::string& method, const std::string& path,
                               const std::string& body = {}, CallOptions = {}) const;
+
+  /// For spell/asio.hpp.
+  const std::shared_ptr<detail::Connection>& connection() const noexcept { return connection_; }
 
   explicit Client(std::shared_ptr<detail::Connection> connection)
       : connection_(std::move(connection)) {}

@@ -12,6 +12,7 @@
 #include "spell/options.hpp"
 #include "spell/result.hpp"
 #include "spell/run.hpp"
+#include "spell/units.hpp"
 
 namespace spell {
 
@@ -76,6 +77,31 @@ struct MachineTypeInfo {
   std::optional<std::chrono::seconds> lost_after{};
   bool declared = false;  ///< by `machine-type add`; else it is only what some machine serves
   std::int64_t machines = 0, connected = 0;
+  Amounts largest{};               ///< what the largest of its machines offers
+  std::string gpu{};               ///< name of that one's GPUs
+  std::int64_t gpu_memory = 0;     ///< bytes of each of them
+  std::optional<Dollars> price{};  ///< an hour; none: it is not known
+};
+
+/// Whether machines that may be taken away at any time are wanted.
+enum class Spot { any, never, only };
+
+/// What a run needs; 0 and "": nothing in particular.
+struct MachineQuery {
+  std::int64_t gpus = 0;
+  std::string gpu{};                  ///< part of the name of the GPUs, in any case
+  std::int64_t gpu_memory = 0;        ///< bytes, of each GPU
+  std::int64_t cpus = 0, memory = 0;  ///< cores, bytes
+  Spot spot = Spot::any;
+  std::optional<Dollars> max_price{};  ///< an hour; types whose price is not known are left out
+  /// What comes first among those whose machines are there: the cheapest (where that is not known,
+  /// the least that is enough), the one of most machines, the most powerful.
+  enum class Prefer { price, availability, power } prefer = Prefer::price;
+};
+
+/// A type that fits a query, and why it has its rank.
+struct RankedMachineType : MachineTypeInfo {
+  std::string reason{};  ///< "1 x A100 of 40 GB, 2 of 3 machines connected, price not known"
 };
 
 struct MachineTypeChange {
@@ -120,6 +146,9 @@ class MachineTypes {
   Result<MachineTypeInfo> add(const std::string& name, const MachineTypeChange& = {},
                               CallOptions = {}) const;
   Result<std::vector<MachineTypeInfo>> list(CallOptions = {}) const;
+  /// Those that fit, the best first: never none. Error `no_machine_type`, which says of each type
+  /// what excludes it.
+  Result<std::vector<RankedMachineType>> select(const MachineQuery&, CallOptions = {}) const;
   /// What later runs get.
   Result<MachineTypeInfo> scale(const std::string& name, const MachineTypeChange&,
                                 CallOptions = {}) const;

@@ -35,7 +35,7 @@ class [[nodiscard]] Result {
     require();
     return *std::get_if<1>(&state_);
   }
-  /// By value, so that `for (auto& run : client.runs().list().value())` is safe.
+  /// By value, so that `for (auto& run : client.machines().list().value())` is safe.
   T value() && {
     require();
     return std::move(*std::get_if<1>(&state_));

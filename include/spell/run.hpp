@@ -139,6 +139,8 @@ struct LogOptions {
   std::stop_token stop{};              ///< ends the stream with the error `canceled`
 };
 
+struct Checkpoint;  // spell/checkpoint.hpp
+
 namespace detail {
 class Connection;
 }
@@ -154,6 +156,9 @@ class Run {
   /// Waits for `complete` with exit code 0; else the error `run_unsuccessful` with reason and last
   /// log lines.
   Result<RunInfo> wait_success(CallOptions = {}) const;
+  /// Waits until it has one of these; returns the state that has. Error `wait_failed` as soon as
+  /// that can no longer come: it has gone past all of them, or has ended.
+  Result<RunInfo> wait_status(const std::vector<RunStatus>& any_of, CallOptions = {}) const;
   /// Waits until something changed since `info.version`, or the run is final; returns the new
   /// state.
   Result<RunInfo> wait_change(const RunInfo& info, CallOptions = {}) const;
@@ -168,6 +173,14 @@ class Run {
   /// `wait_failed` when the run has ended without one.
   Result<Metric> wait_metric(std::string_view name, std::string_view op, double value,
                              CallOptions = {}) const;
+  /// What is safe of its progress, by step, else by time; of a run that was resumed, all runs of
+  /// its chain. `follow`: also what becomes safe, until the chain has ended. A checkpoint is safe
+  /// when the run has saved it. Reconnects by itself.
+  Stream<Checkpoint> checkpoints(bool follow = false, CallOptions = {}) const;
+  /// Waits for the first. Error `wait_failed` when the chain has ended without one.
+  Result<Checkpoint> wait_checkpoint(CallOptions = {}) const;
+  /// Waits for one of a later step; where the names tell none, of a later time.
+  Result<Checkpoint> wait_checkpoint(const Checkpoint& after, CallOptions = {}) const;
   /// "runs/7" or "runs/7/path", as `spell ls` and mounts take it.
   std::string output(std::string_view path = "") const;
   /// Ends the command and saves its outputs; a run that is not yet running is killed. Idempotent.
@@ -192,6 +205,9 @@ class Run {
   /// What the run uses, a sample an interval, until it ends; then the error `run_ended`. Errors
   /// also: `run_not_running`. Samples that are not taken are left out.
   Stream<RunStats> stats(StatsOptions = {}) const;
+
+  /// For spell/asio.hpp.
+  const std::shared_ptr<detail::Connection>& connection() const noexcept { return connection_; }
 
   Run() = default;
   Run(std::shared_ptr<detail::Connection> connection, std::int64_t id)

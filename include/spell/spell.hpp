@@ -1,6 +1,7 @@
-// The whole SDK but the opt-in bridges (json.hpp).
+// The whole SDK but the opt-in bridges (json.hpp, asio.hpp).
 #pragma once
 #include "spell/account.hpp"
+#include "spell/checkpoint.hpp"
 #include "spell/client.hpp"
 #include "spell/code.hpp"
 #include "spell/error.hpp"
@@ -17,4 +18,5 @@
 #include "spell/session.hpp"
 #include "spell/stats.hpp"
 #include "spell/stream.hpp"
+#include "spell/units.hpp"
 #include "spell/version.hpp"

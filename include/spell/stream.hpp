@@ -4,6 +4,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "spell/result.hpp"
 
@@ -23,6 +24,16 @@ class Stream {
 
   /// The next element; nothing at the end.
   std::optional<Result<T>> next() { return source_ ? source_->next() : std::nullopt; }
+
+  /// All that is still to come, at once; or the error that ends it.
+  Result<std::vector<T>> all() {
+    std::vector<T> out;
+    while (auto element = next()) {
+      if (!*element) return element->error();
+      out.push_back(std::move(**element));
+    }
+    return out;
+  }
 
   class iterator {
    public:

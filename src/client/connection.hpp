@@ -4,7 +4,7 @@
 // Three thin layers: the client's classes pack arguments (run.cpp, resource.cpp, …), the connection
 // retries, the transport sends. On first contact, and after every outage, the service's version is
 // looked at: one that speaks another protocol is refused, an older personal one is asked to hand
-// over, once. Thread-safe; no threads of its own.
+// over, once. Thread-safe. Threads: none, but for what is asked for by spell/asio.hpp.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -12,10 +12,12 @@
 #include <mutex>
 #include <string>
 
+#include "base/pool.hpp"
 #include "client/call.hpp"
 #include "client/retry.hpp"
 #include "client/service_control.hpp"
 #include "client/transport.hpp"
+#include "client/watcher.hpp"
 
 namespace spell::detail {
 
@@ -59,6 +61,9 @@ class Connection {
   const std::string& cache() const { return parts_.cache; }
   std::string log() const { return parts_.service ? parts_.service->log() : std::string(); }
   Waiter& waiter() { return *parts_.waiter; }
+  /// For calls that block, of those who do not want to.
+  base::Pool& background() { return background_; }
+  Watcher& watcher() { return watcher_; }
 
  private:
   friend class Recovery;
@@ -80,6 +85,8 @@ class Connection {
   std::mutex mutex_;  // of what follows
   std::condition_variable_any started_;
   bool starting_ = false, handed_over_ = false;
+  base::Pool background_{16};
+  Watcher watcher_{*this};  // last: its thread uses the rest
 };
 
 /// What one call does about its failures; see retry.hpp. Not thread-safe.

@@ -1,6 +1,7 @@
 #include "spell/machine.hpp"
 
 #include "client/connection.hpp"
+#include "client/machine_ranking.hpp"
 #include "model/machine_request.hpp"
 #include "spell/json.hpp"
 
@@ -108,6 +109,13 @@ Result<MachineTypeInfo> MachineTypes::add(const std::string& name, const Machine
 Result<std::vector<MachineTypeInfo>> MachineTypes::list(CallOptions options) const {
   return member_of<std::vector<MachineTypeInfo>>(
       connection_->call({.route = Route::list_machine_types}, options), "machine_types");
+}
+
+Result<std::vector<RankedMachineType>> MachineTypes::select(const MachineQuery& query,
+                                                            CallOptions options) const {
+  auto types = list(options);
+  if (!types) return types.error();
+  return rank(*types, query);
 }
 
 Result<MachineTypeInfo> MachineTypes::scale(const std::string& name,

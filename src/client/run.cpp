@@ -1,8 +1,11 @@
 #include "spell/run.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 #include "base/id.hpp"
-#include "client/connection.hpp"
+#include "base/text.hpp"
+#include "client/run_poll.hpp"
 #include "spell/client.hpp"
 #include "spell/json.hpp"
 
@@ -22,17 +25,6 @@ Result<RunInfo> run_of(const Result<json>& answer) {
   return member<RunInfo>(*answer, "run");
 }
 
-/// One long poll: the run when its version is above `version`, when it is final, or after a while.
-Result<RunInfo> poll(Connection& connection, std::int64_t id, std::int64_t version,
-                     const Limit& limit) {
-  auto wait = std::min(longest_poll, limit.time_left().value_or(longest_poll));
-  return run_of(connection.call(
-      {.route = Route::get_run,
-       .names = number(id),
-       .query = {{"version", std::to_string(version)}, {"wait_ms", std::to_string(wait.count())}}},
-      limit));
-}
-
 /// Polls until `done`. A poll that the limit cut short is no answer, so the limit's error says what
 /// was waited for.
 template <class Done>
@@ -40,7 +32,7 @@ Result<RunInfo> wait_until(Connection& connection, std::int64_t id, std::int64_t
                            const CallOptions& options, Done done) {
   Limit limit(options, connection.waiter());
   for (;;) {
-    auto info = poll(connection, id, version, limit);
+    auto info = poll_run(connection, id, version, limit);
     if (info && done(*info)) return info;
     if (info) version = info->version;
     bool timed_out =
@@ -64,7 +56,26 @@ std::string last_words(const Run& run, const CallOptions& options) {
   return out;
 }
 
+/// Where a run stands that has not ended: it never goes back.
+int stage(const RunStatus& status) {
+  constexpr std::string_view order[] = {
+      RunStatus::machine_requested, RunStatus::building, RunStatus::mounting, RunStatus::running,
+      RunStatus::stopping,          RunStatus::saving,   RunStatus::pushing,  RunStatus::killing};
+  auto found = std::find(std::begin(order), std::end(order), status.name());
+  return static_cast<int>(found - std::begin(order));  // of an unknown one: the last
+}
+
 }  // namespace
+
+Result<RunInfo> detail::poll_run(Connection& connection, std::int64_t id, std::int64_t version,
+                                 const Limit& limit, bool wait) {
+  Call call{.route = Route::get_run, .names = number(id)};
+  if (wait) {
+    auto time = std::min(longest_poll, limit.time_left().value_or(longest_poll));
+    call.query = {{"version", std::to_string(version)}, {"wait_ms", std::to_string(time.count())}};
+  }
+  return run_of(connection.call(call, limit));
+}
 
 Result<RunInfo> Run::info(CallOptions options) const {
   return run_of(connection_->call({.route = Route::get_run, .names = number(id_)}, options));
@@ -82,10 +93,37 @@ Result<RunInfo> Run::wait_change(const RunInfo& before, CallOptions options) con
   });
 }
 
+Result<RunInfo> Run::wait_status(const std::vector<RunStatus>& any_of, CallOptions options) const {
+  auto is_wanted = [&](const RunInfo& info) {
+    return std::find(any_of.begin(), any_of.end(), info.status) != any_of.end();
+  };
+  auto may_come = [&](const RunInfo& info) {
+    return !info.status.is_final() && std::any_of(any_of.begin(), any_of.end(), [&](auto& wanted) {
+      return wanted.is_final() || stage(wanted) > stage(info.status);
+    });
+  };
+  auto info = wait_until(*connection_, id_, -1, options,
+                         [&](const RunInfo& now) { return is_wanted(now) || !may_come(now); });
+  if (!info || is_wanted(*info)) return info;
+  std::vector<std::string> names;
+  for (auto& wanted : any_of) names.push_back(wanted.name());
+  return base::error("wait_failed", "run " + std::to_string(id_) + " will not become " +
+                                        base::join(names, " or ") + " any more: its status is " +
+                                        info->status.name());
+}
+
 Result<RunInfo> Run::wait_success(CallOptions options) const {
-  auto info = wait(options);
-  if (!info || (info->status == RunStatus::complete && info->user_exit_code == 0)) return info;
-  std::string text = "run " + std::to_string(id_);
+  return successful(*this, wait(options), options);
+}
+
+bool detail::is_success(const RunInfo& info) {
+  return info.status == RunStatus::complete && info.user_exit_code == 0;
+}
+
+Result<RunInfo> detail::successful(const Run& run, const Result<RunInfo>& info,
+                                   const CallOptions& options) {
+  if (!info || is_success(*info)) return info;
+  std::string text = "run " + std::to_string(run.id());
   if (info->status == RunStatus::complete && info->user_exit_code) {
     text += " ended with exit code " + std::to_string(*info->user_exit_code);
   } else {
@@ -93,8 +131,7 @@ Result<RunInfo> Run::wait_success(CallOptions options) const {
   }
   if (info->user_signal) text += " (signal " + std::to_string(*info->user_signal) + ")";
   if (!info->reason.empty()) text += ": " + info->reason;
-  if (auto words = last_words(*this, options); !words.empty())
-    text += "; its last output: " + words;
+  if (auto words = last_words(run, options); !words.empty()) text += "; its last output: " + words;
   return base::error("run_unsuccessful", text);
 }
 
@@ -146,34 +183,66 @@ Result<Run> Runs::get(std::int64_t id, CallOptions options) const {
   return Run(connection_, id);
 }
 
-Result<std::vector<RunInfo>> Runs::list(const RunFilter& filter, CallOptions options) const {
-  constexpr int page = 1000;
-  Limit limit(options, connection_->waiter());
-  std::vector<RunInfo> runs;
-  std::string cursor;
-  while (static_cast<int>(runs.size()) < filter.limit) {
-    Call call{.route = Route::list_runs};
-    call.query.emplace_back(
-        "limit", std::to_string(std::min(page, filter.limit - static_cast<int>(runs.size()))));
-    for (auto& [name, value] :
-         {std::pair("cursor", cursor), std::pair("label", filter.label),
-          std::pair("project", filter.project), std::pair("repository", filter.repository)})
-      if (!value.empty()) call.query.emplace_back(name, value);
-    if (filter.active_only) call.query.emplace_back("active", "1");
-    if (filter.with_archived) call.query.emplace_back("archived", "1");
-    auto answer = connection_->call(call, limit);
-    if (!answer) return answer.error();
-    auto got = member<std::vector<RunInfo>>(*answer, "runs");
-    if (!got) return got.error();
-    runs.insert(runs.end(), std::make_move_iterator(got->begin()),
-                std::make_move_iterator(got->end()));
-    auto next = member<std::string>(*answer, "next");
-    if (!next || got->empty()) break;
-    cursor = *next;
+namespace {
+
+class RunSource : public Stream<RunInfo>::Source {
+ public:
+  RunSource(std::shared_ptr<Connection> connection, const RunFilter& filter,
+            const CallOptions& options)
+      : connection_(std::move(connection)),
+        filter_(filter),
+        limit_(options, connection_->waiter()),
+        left_(filter.limit > 0 ? filter.limit : INT64_MAX) {}
+
+  std::optional<Result<RunInfo>> next() override {
+    if (at_ == page_.size() && !ended_)
+      if (auto turned = turn(); !turned) {
+        ended_ = true;
+        return Result<RunInfo>(turned.error());
+      }
+    if (at_ == page_.size()) return std::nullopt;
+    return Result<RunInfo>(std::move(page_[at_++]));
   }
-  // Pages begin with the newest.
-  return std::vector<RunInfo>(std::make_move_iterator(runs.rbegin()),
-                              std::make_move_iterator(runs.rend()));
+
+ private:
+  /// The first page is small, so that something can be shown at once.
+  Result<> turn() {
+    constexpr std::int64_t first_page = 100, page = 1000;
+    auto size = std::min(left_, cursor_.empty() && filter_.limit == 0 ? first_page : page);
+    Call call{.route = Route::list_runs, .query = {{"limit", std::to_string(size)}}};
+    for (auto& [name, value] :
+         {std::pair("cursor", cursor_), std::pair("label", filter_.label),
+          std::pair("project", filter_.project), std::pair("repository", filter_.repository)})
+      if (!value.empty()) call.query.emplace_back(name, value);
+    if (filter_.active_only) call.query.emplace_back("active", "1");
+    if (filter_.with_archived) call.query.emplace_back("archived", "1");
+    auto answer = connection_->call(call, limit_);
+    if (!answer) return answer.error();
+    auto runs = member<std::vector<RunInfo>>(*answer, "runs");
+    if (!runs) return runs.error();
+    page_ = std::move(*runs);
+    at_ = 0;
+    left_ -= std::ssize(page_);
+    auto next = member<std::string>(*answer, "next");
+    ended_ = !next || page_.empty() || left_ <= 0;
+    if (next) cursor_ = *next;
+    return ok();
+  }
+
+  std::shared_ptr<Connection> connection_;
+  const RunFilter filter_;
+  Limit limit_;
+  std::int64_t left_;
+  std::string cursor_;
+  std::vector<RunInfo> page_;
+  std::size_t at_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+Stream<RunInfo> Runs::list(const RunFilter& filter, CallOptions options) const {
+  return Stream<RunInfo>(std::make_unique<RunSource>(connection_, filter, options));
 }
 
 }  // namespace spell

@@ -23,6 +23,8 @@ class HttpTransport : public Transport {
       : endpoint_(endpoint),
         options_(std::move(options)),
         client_(endpoint, 16, options_.trust, {}, options_.proxy) {}
+  HttpTransport(const std::string& endpoint, net::Dial dial)
+      : endpoint_(endpoint), client_(endpoint, std::move(dial)) {}
   Result<net::ClientResponse> send(const net::ClientRequest& request,
                                    const CallOptions& options) override {
     auto answer = client_.send(with_token(request), options, answer_limit);
@@ -73,6 +75,10 @@ class HttpTransport : public Transport {
 
 std::unique_ptr<Transport> make_http_transport(const std::string& endpoint, HttpOptions options) {
   return std::make_unique<HttpTransport>(endpoint, std::move(options));
+}
+
+std::unique_ptr<Transport> make_http_transport(const std::string& endpoint, net::Dial dial) {
+  return std::make_unique<HttpTransport>(endpoint, std::move(dial));
 }
 
 }  // namespace spell::detail

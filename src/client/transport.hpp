@@ -32,6 +32,8 @@ struct HttpOptions {
   std::string token{};  ///< shown with each request; "": none
 };
 std::unique_ptr<Transport> make_http_transport(const std::string& endpoint, HttpOptions = {});
+/// Over connections that `dial` gives; `endpoint` is a name for messages.
+std::unique_ptr<Transport> make_http_transport(const std::string& endpoint, net::Dial dial);
 
 /// Answers longer than this are refused.
 inline constexpr std::int64_t answer_limit = 64 << 20;

@@ -33,6 +33,29 @@ struct Codec<std::chrono::seconds> {
   static json write(const std::chrono::seconds& duration) { return duration.count(); }
 };
 
+/// A decimal number of dollars as text, exact.
+template <>
+struct Codec<Dollars> {
+  static Problem read(const json& j, Dollars& out) {
+    std::string text;
+    if (auto problem = read_text(j, text, 40)) return problem;
+    auto dot = text.find('.');
+    std::string digits = dot == std::string::npos ? "" : text.substr(dot + 1);
+    auto whole = base::parse_int(text.substr(0, dot));
+    auto part =
+        base::parse_int(digits + std::string(9 - std::min<std::size_t>(9, digits.size()), '0'));
+    if (!whole || !part || *whole < 0 || *whole > 9'000'000'000 || *part < 0 || digits.size() > 9)
+      return {"", "must be an amount of dollars such as \"1.25\""};
+    out = Dollars::nanos(*whole * 1'000'000'000 + *part);
+    return {};
+  }
+  static json write(const Dollars& amount) {
+    std::string part = std::to_string(1'000'000'000 + amount.nano % 1'000'000'000).substr(1);
+    part.erase(part.find_last_not_of('0') + 1);
+    return std::to_string(amount.nano / 1'000'000'000) + (part.empty() ? "" : "." + part);
+  }
+};
+
 template <>
 struct Codec<RunStatus> {
   static Problem read(const json& j, RunStatus& out) {
@@ -326,6 +349,10 @@ struct Table<MachineTypeInfo> {
       SPELL_MEMBER(MachineTypeInfo, declared),
       SPELL_MEMBER(MachineTypeInfo, machines),
       SPELL_MEMBER(MachineTypeInfo, connected),
+      SPELL_MEMBER(MachineTypeInfo, largest),
+      SPELL_MEMBER(MachineTypeInfo, gpu),
+      SPELL_MEMBER(MachineTypeInfo, gpu_memory),
+      SPELL_MEMBER(MachineTypeInfo, price),
   };
 };
 

@@ -26,6 +26,7 @@ constexpr RouteRow table[] = {
     {Route::rerun, "POST", "/v1/owners/{owner}/runs/{run}/rerun", "rerun",
      Access::member},  // Idempotency-Key
     {Route::run_log, "GET", "/v1/owners/{owner}/runs/{run}/log", "run_log", Access::viewer},
+    {Route::list_ends, "GET", "/v1/owners/{owner}/ends", "list_ends", Access::viewer},
     {Route::list_metrics, "GET", "/v1/owners/{owner}/runs/{run}/metrics", "list_metrics",
      Access::viewer},
     {Route::metric_points, "GET", "/v1/owners/{owner}/runs/{run}/metrics/points", "metric_points",

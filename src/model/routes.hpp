@@ -21,6 +21,8 @@
 // {"resource": {...}, "entries":
 // [{"path","type":"file|folder|link","size","mode","modified_at","link_target"}], "next"}.
 // Of non-UTF-8 names `next` is no name: it is opaque.
+// list_ends: query `from` (a cursor; "": now), `wait_ms` (for a run that ends) -> {"runs": [those
+// that have ended or were removed since], "next", "complete": false: others may have, too}.
 // list_metrics -> {"metrics": [{"name", "points", "last": {…}, "least", "most"}]}. metric_points:
 // query `name` ("": all), `first`, `last` (of the index), `from` (a cursor), `limit`, `wait_ms`
 // (for a point, or the run's end) -> {"metrics": [{"name", "time", "index", "number" | "text"}],
@@ -88,6 +90,7 @@ enum class Route {
   label_run,
   rerun,
   run_log,
+  list_ends,
   list_metrics,
   metric_points,
   exec,

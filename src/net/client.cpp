@@ -88,12 +88,13 @@ enum class Fate { answered, not_read, failed };
 }  // namespace
 
 struct HttpClient::Impl {
-  Impl(std::string e, int limit, Trust t, Identity i, Proxy p)
+  Impl(std::string e, int limit, Trust t, Identity i, Proxy p, Dial d = {})
       : endpoint(std::move(e)),
         idle_limit(static_cast<std::size_t>(limit)),
         trust(std::move(t)),
         identity(std::move(i)),
-        proxy(std::move(p)) {}
+        proxy(std::move(p)),
+        dial(std::move(d)) {}
 
   Result<Channel> connect(Wait&);
   Result<Channel> connect_unix(const std::string& path, Wait&);
@@ -115,6 +116,7 @@ struct HttpClient::Impl {
   const Trust trust;
   const Identity identity;
   const Proxy proxy;
+  const Dial dial;  ///< none: `endpoint` says where to connect
   std::mutex mutex;
   std::vector<Channel> idle;
   std::shared_ptr<const Tls> tls;  ///< made by the first that needs it
@@ -161,11 +163,21 @@ HttpClient::HttpClient(std::string endpoint, int idle_connections, Trust trust, 
                        Proxy proxy)
     : impl_(std::make_shared<Impl>(std::move(endpoint), std::max(0, idle_connections),
                                    std::move(trust), std::move(identity), std::move(proxy))) {}
+HttpClient::HttpClient(std::string endpoint, Dial dial, int idle_connections)
+    : impl_(std::make_shared<Impl>(std::move(endpoint), std::max(0, idle_connections), Trust{},
+                                   Identity{}, Proxy{}, std::move(dial))) {}
 HttpClient::~HttpClient() = default;
 
 // ---- connections
 
 Result<Channel> HttpClient::Impl::connect(Wait& wait) {
+  if (dial) {
+    auto fd = dial();
+    if (!fd) return unreachable(endpoint, fd.error().message());
+    Channel channel;
+    channel.transport = Transport(std::move(*fd));
+    return channel;
+  }
   if (endpoint.starts_with(unix_scheme))
     return connect_unix(endpoint.substr(unix_scheme.size()), wait);
   bool secure = endpoint.starts_with(https_scheme);

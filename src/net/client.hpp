@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "base/fd.hpp"
 #include "net/http.hpp"
 #include "net/message_stream.hpp"
 #include "net/proxy.hpp"
@@ -56,6 +57,9 @@ struct Upgrade {
   ClientResponse response{};  ///< status 101 with a stream
 };
 
+/// A connected socket to a service; see Server::take().
+using Dial = std::function<Result<base::Fd>()>;
+
 class HttpClient {
  public:
   /// "unix:PATH" (any length), "https://HOST[:PORT]" (443; `trust` says whom to believe, `identity`
@@ -63,6 +67,8 @@ class HttpClient {
   /// "http://127.0.0.1:PORT".
   explicit HttpClient(std::string endpoint, int idle_connections = 16, Trust trust = {},
                       Identity identity = {}, Proxy proxy = {});
+  /// Connections come from `dial`; `endpoint` is a name for messages.
+  HttpClient(std::string endpoint, Dial dial, int idle_connections = 16);
   ~HttpClient();
   /// Errors: `service_unreachable` (the service has not read the request), `untrusted_service` (it
   /// is not who it should be, and has been told nothing), `connection_lost` (it may have been

@@ -189,6 +189,12 @@ void Server::open_door(base::Fd listening, std::string name) {
       });
 }
 
+void Server::take(base::Fd connected) {
+  impl_->loops.front()->post([impl = impl_.get(), connected = std::move(connected)]() mutable {
+    impl->start_connection(Transport(std::move(connected)), "");
+  });
+}
+
 void Server::close_door(const std::string& name) {
   impl_->loops.front()->post([impl = impl_.get(), name] {
     impl->doors.remove_if([&](auto& door) {

@@ -144,6 +144,9 @@ class Server {
   int open_connections() const;
   /// Listens here too, in clear: requests that come in by it have its name. Any thread.
   void open_door(base::Fd listening, std::string name);
+  /// Serves the other end of a connected socket, as if it had come in by the first door. Any
+  /// thread.
+  void take(base::Fd connected);
   /// Nobody comes in by it any more, and connections that came in by it are closed. Any thread.
   void close_door(const std::string& name);
   /// What connections that begin later show. Any thread.

@@ -66,6 +66,18 @@ Result<base::Fd> make_socket(int family) {
   return fd;
 }
 
+Result<std::pair<base::Fd, base::Fd>> make_socket_pair() {
+  int ends[2];
+#ifdef __linux__
+  bool made = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0;
+#else
+  bool made = ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0;
+#endif
+  if (!made) return base::errno_error("make a pair of sockets");
+  for (int end : ends) set_up(end);
+  return std::pair(base::Fd(ends[0]), base::Fd(ends[1]));
+}
+
 Result<base::Fd> listen_unix(const std::string& path) {
   auto address = unix_address(path);
   if (!address) return address.error();

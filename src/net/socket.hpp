@@ -44,6 +44,8 @@ void keep_watch(int fd);
 std::pair<std::string, std::string> split_host(std::string_view text, std::string_view otherwise);
 /// A non-blocking, close-on-exec socket; SIGPIPE will not come from it.
 Result<base::Fd> make_socket(int family);
+/// Two ends of one connection, set up like make_socket().
+Result<std::pair<base::Fd, base::Fd>> make_socket_pair();
 /// The next waiting connection, set up like make_socket(); no descriptor and errno of accept(2) if
 /// there is none.
 base::Fd accept_connection(int listening);

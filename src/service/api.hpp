@@ -18,6 +18,7 @@
 #include "net/server.hpp"
 #include "service/caller.hpp"
 #include "service/collector.hpp"
+#include "service/ends.hpp"
 #include "service/guesses.hpp"
 #include "service/hub.hpp"
 #include "service/log_store.hpp"
@@ -43,6 +44,7 @@ struct Context {
   Readers& readers;
   Reactor& reactor;
   Hub& hub;
+  Ends& ends;
   Timer& timer;
   base::Pool& jobs;      ///< Git and packs
   base::Pool& log_jobs;  ///< log files
@@ -149,6 +151,8 @@ void label_run(Context&, Call);
 void rerun(Context&, Call);
 // logs.cpp
 void get_log(Context&, Call);
+// ends.cpp
+void list_ends(Context&, Call);
 // run_metrics.cpp
 void list_metrics(Context&, Call);
 void metric_points(Context&, Call);

@@ -1,6 +1,7 @@
 // Machine types: those that were declared, and those that machines serve without.
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -25,6 +26,23 @@ MachineTypeInfo info_of(const store::MachineTypeRecord& type) {
   return info;
 }
 
+/// What one of its machines adds to what is known of a type. Type CPU shows no GPU to its runs.
+void count(MachineTypeInfo& info, const MachineView& view) {
+  auto& machine = view.machine;
+  if (!machine.joined) return;
+  ++info.machines;
+  info.connected += machine.connected;
+  Amounts offers = machine.offers;
+  bool cpu = info.name == "CPU";
+  if (cpu) offers.gpus = 0;
+  auto order = [](const Amounts& a) { return std::tuple(a.gpus, a.cpus, a.memory); };
+  if (info.largest != Amounts() && order(offers) <= order(info.largest)) return;
+  info.largest = offers;
+  if (cpu || view.hello.gpus.empty()) return;
+  info.gpu = view.hello.gpus.front().name;
+  info.gpu_memory = view.hello.gpus.front().memory;
+}
+
 void change(store::MachineTypeRecord& type, const model::MachineTypeRequest& asked) {
   type.spot = asked.spot.value_or(type.spot);
   type.auto_resume = asked.default_auto_resume.value_or(type.auto_resume);
@@ -47,10 +65,7 @@ void post(Context& context, Call call, int status, const std::string& action, Ch
       if (!committed) return refuse(call, committed.error());
       auto info = info_of(*type);
       for (auto& view : context.machines.machines())
-        if (view.machine.joined && sched::serves(view.machine, type->name)) {
-          ++info.machines;
-          info.connected += view.machine.connected;
-        }
+        if (sched::serves(view.machine, type->name)) count(info, view);
       answer(call, {{"machine_type", json(info)}}, status);
     };
   });
@@ -75,8 +90,7 @@ void list_machine_types(Context& context, Call call) {
     for (auto& type : view.machine.serves) {
       auto& info = infos[type];
       info.name = shown(type);
-      info.machines += view.machine.joined;
-      info.connected += view.machine.connected;
+      count(info, view);
     }
   }
   json list = json::array();

@@ -135,6 +135,8 @@ HandlerFunction handler_of(model::Route route) {
       return service::rerun;
     case run_log:
       return get_log;
+    case list_ends:
+      return service::list_ends;
     case list_metrics:
       return service::list_metrics;
     case metric_points:

@@ -5,11 +5,13 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <set>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
+#include "net/socket.hpp"
 #include "service/api.hpp"
 #include "service/machine_tokens.hpp"
 #include "service/router.hpp"
@@ -35,6 +37,7 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   Metrics metrics;
   std::unique_ptr<State> state;
   Hub hub;
+  Ends ends;
   std::unique_ptr<Space> space;  // called by the timer's thread until that has ended
   Timer timer;
   base::Pool jobs{3}, log_jobs{3}, passwords{1};
@@ -97,6 +100,11 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
     active = s.active();
     machines->refresh(changed, s);
     if (s.take_tokens_changed()) machine_tokens.refresh(s);
+    auto ended = s.take_ended();
+    std::set<std::string> owners;
+    for (auto& end : ended) owners.insert(end.owner);
+    ends.add(std::move(ended));
+    for (auto& owner : owners) hub.notify(Ends::key(owner));
     for (auto& id : changed) {
       hub.notify(id);
       if (!s.active_run(id)) streams->run_ended(id);
@@ -243,6 +251,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
                   .readers = *self.readers,
                   .reactor = *self.reactor,
                   .hub = self.hub,
+                  .ends = self.ends,
                   .timer = self.timer,
                   .jobs = self.jobs,
                   .log_jobs = self.log_jobs,
@@ -326,6 +335,13 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
 
 const spellfs::ChunkStore& Service::objects() const { return *impl_->objects; }
 const std::string& Service::machine_token() const { return impl_->machine_token; }
+
+Result<base::Fd> Service::dial() {
+  auto ends = net::make_socket_pair();
+  if (!ends) return ends.error();
+  impl_->server->take(std::move(ends->first));
+  return std::move(ends->second);
+}
 
 int Service::port() const { return impl_->server->port(); }
 

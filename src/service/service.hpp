@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fd.hpp"
 #include "net/certificate.hpp"
 #include "service/retention.hpp"
 #include "spell/result.hpp"
@@ -24,9 +25,9 @@ struct RequestLine {
 };
 
 struct ServiceOptions {
-  std::string state_folder;  ///< data; made if missing (0700)
-  std::string spell_dir;     ///< as the user knows it, for `status`
-  std::string socket_path;
+  std::string state_folder;        ///< data; made if missing (0700)
+  std::string spell_dir;           ///< as the user knows it, for `status`
+  std::string socket_path;         ///< "": only dial() leads here, and `listen`
   std::string owner;               ///< the one owner: the login name, or the team's name
   std::string machine;             ///< name of the embedded worker's machine; "": there is none
   int places = 2;                  ///< of that machine, for type CPU
@@ -62,6 +63,8 @@ class Service {
   const spellfs::ChunkStore& objects() const;
   /// The secret that the embedded worker shows. Made anew at each start, never stored.
   const std::string& machine_token() const;
+  /// A connection to it, without any address: who has it is this process's user. Not after stop().
+  Result<base::Fd> dial();
   /// Of a team: where `listen` really listens.
   int port() const;
   /// Connections that begin from now on are shown this one. Error `invalid_certificate`: nothing

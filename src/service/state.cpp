@@ -95,6 +95,7 @@ Result<> State::load() {
   dirty_.clear();
   inserted_.clear();
   changed_.clear();
+  ended_.clear();
   events_.clear();
   last_numbers_.clear();
   new_numbers_.clear();
@@ -459,6 +460,7 @@ Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
   runs_.erase(run.id);
   numbers_.erase({owner, number});
   changed_.insert(run.id);
+  ended_.push_back({owner, number});
   return run;
 }
 
@@ -570,6 +572,7 @@ Result<> State::flush() {
   for (auto& [run, event] : events_) SPELL_TRY(writer_.add_event(run, event));
   for (auto& [id, run] : dirty_) {
     if (!model::is_final(run->status)) continue;
+    ended_.push_back({run->owner, run->number});
     numbers_.erase({run->owner, run->number});
     runs_.erase(id);
   }

@@ -26,6 +26,7 @@
 
 #include "model/worker_protocol.hpp"
 #include "sched/cluster.hpp"
+#include "service/ends.hpp"
 #include "service/quota.hpp"
 #include "spell/result.hpp"
 #include "store/store.hpp"
@@ -182,6 +183,9 @@ class State {
   /// Ids of runs that changed since the last call.
   std::vector<std::string> take_changed();
 
+  /// Runs that have ended, or were removed, since the last call.
+  std::vector<Ends::End> take_ended() { return std::exchange(ended_, {}); }
+
   /// To be called where a row of a user, of a token or a machine's key was changed: who may do what
   /// is taken over anew after the commit.
   void people_changed() { people_changed_ = true; }
@@ -299,6 +303,7 @@ class State {
   std::set<std::string> new_numbers_;
   std::unordered_map<std::string, RunPointer> dirty_;
   std::set<std::string> inserted_, changed_;
+  std::vector<Ends::End> ended_;
   std::vector<std::pair<std::string, store::Event>> events_;
   bool people_changed_ = false;
 };

@@ -70,8 +70,9 @@ bool may_pass(const Error& error) {
 }
 
 Link::Link(Way way, const std::string& machine)
-    : client_(std::move(way.endpoint), 16, std::move(way.trust), std::move(way.identity),
-              std::move(way.proxy)),
+    : client_(way.dial ? net::HttpClient(std::move(way.endpoint), std::move(way.dial))
+                       : net::HttpClient(std::move(way.endpoint), 16, std::move(way.trust),
+                                         std::move(way.identity), std::move(way.proxy))),
       instance_(base::hex(base::random_bytes(8))),
       token_(std::move(way.token)),
       base_("/v1/machines/" + net::percent_encode(machine)) {}

@@ -20,6 +20,7 @@ struct Way {
   net::Trust trust{};
   net::Identity identity{};
   net::Proxy proxy{};
+  net::Dial dial{};  ///< instead: gives connections
 };
 /// The service could not be asked, or is not ready to answer: later it may.
 bool may_pass(const Error&);

@@ -46,7 +46,8 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   std::string no_users;
   auto capabilities = isolate(options, *supervisor, engine.host, no_users);
   if (!capabilities) return capabilities.error();
-  engine.way = {options.endpoint, options.token, options.trust, options.identity, options.proxy};
+  engine.way = {options.endpoint, options.token, options.trust,
+                options.identity, options.proxy, options.dial};
   engine.machine = options.id.empty() ? options.machine : options.id;
   engine.host.supervisor = *supervisor;
   engine.host.machine = options.machine;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "net/client.hpp"
 #include "net/proxy.hpp"
 #include "net/tls.hpp"
 #include "spell/result.hpp"
@@ -21,6 +22,7 @@ namespace spell::worker {
 
 struct WorkerOptions {
   std::string endpoint{};             ///< the service: "unix:PATH", "https://HOST:PORT"
+  net::Dial dial{};                   ///< instead: gives connections; `endpoint` is a name then
   std::string token{};                ///< spm_…; sent as Authorization: Bearer
   net::Trust trust{};                 ///< of an https endpoint
   net::Identity identity{};           ///< what is shown to it

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import rows
+import sdk_rows  # noqa: F401
 import service_rows  # noqa: F401, its rows join the others
 import spellfs_rows  # noqa: F401
 from place import BUILD, Skipped

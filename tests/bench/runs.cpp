@@ -18,9 +18,9 @@ void wait_for_all(const spell::Client& client, std::int64_t newest) {
   client.runs().get(newest).value().wait().value();
   spell::RunFilter active;
   active.active_only = true;
-  active.limit = 1'000'000;
+  active.limit = 0;
   for (;;) {
-    auto left = client.runs().list(active).value();
+    auto left = client.runs().list(active).all().value();
     if (left.empty()) return;
     for (auto& run : left) client.runs().get(run.id).value().wait().value();
   }
@@ -63,8 +63,9 @@ int bench(int count, int threads) {
 
   spell::RunFilter all;
   all.limit = count;
-  for (auto& run : client.runs().list(all).value())
-    if (run.status != spell::RunStatus::complete || run.user_exit_code != 0) {
+  for (auto& each : client.runs().list(all))
+    if (auto& run = each.value();
+        run.status != spell::RunStatus::complete || run.user_exit_code != 0) {
       std::cerr << "run " << run.id << " is " << run.status << ": " << run.reason << '\n';
       return 1;
     }

@@ -56,6 +56,35 @@ def test_create_run(service):
     code_of(service.post("/v1/owners/nobody/runs", {"command": "true"}), 404, "owner_not_found")
 
 
+def test_ends(service):
+    """One wait for any number of runs."""
+    path = service.of_owner("ends")
+    begin = service.get(path).json
+    assert (begin["runs"], begin["complete"]) == ([], True)
+    waits = service.run("sleep 1000")
+    others = [service.run("true") for _ in range(3)]
+    found, at = [], begin["next"]
+    while len(found) < 3:
+        page = service.get(path + f"?from={at}&wait_ms=60000").json
+        assert page["complete"] and page["runs"]  # not before one has ended
+        found, at = found + page["runs"], page["next"]
+    assert sorted(found) == others
+    assert service.get(path + f"?from={begin['next']}").json["runs"] == found  # a cursor stays good
+    assert service.get(path + f"?from={at}&wait_ms=1").json == {"runs": [], "next": at, "complete": True}
+    service.post(service.of_owner(f"runs/{waits}/kill"))
+    assert service.get(path + f"?from={at}&wait_ms=60000").json["runs"] == [waits]
+    at = service.get(path).json["next"]
+    assert service.request("DELETE", service.of_owner(f"runs/{waits}")).status == 200
+    assert service.get(path + f"?from={at}&wait_ms=60000").json["runs"] == [waits]  # it will never be seen again
+    # Of another process, or no cursor at all: who asks has to look himself.
+    for strange in ("x", ".", "0.0", at.split(".")[0], at.split(".")[0] + ".999", at.split(".")[0] + ".-1"):
+        page = service.get(path + f"?from={strange}&wait_ms=60000").json
+        assert (page["runs"], page["complete"]) == ([], False)
+    for bad in ("wait_ms=60001", "wait_ms=-1", "wait_ms=x"):
+        code_of(service.get(path + "?" + bad), 400, "invalid_request")
+    code_of(service.get("/v1/owners/nobody/ends"), 404, "owner_not_found")
+
+
 def test_a_run_after_one_that_failed(service):
     failed = service.run("exit 3")
     assert service.wait(failed)["user_exit_code"] == 3

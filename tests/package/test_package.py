@@ -1,7 +1,11 @@
 """The package as its users meet it: installed into a prefix of its own, built against in every documented way, and run."""
+import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import time
 
 import pytest
 
@@ -85,6 +89,14 @@ def test_the_library_exports_its_own_names_only(library_folder):
     assert any(name.startswith("spell::to_json(") for name in names)
 
 
+def test_the_library_exports_what_the_command_line_uses(library_folder):
+    """It stands on the public headers alone, so a program of anybody's can do what it does."""
+    objects = [*(BUILD / "CMakeFiles/spell-cli.dir").rglob("*.o")]
+    used = {line.strip()[2:] for line in run("nm", "-uC", *objects).stdout.splitlines() if line.strip().startswith("U spell::")}
+    missing = {name for name in used if not name.startswith("spell::cli::")} - set(symbols(library_folder / "libspell.so"))
+    assert len(objects) > 20 and missing == set()
+
+
 @pytest.mark.parametrize("library", ["spell::spell", "spell::static"])
 def test_find_package(prefix, environment, tmp_path, library):
     build = tmp_path / "build"
@@ -93,6 +105,55 @@ def test_find_package(prefix, environment, tmp_path, library):
     needed = run("readelf", "-d", build / "hello-run").stdout
     assert ("libspell.so" in needed) == (library == "spell::spell")
     check_hello(build / "hello-run", environment)
+
+
+def test_the_asynchronous_example(prefix, environment, tmp_path):
+    build = tmp_path / "build"
+    run("cmake", "-G", "Ninja", "-S", SOURCE / "examples/async", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", env=environment)
+    run("cmake", "--build", build, env=environment)
+    done = run(build / "async", env=environment)
+    assert done.stdout == "100 complete, 0 otherwise, 0 canceled\n"
+    done = run(build / "async", "3", "echo why >&2; exit 7", env=environment, check=False)
+    assert (done.returncode, done.stdout) == (1, "0 complete, 3 otherwise, 0 canceled\n")
+    assert "exit code 7" in done.stderr and "why" in done.stderr
+    # ^C: what is waited for is killed; of 20 runs most have not begun.
+    started = tmp_path / "started"
+    waiting = subprocess.Popen([build / "async", "20", f"touch {started}; sleep 1000"], env=environment, stdout=subprocess.PIPE, text=True)
+    while not started.exists():
+        assert waiting.poll() is None
+        time.sleep(0.01)
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.communicate(timeout=60)[0] == "0 complete, 0 otherwise, 20 canceled\n"
+    shown = json.loads(run(prefix / "bin/spell", "ps", "--json", "-n", "20", env=environment).stdout)["runs"]
+    assert {run_["status"] for run_ in shown if "sleep 1000" in run_["command"]} <= {"killed", "killing"}
+
+
+def test_a_service_inside_of_a_program(prefix, environment, tmp_path):
+    build = tmp_path / "build"
+    run("cmake", "-G", "Ninja", "-S", SOURCE / "examples/embedded", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", env=environment)
+    run("cmake", "--build", build, env=environment)
+    environment["SPELL_LIBEXEC"] = str(prefix / "libexec/spell")
+    done = run(build / "embedded", tmp_path / "state", env=environment)
+    assert done.stdout == "the sum is 5050\n" and done.stderr == ""
+    assert not [path for path in (tmp_path / "state").rglob("*") if path.is_socket() and "runs" not in path.parts]
+
+
+def test_the_programs_of_the_guide(prefix, environment, tmp_path):
+    """They compile with warnings as errors; those that need nothing of the computer they are on are run."""
+    blocks = re.findall(r"```cpp\n(.*?)```", (SOURCE / "docs/sdk.md").read_text(), re.S)
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.25)\nproject(guide LANGUAGES CXX)\nfind_package(spell 0.1 REQUIRED COMPONENTS testing)\n"
+        "add_compile_options(-Wall -Wextra -Werror)\n"
+        + "".join(f"add_executable(block{n} block{n}.cpp)\ntarget_link_libraries(block{n} spell::testing)\n" for n in range(len(blocks))))
+    for n, block in enumerate(blocks):
+        (tmp_path / f"block{n}.cpp").write_text(block)
+    build = tmp_path / "build"
+    run("cmake", "-G", "Ninja", "-S", tmp_path, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", env=environment)
+    run("cmake", "--build", build, env=environment)
+    for n, block in enumerate(blocks):
+        if "CheckpointFolder" in block or "MockService" in block:
+            run(build / f"block{n}", cwd=tmp_path, env={**environment, "SPELL_CHECKPOINTS": str(tmp_path / "checkpoints")})
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-7.txt", "step-8.txt", "step-9.txt"]
 
 
 def test_pkg_config(prefix, environment, tmp_path):
@@ -119,4 +180,5 @@ def test_public_headers_need_the_standard_library_alone(prefix):
     for header in (prefix / "include" / "spell").iterdir():
         included = re.findall(r'#include [<"]([^>"]+)[>"]', header.read_text())
         other = [name for name in included if "/" in name and not name.startswith("spell/")]
-        assert other == (["nlohmann/json.hpp"] if header.name == "json.hpp" else []), header
+        bridges = {"json.hpp": "nlohmann/", "asio.hpp": "boost/asio/"}
+        assert all(name.startswith(bridges.get(header.name, "none")) for name in other), header

@@ -390,7 +390,7 @@ TEST_CASE("waiting for a run") {
   }
 }
 
-TEST_CASE("lists of runs are put together from pages, oldest first") {
+TEST_CASE("lists of runs are put together from pages, newest first") {
   World world;
   world.transport->serve = [](const net::ClientRequest& request) -> Answer {
     auto query = target_of(request).query;
@@ -408,11 +408,11 @@ TEST_CASE("lists of runs are put together from pages, oldest first") {
             json{{"runs", runs}, {"next", last > 1 ? json(std::to_string(last)) : json()}}.dump()};
   };
   auto limit = GENERATE(1, 50, 1000, 2001, 5000);
-  auto runs = Runs(world.connection).list({.limit = limit, .label = "a&b"});
+  auto runs = Runs(world.connection).list({.limit = limit, .label = "a&b"}).all();
   REQUIRE(runs.ok());
   REQUIRE(static_cast<int>(runs->size()) == std::min(limit, 2500));
-  CHECK(runs->back().id == 2500);
-  for (std::size_t i = 1; i < runs->size(); ++i) REQUIRE((*runs)[i].id == (*runs)[i - 1].id + 1);
+  CHECK(runs->front().id == 2500);
+  for (std::size_t i = 1; i < runs->size(); ++i) REQUIRE((*runs)[i].id == (*runs)[i - 1].id - 1);
 }
 
 TEST_CASE("what the service would refuse is refused before anything is sent") {

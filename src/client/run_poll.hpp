@@ -1,0 +1,20 @@
+// Asking for a run, now or when it has changed.
+#pragma once
+#include "client/connection.hpp"
+#include "spell/run.hpp"
+
+namespace spell::detail {
+
+/// The run as it is; `wait`: when its version is above `version`, when it is final, or after a
+/// while.
+Result<RunInfo> poll_run(Connection&, std::int64_t id, std::int64_t version, const Limit&,
+                         bool wait = true);
+
+/// Complete with exit code 0.
+bool is_success(const RunInfo&);
+
+/// What to return for a run that has ended: itself if complete with exit code 0, else the error
+/// `run_unsuccessful` with reason and last log lines.
+Result<RunInfo> successful(const Run&, const Result<RunInfo>& ended, const CallOptions&);
+
+}  // namespace spell::detail

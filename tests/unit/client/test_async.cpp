@@ -1,0 +1,314 @@
+// Waiting for many runs with one request, and calls with completion tokens.
+#include <atomic>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+#include <condition_variable>
+#include <set>
+
+#include "catch.hpp"
+#include "fake.hpp"
+#include "spell/asio.hpp"
+#include "spell/json.hpp"
+
+namespace asio = boost::asio;
+using namespace spell;
+
+namespace {
+
+/// A service that knows runs and tells of their ends, as the real one does: long polls wait.
+struct Ends : detail::Transport {
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  std::map<std::int64_t, std::string> runs;  ///< status by number
+  std::vector<std::int64_t> ended;
+  int process = 1, polls = 0, looks = 0, at_once = 0, most_at_once = 0, submitted = 0;
+  std::size_t lost_before = 0;  ///< ends that a new process does not know of
+  bool refuse = false;
+  std::set<std::thread::id> threads;
+
+  void end(std::int64_t run, const std::string& status = "complete") {
+    std::lock_guard lock(mutex);
+    runs[run] = status;
+    ended.push_back(run);
+    changed.notify_all();
+  }
+  void restart() {
+    std::lock_guard lock(mutex);
+    ++process;
+    lost_before = ended.size();
+    changed.notify_all();
+  }
+
+  net::ClientResponse ok(const detail::json& body, int status = 200) {
+    return {status, {{"X-Spell-Version", spell::version()}}, body.dump()};
+  }
+  net::ClientResponse error(int status, const std::string& code) {
+    return ok({{"error", {{"code", code}, {"message", code}}}}, status);
+  }
+  detail::json run_json(std::int64_t id) {
+    RunInfo info;
+    info.id = id;
+    info.status = RunStatus(runs[id]);
+    if (info.status == RunStatus::complete) info.user_exit_code = 0;
+    return {{"run", detail::json(info)}};
+  }
+
+  Result<net::ClientResponse> send(const net::ClientRequest& request,
+                                   const CallOptions& options) override {
+    std::unique_lock lock(mutex);
+    threads.insert(std::this_thread::get_id());
+    ++at_once;
+    most_at_once = std::max(most_at_once, at_once);
+    auto answer = answer_to(test::target_of(request), request, options, lock);
+    --at_once;
+    return answer;
+  }
+  Result<net::ClientResponse> answer_to(const net::Target& target,
+                                        const net::ClientRequest& request,
+                                        const CallOptions& options,
+                                        std::unique_lock<std::mutex>& lock) {
+    if (target.segments.back() == "healthz") return ok(detail::json::object());
+    if (refuse) return error(403, "not_permitted");
+    if (target.segments.back() == "ends") {
+      ++polls;
+      changed.notify_all();
+      auto from = target.query.contains("from") ? target.query.at("from") : "";
+      auto here = std::to_string(process) + ".";
+      auto fresh = [&] {
+        return from.empty() || !from.starts_with(std::to_string(process) + ".") ||
+               std::stoul(from.substr(here.size())) < ended.size();
+      };
+      if (!changed.wait(lock, options.stop, fresh)) return base::error("canceled", "canceled");
+      here = std::to_string(process) + ".";
+      detail::json list = detail::json::array();
+      bool complete = from.empty() || from.starts_with(here);
+      if (complete && !from.empty())
+        for (auto i = std::stoul(from.substr(here.size())); i < ended.size(); ++i)
+          list.push_back(ended[i]);
+      return ok(
+          {{"runs", list}, {"next", here + std::to_string(ended.size())}, {"complete", complete}});
+    }
+    if (request.method == "POST" && target.segments.back() == "runs") {
+      std::int64_t id = 1000 + ++submitted;
+      runs[id] = "running";
+      return ok(run_json(id), 201);
+    }
+    if (target.segments.back() == "log") return ok(detail::json::object());
+    std::int64_t id = std::stoll(target.segments.at(4));
+    ++looks;
+    if (!runs.contains(id)) return error(404, "run_not_found");
+    if (request.method == "POST") runs[id] = "killed", ended.push_back(id), changed.notify_all();
+    return ok(run_json(id));
+  }
+  Result<std::unique_ptr<detail::Body>> open(const net::ClientRequest&,
+                                             const CallOptions&) override {
+    return base::error("not_permitted", "no log here").with_http_status(403);
+  }
+  Result<net::Upgrade> upgrade(const net::ClientRequest&, const CallOptions&) override {
+    return base::error("not_permitted", "no stream here").with_http_status(403);
+  }
+};
+
+struct Place {
+  Ends* service = new Ends;
+  std::shared_ptr<detail::Connection> connection;
+  Place() {
+    detail::Connection::Parts parts;
+    parts.endpoint = "unix:/fake";
+    parts.owner = "ada";
+    parts.transport.reset(service);
+    connection = std::make_shared<detail::Connection>(std::move(parts));
+  }
+  Client client() const { return Client(connection); }
+  Run run(std::int64_t id, const std::string& status = "running") {
+    std::lock_guard lock(service->mutex);
+    service->runs[id] = status;
+    return Run(connection, id);
+  }
+  /// Until the service has been asked so many times for ends.
+  void wait_polls(int count) {
+    std::unique_lock lock(service->mutex);
+    service->changed.wait(lock, [&] { return service->polls >= count; });
+  }
+};
+
+asio::awaitable<void> await_end(Run run, std::vector<std::int64_t>& order) {
+  auto ended = co_await async_wait(run, asio::use_awaitable);
+  order.push_back(ended ? ended->id : -1);
+}
+
+}  // namespace
+
+TEST_CASE("many waits take one thread and one request at a time") {
+  Place place;
+  constexpr int count = 2000;
+  std::vector<std::int64_t> order;
+  asio::io_context context;
+  for (int id = 1; id <= count; ++id)
+    co_spawn(context, await_end(place.run(id), order), asio::detached);
+  std::thread service([&] {
+    place.wait_polls(2);  // all runs have been looked at
+    for (int id = count; id >= 1; --id) place.service->end(id);
+  });
+  context.run();
+  service.join();
+  REQUIRE(order.size() == count);
+  CHECK(std::set(order.begin(), order.end()).size() == count);
+  CHECK(!std::set(order.begin(), order.end()).contains(-1));
+  CHECK(place.service->threads.size() == 1);
+  CHECK(place.service->most_at_once == 1);
+}
+
+TEST_CASE("a run that has ended already, or never was, is told at once") {
+  Place place;
+  auto done = async_wait(place.run(1, "failed"), asio::use_future).get();
+  CHECK(done.value().status == RunStatus::failed);
+  auto missing = async_wait(Run(place.connection, 77), asio::use_future).get();
+  CHECK(missing.error().code() == "run_not_found");
+}
+
+TEST_CASE("ends that nobody could tell of are found by looking") {
+  Place place;
+  auto one = async_wait(place.run(1), asio::use_future);
+  auto two = async_wait(place.run(2), asio::use_future);
+  place.wait_polls(2);
+  {
+    std::lock_guard lock(place.service->mutex);
+    place.service->runs[1] = "complete";  // while the service was away
+  }
+  place.service->restart();
+  CHECK(one.get().value().status == RunStatus::complete);
+  CHECK(two.wait_for(std::chrono::milliseconds(0)) == std::future_status::timeout);
+  place.service->end(2, "killed");
+  CHECK(two.get().value().status == RunStatus::killed);
+}
+
+TEST_CASE("canceling ends one wait and leaves the others") {
+  Place place;
+  asio::io_context context;
+  asio::cancellation_signal signal;
+  Result<RunInfo> first, second;
+  async_wait(place.run(1), asio::bind_cancellation_slot(
+                               signal.slot(), asio::bind_executor(context, [&](auto result) {
+                                 first = std::move(result);
+                                 place.service->end(1);
+                               })));
+  async_wait(place.run(1), asio::bind_executor(context, [&](auto result) { second = result; }));
+  place.wait_polls(2);
+  signal.emit(asio::cancellation_type::terminal);
+  context.run();
+  CHECK(first.error().code() == "canceled");
+  CHECK(second.value().status == RunStatus::complete);
+  // Too late is fine.
+  signal.emit(asio::cancellation_type::terminal);
+}
+
+TEST_CASE("a wait that is canceled before it begins is canceled") {
+  Place place;
+  std::stop_source stop;
+  stop.request_stop();
+  std::promise<Result<RunInfo>> told;
+  AsyncCalls::wait(place.run(1), stop.get_token(), [&](auto result) { told.set_value(result); });
+  CHECK(told.get_future().get().error().code() == "canceled");
+}
+
+TEST_CASE("what cannot be heard is an error for all who wait, and later waits try again") {
+  Place place;
+  place.service->refuse = true;
+  auto one = async_wait(place.run(1), asio::use_future);
+  auto two = async_wait(place.run(2), asio::use_future);
+  CHECK(one.get().error().code() == "not_permitted");
+  CHECK(two.get().error().code() == "not_permitted");
+  {
+    std::lock_guard lock(place.service->mutex);
+    place.service->refuse = false;
+  }
+  CHECK(async_wait(place.run(3, "stopped"), asio::use_future).get().value().id == 3);
+}
+
+TEST_CASE("the client may go before its calls have completed") {
+  std::future<Result<RunInfo>> end;
+  Ends* service = nullptr;
+  {
+    Place place;
+    service = place.service;
+    end = async_wait(place.run(1), asio::use_future);
+  }
+  service->end(1);
+  CHECK(end.get().value().id == 1);
+}
+
+TEST_CASE("a client can go from a completion of its own") {
+  for (int i = 0; i < 50; ++i) {
+    asio::io_context context;
+    bool told = false;
+    {
+      Place place;
+      auto kill = [run = place.run(1), &told](Result<RunInfo> ended) { told = ended.ok(); };
+      async_kill(place.run(1), asio::bind_executor(context, kill));
+      async_wait(place.run(1), asio::bind_executor(context, [&](auto) {}));
+      async_wait_success(place.run(1), asio::bind_executor(context, [&](auto) {}));
+    }
+    context.run();
+    CHECK(told);
+  }
+}
+
+namespace {
+
+asio::awaitable<void> a_whole_run(Client client, std::vector<std::string>& told) {
+  RunSpec spec;
+  spec.command = "true";
+  auto run = co_await async_run(client, spec, asio::use_awaitable);
+  told.push_back(run ? "made" : run.error().code());
+  auto running = co_await async_info(run.value(), asio::use_awaitable);
+  told.push_back(running.value().status.name());
+  auto killed = co_await async_kill(run.value(), asio::use_awaitable);
+  told.push_back(killed.value().status.name());
+  auto success = co_await async_wait_success(run.value(), asio::use_awaitable);
+  told.push_back(success ? "success" : success.error().code());
+  auto ask = [client](CallOptions options) { return client.runs().get(7, options); };
+  auto missing = co_await async_call(client, ask, asio::use_awaitable);
+  told.push_back(missing ? "found" : missing.error().code());
+  using namespace asio::experimental::awaitable_operators;
+  RunSpec another = spec;
+  auto endless = co_await async_run(client, another, "a key", asio::use_awaitable);
+  asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::milliseconds(1));
+  auto which = co_await (async_wait(endless.value(), asio::use_awaitable) ||
+                         timer.async_wait(asio::use_awaitable));
+  told.push_back(which.index() == 1 ? "timer" : "run");
+}
+
+}  // namespace
+
+TEST_CASE("calls with a completion token do what their blocking twins do") {
+  Place place;
+  asio::io_context context;
+  std::vector<std::string> told;
+  std::exception_ptr failure;
+  co_spawn(context, a_whole_run(place.client(), told), [&](std::exception_ptr e) { failure = e; });
+  context.run();
+  CHECK(!failure);
+  CHECK(told == std::vector<std::string>{"made", "running", "killed", "run_unsuccessful",
+                                         "run_not_found", "timer"});
+}
+
+#if SPELL_NAME_IT_FIRST
+template <class Spec>
+concept takes = requires(Client client, Spec&& spec) {
+  async_run(client, std::forward<Spec>(spec), asio::detached);
+};
+TEST_CASE("a spec without a name is refused where the compiler would destroy it twice") {
+  STATIC_REQUIRE(takes<RunSpec&>);
+  STATIC_REQUIRE(takes<const RunSpec&>);
+  STATIC_REQUIRE(!takes<RunSpec>);
+}
+#endif

@@ -1,0 +1,137 @@
+// Services and workers inside of a program.
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "../client/support.hpp"
+#include "catch.hpp"
+#include "spell/spell.hpp"
+#include "spell/worker.hpp"
+
+using namespace spell;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string supervisor = SPELL_BINARY_DIR "/bin/spell-supervisor";
+
+Result<Service> serve(const std::string& folder) {
+  ServiceOptions options;
+  options.folder = folder;
+  return Service::start(options);
+}
+
+Result<Worker> work(const Service& service) {
+  WorkerOptions options;
+  options.supervisor = supervisor;
+  return Worker::start(service, options);
+}
+
+RunSpec command(const std::string& text) {
+  RunSpec spec;
+  spec.command = text;
+  return spec;
+}
+
+std::vector<std::string> sockets_in(const std::string& folder) {
+  std::vector<std::string> out;
+  for (auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_socket()) out.push_back(entry.path());
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a pipeline runs with nothing but the library, and without a socket of the service's") {
+  test::TemporaryFolder place;
+  auto service = serve(place.path + "/state").value();
+  CHECK(sockets_in(place.path).empty());
+  auto client = service.client();
+  auto first = client.run(command("echo 42 > answer")).value();  // waits for a worker
+  auto worker = work(service).value();
+  CHECK(first.wait_success().value().output_files == 1);
+  auto spec = command("cat answer; test ! -e " + place.path + "/state/spell.db");
+  spec.mounts = {{first.output("answer"), "answer"}};
+  auto second = client.run(spec).value();
+  auto log = second.logs({.follow = true, .only = LogKind::output}).all().value();
+  REQUIRE(log.size() == 1);
+  CHECK(log[0].text == "42");
+  CHECK(second.wait_success());
+  CHECK(client.resources().read(first.output("answer")).value() == "42\n");
+}
+
+TEST_CASE("several services live in one program, each with its own runs") {
+  test::TemporaryFolder place;
+  std::vector<Service> services;
+  std::vector<Worker> workers;
+  std::vector<Run> runs;
+  for (int i = 0; i < 3; ++i) {
+    services.push_back(serve(place.path + "/" + std::to_string(i)).value());
+    workers.push_back(work(services.back()).value());
+  }
+  for (auto& service : services) runs.push_back(service.client().run(command("pwd")).value());
+  for (auto& run : runs) {
+    CHECK(run.id() == 1);
+    CHECK(run.wait_success());
+  }
+  auto taken = serve(place.path + "/1");
+  CHECK(taken.error().code() == "folder_in_use");
+}
+
+TEST_CASE("what was answered is there again, and what runs goes on") {
+  test::TemporaryFolder place;
+  std::string go = place.path + "/go";
+  std::int64_t id = 0;
+  {
+    auto service = serve(place.path + "/state").value();
+    auto worker = work(service).value();
+    auto run = service.client()
+                   .run(command("echo begun; until [ -e " + go + " ]; do sleep 0.05; done"))
+                   .value();
+    auto log = run.logs({.follow = true, .only = LogKind::output});
+    CHECK(log.next()->value().text == "begun");
+    id = run.id();
+  }
+  auto service = serve(place.path + "/state").value();
+  auto worker = work(service).value();
+  std::ofstream(go) << "go";
+  CHECK(service.client().runs().wait(id).value().user_exit_code == 0);
+}
+
+TEST_CASE("a client that outlives its service is told so") {
+  test::TemporaryFolder place;
+  auto service = serve(place.path + "/state").value();
+  auto client = service.client();
+  CHECK(client.status());
+  service.stop();
+  CallOptions options;
+  options.timeout = std::chrono::milliseconds(200);
+  auto asked = client.status(options);
+  CHECK(!asked);
+  auto again = serve(place.path + "/state");
+  CHECK(again);
+}
+
+TEST_CASE("a socket is there for other programs where one is wanted") {
+  test::TemporaryFolder place;
+  ServiceOptions options;
+  options.folder = place.path + "/state";
+  options.socket = place.path + "/socket";
+  auto service = Service::start(options).value();
+  ClientOptions other;
+  other.service = "unix:" + options.socket;
+  CHECK(Client::make(other).value().status().value().owner ==
+        service.client().status().value().owner);
+}
+
+TEST_CASE("what is missing is said") {
+  CHECK(serve("").error().code() == "invalid_request");
+  test::TemporaryFolder place;
+  std::ofstream(place.path + "/file") << "x";
+  CHECK(serve(place.path + "/file").error().code() == "io_error");
+  auto service = serve(place.path + "/state").value();
+  WorkerOptions options;
+  options.supervisor = place.path + "/none";
+  CHECK(!Worker::start(service, options));
+}
