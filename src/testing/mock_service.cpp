@@ -41,16 +41,17 @@ struct Execution::Impl {
     if (!done && failure.code().empty()) failure = done.error();
   }
 
-  Result<> report(const std::string& status, std::optional<model::RunResult> result = {}) {
+  Result<> report(const std::vector<std::string>& steps,
+                  std::optional<model::RunResult> result = {}) {
     model::SyncRequest request;
     model::RunReport report;
     report.run = start.run;
     report.epoch = start.epoch;
-    if (!status.empty()) {
+    for (auto& step : steps) {
       model::RunEvent event;
       event.number = ++events;
-      event.status = status;
-      event.text = "Run is " + status;
+      event.status = step;
+      event.text = "Run is " + step;
       event.log_offset = log_bytes;
       report.events.push_back(std::move(event));
     }
@@ -199,7 +200,7 @@ struct MockService::Impl {
   void carry_out(Execution::Impl& run) {
     model::RunResult result;
     result.status = "complete";
-    run.note(run.report("running"));
+    run.note(run.report({"building", "running"}));
     try {
       Execution execution(run);
       result.exit_code = executor(execution);
@@ -220,7 +221,7 @@ struct MockService::Impl {
       result.reason = run.failure.message();
     }
     result.log_bytes = run.log_bytes;
-    (void)run.report("", result);
+    (void)run.report({}, result);
     std::lock_guard lock(mutex);
     running.erase(run.start.run);
   }

@@ -170,6 +170,15 @@ def test_pkg_config_static(prefix, library_folder, environment, tmp_path):
     check_hello(tmp_path / "static", environment)
 
 
+def test_the_reference_manual(tmp_path):
+    """What the comments of the headers name is there."""
+    if not shutil.which("doxygen"):
+        pytest.skip("doxygen is not installed")
+    done = run("doxygen", "docs/Doxyfile", cwd=SOURCE, env={**os.environ, "SPELL_MANUAL": str(tmp_path)}, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert (tmp_path / "html" / "classspell_1_1Client.html").exists()
+
+
 def test_every_header_compiles_by_itself(prefix, tmp_path):
     for header in sorted((prefix / "include" / "spell").iterdir()):
         (tmp_path / "one.cpp").write_text(f'#include <spell/{header.name}>\n#include <spell/{header.name}>\nint main() {{}}\n')
