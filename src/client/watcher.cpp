@@ -30,6 +30,10 @@ struct Watcher::Wait {
   }
 };
 
+void Watcher::unlist(Group& group) {
+  for (auto& one : group) one->listed = false;
+}
+
 Watcher::~Watcher() {
   {
     std::lock_guard lock(mutex_);
@@ -91,7 +95,13 @@ void Watcher::loop() {
     // The calls have tried for as long as is worth it.
     cursor_.clear();
     unseen_.clear();
-    while (!waiting_.empty()) finish(waiting_.begin()->first, heard.error(), lock);
+    auto all = std::exchange(waiting_, {});
+    for (auto& [run, group] : all) unlist(group);
+    lock.unlock();
+    for (auto& [run, group] : all)
+      for (auto& one : group) one->finish(heard.error());
+    all.clear();
+    lock.lock();
   }
 }
 
@@ -151,7 +161,7 @@ Result<> Watcher::follow(Lock& lock) {
 void Watcher::finish(std::int64_t run, const Result<RunInfo>& info, Lock& lock) {
   auto group = waiting_.extract(run);
   if (group.empty()) return;
-  for (auto& one : group.mapped()) one->listed = false;
+  unlist(group.mapped());
   lock.unlock();
   for (auto& one : group.mapped()) one->finish(info);
   group = {};

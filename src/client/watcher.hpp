@@ -42,6 +42,7 @@ class Watcher {
   Result<> follow(Lock&);
   void finish(std::int64_t run, const Result<RunInfo>&, Lock&);
   void cancel(const std::shared_ptr<Wait>&);
+  static void unlist(Group&);
 
   Connection& connection_;
   std::mutex mutex_;

@@ -467,6 +467,7 @@ Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
 void State::finish(const RunPointer& run, const std::string& status, std::int64_t now_us,
                    std::int64_t log_offset) {
   bool late = model::is_final(run->status);  // its end was told before
+  if (!late) ended_.push_back({run->owner, run->number});
   run->status = status;
   run->wanted.clear();
   if (!run->machine.empty() && !late) {
@@ -572,7 +573,6 @@ Result<> State::flush() {
   for (auto& [run, event] : events_) SPELL_TRY(writer_.add_event(run, event));
   for (auto& [id, run] : dirty_) {
     if (!model::is_final(run->status)) continue;
-    ended_.push_back({run->owner, run->number});
     numbers_.erase({run->owner, run->number});
     runs_.erase(id);
   }

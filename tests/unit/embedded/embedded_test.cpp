@@ -1,15 +1,21 @@
 // Services and workers inside of a program.
 #include <unistd.h>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
 #include <filesystem>
 #include <fstream>
 
 #include "../client/support.hpp"
 #include "catch.hpp"
+#include "spell/asio.hpp"
 #include "spell/spell.hpp"
 #include "spell/worker.hpp"
 
 using namespace spell;
+namespace asio = boost::asio;
 namespace fs = std::filesystem;
 
 namespace {
@@ -59,6 +65,67 @@ TEST_CASE("a pipeline runs with nothing but the library, and without a socket of
   CHECK(log[0].text == "42");
   CHECK(second.wait_success());
   CHECK(client.resources().read(first.output("answer")).value() == "42\n");
+}
+
+TEST_CASE("checkpoints of a run that goes on are told once they are safe, and come back whole") {
+  test::TemporaryFolder place;
+  auto service = serve(place.path + "/state").value();
+  auto worker = work(service).value();
+  auto client = service.client();
+  auto run = client
+                 .run(command("mkdir checkpoints; echo nine > checkpoints/step-9.txt; "
+                              "echo ten > $SPELL_CHECKPOINTS/step-10.txt; "
+                              "echo half > checkpoints/.step-11.txt.part"))
+                 .value();
+  auto first = run.wait_checkpoint().value();  // begins before there is any
+  CHECK(first.step == 9);
+  auto second = run.wait_checkpoint(first).value();
+  CHECK(second.path == "runs/1/checkpoints/step-10.txt");
+  CHECK(run.wait_checkpoint(second).error().code() == "wait_failed");
+  CHECK(second.download(place.path + "/here").value().files == 1);
+  std::string line;
+  std::getline(std::ifstream(place.path + "/here"), line);
+  CHECK(line == "ten");
+}
+
+TEST_CASE("this computer's CPU is among the machine types, and nothing that it has not") {
+  test::TemporaryFolder place;
+  auto service = serve(place.path + "/state").value();
+  auto worker = work(service).value();
+  auto client = service.client();
+  client.run(command("true")).value().wait_success().value();  // the worker is there
+  auto found = client.select({.cpus = 1}).value();
+  CHECK(found.front().name == "CPU");
+  CHECK(found.front().connected == 1);
+  CHECK(found.front().reason.find("1 of 1 machine connected") != std::string::npos);
+  auto none = client.select({.cpus = 100'000});
+  CHECK(none.error().code() == "no_machine_type");
+  CHECK(none.error().message().find("CPU: ") != std::string::npos);
+}
+
+TEST_CASE("runs of a real service are awaited together, and a wait is canceled alone") {
+  test::TemporaryFolder place;
+  auto service = serve(place.path + "/state").value();
+  auto client = service.client();
+  constexpr int count = 40;
+  asio::io_context context;
+  int ended = 0, canceled = 0;
+  asio::cancellation_signal signal;
+  for (int i = 0; i < count; ++i) {
+    auto run = client.run(command("exit " + std::to_string(i % 3))).value();
+    async_wait(run, asio::bind_executor(context, [&](Result<RunInfo> end) { ended += end.ok(); }));
+  }
+  auto worker = work(service).value();
+  auto last = client.run(command("sleep 1000")).value();
+  async_wait(last, asio::bind_cancellation_slot(
+                       signal.slot(), asio::bind_executor(context, [&](Result<RunInfo> end) {
+                         canceled += end.error().code() == "canceled";
+                       })));
+  while (ended < count) context.run_one();
+  signal.emit(asio::cancellation_type::terminal);
+  context.run();
+  CHECK(canceled == 1);
+  CHECK(last.kill());
 }
 
 TEST_CASE("several services live in one program, each with its own runs") {
@@ -129,7 +196,7 @@ TEST_CASE("what is missing is said") {
   CHECK(serve("").error().code() == "invalid_request");
   test::TemporaryFolder place;
   std::ofstream(place.path + "/file") << "x";
-  CHECK(serve(place.path + "/file").error().code() == "io_error");
+  CHECK(!serve(place.path + "/file"));
   auto service = serve(place.path + "/state").value();
   WorkerOptions options;
   options.supervisor = place.path + "/none";
