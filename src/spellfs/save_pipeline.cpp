@@ -114,24 +114,19 @@ Result<> Builder::add_piece(const Piece& piece) {
 
 Result<> Builder::put(Kind kind, const Name& name, std::shared_ptr<const void> owner,
                       std::string_view bytes) {
-  constexpr std::size_t most_bytes = 16 << 20, most_objects = 4096, most_held = 2 * most_bytes;
-  if (pack_.has(name)) return ok();
-  // A chunk that waits keeps its whole block, be it the only new one in it.
-  bool same_block = !owner.owner_before(newest_owner_) && !newest_owner_.owner_before(owner);
-  if (!same_block) waiting_held_ += kind == Kind::chunk ? Blocks::block_size : bytes.size();
-  newest_owner_ = owner;
-  waiting_.push_back({kind, name, std::move(owner), bytes});
+  constexpr std::size_t most_bytes = 16 << 20, most_objects = 4096;
+  if (!pack_.has(name)) waiting_.push_back({kind, name, std::move(owner), bytes});
+  if (waiting_.empty()) return ok();
+  // With what comes between: a chunk that waits keeps all of its block.
   waiting_bytes_ += bytes.size();
-  if (waiting_bytes_ < most_bytes && waiting_.size() < most_objects && waiting_held_ < most_held)
-    return ok();
+  if (waiting_bytes_ < most_bytes && waiting_.size() < most_objects) return ok();
   return settle();
 }
 
 Result<> Builder::settle() {
   if (waiting_.empty()) return ok();
   auto waiting = std::exchange(waiting_, {});
-  waiting_bytes_ = waiting_held_ = 0;
-  newest_owner_.reset();
+  waiting_bytes_ = 0;
   if (options_.missing) {
     std::vector<Name> names;
     names.reserve(waiting.size());

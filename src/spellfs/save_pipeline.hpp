@@ -161,8 +161,7 @@ class Builder {
   std::int64_t files_ = 0, bytes_ = 0;
   std::vector<std::string> skipped_;
   std::vector<Waiting> waiting_;
-  std::size_t waiting_bytes_ = 0, waiting_held_ = 0;  ///< held: with all that cannot be freed
-  std::weak_ptr<const void> newest_owner_;
+  std::size_t waiting_bytes_ = 0;
   std::mutex compressors_mutex_;
   std::vector<std::unique_ptr<Compressor>> compressors_;  ///< not in use
 };
