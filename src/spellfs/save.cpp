@@ -10,7 +10,6 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
-#include "base/file.hpp"
 #include "base/text.hpp"
 #include "spellfs/save_file.hpp"
 
@@ -52,9 +51,9 @@ class Remembered {
   /// Opens the cache if it is of this folder and the store still has all of it.
   void open(const SaveOptions& options, const struct stat& folder) {
     if (options.cache.empty() || !options.missing) return;
-    auto bytes = base::read_file(options.cache, SaveCacheWriter::limit + (1 << 20));
-    if (!bytes) return;
-    auto reader = SaveCacheReader::open(std::move(*bytes));
+    auto file = base::open(options.cache, O_RDONLY);
+    if (!file) return;
+    auto reader = SaveCacheReader::open(std::move(*file));
     if (!reader || reader->head().device != folder.st_dev || reader->head().inode != folder.st_ino)
       return;
     auto missing = options.missing({&reader->head().root, 1});
@@ -281,11 +280,9 @@ class Walker {
   SaveProgress& progress_;
 };
 
-/// Not synced: a cache that is lost or torn is none. If it cannot be written the next save reads
-/// everything again.
-void remember(const std::string& path, SaveCacheWriter& cache, const SaveCacheHead& head,
-              const Remembered& before) {
-  if (!before.same(head)) (void)base::write_file(path, cache.finish(head), 0600, false);
+/// If it cannot be written the next save reads everything again.
+void remember(SaveCacheWriter& cache, const SaveCacheHead& head, const Remembered& before) {
+  if (!before.same(head)) (void)cache.finish(head);
 }
 
 }  // namespace
@@ -296,7 +293,7 @@ Result<SaveResult> save(const std::string& path, const SaveOptions& options, Pac
   struct stat folder {};
   bool is_folder = ::stat(path.c_str(), &folder) == 0 && S_ISDIR(folder.st_mode);
   Remembered remembered;
-  SaveCacheWriter cache;
+  SaveCacheWriter cache(options.cache);
   if (is_folder) remembered.open(options, folder);
   Builder builder(options, pack, options.cache.empty() || !is_folder ? nullptr : &cache);
   SaveProgress progress(options);
@@ -304,9 +301,8 @@ Result<SaveResult> save(const std::string& path, const SaveOptions& options, Pac
   SPELL_TRY(Walker(options, pipeline, result, remembered, progress).walk(path));
   SPELL_TRY(pipeline.finish());
   progress.end();
-  if (builder.tree() && !options.cache.empty() && !cache.too_large())
-    remember(options.cache, cache, {folder.st_dev, folder.st_ino, *builder.tree(), cache.count()},
-             remembered);
+  if (builder.tree() && !options.cache.empty())
+    remember(cache, {folder.st_dev, folder.st_ino, *builder.tree(), cache.count()}, remembered);
   if (result.root.type == EntryType::folder) {
     result.tree = builder.tree();
     builder.fill(result.root);

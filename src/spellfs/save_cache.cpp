@@ -1,6 +1,12 @@
 #include "spellfs/save_cache.hpp"
 
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdio>
+#include <functional>
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
@@ -12,7 +18,8 @@ namespace {
 constexpr std::string_view magic = "spellsc1";
 constexpr std::size_t head_size = 8 + 8 + 8 + 32 + 8, sum_size = 32;
 /// Longer ones are of no file that could be opened.
-constexpr std::size_t max_path = 256 * 256;
+constexpr std::size_t max_path = 256 * 256, max_entry = max_path + 128;
+constexpr std::size_t piece_size = 1 << 20;
 
 Error bad() { return base::error("bad_cache", "bad cache of a save"); }
 
@@ -23,6 +30,30 @@ Name name_from(std::string_view raw) {
   Name name;
   if (raw.size() == name.digest.size()) std::copy(raw.begin(), raw.end(), name.digest.begin());
   return name;
+}
+
+/// What lies in a file between two places, piece by piece.
+Result<> each_piece_of(int fd, std::int64_t from, std::int64_t to,
+                       const std::function<Result<>(std::string_view)>& take) {
+  std::string piece(piece_size, '\0');
+  while (from < to) {
+    auto want =
+        static_cast<std::size_t>(std::min(to - from, static_cast<std::int64_t>(piece_size)));
+    auto n = base::pread_full(fd, piece.data(), want, from);
+    if (!n) return n.error();
+    if (*n < want) return bad();
+    SPELL_TRY(take({piece.data(), want}));
+    from += static_cast<std::int64_t>(want);
+  }
+  return ok();
+}
+
+/// Beside `path`, under a name that nobody has.
+Result<std::pair<base::Fd, std::string>> make_beside(const std::string& path) {
+  std::string name = path + ".XXXXXX";
+  base::Fd file(::mkstemp(name.data()));
+  if (!file) return base::errno_error("write " + path);
+  return std::pair(std::move(file), std::move(name));
 }
 
 }  // namespace
@@ -38,26 +69,54 @@ bool walked_before(std::string_view a, std::string_view b) {
   return weight(*x) < weight(*y);
 }
 
-Result<SaveCacheReader> SaveCacheReader::open(std::string bytes) {
-  if (bytes.size() < head_size + sum_size) return bad();
-  std::string_view all = bytes, sum = all.substr(all.size() - sum_size);
-  all.remove_suffix(sum_size);
-  if (sum != bytes_of(Name{base::sha256(all)})) return bad();
-  ByteReader in(all);
-  if (in.bytes(magic.size()) != magic) return bad();
+Result<SaveCacheReader> SaveCacheReader::open(base::Fd file) {
+  struct stat st;
+  if (::fstat(file.get(), &st) != 0) return bad();
+  constexpr auto least = static_cast<std::int64_t>(head_size + sum_size);
+  if (st.st_size < least) return bad();
   SaveCacheReader out;
+  out.file_ = std::move(file);
+  out.end_ = st.st_size - static_cast<std::int64_t>(sum_size);
+  base::Sha256 hash;
+  SPELL_TRY(each_piece_of(out.file_.get(), 0, out.end_, [&](std::string_view piece) {
+    hash.update(piece);
+    return ok();
+  }));
+  bool right = false;
+  std::string sum(bytes_of(Name{hash.finish()}));
+  SPELL_TRY(each_piece_of(out.file_.get(), out.end_, st.st_size, [&](std::string_view piece) {
+    right = piece == sum;
+    return ok();
+  }));
+  if (!right) return bad();
+  SPELL_TRY(out.fill());
+  ByteReader in(out.window_);
+  if (in.bytes(magic.size()) != magic) return bad();
   out.head_.device = in.fixed(8);
   out.head_.inode = in.fixed(8);
   out.head_.root = name_from(in.bytes(32));
   out.head_.count = in.fixed(8);
-  bytes.resize(bytes.size() - sum_size);
-  out.bytes_ = std::move(bytes);
   out.at_ = head_size;
   return out;
 }
 
+/// The next entry is in the window then, if there is one.
+Result<> SaveCacheReader::fill() {
+  if (read_up_to_ == end_ || window_.size() - at_ >= max_entry) return ok();
+  auto more =
+      static_cast<std::size_t>(std::min(end_ - read_up_to_, static_cast<std::int64_t>(piece_size)));
+  window_.erase(0, std::exchange(at_, 0));
+  std::size_t kept = window_.size();
+  window_.resize(kept + more);
+  auto n = base::pread_full(file_.get(), window_.data() + kept, more, read_up_to_);
+  if (!n || *n < more) return bad();
+  read_up_to_ += static_cast<std::int64_t>(more);
+  return ok();
+}
+
 Result<std::optional<CachedFile>> SaveCacheReader::next(std::string& path) {
-  std::string_view rest = std::string_view(bytes_).substr(at_);
+  SPELL_TRY(fill());
+  std::string_view rest = std::string_view(window_).substr(at_);
   if (read_ == head_.count) {
     if (!rest.empty()) return bad();
     return std::optional<CachedFile>();
@@ -94,16 +153,49 @@ void SaveCacheWriter::add(const std::string& path, const CachedFile& file) {
   if (file.state.size > 0) body_ += bytes_of(file.node);
   last_ = path;
   ++count_;
+  if (body_.size() >= piece_size && written_) written_ = spill();
 }
 
-std::string SaveCacheWriter::finish(SaveCacheHead head) {
-  std::string out(magic);
-  put_fixed(out, head.device, 8);
-  put_fixed(out, head.inode, 8);
-  out += bytes_of(head.root);
-  put_fixed(out, count_, 8);
-  out += body_;
-  return out += bytes_of(Name{base::sha256(out)});
+Result<> SaveCacheWriter::spill() {
+  if (!file_) {
+    auto made = make_beside(path_);
+    if (!made) return made.error();
+    ::unlink(made->second.c_str());
+    file_ = std::move(made->first);
+  }
+  SPELL_TRY(base::write_all(file_.get(), body_));
+  body_.clear();
+  return ok();
+}
+
+Result<> SaveCacheWriter::write(int fd, const SaveCacheHead& head) {
+  base::Sha256 hash;
+  auto put = [&](std::string_view bytes) {
+    hash.update(bytes);
+    return base::write_all(fd, bytes);
+  };
+  std::string first(magic);
+  put_fixed(first, head.device, 8);
+  put_fixed(first, head.inode, 8);
+  first += bytes_of(head.root);
+  put_fixed(first, count_, 8);
+  SPELL_TRY(put(first));
+  struct stat st {};
+  if (file_ && ::fstat(file_.get(), &st) != 0) return base::errno_error("read " + path_);
+  if (file_) SPELL_TRY(each_piece_of(file_.get(), 0, st.st_size, put));
+  SPELL_TRY(put(body_));
+  return base::write_all(fd, bytes_of(Name{hash.finish()}));
+}
+
+Result<> SaveCacheWriter::finish(SaveCacheHead head) {
+  if (!written_) return written_;
+  auto made = make_beside(path_);
+  if (!made) return made.error();
+  auto done = write(made->first.get(), head);
+  if (done && ::rename(made->second.c_str(), path_.c_str()) != 0)
+    done = base::errno_error("write " + path_);
+  if (!done) ::unlink(made->second.c_str());
+  return done;
 }
 
 }  // namespace spell::spellfs

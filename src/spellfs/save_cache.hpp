@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/fd.hpp"
 #include "spellfs/bytes.hpp"
 #include "spellfs/node.hpp"
 #include "spellfs/tree.hpp"
@@ -36,34 +37,46 @@ struct SaveCacheHead {
   std::uint64_t count = 0;
 };
 
+/// Reads a cache piece by piece: memory does not grow with the folder.
 class SaveCacheReader {
  public:
-  /// Error `bad_cache`.
-  static Result<SaveCacheReader> open(std::string bytes);
+  /// Reads all of it once, for its sum. Error `bad_cache`.
+  static Result<SaveCacheReader> open(base::Fd file);
   const SaveCacheHead& head() const { return head_; }
   /// The next file; none at the end. Error `bad_cache`.
   Result<std::optional<CachedFile>> next(std::string& path);
 
  private:
-  std::string bytes_;
-  std::size_t at_ = 0;
+  Result<> fill();
+
+  base::Fd file_;
+  std::int64_t read_up_to_ = 0, end_ = 0;  ///< in the file; the sum is behind the end
+  std::string window_;
+  std::size_t at_ = 0;  ///< in the window
   SaveCacheHead head_;
   std::uint64_t read_ = 0;
 };
 
+/// Writes one; what is many files' goes by way of a file without a name.
 class SaveCacheWriter {
  public:
+  /// `path`: what is to be replaced.
+  explicit SaveCacheWriter(std::string path) : path_(std::move(path)) {}
   /// In the order of the walk.
   void add(const std::string& path, const CachedFile& file);
   std::uint64_t count() const { return count_; }
-  /// The whole file's bytes.
-  std::string finish(SaveCacheHead head);
-  /// Beyond this it is not worth its memory: the save goes on without.
-  bool too_large() const { return body_.size() > limit; }
-  static constexpr std::size_t limit = 256 << 20;
+  /// Puts the cache in its place; not synced: one that is torn is none. Errors: those of writing,
+  /// also of add().
+  Result<> finish(SaveCacheHead head);
 
  private:
-  std::string body_, last_;
+  Result<> spill();
+  Result<> write(int fd, const SaveCacheHead& head);
+
+  const std::string path_;
+  std::string body_, last_;  ///< body: of the entries, what is not in the file
+  base::Fd file_;
+  Result<> written_ = ok();
   std::uint64_t count_ = 0;
 };
 

@@ -118,15 +118,16 @@ TEST_CASE("a file of this very moment is not remembered: it may change within th
 }
 
 TEST_CASE("the cache of a save is written as its format says") {
-  SaveCacheWriter writer;
+  TemporaryFolder folder;
+  SaveCacheWriter writer(folder / "cache");
   writer.add("a/x", {{5, 1, -2, 3, 0644}, fake_name(1)});
   writer.add("a/xy", {{0, 1, 2, 4, 0600}, {}});
   writer.add("a.b", {{7, 1, 2, 5, 0755}, fake_name(2)});
-  std::string bytes = writer.finish({11, 12, fake_name(3), 0});
-  CHECK(base::hex(base::sha256(bytes)) ==
+  REQUIRE(writer.finish({11, 12, fake_name(3), 0}).ok());
+  CHECK(base::hex(base::sha256(slurp(folder / "cache"))) ==
         base::hex(
             base::sha256(slurp(SPELL_SOURCE_DIR "/tests/unit/spellfs/golden/save-cache-v1.bin"))));
-  auto reader = SaveCacheReader::open(bytes).value();
+  auto reader = SaveCacheReader::open(base::open(folder / "cache", O_RDONLY).value()).value();
   CHECK(reader.head().device == 11);
   CHECK(reader.head().inode == 12);
   CHECK(reader.head().root == fake_name(3));
@@ -141,6 +142,38 @@ TEST_CASE("the cache of a save is written as its format says") {
   REQUIRE(reader.next(path).value());
   CHECK(path == "a.b");
   CHECK_FALSE(reader.next(path).value());
+}
+
+TEST_CASE("a cache of more than a piece is written and read by pieces") {
+  constexpr int many = 60'000;  // some megabytes
+  TemporaryFolder folder;
+  SaveCacheWriter writer(folder / "cache");
+  auto name = [](int i) { return "folder/" + std::to_string(1'000'000 + i); };
+  for (int i = 0; i < many; ++i) writer.add(name(i), {{i, 1, 2, 3, 0644}, fake_name(i)});
+  REQUIRE(writer.finish({11, 12, fake_name(3), 0}).ok());
+  CHECK(fs::file_size(folder / "cache") > 3 << 20);
+  CHECK(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) == 1);
+  auto open = [&] { return SaveCacheReader::open(base::open(folder / "cache", O_RDONLY).value()); };
+  auto reader = open().value();
+  std::string path;
+  for (int i = 0; i < many; ++i) {
+    auto file = reader.next(path).value();
+    REQUIRE(file);
+    REQUIRE(path == name(i));
+    REQUIRE(file->state.size == i);
+    REQUIRE(file->node == (i > 0 ? fake_name(i) : Name{}));
+  }
+  CHECK_FALSE(reader.next(path).value());
+  // Cut anywhere, or with a wrong bit, it is none.
+  auto whole = slurp(folder / "cache");
+  for (std::size_t at : {std::size_t(0), std::size_t(50), whole.size() / 2, whole.size() - 1}) {
+    auto bad = whole;
+    bad[at] ^= 1;
+    write(folder / "cache", bad);
+    CHECK(open().error().code() == "bad_cache");
+    write(folder / "cache", whole.substr(0, at));
+    CHECK(open().error().code() == "bad_cache");
+  }
 }
 
 TEST_CASE("the order of a walk compares components") {
