@@ -12,7 +12,7 @@ Result<> check_pack(int fd, std::int64_t size,
   auto bad = [](const Name& name, const std::string& what) {
     return base::error("bad_pack", "bad pack: object " + name.text() + " " + what);
   };
-  auto pack = PackFileReader::open(fd, size);
+  auto pack = PackFileReader::open(fd, size, max_sent_objects);
   if (!pack) return pack.error();
   if (!pack->owner().empty()) return base::error("bad_pack", "bad pack: it names an owner");
 

@@ -224,11 +224,11 @@ Result<> PackFileReader::read_header() {
   return ok();
 }
 
-Result<PackFileReader> PackFileReader::open(int fd, std::int64_t size) {
+Result<PackFileReader> PackFileReader::open(int fd, std::int64_t size, std::uint64_t most) {
   PackFileReader pack;
   pack.fd_ = fd;
   pack.size_ = size;
-  SPELL_TRY(pack.read_index());
+  SPELL_TRY(pack.read_index(most));
   return pack;
 }
 
@@ -240,7 +240,7 @@ Result<PackFileReader> PackFileReader::open(std::string bytes) {
   return pack;
 }
 
-Result<> PackFileReader::read_index() {
+Result<> PackFileReader::read_index(std::uint64_t most) {
   SPELL_TRY(read_header());
   auto trailer = at(size_ - static_cast<std::int64_t>(trailer_size), trailer_size);
   if (!trailer) return trailer.error();
@@ -252,6 +252,8 @@ Result<> PackFileReader::read_index() {
   if (index > room || index < head_.size() || (room - index) % index_entry_size != 0 ||
       (room - index) / index_entry_size != count)
     return bad("its index is not where it should be");
+  if (count > most)
+    return bad("it has more than " + std::to_string(most) + " objects, which is too many at once");
 
   base::Sha256 checksum;
   checksum.update(head_);

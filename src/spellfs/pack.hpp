@@ -32,6 +32,10 @@ namespace spell::spellfs {
 
 inline constexpr int pack_version = 1;
 inline constexpr std::size_t frame_head_size = 44;
+/// What is made here has no more objects than that: they are held in memory until it is done.
+inline constexpr std::size_t usual_pack_objects = 64 << 10;
+/// What is sent with more is refused.
+inline constexpr std::uint64_t max_sent_objects = 4 * usual_pack_objects;
 
 enum class Codec : std::uint8_t { raw = 0, zstd = 1, elsewhere = 2 };
 
@@ -118,9 +122,9 @@ struct PackTarget {
 /// Reads a pack. Everything in it is hostile until it was checked. Not thread-safe.
 class PackFileReader {
  public:
-  /// Checks header, index and trailer. Errors: `bad_pack`, and those of reading. `fd` must stay
-  /// open.
-  static Result<PackFileReader> open(int fd, std::int64_t size);
+  /// Checks header, index and trailer. Errors: `bad_pack`, also where there are more objects than
+  /// `most`, and those of reading. `fd` must stay open.
+  static Result<PackFileReader> open(int fd, std::int64_t size, std::uint64_t most = UINT64_MAX);
   /// Of a pack in memory.
   static Result<PackFileReader> open(std::string bytes);
   /// For a pack whose end is lost: the frames that can be found from its start on, unchecked beyond
@@ -135,7 +139,7 @@ class PackFileReader {
 
  private:
   Result<> read_header();
-  Result<> read_index();
+  Result<> read_index(std::uint64_t most = UINT64_MAX);
   Result<std::string_view> at(std::int64_t offset, std::size_t size);
 
   int fd_ = -1;

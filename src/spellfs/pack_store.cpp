@@ -356,7 +356,7 @@ class LocalStore::DirectTarget final : public PackTarget {
   /// Bounded in bytes, so that little is to be synced at the end, and in objects: they are held in
   /// memory until then.
   bool full(const PackFileWriter& pack) const override {
-    return pack.size() >= 128 << 20 || pack.frames().size() >= 64 << 10;
+    return pack.size() >= 128 << 20 || pack.frames().size() >= usual_pack_objects;
   }
 
   Result<int> next(const PackFileWriter& pack) override {

@@ -17,7 +17,9 @@ struct CallersTarget final : PackTarget {
       : fd(file), limit(most), function(std::move(next)) {}
   int file() const override { return fd; }
   Result<bool> wants(Kind, const Name&, std::string_view) override { return true; }
-  bool full(const PackFileWriter& pack) const override { return pack.size() >= limit; }
+  bool full(const PackFileWriter& pack) const override {
+    return function && (pack.size() >= limit || pack.frames().size() >= usual_pack_objects);
+  }
   Result<int> next(const PackFileWriter& pack) override { return function(pack.size()); }
   Result<> last(const PackFileWriter&) override { return ok(); }
 };

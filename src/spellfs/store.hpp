@@ -61,9 +61,9 @@ class PackWriter {
   using Next = std::function<Result<int>(std::int64_t size)>;
   /// Writes to `fd` from its start; the file is the caller's.
   explicit PackWriter(int fd);
-  /// Hands each pack on to `next` that has reached `limit` bytes; the last one is the caller's, see
-  /// finish(). A limit above what save() asks about at once (16 MiB) keeps equal content from being
-  /// written twice.
+  /// Hands each pack on to `next` that has reached `limit` bytes, or 65,536 objects; the last one
+  /// is the caller's, see finish(). A limit above what save() asks about at once (16 MiB) keeps
+  /// equal content from being written twice.
   PackWriter(int fd, std::int64_t limit, Next next);
   /// As a store of this process does it (pack.hpp).
   explicit PackWriter(std::unique_ptr<PackTarget> target);

@@ -90,6 +90,30 @@ TEST_CASE("objects of no or too much size do not go into a pack") {
   CHECK_FALSE(pack.writer.add(Kind::chunk, fake_name(1), std::string(max_object + 1, 'x')));
 }
 
+TEST_CASE("what is sent in packs has few objects in each, and a pack of very many is refused") {
+  auto fd = PackInFile::make();
+  std::vector<std::int64_t> sizes;
+  PackWriter writer(fd.get(), 1 << 30, [&](std::int64_t size) -> Result<int> {
+    sizes.push_back(size);
+    return fd.get();
+  });
+  for (std::size_t i = 0; i <= usual_pack_objects; ++i)
+    writer.add(Kind::chunk, fake_name(static_cast<int>(i)), "x").value();
+  CHECK(sizes.size() == 1);
+  CHECK(writer.objects() == 1);
+
+  PackInFile pack;
+  for (std::uint64_t i = 0; i <= max_sent_objects; ++i)
+    pack.writer.add(Kind::chunk, fake_name(static_cast<int>(i)), "x").value();
+  pack.finish();
+  CHECK(PackFileReader::open(pack.fd.get(), pack.size));
+  auto store = make_memory_store();
+  auto refused = store->add_pack("ann", pack.fd.get(), pack.size);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().code() == "bad_pack");
+  CHECK(refused.error().message().find("too many at once") != std::string::npos);
+}
+
 TEST_CASE("a pack that is cut anywhere is refused") {
   std::string bytes = simple_pack();
   for (std::size_t cut = 0; cut < bytes.size(); ++cut) {
