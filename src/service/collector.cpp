@@ -115,10 +115,14 @@ Result<Collected> Collector::collect_now(std::optional<seconds> spare) {
     spare = *found;
   }
   auto collected = storage_.collect(*spare, spare_code, stop_.get_token());
-  if (!collected) return collected;
-  // What was spared is looked at again when it is clear whether it is wanted.
-  bool again = *spare > seconds(0) || collected->code_spared;
   seconds later = hours(1);
+  if (!collected) {
+    // A disk that is full now may have room then.
+    if (collected.error().code() != "canceled") collect_after(later);
+    return collected;
+  }
+  // What was spared is looked at again when it is clear whether it is wanted; so is what failed.
+  bool again = *spare > seconds(0) || collected->code_spared || !collected->problems.empty();
   reactor_.post([this, now, again, later](State& state, std::int64_t) -> Reactor::Answer {
     auto due = state.writer().note(due_note);
     Result<> noted = due ? ok() : Result<>(due.error());

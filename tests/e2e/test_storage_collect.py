@@ -1,8 +1,11 @@
 """What nothing names any more goes, what is named stays, and what is on its way arrives; damage is found and named."""
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import threading
+import time
 
 from faults import ended, info, output_of, service, start_run
 from harness import wait_for
@@ -399,3 +402,7 @@ def test_damaged_code_is_found_and_the_runs_that_it_hurts_are_named(place):
     pack.unlink()
     collected = Api(place).collect(spare=0)
     assert len(collected["problems"]) == 1 and "was not collected" in collected["problems"][0]
+    # It is tried again within the hour.
+    with contextlib.closing(sqlite3.connect(f"file:{place.spell_dir}/spell.db?mode=ro", uri=True)) as database:
+        due = lambda: int(dict(database.execute("SELECT key, value FROM meta")).get("collect_due_us", 0))
+        wait_for(lambda: time.time() < due() / 1e6 < time.time() + 3600, what="the next collection to be due")
