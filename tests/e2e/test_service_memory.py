@@ -1,11 +1,13 @@
-"""The memory of service and client does not grow with what is stored."""
+"""The memory of service, worker and client does not grow with what is stored."""
 import hashlib
 import os
 import subprocess
 import sys
 
 from faults import service
+from machines import Machine, submit, wait_run
 from storage import Api, Objects
+from team import Team
 
 MB = 1 << 20
 
@@ -79,3 +81,17 @@ def test_memory_stays_flat_whatever_the_size_of_one_file(place):
     assert service(place) == pid
     assert peak(pid) - before < 96 * MB, f"{before >> 20} MB before, {peak(pid) >> 20} MB after"
     assert max(client.values()) < 150 * MB, {what: peak >> 20 for what, peak in client.items()}
+
+
+def test_a_machine_saves_and_mounts_a_large_file_piece_by_piece(place):
+    team, size = Team(place), 300 * MB
+    box = Machine(team, "box")
+    try:
+        saved = submit(team, "-m", "box", f"head -c {size} /dev/urandom > large; sha256sum < large > sum")
+        wait_run(team, saved, "complete")
+        mounts = submit(team, "-m", "box", "--mount", f"runs/{saved}:before", "test \"$(sha256sum < before/large)\" = \"$(cat before/sum)\"")
+        assert wait_run(team, mounts, "complete")["user_exit_code"] == 0
+        peaks = {"worker": peak(box.running.process.pid), "service": peak(team.running.process.pid)}
+    finally:
+        box.close()
+    assert max(peaks.values()) < 150 * MB, {who: most >> 20 for who, most in peaks.items()}
