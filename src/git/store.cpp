@@ -31,6 +31,24 @@ void remove_left_over(const std::string& path, const char* lock_name, const std:
     if (name.starts_with(prefix)) (void)base::remove_tree(path + "/" + name);
 }
 
+Result<> make_store(const std::string& path) {
+  SPELL_TRY(base::make_folders(path));
+  // The library does not wait for another that makes the same.
+  auto lock = lock_file(path + "/" + writer_lock, LOCK_EX);
+  if (!lock) return lock.error();
+  if (Store::exists(path)) return ok();
+  // Nor does it take away what one left that was killed.
+  for (auto left : {"/HEAD.lock", "/config.lock"}) ::unlink((path + left).c_str());
+  RepositoryPtr repository;
+  git_repository_init_options init = GIT_REPOSITORY_INIT_OPTIONS_INIT;
+  init.flags = GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_MKPATH;
+  if (make(repository, git_repository_init_ext, path.c_str(), &init) != 0)
+    return library_error("io_error", "cannot make the code store " + path);
+  for (auto folder : {"/objects/pack", "/objects", "/refs", "", "/.."})
+    SPELL_TRY(base::sync_folder(path + folder));
+  return ok();
+}
+
 Error no_run_id(const std::string& name) {
   return base::error("bad_argument", "'" + base::to_utf8(name) + "' is no run id");
 }
@@ -171,16 +189,7 @@ bool Store::exists(const std::string& path) {
 
 Result<Store> Store::open(const std::string& path) {
   start_library();
-  if (!exists(path)) {
-    RepositoryPtr repository;
-    git_repository_init_options init = GIT_REPOSITORY_INIT_OPTIONS_INIT;
-    init.flags = GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_MKPATH;
-    SPELL_TRY(base::make_folders(path));
-    if (make(repository, git_repository_init_ext, path.c_str(), &init) != 0)
-      return library_error("io_error", "cannot make the code store " + path);
-    for (auto folder : {"/objects/pack", "/objects", "/refs", "", "/.."})
-      SPELL_TRY(base::sync_folder(path + folder));
-  }
+  if (!exists(path)) SPELL_TRY(make_store(path));
   remove_left_over(path, writer_lock, incoming_prefix);
   remove_left_over(path, joiner_lock, joining_prefix);
   Store store;

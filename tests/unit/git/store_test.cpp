@@ -465,3 +465,24 @@ TEST_CASE("another store gets of a commit what it lacks") {
   CHECK(here.pack_commit(std::string(40, '1'), {}, file.get()).error().code() ==
         "commit_not_found");
 }
+
+TEST_CASE("many who make the same store at once all have it") {
+  TestRepository r;
+  for (int round = 0; round < 20; ++round) {
+    std::string path = r.path + "/new-" + std::to_string(round) + ".git";
+    std::vector<std::thread> threads;
+    std::atomic<int> made = 0;
+    for (int i = 0; i < 8; ++i) threads.emplace_back([&] { made += Store::open(path).ok(); });
+    for (auto& thread : threads) thread.join();
+    REQUIRE(made == 8);
+  }
+}
+
+TEST_CASE("a store whose making was cut off is made all the same") {
+  TestRepository r;
+  std::string path = r.path + "/new.git";
+  sh(r.path, "mkdir -p new.git/objects new.git/refs; touch new.git/HEAD.lock new.git/config.lock");
+  CHECK(Store::open(path));
+  CHECK(Store::exists(path));
+  CHECK_FALSE(fs::exists(path + "/HEAD.lock"));
+}
