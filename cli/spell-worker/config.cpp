@@ -56,11 +56,11 @@ Result<Config> read_config(const std::string& folder) {
       bool texts = value.is_array();
       if (texts)
         for (auto& entry : *value.as_array()) {
-          auto text = entry.value_exact<std::string>();
-          auto share = worker::parse_share(text.value_or(""));
-          if (text && !share) return bad(entry.source(), share.error().message());
-          texts = texts && text;
-          if (text) config.shares.push_back(*text);
+          auto folder = entry.value_exact<std::string>();
+          auto share = worker::parse_share(folder.value_or(""));
+          if (folder && !share) return bad(entry.source(), share.error().message());
+          texts = texts && folder;
+          if (folder) config.shares.push_back(*folder);
         }
       if (!texts) return bad(value.source(), "share must be a list of folders: [\"/data\"]");
     } else {

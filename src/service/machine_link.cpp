@@ -133,10 +133,10 @@ void MachineLink::when_settled(std::function<void()> then) {
       if (settling_.size() == 1)
         timer_.after(std::chrono::ceil<std::chrono::milliseconds>(settle_by_ - Timer::Clock::now()),
                      [this] {
-                       std::unique_lock lock(mutex_);
+                       std::unique_lock settled(mutex_);
                        auto due = std::exchange(settling_, {});
-                       lock.unlock();
-                       for (auto& then : due) then();
+                       settled.unlock();
+                       for (auto& call : due) call();
                      });
       return;
     }

@@ -39,7 +39,7 @@ using RunPointer = std::shared_ptr<RunRecord>;
 struct Submission {
   std::string owner, creator, key, body_hash;
   model::RunRequest request;
-  std::vector<model::ResolvedMount> mounts;  ///< in the order of request.mounts
+  std::vector<model::ResolvedMount> mounts{};  ///< in the order of request.mounts
 };
 
 struct Submitted {

@@ -73,7 +73,7 @@ struct ProjectRecord {
   /// Its ended runs without labels are removed once they are older, or once there are more; 0:
   /// never.
   std::int64_t keep_days = 0, keep_runs = 0;
-  std::string creator;  ///< "": made before creators were kept
+  std::string creator{};  ///< "": made before creators were kept
 };
 
 /// A file or folder that was uploaded under a name.

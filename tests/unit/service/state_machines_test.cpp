@@ -379,9 +379,9 @@ TEST_CASE("a machine that is away gets nothing, and is the same when it is back"
   REQUIRE(team.submit_to("box"));
   REQUIRE(team.say(id, team.report_of(1)));
   auto session = team.state->machine_by_id(id)->session;
-  team.change([&] { return team.state->away(id, session - 1, team.now), ok(); });
+  CHECK(team.change([&] { return team.state->away(id, session - 1, team.now), ok(); }));
   CHECK(team.state->machine_by_id(id)->connected);  // it has said hello since
-  team.change([&] { return team.state->away(id, session, team.now), ok(); });
+  CHECK(team.change([&] { return team.state->away(id, session, team.now), ok(); }));
   CHECK_FALSE(team.state->machine_by_id(id)->connected);
   REQUIRE(team.submit_to("box"));
   CHECK(team.run(2).machine.empty());
@@ -398,7 +398,7 @@ TEST_CASE("a lost machine's runs end, and what it brings later is still theirs")
   begun.events.push_back({1, "building", "now building"});
   begun.events.push_back({2, "running", "now running"});
   REQUIRE(team.say(id, begun));
-  team.change([&] { return team.state->lost(id, team.now), ok(); });
+  CHECK(team.change([&] { return team.state->lost(id, team.now), ok(); }));
   CHECK(team.run(1).status == "interrupted");
   CHECK(team.run(1).reason_code == "machine_lost");
   CHECK(team.run(1).reason == "machine box has not been heard of for 600 s");

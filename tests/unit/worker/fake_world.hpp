@@ -417,6 +417,8 @@ class World {
         }
         return then([this, run, gone](Actions& out) { agent->gone(run, gone, now, out); });
       }
+      case Type::open_stream:
+        return;  // nobody waits at its other end
     }
   }
 
