@@ -255,6 +255,8 @@ Result<base::Fd> HttpClient::Impl::connect_tcp(const std::string& host, const st
     }
     if (failure != 0) continue;
     no_delay(fd->get());
+    keep_watch(fd->get());
+    limit_unanswered(fd->get(), true);
     return fd;
   }
   return unreachable(endpoint, std::strerror(failure));
@@ -481,7 +483,7 @@ Result<Upgrade> HttpClient::upgrade(ClientRequest request, const CallOptions& op
   if (find_header(upgrade.response.headers, "Sec-WebSocket-Accept") != upgrade_accept(key))
     return base::error("connection_lost", "the service at " + impl_->endpoint +
                                               " answers as if it had been asked something else");
-  keep_watch(channel.transport.fd());
+  limit_unanswered(channel.transport.fd(), false);  // whoever reads it may pause
   upgrade.stream.emplace(std::move(channel.transport), channel.received());
   return upgrade;
 }

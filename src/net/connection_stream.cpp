@@ -35,7 +35,6 @@ void Connection::upgrade(std::uint64_t request) {
     self->on_close_ = {};
     self->phase_ = Phase::streaming;
     self->stream_ = std::make_unique<Streaming>();
-    keep_watch(self->transport_.fd());
     auto& out = self->stream_->out;
     out = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
     out += "Sec-WebSocket-Accept: " + upgrade_accept(self->upgrade_key_) +

@@ -99,6 +99,7 @@ void Server::Impl::accept(const std::shared_ptr<Door>& door) {
         continue;
       }
       no_delay(fd.get());
+      keep_watch(fd.get());
       if (auto transport = Transport::make(std::move(fd), shared->options.tls))
         start_connection(std::move(*transport));
     }

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -166,9 +165,7 @@ void no_delay(int fd) {
 }
 
 void keep_watch(int fd) {
-  int on = 1, probes = 3;
-  std::chrono::seconds quiet{20}, between{10};
-  int idle = static_cast<int>(quiet.count()), interval = static_cast<int>(between.count());
+  int on = 1, probes = 3, idle = 20, interval = 10;  // seconds
   // Of a Unix socket the system knows; there these say that they are not for it.
   if (::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0) return;
 #ifdef TCP_KEEPIDLE
@@ -178,9 +175,14 @@ void keep_watch(int fd) {
 #endif
   ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
   ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+void limit_unanswered(int fd, bool limited) {
 #ifdef TCP_USER_TIMEOUT
-  auto limit = static_cast<unsigned>(std::chrono::milliseconds(quiet + probes * between).count());
+  unsigned limit = limited ? 50'000 : 0;  // milliseconds; 0: the system's, some 15 minutes
   ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
+#else
+  (void)fd, (void)limited;
 #endif
 }
 

@@ -40,6 +40,10 @@ void no_delay(int fd);
 /// On TCP: a peer that has vanished without a word is noticed within a minute, also by who only
 /// listens.
 void keep_watch(int fd);
+/// On TCP, where the system can: what was sent and is not taken within 50 s ends the connection.
+/// Not for who may have to wait for a reader: Linux counts the time in which the other end has no
+/// room, too, though it answers.
+void limit_unanswered(int fd, bool limited);
 /// "host:port" or "[address]:port" cut in two; the port is `otherwise` where there is none.
 std::pair<std::string, std::string> split_host(std::string_view text, std::string_view otherwise);
 /// A non-blocking, close-on-exec socket; SIGPIPE will not come from it.

@@ -1,8 +1,10 @@
 """Joining a service: what a token is good for, whom a machine believes, and what `leave` leaves."""
 import json
+import re
 import shutil
 import signal
 import stat
+import subprocess
 
 import pytest
 
@@ -118,3 +120,29 @@ def test_bad_input_is_refused_by_name(place):
     assert "line 2" in worker("run").stderr and "'nonsense'" in worker("run").stderr
     (place.root / "w").chmod(0o777)
     assert worker("run").returncode == 3
+
+
+def test_a_dead_line_is_noticed_at_both_ends(place):
+    """Where nothing comes any more, nobody says so: both ends of a machine's connections, and of a user's, ask every 20 s and wait 30."""
+    if not shutil.which("ss"):
+        pytest.skip("there is no ss here")
+    team = Team(place)
+    box = Machine(team, "box")
+    follower = place.start("logs", "-f", str(submit(team, "-m", "box", "echo begun; sleep 1000")), env=team.environment())
+    follower.wait_output("begun")
+
+    def watched():
+        """Of the established connections at the service's port, by process: seconds until the next question."""
+        port = team.port
+        shown = subprocess.run(["ss", "-Htnop", "state", "established", f"( sport = :{port} or dport = :{port} )"],
+                               capture_output=True, text=True, check=True).stdout
+        ends = [(re.search(r'\(\("([^"]+)"', line), re.search(r"timer:\(keepalive,([\d.]+)(ms|sec)", line)) for line in shown.splitlines()]
+        # One that has just sent something has another timer for a moment.
+        if not all(who and timer for who, timer in ends):
+            return None
+        return {who[1]: float(timer[1]) / (1000 if timer[2] == "ms" else 1) for who, timer in ends}
+    ends = wait_for(watched, what="all connections to be quiet")
+    assert {"spelld", "spell-worker", "spell"} <= ends.keys() and max(ends.values()) <= 20, ends
+    spell(team, "kill", 1, check=0)
+    wait_run(team, 1)
+    box.close()
