@@ -1,14 +1,20 @@
 // Scopes: units of systemd for processes that another unit has started. A run in one of its own has
 // nothing to do with what becomes of its worker's unit (stopped, killed, upgraded); the system's
 // tools name it, count what it uses, and can limit it; and the system that shuts down ends it as it
-// ends a service: SIGTERM, time to stop, SIGKILL. systemd-run makes them (10 to 20 ms a run), for
-// it speaks every version of systemd.
+// ends a service: SIGTERM, time to stop, SIGKILL. The manager is asked at its own socket, as
+// systemctl asks it, without a bus and without a program of systemd's in between.
 #pragma once
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
-#include <vector>
+
+#include "spell/result.hpp"
 
 namespace spell::exec {
+
+/// Where the system's manager listens for root.
+inline constexpr const char* manager_socket = "/run/systemd/private";
 
 /// Whether systemd makes scopes for this process: it is root, and the main process of a unit of the
 /// system's. Others stay where they are: processes that a user started by hand belong to his
@@ -21,9 +27,8 @@ struct Scope {
   std::int64_t stop_s = 90;   ///< how long its processes may take to end when the system shuts down
 };
 
-/// The command line that becomes `program` in such a scope. Ends with the status `no_scope` where
-/// that cannot be had, and `program` has not been started then.
-std::vector<std::string> in_scope(const Scope&, std::vector<std::string> program);
-inline constexpr int no_scope = 1;
+/// Makes the scope with this process in it, and returns when it is there; what the process starts
+/// from then on is there too. Blocks, at most for 10 s. Error `no_scope`: it is where it was.
+Result<> put_in_scope(const Scope&, pid_t, const std::string& socket = manager_socket);
 
 }  // namespace spell::exec

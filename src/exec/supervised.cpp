@@ -278,23 +278,52 @@ struct Outcome {
   int status = 0;
 };
 
-Result<Outcome> stand(const Launch& launch, const base::Fd& input,
-                      std::vector<std::string> arguments) {
+/// Writes what a supervisor reads until its end; one that has ended meanwhile says why itself.
+void tell(const base::Fd& where, std::string_view text) {
+  while (!text.empty()) {
+    ssize_t n = ::send(where.get(), text.data(), text.size(), MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+Result<Outcome> stand(const Launch& launch, const std::string& spec) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
     return base::errno_error("make a socket");
   base::Fd ours(ends[0]), theirs(ends[1]);
 
+  // In a scope: it waits for its spec until it is there, so that all that it starts is there too.
+  bool scoped = !launch.scope.name.empty();
+  base::Fd input, gate;
+  if (scoped) {
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+      return base::errno_error("make a socket");
+    gate = base::Fd(ends[0]);
+    input = base::Fd(ends[1]);
+  } else {
+    auto file = file_with(spec);
+    if (!file) return file.error();
+    input = std::move(*file);
+  }
+
   proc::SpawnOptions options;
-  options.arguments = std::move(arguments);
+  options.arguments = {launch.supervisor, launch.folder};
   options.environment = own_environment();  // for the service that it may have to bring back
   options.descriptors = {{input.get(), 0}, {theirs.get(), supervisor::client_descriptor}};
   options.new_session = true;
   auto child = proc::spawn(options);
   if (!child) return child.error();
   theirs.reset();
+  input.reset();
   auto impl = std::make_unique<Supervised::Impl>();
   impl->child = *child;
+  if (scoped) {
+    impl->scoped = put_in_scope(launch.scope, *child).ok();
+    tell(gate, spec);
+    gate.reset();
+  }
   // Its first word is that it stands.
   char packet[supervisor::packet_limit];
   ssize_t n;
@@ -318,19 +347,9 @@ Result<Outcome> stand(const Launch& launch, const base::Fd& input,
 Result<Supervised> Supervised::start(const Launch& launch) {
   auto spec = spec_of(launch);
   if (!spec) return spec.error();
-  auto input = file_with(*spec);
-  if (!input) return input.error();
-  std::vector<std::string> program = {launch.supervisor, launch.folder};
-  bool scoped = !launch.scope.name.empty();
-  auto outcome = stand(launch, *input, scoped ? exec::in_scope(launch.scope, program) : program);
-  if (scoped &&
-      (!outcome || (WIFEXITED(outcome->status) && WEXITSTATUS(outcome->status) == no_scope))) {
-    scoped = false;
-    outcome = stand(launch, *input, program);
-  }
+  auto outcome = stand(launch, *spec);
   if (!outcome) return outcome.error();
   if (!outcome->impl) return start_error(launch, outcome->status);
-  outcome->impl->scoped = scoped;
   return Supervised(std::move(outcome->impl));
 }
 
