@@ -18,6 +18,8 @@ namespace spell::model {
 
 inline constexpr std::size_t metric_name_limit = 200, metric_text_limit = 4096;
 inline constexpr std::size_t metrics_at_once = 1000;
+/// Bytes of a run's points.
+inline constexpr std::int64_t metrics_limit = 1LL << 30;
 
 /// A point as it was sent; without an index it is the next of its name.
 struct SentMetric {

@@ -148,8 +148,8 @@ Result<std::shared_ptr<LogStore::File>> LogStore::open(const std::string& run, b
 
 Result<std::int64_t> LogStore::append(const std::string& run, std::int64_t offset,
                                       std::string frames, std::int64_t shift_us,
-                                      const std::function<void()>& written,
-                                      std::int64_t latest_us) {
+                                      const std::function<void()>& written, std::int64_t latest_us,
+                                      std::int64_t limit) {
   // Checks all before anything is written; shifts the times in place.
   std::int64_t output = offset;
   std::vector<std::int64_t> starts;
@@ -171,6 +171,9 @@ Result<std::int64_t> LogStore::append(const std::string& run, std::int64_t offse
     at += model::frame_header_size + header->size;
     output += header->size;
   }
+  if (output > limit)
+    return base::error("too_large",
+                       "this run may bring " + std::to_string(limit) + " bytes of these, no more");
   auto opened = open(run, !frames.empty());
   if (!opened) return opened.error();
   if (!*opened) return std::int64_t{0};

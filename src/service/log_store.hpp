@@ -31,10 +31,11 @@ class LogStore {
   /// shifted by `shift_us`, but not beyond `latest_us`: what is here has been, whatever its sender
   /// says. Where `offset` is not the end of what is stored nothing is appended. `written` is called
   /// when readers can see the bytes, before they are durable. Returns the stored output bytes, all
-  /// durable. Errors: `bad_frame`, `disk_full`.
+  /// durable. Errors: `bad_frame`, `too_large` (the output would be longer than `limit`, which an
+  /// honest worker keeps by itself), `disk_full`.
   Result<std::int64_t> append(const std::string& run, std::int64_t offset, std::string frames,
                               std::int64_t shift_us, const std::function<void()>& written = {},
-                              std::int64_t latest_us = INT64_MAX);
+                              std::int64_t latest_us = INT64_MAX, std::int64_t limit = INT64_MAX);
   /// Output bytes that can be read now; 0 for a run without output.
   Result<std::int64_t> size(const std::string& run);
   /// Frames from output byte `from` on, up to output byte `until` and about `limit` bytes; the

@@ -162,9 +162,14 @@ void MachineLink::refresh(const std::vector<std::string>& changed, State& state)
       auto machine = state.machines().find(late ? late->machine : run ? run->machine : "");
       if (machine == state.machines().end())
         assignments_.erase(id);
-      else
+      else {
+        // The limit stays what it was when its worker was told.
+        auto before = assignments_.find(id);
+        std::int64_t limit =
+            before == assignments_.end() ? state.log_limit_of(id) : before->second.log_limit;
         assignments_[id] = {machine->second.record.id, late ? late->owner : run->owner,
-                            late ? late->epoch : run->epoch};
+                            late ? late->epoch : run->epoch, limit};
+      }
     }
     // Those that left first: a name may have gone from one to another.
     auto names = state.take_changed_machines();

@@ -24,6 +24,7 @@ namespace spell::service {
 struct Assignment {
   std::string machine, owner;  ///< machine: its id
   std::int64_t epoch = 0;
+  std::int64_t log_limit = 0;  ///< bytes of output that it may bring
 };
 
 struct MachineView {

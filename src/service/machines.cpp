@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "model/metric.hpp"
 #include "model/worker_protocol.hpp"
 #include "service/api.hpp"
 
@@ -128,20 +129,19 @@ void machine_sync(Context& context, Call call) {
 namespace {
 
 /// Frames of what `name_of` a run keeps.
-void take_frames(Context& context, Call call, std::string (*name_of)(const std::string& run)) {
-  auto assignment = assigned(context, call);
-  if (!assignment) return refuse(call, assignment.error());
+void take_frames(Context& context, Call call, std::int64_t limit,
+                 std::string (*name_of)(const std::string& run)) {
   auto offset = call->number("offset", -1, 0, INT64_MAX);
   if (!offset) return refuse(call, offset.error());
   auto now = call->number("now_us", 0, 0, INT64_MAX);
   if (!now) return refuse(call, now.error());
   std::int64_t shift = call->request.received_us - *now;
   context.log_jobs.post(
-      [&context, call = std::move(call), offset = *offset, shift, name_of]() mutable {
+      [&context, call = std::move(call), offset = *offset, shift, limit, name_of]() mutable {
         std::string run = call->query("run");
         auto stored = context.logs.append(
             name_of(run), offset, std::move(call->request.body), shift,
-            [&] { context.hub.notify(run); }, call->request.received_us);
+            [&] { context.hub.notify(run); }, call->request.received_us, limit);
         if (!stored) return refuse(call, stored.error());
         answer(call, {{"bytes", *stored}});
       });
@@ -150,11 +150,16 @@ void take_frames(Context& context, Call call, std::string (*name_of)(const std::
 }  // namespace
 
 void machine_log(Context& context, Call call) {
-  take_frames(context, std::move(call), [](const std::string& run) { return run; });
+  auto assignment = assigned(context, call);
+  if (!assignment) return refuse(call, assignment.error());
+  take_frames(context, std::move(call), assignment->log_limit,
+              [](const std::string& run) { return run; });
 }
 
 void machine_metrics(Context& context, Call call) {
-  take_frames(context, std::move(call), LogStore::metrics_of);
+  auto assignment = assigned(context, call);
+  if (!assignment) return refuse(call, assignment.error());
+  take_frames(context, std::move(call), model::metrics_limit, LogStore::metrics_of);
 }
 
 void machine_objects(Context& context, Call call) {

@@ -220,6 +220,10 @@ class State {
     auto found = runs_.find(id);
     return found == runs_.end() ? nullptr : found->second.get();
   }
+  /// How much output a run's worker may bring: what it was told, and what it may write while it is
+  /// being stopped. A run that was there before this process may have been told more than its user
+  /// is granted now.
+  std::int64_t log_limit_of(const std::string& run) const;
   /// Whether a run that has not ended comes after this one.
   bool is_awaited(const std::string& owner, std::int64_t number) const;
   std::size_t active() const { return runs_.size(); }
@@ -257,6 +261,7 @@ class State {
   void order(MachineState&, const std::string& type, const RunRecord&,
              const std::string& reason_code = {});
   model::Command start_command(const RunRecord&) const;
+  std::int64_t granted_log(const RunRecord&) const;
   /// Those that are on no machine.
   std::vector<RunPointer> waiting_runs() const;
   Result<> load_machines();

@@ -67,6 +67,18 @@ void State::order(MachineState& machine, const std::string& type, const RunRecor
   order(machine, std::move(command));
 }
 
+std::int64_t State::granted_log(const RunRecord& run) const {
+  return log_limit(quota_of(quotas_, run.owner, run.creator), run.request.log_limit);
+}
+
+std::int64_t State::log_limit_of(const std::string& id) const {
+  constexpr std::int64_t last_words = 32 << 20;  // twice what a supervisor lets through then
+  if (auto* run = active_run(id))
+    return (run->started_us == 0 ? granted_log(*run) : run->request.log_limit) + last_words;
+  auto late = writer_.find_run(id);
+  return late && *late ? (*late)->request.log_limit + last_words : 0;
+}
+
 model::Command State::start_command(const RunRecord& run) const {
   auto& view = *cluster_.find(run.machine);
   model::StartCommand start;
@@ -80,8 +92,7 @@ model::Command State::start_command(const RunRecord& run) const {
   start.memory = run.takes.memory;
   start.gpus = run.takes.gpus;
   start.request = run.request;
-  start.request.log_limit =
-      log_limit(quota_of(quotas_, run.owner, run.creator), run.request.log_limit);
+  start.request.log_limit = granted_log(run);
   if (auto mounts = model::read_mounts(run.mounts)) start.mounts = std::move(*mounts);
   if (!run.request.secrets.empty() && options_.secrets) start.secrets = options_.secrets(run);
   if (run.request.code)

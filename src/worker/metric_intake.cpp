@@ -173,7 +173,7 @@ Result<> MetricIntake::take(Endpoint& endpoint, std::vector<model::SentMetric> p
   if (names > name_limit)
     return base::error("invalid_metric", "the run has metrics of " + std::to_string(name_limit) +
                                              " names already, which is all that is kept");
-  if (endpoint.size.bytes + static_cast<std::int64_t>(payload.size()) > spool_limit)
+  if (endpoint.size.bytes + static_cast<std::int64_t>(payload.size()) > model::metrics_limit)
     return base::error("invalid_metric",
                        "the run has sent 1 GiB of metrics already, which is all that is kept");
   if (payload.empty()) return ok();

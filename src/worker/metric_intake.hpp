@@ -20,7 +20,6 @@ namespace spell::worker {
 
 class MetricIntake : private net::Handler {
  public:
-  static constexpr std::int64_t spool_limit = 1LL << 30;  ///< bytes of a run's points
   static constexpr std::size_t name_limit = 10'000;       ///< names of a run
   /// Sockets that go on listening for later runs: to open one costs a short run more than all else
   /// here.

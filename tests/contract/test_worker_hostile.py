@@ -284,3 +284,24 @@ def test_messages_at_random(service, worker, name, seed):
     assert service.pid() == pid
     assert worker.report(start, "running", result="complete", first=2) == {}
     assert run_of(service, start)["status"] == "complete"
+
+
+def test_what_a_worker_may_bring_of_a_run_ends_somewhere(service, worker, name):
+    """The limit of the run's log, and what a run may say while it is being stopped: a worker that lets more through is not believed."""
+    number = service.run("x", machine_type=name, log_limit=4096)
+    start, = worker.poll()
+    worker.report(start, "building", "running")
+
+    def send(route, size, offset):
+        return worker.post(f"{route}?run={start['run']}&epoch={start['epoch']}&offset={offset}&now_us=1",
+                           frame(b"x" * size, sequence=offset), type="application/vnd.spell.log")
+    size, stored = 1 << 20, 0
+    while (answer := send("log", size, stored)).status == 200:
+        stored = answer.json["bytes"]
+        assert stored <= 4096 + (32 << 20)
+    assert (answer.status, answer.code) == (413, "too_large") and stored == 32 << 20
+    assert send("log", 4096, stored).json == {"bytes": stored + 4096}  # to the byte
+    assert send("log", 1, stored + 4096).code == "too_large"
+    assert service.get(service.of_owner(f"runs/{number}")).json["run"]["log_bytes"] == stored + 4096
+    # Of its metrics not even what lies far behind what is there.
+    assert send("metrics", 1, 1 << 30).code == "too_large"

@@ -3,11 +3,13 @@ them; tokens and certificates are judged by the clock of whoever judges."""
 import datetime
 import glob
 import json
+import signal
 
 import pytest
 
+from harness import wait_for
 from machines import WAITS, Machine, check_waited, gate, spell, submit, wait_run
-from team import Team
+from team import PASSWORD, Team
 
 
 class Clock:
@@ -115,4 +117,38 @@ def test_the_service_s_clock_jumps_in_the_middle_of_a_run(place, jump):
     run = check_waited(team, number)
     times = [run[name] for name in ("created_at", "started_at", "ended_at")]
     assert times == sorted(times), run
+    box.close()
+
+
+def test_certificates_are_renewed_and_nobody_notices(place):
+    """Eleven months later, and nine years: the service's certificate is another one under the same authority. People and machines go on."""
+    clock, DAY = Clock(place), 24 * HOUR
+    place.environment.update(clock.environment)
+    team = Team(place)
+    place.spell("login", team.url, "--user", "ada", "--password-stdin", "--fingerprint", team.fingerprint, input=PASSWORD + "\n", check=0)
+    box = Machine(team, "box")
+    number = submit(team, "-m", "box", "--cpus", "1", WAITS)
+    folder, file = gate(box, number), team.data / "keys" / "service.pem"
+    seen = [file.read_bytes()]
+    for days in (340, 9 * 365):
+        clock.set(days * DAY)
+        team.running.signal(signal.SIGHUP)  # what it does once a day by itself
+        wait_for(lambda: file.read_bytes() != seen[-1], what="another certificate")
+        seen.append(file.read_bytes())
+        # Who knew the authority knows the service; the machine connects anew, too.
+        found = place.spell("login", team.url, "--user", "ada", "--password-stdin", input=PASSWORD + "\n", check=0)
+        assert "fingerprint" not in found.stderr.lower(), found
+        place.spell("whoami", check=0)
+        team.stop()
+        team.start()
+        assert file.read_bytes() == seen[-1]
+        wait_for(lambda: spell(team, "machine", "info", "box", "--json", check=0).json["machine"]["connected"], what="the machine")
+    assert len(set(seen)) == 3
+    (folder / "go").touch()
+    check_waited(team, number)
+    # A machine's credential is good for ten years; then it is told how to get another.
+    clock.set(11 * 365 * DAY)
+    box.kill()
+    box.start(connected=False)
+    box.running.wait_output("certificate", stream="stderr")
     box.close()
