@@ -108,6 +108,7 @@ Result<int> logout_command(Context&);
 Result<int> whoami_command(Context&);
 Result<int> passwd_command(Context&);
 Result<int> user_command(Context&);
+Result<int> owner_command(Context&);
 Result<int> access_tokens_command(Context&);
 Result<int> audit_command(Context&);
 

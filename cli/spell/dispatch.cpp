@@ -50,6 +50,7 @@ constexpr CommandRow table[] = {
     {"passwd", "change your password", passwd_command},
     {"access-tokens", "make, list and revoke tokens", access_tokens_command},
     {"user", "see to the users of a team's service", user_command},
+    {"owner", "see to whose runs there are at a team's service", owner_command},
     {"audit", "show who did what", audit_command},
     {"service", "see to the personal service", service_command},
     {"completion", "make your shell complete spell's words", completion_command},

@@ -39,6 +39,8 @@ template std::string json_text(std::string_view, const MachineTypeInfo&);
 template std::string json_text(std::string_view, const std::vector<MachineTypeInfo>&);
 template std::string json_text(std::string_view, const ServiceInfo&);
 template std::string json_text(std::string_view, const Identity&);
+template std::string json_text(std::string_view, const OwnerInfo&);
+template std::string json_text(std::string_view, const std::vector<OwnerInfo>&);
 template std::string json_text(std::string_view, const UserInfo&);
 template std::string json_text(std::string_view, const std::vector<UserInfo>&);
 template std::string json_text(std::string_view, const TokenInfo&);

@@ -180,10 +180,11 @@ Result<int> whoami_command(Context& context) {
   if (context.out.quiet()) return context.out.line(identity->user.name), 0;
   std::string address = context.service_address();
   Table table;
-  table.rows = {{{"User", Colour::dim}, {identity->user.name}},
-                {{"Role", Colour::dim}, {identity->user.role}},
-                {{"Runs of", Colour::dim}, {identity->owner}},
-                {{"Service", Colour::dim}, {address.empty() ? "this computer" : address}}};
+  table.rows = {
+      {{"User", Colour::dim}, {identity->user.name}},
+      {{"Role", Colour::dim}, {identity->user.role}},
+      {{"Runs of", Colour::dim}, {client->owner().empty() ? identity->owner : client->owner()}},
+      {{"Service", Colour::dim}, {address.empty() ? "this computer" : address}}};
   context.out.table(table);
   return 0;
 }

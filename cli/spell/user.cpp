@@ -29,10 +29,11 @@ Result<int> add(Context& context) {
   Options options("user add", "[OPTIONS] NAME",
                   "Makes a user. Without --password-stdin a password is made and shown once.");
   Words name;
-  std::optional<std::string> role;
+  std::optional<std::string> role, owner;
   bool from_stdin = false;
   options.words(name, "a NAME", 1, 1)
       .value("-r,--role", role, "ROLE", "administrator, member (the default) or viewer")
+      .value("--owner", owner, "NAME", "whom he belongs to, if not to the team itself")
       .flag("--password-stdin", from_stdin, "the password is the first line of standard input");
   if (auto done = context.parse(options)) return *done;
   std::string password;
@@ -43,7 +44,7 @@ Result<int> add(Context& context) {
   }
   auto client = context.client();
   if (!client) return client.error();
-  auto made = client->users().add(name[0], role.value_or("member"), password);
+  auto made = client->users().add(name[0], role.value_or("member"), password, owner.value_or(""));
   if (!made) return made.error();
   show_password(context, *made, "Added " + made->user.name + " as " + made->user.role);
   return 0;

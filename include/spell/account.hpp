@@ -24,6 +24,16 @@ struct UserInfo {
 struct Identity {
   UserInfo user{};
   std::string owner{};  ///< of the service's runs: the team, or the one user of a personal service
+  std::vector<std::string> owners{};  ///< all that the user belongs to; `owner` is the first
+};
+
+/// A tenant of a service: runs, their numbers, uploads, links, projects and machines belong to one,
+/// and only who belongs to it sees them. Administrators belong to every owner.
+struct OwnerInfo {
+  std::string name{};
+  bool own = false;           ///< the one that the service was made for
+  std::int64_t last_run = 0;  ///< the highest number given to a run
+  std::vector<std::string> members{};
 };
 
 /// A credential of a user. The secret itself is shown once, when it is made.
@@ -98,9 +108,11 @@ class Account {
 class Users {
  public:
   Result<std::vector<UserInfo>> list(CallOptions = {}) const;
-  /// `password` "": one is made. Error `user_exists`.
+  /// `password` "": one is made. `owner`: whom he belongs to; "": the one that the service was made
+  /// for. Errors: `user_exists`, `owner_not_found`.
   Result<NewUser> add(const std::string& name, const std::string& role = "member",
-                      const std::string& password = {}, CallOptions = {}) const;
+                      const std::string& password = {}, const std::string& owner = {},
+                      CallOptions = {}) const;
   /// Errors: `user_not_found`, `last_administrator`.
   Result<UserInfo> edit(const std::string& name, const UserChange& change, CallOptions = {}) const;
   /// Another password, for one that was lost: logins end, access tokens stay. `password` "": one is
@@ -109,6 +121,25 @@ class Users {
                         CallOptions = {}) const;
 
   explicit Users(std::shared_ptr<detail::Connection> connection)
+      : connection_(std::move(connection)) {}
+
+ private:
+  std::shared_ptr<detail::Connection> connection_;
+};
+
+/// Owners that the caller belongs to; all but list() is for administrators. Thread-safe.
+class Owners {
+ public:
+  Result<std::vector<OwnerInfo>> list(CallOptions = {}) const;
+  /// Errors: `owner_exists`, `user_not_found`.
+  Result<OwnerInfo> add(const std::string& name, const std::vector<std::string>& members = {},
+                        CallOptions = {}) const;
+  /// What a user who is taken out has open ends at once; his runs go on. Errors: `owner_not_found`,
+  /// `user_not_found`, `last_owner` (he would belong to none).
+  Result<OwnerInfo> change_members(const std::string& name, const std::vector<std::string>& add,
+                                   const std::vector<std::string>& remove, CallOptions = {}) const;
+
+  explicit Owners(std::shared_ptr<detail::Connection> connection)
       : connection_(std::move(connection)) {}
 
  private:

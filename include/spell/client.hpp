@@ -116,6 +116,9 @@ class Client {
   Projects projects() const { return Projects(connection_); }
   Account account() const { return Account(connection_); }
   Users users() const { return Users(connection_); }
+  /// Whose runs are meant; "": the service will be asked for it.
+  std::string owner() const;
+  Owners owners() const { return Owners(connection_); }
   Tokens tokens() const { return Tokens(connection_); }
   /// Who did what; for administrators. The oldest first.
   Result<std::vector<AuditEntry>> audit(const AuditFilter& = {}, CallOptions = {}) const;

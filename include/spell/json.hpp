@@ -34,6 +34,8 @@ void to_json(nlohmann::json&, const UserInfo&);
 void from_json(const nlohmann::json&, UserInfo&);
 void to_json(nlohmann::json&, const Identity&);
 void from_json(const nlohmann::json&, Identity&);
+void to_json(nlohmann::json&, const OwnerInfo&);
+void from_json(const nlohmann::json&, OwnerInfo&);
 void to_json(nlohmann::json&, const TokenInfo&);
 void from_json(const nlohmann::json&, TokenInfo&);
 void to_json(nlohmann::json&, const NewToken&);

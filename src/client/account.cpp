@@ -62,8 +62,10 @@ Result<std::vector<UserInfo>> Users::list(CallOptions options) const {
 }
 
 Result<NewUser> Users::add(const std::string& name, const std::string& role,
-                           const std::string& password, CallOptions options) const {
+                           const std::string& password, const std::string& owner,
+                           CallOptions options) const {
   json body{{"name", name}, {"role", role}};
+  if (!owner.empty()) body["owner"] = owner;
   if (!password.empty()) body["password"] = password;
   return whole<NewUser>(connection_->call({.route = Route::add_user, .body = body}, options));
 }
@@ -84,6 +86,30 @@ Result<NewUser> Users::reset(const std::string& name, const std::string& passwor
   if (!password.empty()) body["password"] = password;
   return whole<NewUser>(
       connection_->call({.route = Route::reset_user, .names = {name}, .body = body}, options));
+}
+
+Result<std::vector<OwnerInfo>> Owners::list(CallOptions options) const {
+  return member_of<std::vector<OwnerInfo>>(
+      connection_->call({.route = Route::list_owners}, options), "owners");
+}
+
+Result<OwnerInfo> Owners::add(const std::string& name, const std::vector<std::string>& members,
+                              CallOptions options) const {
+  return member_of<OwnerInfo>(
+      connection_->call({.route = Route::add_owner, .body = {{"name", name}, {"members", members}}},
+                        options),
+      "owner");
+}
+
+Result<OwnerInfo> Owners::change_members(const std::string& name,
+                                         const std::vector<std::string>& add,
+                                         const std::vector<std::string>& remove,
+                                         CallOptions options) const {
+  return member_of<OwnerInfo>(connection_->call({.route = Route::owner_members,
+                                                 .body = {{"add", add}, {"remove", remove}},
+                                                 .owner = name},
+                                                options),
+                              "owner");
 }
 
 Result<std::vector<TokenInfo>> Tokens::list(const std::string& user, CallOptions options) const {

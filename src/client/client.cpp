@@ -116,8 +116,12 @@ Result<std::vector<RepositoryInfo>> Client::repositories(CallOptions options) co
   return member<std::vector<RepositoryInfo>>(*answer, "repositories");
 }
 
+std::string Client::owner() const { return connection_->owner(); }
+
 Result<ServiceInfo> Client::status(CallOptions options) const {
-  auto answer = connection_->call({.route = model::Route::status}, options);
+  detail::Call call{.route = model::Route::status};
+  if (auto owner = connection_->owner(); !owner.empty()) call.query.emplace_back("owner", owner);
+  auto answer = connection_->call(call, options);
   if (!answer) return answer.error();
   auto info = member<ServiceInfo>(*answer, "service");
   if (info && info->location.empty()) info->location = connection_->endpoint();

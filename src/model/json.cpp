@@ -244,6 +244,17 @@ struct Table<Identity> {
   static constexpr Field<Identity> fields[] = {
       SPELL_REQUIRED(Identity, user),
       SPELL_REQUIRED(Identity, owner),
+      SPELL_MEMBER(Identity, owners),
+  };
+};
+
+template <>
+struct Table<OwnerInfo> {
+  static constexpr Field<OwnerInfo> fields[] = {
+      SPELL_REQUIRED(OwnerInfo, name),
+      SPELL_MEMBER(OwnerInfo, own),
+      SPELL_MEMBER(OwnerInfo, last_run),
+      SPELL_MEMBER(OwnerInfo, members),
   };
 };
 
@@ -412,6 +423,8 @@ void to_json(json& j, const UserInfo& value) { j = model::write_object(value); }
 void from_json(const json& j, UserInfo& value) { read_or_throw(j, value); }
 void to_json(json& j, const Identity& value) { j = model::write_object(value); }
 void from_json(const json& j, Identity& value) { read_or_throw(j, value); }
+void to_json(json& j, const OwnerInfo& value) { j = model::write_object(value); }
+void from_json(const json& j, OwnerInfo& value) { read_or_throw(j, value); }
 void to_json(json& j, const TokenInfo& value) { j = model::write_object(value); }
 void from_json(const json& j, TokenInfo& value) { read_or_throw(j, value); }
 void to_json(json& j, const NewToken& value) { j = model::write_object(value); }

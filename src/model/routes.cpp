@@ -84,6 +84,11 @@ constexpr RouteRow table[] = {
      Access::viewer},  // {"name", "days"}
     {Route::revoke_token, "DELETE", "/v1/tokens/{token}", "revoke_token", Access::viewer},
     {Route::audit, "GET", "/v1/audit", "audit", Access::administrator},
+    {Route::list_owners, "GET", "/v1/owners", "list_owners", Access::viewer},
+    {Route::add_owner, "POST", "/v1/owners", "add_owner",
+     Access::administrator},  // {"name", "members"}
+    {Route::owner_members, "POST", "/v1/owners/{owner}/members", "owner_members",
+     Access::administrator},  // {"add": […], "remove": […]}
     {Route::list_repositories, "GET", "/v1/owners/{owner}/repositories", "list_repositories",
      Access::viewer},
     {Route::code_missing, "POST", "/v1/owners/{owner}/repositories/{name}/missing", "code_missing",

@@ -42,7 +42,7 @@
 // install: worker.sh (a script for a machine, for the address by which it was asked), SHA256SUMS
 // (what packages there are), or one of the packages. login: {"user", "password", "name": what the
 // token is for} -> 201 {"login": {"secret", "token", "user", "owner"}}. get_user -> {"identity":
-// {"user", "owner"}}. add_user, reset_user: without a password one is made -> {"user", "password"
+// {"user", "owner", "owners"}}. add_user, reset_user: without a password one is made -> {"user", "password"
 // ("": it was given)}. edit_user: disabled ends his tokens at once. create_token -> {"token",
 // "secret"}; `days` 0: it does not end. audit: query `limit`, `cursor`, `user`, `action`
 // ("user.add", or "user" for all of them), the newest first. back_up: {"folder"} -> {"backup":
@@ -52,6 +52,9 @@
 // -> {"quota": {"user", …}}. list_quotas -> {"quotas": […]}.
 // list_secrets -> {"secrets": [{"name", "created_at"}]}: of the caller, never with values.
 // put_secret: {"value"} -> {"secret"}.
+// list_owners -> {"owners": [those that the caller belongs to]}. add_owner, owner_members ->
+// {"owner": {"name", "own", "last_run", "members"}}; administrators belong to every owner. status:
+// query `owner`.
 // create_machine: {"name", "serves", "serves_cpu", "cpus", "memory", "gpus", "allow", "lost_after"}
 // -> 201 {"join": {"url", "token", "machine", "expires_at"}}; machine_token, machine_type_token ->
 // {"join": …}. The token is told this once.
@@ -129,6 +132,9 @@ enum class Route {
   create_token,
   revoke_token,
   audit,
+  list_owners,
+  add_owner,
+  owner_members,
   list_repositories,
   code_missing,
   send_code,

@@ -144,7 +144,8 @@ Amounts Cluster::demand(const Machine& machine, const Waiting& run) const {
   auto& offers = machine.offers;
   bool cpu = run.machine_type == "cpu";
   Amounts gives;
-  if (auto type = types_.find(run.machine_type); type != types_.end()) gives = type->second;
+  if (auto type = types_.find({run.owner, run.machine_type}); type != types_.end())
+    gives = type->second;
   Amounts takes;
   if (run.ask.gpus)
     takes.gpus = *run.ask.gpus;
@@ -171,17 +172,21 @@ Amounts Cluster::demand(const Machine& machine, const Waiting& run) const {
 Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
   std::string type = as_asked.empty() ? "CPU" : as_asked;
   auto served = served_.find(run.machine_type);
+  // What others have is not there for this owner.
+  auto is_there = [&](const std::string& name) {
+    auto machine = machines_.find(name);
+    return machine != machines_.end() &&
+           (machine->second.owner.empty() || machine->second.owner == run.owner);
+  };
   if (served == served_.end() ||
-      std::none_of(served->second.begin(), served->second.end(), [&](auto& name) {
-        auto& owner = machines_.at(name).owner;
-        return owner.empty() || owner == run.owner;
-      })) {
-    if (machines_.contains(run.machine_type))
+      std::none_of(served->second.begin(), served->second.end(), is_there)) {
+    if (is_there(run.machine_type))
       return base::error("unknown_machine_type",
                          "machine '" + type + "' has not joined yet: `spell machine get-token " +
                              run.machine_type + "` shows how");
     std::vector<std::string> known;
-    for (auto& [name, machines] : served_) known.push_back(shown(name));
+    for (auto& [name, machines] : served_)
+      if (std::any_of(machines.begin(), machines.end(), is_there)) known.push_back(shown(name));
     std::string way =
         "; `spell machine add NAME --serves " + type + "` makes a machine join that does";
     if (run.machine_type == "cpu")

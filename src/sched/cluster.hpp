@@ -13,6 +13,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "spell/machine.hpp"
@@ -59,9 +60,13 @@ class Cluster {
   /// Null: there is none.
   const Machine* find(const std::string& name) const;
   const std::map<std::string, Machine>& machines() const { return machines_; }
-  /// What runs of this type get. Amounts of 0: their share.
-  void put_type(const std::string& name, const Amounts& gives) { types_[name] = gives; }
-  void remove_type(const std::string& name) { types_.erase(name); }
+  /// What an owner's runs of this type get. Amounts of 0: their share.
+  void put_type(const std::string& owner, const std::string& name, const Amounts& gives) {
+    types_[{owner, name}] = gives;
+  }
+  void remove_type(const std::string& owner, const std::string& name) {
+    types_.erase({owner, name});
+  }
   void clear_types() { types_.clear(); }
 
   void take(const std::string& machine, const Amounts&);
@@ -101,7 +106,7 @@ class Cluster {
 
   std::map<std::string, Machine> machines_;
   std::map<std::string, std::set<std::string>> served_;  ///< type -> machines that have joined
-  std::map<std::string, Amounts> types_;
+  std::map<std::pair<std::string, std::string>, Amounts> types_;  ///< by owner and name
 };
 
 /// Runs of the same kind can be placed on the same machines in the same way.

@@ -24,21 +24,21 @@ void get_openapi(Context&, Call call) {
 void get_health(Context&, Call call) { answer(call, {{"status", "ok"}}); }
 
 namespace {
-void answer_status(Context& context, const Call& call) {
+void answer_status(Context& context, const Call& call, const std::string& owner) {
   ServiceInfo info;
   info.version = version();
-  info.owner = context.options.owner;
+  info.owner = owner;
   info.user = call->caller.name;
   info.location = context.url();
   info.spell_dir = context.options.spell_dir;
   info.pid = ::getpid();
   info.protocol = api_protocol();
   info.started_at = Time(std::chrono::microseconds(context.started_us));
-  auto counts = context.readers.with(
-      [&](store::Reader& reader) { return reader.count_by_status(context.options.owner); });
+  auto counts =
+      context.readers.with([&](store::Reader& reader) { return reader.count_by_status(owner); });
   if (!counts) return refuse(call, counts.error());
   info.runs_by_status = *counts;
-  info.machines = machine_infos(context, context.options.owner);
+  info.machines = machine_infos(context, owner);
   info.storage_bytes = context.objects.stored_bytes();
   info.log_bytes = context.logs.stored_bytes();
   info.disk_free = base::free_bytes(context.options.state_folder);
@@ -51,7 +51,10 @@ void answer_status(Context& context, const Call& call) {
 }  // namespace
 
 void get_status(Context& context, Call call) {
-  context.machines.when_settled([&context, call] { answer_status(context, call); });
+  std::string owner = call->query("owner");
+  if (owner.empty()) owner = call->caller.usual_owner();
+  if (!call->caller.belongs_to(owner)) return refuse(call, no_such_owner(call->caller, owner));
+  context.machines.when_settled([&context, call, owner] { answer_status(context, call, owner); });
 }
 
 void stop_service(Context& context, Call call) {

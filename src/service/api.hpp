@@ -203,6 +203,12 @@ void list_tokens(Context&, Call);
 void create_token(Context&, Call);
 void revoke_token(Context&, Call);
 void list_audit(Context&, Call);
+// owners.cpp
+/// The same answer for one that there is not and one that the caller does not belong to.
+Error no_such_owner(const Caller&, const std::string& owner);
+void list_owners(Context&, Call);
+void add_owner(Context&, Call);
+void change_members(Context&, Call);
 // code.cpp
 void list_repositories(Context&, Call);
 void code_missing(Context&, Call);
@@ -223,8 +229,8 @@ void delete_machine_type(Context&, Call);
 void machine_type_token(Context&, Call);
 // join.cpp
 /// Makes a join token and answers with it. `machine_of`: what it is for (a machine's id, or
-/// "type:NAME"), and what changes in the same transaction. `action`, `thing`: see audit(); `thing`
-/// is also the machine that the answer names, unless it is a type.
+/// "type:OWNER/NAME"), and what changes in the same transaction. `action`, `thing`: see audit();
+/// `thing` is also the machine that the answer names, unless it is a type.
 void answer_join_token(Context&, Call, const std::string& action, const std::string& thing,
                        std::function<Result<std::string>(State&, std::int64_t now)> machine_of);
 void join(Context&, Call);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <unordered_map>
 
@@ -55,6 +56,7 @@ Result<Caller> PersonalCallers::identify(const net::Request& request) const {
   caller.kind = Caller::Kind::user;
   caller.name = user_;
   caller.role = model::Role::administrator;
+  caller.owners = owners_;
   return caller;
 }
 
@@ -79,6 +81,14 @@ namespace {
 
 constexpr std::int64_t hour_us = std::int64_t{3600} * 1'000'000;
 
+using Owners = std::shared_ptr<const std::vector<std::string>>;
+
+/// Whether `now` may do all that `before` might.
+bool as_much(const Caller& now, const Caller& before) {
+  return now.role >= before.role && std::all_of(before.owners->begin(), before.owners->end(),
+                                                [&](auto& owner) { return now.belongs_to(owner); });
+}
+
 Error not_valid() {
   return base::error("unauthorized",
                      "this token is not valid, or not any more; `spell login` gets another");
@@ -93,6 +103,7 @@ struct TeamCallers::Table {
     mutable std::atomic<std::int64_t> used_us = 0;
   };
   std::unordered_map<std::string, std::unique_ptr<Entry>> tokens;  ///< by hash
+  Owners all;                                                      ///< an administrator's
 };
 
 TeamCallers::TeamCallers(Options options)
@@ -114,7 +125,21 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
     if (auto role = model::parse_role(user.role); role && !user.disabled)
       roles.emplace(user.name, *role);
 
+  auto owners = reader.owners();
+  if (!owners) return owners.error();
+  auto members = reader.members();
+  if (!members) return members.error();
+  // The service's own first, which is meant where none is named; the rest by name.
+  std::vector<std::string> all{options_.owner};
+  for (auto& [name, number] : *owners)
+    if (name != options_.owner) all.push_back(name);
+  std::unordered_map<std::string, std::vector<std::string>> owners_of;
+  for (auto& [owner, user] : *members)
+    if (owner.empty() || owners->contains(owner))
+      owners_of[user].push_back(owner.empty() ? options_.owner : owner);
+
   auto made = std::make_shared<Table>();
+  made->all = std::make_shared<const std::vector<std::string>>(std::move(all));
   Refreshed out;
   std::int64_t now = options_.clock_us();
   auto before = table();
@@ -132,12 +157,18 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
     entry->caller.kind = Caller::Kind::user;
     entry->caller.name = token.user;
     entry->caller.role = role->second;
+    entry->caller.owners =
+        role->second == model::Role::administrator
+            ? made->all
+            : std::make_shared<const std::vector<std::string>>(owners_of[token.user]);
     if (token.expires_us != 0 && (out.next_expiry_us == 0 || token.expires_us < out.next_expiry_us))
       out.next_expiry_us = token.expires_us;
     made->tokens.emplace(token.hash, std::move(entry));
   }
   for (auto& [hash, entry] : before->tokens)
-    if (!made->tokens.contains(hash)) out.ended.push_back(entry->caller.token);
+    if (auto now_is = made->tokens.find(hash);
+        now_is == made->tokens.end() || !as_much(now_is->second->caller, entry->caller))
+      out.ended.push_back(entry->caller.token);
   std::lock_guard lock(mutex_);
   table_ = std::move(made);
   return out;
@@ -153,6 +184,7 @@ Result<Caller> TeamCallers::identify(const net::Request& request) const {
     caller.kind = Caller::Kind::user;
     caller.name = local_user;
     caller.role = model::Role::administrator;
+    caller.owners = table()->all;
     return caller;
   }
   if (!options_.machine_token.empty() && request.peer_uid != UINT32_MAX &&

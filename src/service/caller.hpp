@@ -1,11 +1,13 @@
 // Who makes a request, and what he may do. The router asks once, before anything else is done;
 // handlers ask may_change() where a thing belongs to somebody.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/access.hpp"
@@ -20,6 +22,16 @@ struct Caller {
   std::string name{};                      ///< of the user or machine
   model::Role role = model::Role::viewer;  ///< of a user
   std::string token{};                     ///< id of the token he showed; "": none
+  /// Of a user: whose runs are his to see; the first is meant where he names none. Null: nobody's.
+  std::shared_ptr<const std::vector<std::string>> owners{};
+
+  bool belongs_to(std::string_view owner) const {
+    return owners && std::find(owners->begin(), owners->end(), owner) != owners->end();
+  }
+  /// "": there is none.
+  std::string usual_owner() const {
+    return owners && !owners->empty() ? owners->front() : std::string();
+  }
 
   /// Whether a thing that `creator` made is his to change: his own, or he is an administrator.
   bool may_change(const std::string& creator) const {
@@ -49,13 +61,16 @@ class PersonalCallers : public Callers {
   PersonalCallers(std::string user, std::string machine, std::string machine_token,
                   const MachineTokens& tokens)
       : user_(std::move(user)),
+        owners_(std::make_shared<const std::vector<std::string>>(1, user_)),
         machine_(std::move(machine)),
         machine_token_(std::move(machine_token)),
         tokens_(tokens) {}
   Result<Caller> identify(const net::Request&) const override;
 
  private:
-  std::string user_, machine_, machine_token_;
+  std::string user_;
+  std::shared_ptr<const std::vector<std::string>> owners_;
+  std::string machine_, machine_token_;
   const MachineTokens& tokens_;
 };
 
@@ -79,6 +94,7 @@ MadeToken make_token(std::string_view prefix, std::int64_t now_us);
 class TeamCallers : public Callers {
  public:
   struct Options {
+    std::string owner{};                     ///< the one that the service was made for
     std::string machine{}, machine_token{};  ///< of the embedded worker; "": there is none
     const MachineTokens& machines;
     std::function<std::int64_t()> clock_us{};
@@ -86,8 +102,9 @@ class TeamCallers : public Callers {
     std::function<void(const std::string& id)> used{};
   };
   struct Refreshed {
-    std::vector<std::string> ended{};  ///< ids of tokens that were valid before, and are no more
-    std::int64_t next_expiry_us = 0;   ///< 0: none
+    /// Ids of tokens that were good for something before, for which they are not any more.
+    std::vector<std::string> ended{};
+    std::int64_t next_expiry_us = 0;  ///< 0: none
   };
 
   explicit TeamCallers(Options options);

@@ -26,8 +26,8 @@ Result<std::string> alias_of(const Call& call) {
 }
 
 /// Aliases share one name space with machines and machine types, whose names know no case.
-Result<> check_free(const State& state, const std::string& alias) {
-  std::string by = state.name_owner(alias);
+Result<> check_free(const State& state, const std::string& owner, const std::string& alias) {
+  std::string by = state.name_owner(owner, alias);
   if (by.empty()) return ok();
   return base::error("name_taken", "'" + alias + "' is the name of " + by + "; use another");
 }
@@ -77,7 +77,7 @@ void put_link(Context& context, Call call) {
     context.reactor.post(
         [call, alias, target = *target](State& state, std::int64_t now) -> Reactor::Answer {
           store::LinkRecord link{alias, target, now, call->caller.name};
-          auto put = check_free(state, alias);
+          auto put = check_free(state, call->owner(), alias);
           auto before = state.writer().find_link(call->owner(), alias);
           if (put && !before) put = before.error();
           if (put && *before) put = may_change(call, (*before)->creator, "the alias " + alias);

@@ -206,8 +206,8 @@ void MachineLink::refresh(const std::vector<std::string>& changed, State& state)
     }
     if (!names.empty()) {
       cluster_.clear_types();
-      for (auto& [name, type] : state.machine_types())
-        cluster_.put_type(name, {type.cpus, type.memory, type.gpus});
+      for (auto& [key, type] : state.machine_types())
+        cluster_.put_type(type.owner, type.name, {type.cpus, type.memory, type.gpus});
       watch_leases();
     }
     for (auto& [id, commands] : state.take_farewells()) take_poll(id, commands);

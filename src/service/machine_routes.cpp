@@ -123,14 +123,14 @@ void create_machine(Context& context, Call call) {
 
 void machine_token(Context& context, Call call) {
   std::string name = call->path.at("name");
-  answer_join_token(
-      context, call, "machine.get-token", base::lower(name),
-      [call, name](State& state, std::int64_t) -> Result<std::string> {
-        auto found = state.machines().find(base::lower(name));
-        if (found == state.machines().end() || found->second.record.owner != call->owner())
-          return no_such_machine(name);
-        return found->second.record.id;
-      });
+  answer_join_token(context, call, "machine.get-token", base::lower(name),
+                    [call, name](State& state, std::int64_t) -> Result<std::string> {
+                      auto found = state.machines().find(base::lower(name));
+                      if (found == state.machines().end() || found->second.embedded ||
+                          found->second.record.owner != call->owner())
+                        return no_such_machine(name);
+                      return found->second.record.id;
+                    });
 }
 
 void edit_machine(Context& context, Call call) {

@@ -122,9 +122,8 @@ void edit_machine_type(Context& context, Call call) {
   post(context, call, 200, "machine-type.scale",
        [call, asked = *asked](State& state, std::int64_t) -> Result<store::MachineTypeRecord> {
          std::string name = call->path.at("name");
-         auto found = state.machine_types().find(base::lower(name));
-         if (found == state.machine_types().end() || found->second.owner != call->owner())
-           return no_such_machine_type(name);
+         auto found = state.machine_types().find({call->owner(), base::lower(name)});
+         if (found == state.machine_types().end()) return no_such_machine_type(name);
          auto type = found->second;
          change(type, asked);
          if (auto put = state.put_machine_type(type, true); !put) return put.error();
@@ -150,14 +149,15 @@ void machine_type_token(Context& context, Call call) {
   answer_join_token(context, call, "machine-type.get-token", name,
                     [call, name](State& state, std::int64_t) -> Result<std::string> {
                       auto& types = state.machine_types();
-                      bool declared = types.contains(name) || name == "cpu";
+                      bool declared = types.contains({call->owner(), name}) || name == "cpu";
                       bool served = std::any_of(
                           state.machines().begin(), state.machines().end(), [&](auto& entry) {
                             auto& serves = entry.second.record.serves;
-                            return std::find(serves.begin(), serves.end(), name) != serves.end();
+                            return entry.second.record.owner == call->owner() &&
+                                   std::find(serves.begin(), serves.end(), name) != serves.end();
                           });
                       if (!declared && !served) return no_such_machine_type(call->path.at("name"));
-                      return "type:" + name;
+                      return "type:" + call->owner() + "/" + name;
                     });
 }
 

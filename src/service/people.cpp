@@ -1,12 +1,13 @@
 // People: the caller himself, users, tokens, and who did what.
 #include <algorithm>
+#include <set>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/password.hpp"
 #include "base/text.hpp"
 #include "model/fields.hpp"
-#include "service/api.hpp"
+#include "service/people.hpp"
 #include "service/team_data.hpp"
 #include "spell/json.hpp"
 
@@ -42,68 +43,41 @@ bool is_users(const store::TokenRecord& token) {
   return token.kind == "login" || token.kind == "access";
 }
 
+/// Whose runs he means where he names no owner.
+Result<std::string> usual_owner_of(store::Reader& reader, const Context& context,
+                                   const store::UserRecord& user) {
+  if (user.role == "administrator") return context.options.owner;
+  auto members = reader.members();
+  if (!members) return members.error();
+  // By owner: the service's own, "", comes first.
+  for (auto& member : *members)
+    if (member.user == user.name)
+      return member.owner.empty() ? context.options.owner : member.owner;
+  return std::string();
+}
+
+/// Those that a caller may know of: administrators, and who belongs to one of his owners.
+Result<std::vector<store::UserRecord>> known_users(store::Reader& reader, const Context& context,
+                                                   const Caller& caller) {
+  auto users = reader.users();
+  if (!users || caller.role == model::Role::administrator) return users;
+  auto members = reader.members();
+  if (!members) return members.error();
+  std::set<std::string> known;
+  for (auto& [owner, user] : *members)
+    if (caller.belongs_to(owner.empty() ? context.options.owner : owner)) known.insert(user);
+  std::erase_if(*users, [&](auto& user) {
+    return user.role != "administrator" && !known.contains(user.name);
+  });
+  return users;
+}
+
 Error wrong_password() { return base::error("wrong_password", "wrong user or password"); }
-
-/// Error `personal_service` where there are no people.
-Result<> need_team(Context& context) {
-  if (context.options.kind == ServiceOptions::Kind::team) return ok();
-  return base::error("personal_service",
-                     "this is a personal service, whose one user needs no login; `spelld init` "
-                     "makes a service for a team");
-}
-
-/// The members of a body: each at most once, text, known.
-Result<std::map<std::string, std::string>> texts(const Call& call,
-                                                 std::initializer_list<std::string_view> known,
-                                                 std::initializer_list<std::string_view> needed) {
-  json body = json::object();
-  if (!call->request.body.empty()) {
-    auto parsed = body_object(call);
-    if (!parsed) return parsed.error();
-    body = std::move(*parsed);
-  }
-  std::map<std::string, std::string> out;
-  for (auto& [name, value] : body.items()) {
-    if (std::find(known.begin(), known.end(), name) == known.end())
-      return base::error("invalid_request", "'" + name + "' is not a known field");
-    if (!value.is_string() || !base::valid_text(value.get_ref<const std::string&>()) ||
-        value.get_ref<const std::string&>().size() > 1024)
-      return base::error("invalid_request",
-                         "'" + name + "' must be text of at most 1024 bytes, without NUL");
-    out[name] = value.get<std::string>();
-  }
-  for (auto name : needed)
-    if (!out.contains(std::string(name)))
-      return base::error("invalid_request", "'" + std::string(name) + "' is missing");
-  return out;
-}
 
 Result<std::string> role_of(const std::string& text) {
   if (model::parse_role(text)) return text;
   return base::error("invalid_request",
                      "'role' is administrator, member or viewer, not '" + text + "'");
-}
-
-/// Posts a change of people; `command` returns what is answered, once it is durable.
-void change(Context& context, Call call, int status,
-            std::function<Result<json>(State&, std::int64_t now)> command) {
-  context.reactor.post([call = std::move(call), status, command = std::move(command)](
-                           State& state, std::int64_t now) -> Reactor::Answer {
-    auto done = command(state, now);
-    if (done) state.people_changed();
-    return [call, status, done = std::move(done)](const Result<>& committed) {
-      if (!done) return refuse(call, done.error());
-      if (!committed) return refuse(call, committed.error());
-      answer(call, *done, status);
-    };
-  });
-}
-
-Result<store::UserRecord> user_of(State& state, const std::string& name) {
-  auto user = state.writer().find_user(name);
-  if (!user) return user.error();
-  if (!*user) return no_such_user(name);
-  return std::move(**user);
 }
 
 /// Ends tokens of a user; all of them, or those of one kind but one.
@@ -161,6 +135,59 @@ void look_at_password(Context& context, const Call& call, const std::string& use
 
 }  // namespace
 
+Result<> need_team(Context& context) {
+  if (context.options.kind == ServiceOptions::Kind::team) return ok();
+  return base::error("personal_service",
+                     "this is a personal service, whose one user needs no login; `spelld init` "
+                     "makes a service for a team");
+}
+
+Result<std::map<std::string, std::string>> texts(const Call& call,
+                                                 std::initializer_list<std::string_view> known,
+                                                 std::initializer_list<std::string_view> needed) {
+  json body = json::object();
+  if (!call->request.body.empty()) {
+    auto parsed = body_object(call);
+    if (!parsed) return parsed.error();
+    body = std::move(*parsed);
+  }
+  std::map<std::string, std::string> out;
+  for (auto& [name, value] : body.items()) {
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      return base::error("invalid_request", "'" + name + "' is not a known field");
+    if (!value.is_string() || !base::valid_text(value.get_ref<const std::string&>()) ||
+        value.get_ref<const std::string&>().size() > 1024)
+      return base::error("invalid_request",
+                         "'" + name + "' must be text of at most 1024 bytes, without NUL");
+    out[name] = value.get<std::string>();
+  }
+  for (auto name : needed)
+    if (!out.contains(std::string(name)))
+      return base::error("invalid_request", "'" + std::string(name) + "' is missing");
+  return out;
+}
+
+void change_people(Context& context, Call call, int status,
+                   std::function<Result<json>(State&, std::int64_t now)> command) {
+  context.reactor.post([call = std::move(call), status, command = std::move(command)](
+                           State& state, std::int64_t now) -> Reactor::Answer {
+    auto done = command(state, now);
+    if (done) state.people_changed();
+    return [call, status, done = std::move(done)](const Result<>& committed) {
+      if (!done) return refuse(call, done.error());
+      if (!committed) return refuse(call, committed.error());
+      answer(call, *done, status);
+    };
+  });
+}
+
+Result<store::UserRecord> user_of(State& state, const std::string& name) {
+  auto user = state.writer().find_user(name);
+  if (!user) return user.error();
+  if (!*user) return no_such_user(name);
+  return std::move(**user);
+}
+
 Error no_such_user(const std::string& name) {
   return base::error("user_not_found",
                      "there is no user '" + name + "'; `spell user list` shows them");
@@ -175,30 +202,31 @@ void log_in(Context& context, Call call) {
   if (!check_user_name(user)) return refuse(call, wrong_password());
   auto then = [&context, call, name](bool right, const store::UserRecord& known) {
     if (!right) return refuse(call, wrong_password());
-    change(context, call, 201,
-           [&context, call, name, known](State& state, std::int64_t now) -> Result<json> {
-             auto record = user_of(state, known.name);
-             // Meanwhile he may have been disabled, or the password changed.
-             if (!record || record->disabled || record->password != known.password)
-               return wrong_password();
-             SPELL_TRY(room_for_token(state, known.name));
-             auto made = make_token("spu_", now);
-             made.record.kind = "login";
-             made.record.user = known.name;
-             made.record.name = base::to_utf8(name);
-             made.record.expires_us = now + login_days * day_us;
-             made.record.used_us = now;
-             SPELL_TRY(state.writer().put_token(made.record));
-             record->seen_us = now;
-             SPELL_TRY(state.writer().put_user(*record));
-             Caller caller = call->caller;
-             caller.name = known.name;
-             SPELL_TRY(audit(state, now, caller, "login", made.record.id, made.record.name,
-                             call->request.id));
-             Login login{made.text, token_info(made.record), user_info(*record),
-                         context.options.owner};
-             return json{{"login", login}};
-           });
+    change_people(context, call, 201,
+                  [&context, call, name, known](State& state, std::int64_t now) -> Result<json> {
+                    auto record = user_of(state, known.name);
+                    // Meanwhile he may have been disabled, or the password changed.
+                    if (!record || record->disabled || record->password != known.password)
+                      return wrong_password();
+                    SPELL_TRY(room_for_token(state, known.name));
+                    auto made = make_token("spu_", now);
+                    made.record.kind = "login";
+                    made.record.user = known.name;
+                    made.record.name = base::to_utf8(name);
+                    made.record.expires_us = now + login_days * day_us;
+                    made.record.used_us = now;
+                    SPELL_TRY(state.writer().put_token(made.record));
+                    record->seen_us = now;
+                    SPELL_TRY(state.writer().put_user(*record));
+                    Caller caller = call->caller;
+                    caller.name = known.name;
+                    SPELL_TRY(audit(state, now, caller, "login", made.record.id, made.record.name,
+                                    call->request.id));
+                    auto owner = usual_owner_of(state.writer(), context, *record);
+                    if (!owner) return owner.error();
+                    Login login{made.text, token_info(made.record), user_info(*record), *owner};
+                    return json{{"login", login}};
+                  });
   };
   look_at_password(context, call, user, (*given)["password"], std::move(then));
 }
@@ -210,7 +238,7 @@ void log_out(Context& context, Call call) {
                                     "there is no token to end: this came by the "
                                     "service's own socket"));
   call->reply.belongs_to("");  // the answer still comes
-  change(context, call, 200, [call](State& state, std::int64_t now) -> Result<json> {
+  change_people(context, call, 200, [call](State& state, std::int64_t now) -> Result<json> {
     SPELL_TRY(state.writer().delete_token(call->caller.token));
     SPELL_TRY(audit(state, now, call, "logout", call->caller.token));
     return json::object();
@@ -219,7 +247,8 @@ void log_out(Context& context, Call call) {
 
 void get_user(Context& context, Call call) {
   Identity identity;
-  identity.owner = context.options.owner;
+  identity.owner = call->caller.usual_owner();
+  if (call->caller.owners) identity.owners = *call->caller.owners;
   identity.user.name = call->caller.name;
   identity.user.role = name_of(call->caller.role);
   auto found = context.readers.with(
@@ -245,23 +274,24 @@ void change_password(Context& context, Call call) {
     if (!right) return refuse(call, base::error("wrong_password", "the old password is wrong"));
     auto hash = base::hash_password(password);
     if (!hash) return refuse(call, hash.error());
-    change(context, call, 200,
-           [call, known, hash = *hash](State& state, std::int64_t now) -> Result<json> {
-             auto record = user_of(state, known.name);
-             if (!record || record->password != known.password)
-               return base::error("wrong_password", "the old password is wrong");
-             record->password = hash;
-             SPELL_TRY(state.writer().put_user(*record));
-             SPELL_TRY(end_tokens(state, known.name, "login", call->caller.token));
-             SPELL_TRY(audit(state, now, call, "user.password", known.name));
-             return json{{"user", user_info(*record)}};
-           });
+    change_people(context, call, 200,
+                  [call, known, hash = *hash](State& state, std::int64_t now) -> Result<json> {
+                    auto record = user_of(state, known.name);
+                    if (!record || record->password != known.password)
+                      return base::error("wrong_password", "the old password is wrong");
+                    record->password = hash;
+                    SPELL_TRY(state.writer().put_user(*record));
+                    SPELL_TRY(end_tokens(state, known.name, "login", call->caller.token));
+                    SPELL_TRY(audit(state, now, call, "user.password", known.name));
+                    return json{{"user", user_info(*record)}};
+                  });
   };
   look_at_password(context, call, call->caller.name, (*given)["old"], std::move(then));
 }
 
 void list_users(Context& context, Call call) {
-  auto users = context.readers.with([](store::Reader& reader) { return reader.users(); });
+  auto users = context.readers.with(
+      [&](store::Reader& reader) { return known_users(reader, context, call->caller); });
   if (!users) return refuse(call, users.error());
   json list = json::array();
   for (auto& user : *users) list.push_back(user_info(user));
@@ -291,26 +321,31 @@ json new_user(const store::UserRecord& user, const std::string& made) {
 
 void add_user(Context& context, Call call) {
   if (auto team = need_team(context); !team) return refuse(call, team.error());
-  auto given = texts(call, {"name", "role", "password"}, {"name"});
+  auto given = texts(call, {"name", "role", "password", "owner"}, {"name"});
   if (!given) return refuse(call, given.error());
   std::string name = (*given)["name"];
   if (auto fine = check_user_name(name); !fine) return refuse(call, fine.error());
   auto role = role_of(given->contains("role") ? (*given)["role"] : "member");
   if (!role) return refuse(call, role.error());
+  std::string owner = given->contains("owner") ? (*given)["owner"] : context.options.owner;
+  if (!call->caller.belongs_to(owner)) return refuse(call, no_such_owner(call->caller, owner));
   with_password(
       context, call, (*given)["password"],
-      [&context, call, name, role = *role](const std::string& hash, const std::string& made) {
-        change(context, call, 201,
-               [call, name, role, hash, made](State& state, std::int64_t now) -> Result<json> {
-                 auto there = state.writer().find_user(name);
-                 if (!there) return there.error();
-                 if (*there)
-                   return base::error("user_exists", "there is a user '" + name + "' already");
-                 store::UserRecord user{name, role, hash, false, now, 0};
-                 SPELL_TRY(state.writer().put_user(user));
-                 SPELL_TRY(audit(state, now, call, "user.add", name, role));
-                 return new_user(user, made);
-               });
+      [&context, call, name, role = *role, owner = stored_owner(context, owner)](
+          const std::string& hash, const std::string& made) {
+        change_people(
+            context, call, 201,
+            [call, name, role, owner, hash, made](State& state, std::int64_t now) -> Result<json> {
+              auto there = state.writer().find_user(name);
+              if (!there) return there.error();
+              if (*there)
+                return base::error("user_exists", "there is a user '" + name + "' already");
+              store::UserRecord user{name, role, hash, false, now, 0};
+              SPELL_TRY(state.writer().put_user(user));
+              SPELL_TRY(state.writer().put_member({owner, name}));
+              SPELL_TRY(audit(state, now, call, "user.add", name, role));
+              return new_user(user, made);
+            });
       });
 }
 
@@ -334,31 +369,33 @@ void edit_user(Context& context, Call call) {
   }
   std::string name = call->path.at("name");
   if (name == call->caller.name) call->reply.belongs_to("");
-  change(context, call, 200, [call, name, asked](State& state, std::int64_t now) -> Result<json> {
-    auto user = user_of(state, name);
-    if (!user) return user.error();
-    if (asked.role) user->role = *asked.role;
-    if (asked.disabled) user->disabled = *asked.disabled;
-    auto users = state.writer().users();
-    if (!users) return users.error();
-    bool others = std::any_of(users->begin(), users->end(), [&](auto& other) {
-      return other.name != name && !other.disabled && other.role == "administrator";
-    });
-    if (!others && (user->disabled || user->role != "administrator"))
-      return base::error("last_administrator",
-                         name +
-                             " is the last administrator; make another one first: spell user "
-                             "role NAME administrator");
-    SPELL_TRY(state.writer().put_user(*user));
-    if (user->disabled) {
-      SPELL_TRY(end_tokens(state, name));
-      SPELL_TRY(state.drop_join_tokens_of(name));
-    }
-    if (asked.role) SPELL_TRY(audit(state, now, call, "user.role", name, *asked.role));
-    if (asked.disabled)
-      SPELL_TRY(audit(state, now, call, *asked.disabled ? "user.disable" : "user.enable", name));
-    return json{{"user", user_info(*user)}};
-  });
+  change_people(
+      context, call, 200, [call, name, asked](State& state, std::int64_t now) -> Result<json> {
+        auto user = user_of(state, name);
+        if (!user) return user.error();
+        if (asked.role) user->role = *asked.role;
+        if (asked.disabled) user->disabled = *asked.disabled;
+        auto users = state.writer().users();
+        if (!users) return users.error();
+        bool others = std::any_of(users->begin(), users->end(), [&](auto& other) {
+          return other.name != name && !other.disabled && other.role == "administrator";
+        });
+        if (!others && (user->disabled || user->role != "administrator"))
+          return base::error("last_administrator",
+                             name +
+                                 " is the last administrator; make another one first: spell user "
+                                 "role NAME administrator");
+        SPELL_TRY(state.writer().put_user(*user));
+        if (user->disabled) {
+          SPELL_TRY(end_tokens(state, name));
+          SPELL_TRY(state.drop_join_tokens_of(name));
+        }
+        if (asked.role) SPELL_TRY(audit(state, now, call, "user.role", name, *asked.role));
+        if (asked.disabled)
+          SPELL_TRY(
+              audit(state, now, call, *asked.disabled ? "user.disable" : "user.enable", name));
+        return json{{"user", user_info(*user)}};
+      });
 }
 
 void reset_user(Context& context, Call call) {
@@ -369,16 +406,17 @@ void reset_user(Context& context, Call call) {
   if (name == call->caller.name) call->reply.belongs_to("");
   with_password(context, call, (*given)["password"],
                 [&context, call, name](const std::string& hash, const std::string& made) {
-                  change(context, call, 200,
-                         [call, name, hash, made](State& state, std::int64_t now) -> Result<json> {
-                           auto user = user_of(state, name);
-                           if (!user) return user.error();
-                           user->password = hash;
-                           SPELL_TRY(state.writer().put_user(*user));
-                           SPELL_TRY(end_tokens(state, name, "login"));
-                           SPELL_TRY(audit(state, now, call, "user.reset", name));
-                           return new_user(*user, made);
-                         });
+                  change_people(
+                      context, call, 200,
+                      [call, name, hash, made](State& state, std::int64_t now) -> Result<json> {
+                        auto user = user_of(state, name);
+                        if (!user) return user.error();
+                        user->password = hash;
+                        SPELL_TRY(state.writer().put_user(*user));
+                        SPELL_TRY(end_tokens(state, name, "login"));
+                        SPELL_TRY(audit(state, now, call, "user.reset", name));
+                        return new_user(*user, made);
+                      });
                 });
 }
 
@@ -422,24 +460,25 @@ void create_token(Context& context, Call call) {
                   base::error("invalid_request",
                               "who comes by the service's own socket is no user, and needs no "
                               "token; spell login first"));
-  change(context, call, 201, [call, name, days](State& state, std::int64_t now) -> Result<json> {
-    SPELL_TRY(room_for_token(state, call->caller.name));
-    auto made = make_token("spu_", now);
-    made.record.kind = "access";
-    made.record.user = call->caller.name;
-    made.record.name = name;
-    if (days > 0) made.record.expires_us = now + days * day_us;
-    SPELL_TRY(state.writer().put_token(made.record));
-    SPELL_TRY(audit(state, now, call, "token.create", made.record.id, name));
-    return json{{"token", token_info(made.record)}, {"secret", made.text}};
-  });
+  change_people(context, call, 201,
+                [call, name, days](State& state, std::int64_t now) -> Result<json> {
+                  SPELL_TRY(room_for_token(state, call->caller.name));
+                  auto made = make_token("spu_", now);
+                  made.record.kind = "access";
+                  made.record.user = call->caller.name;
+                  made.record.name = name;
+                  if (days > 0) made.record.expires_us = now + days * day_us;
+                  SPELL_TRY(state.writer().put_token(made.record));
+                  SPELL_TRY(audit(state, now, call, "token.create", made.record.id, name));
+                  return json{{"token", token_info(made.record)}, {"secret", made.text}};
+                });
 }
 
 void revoke_token(Context& context, Call call) {
   if (auto team = need_team(context); !team) return refuse(call, team.error());
   std::string id = call->path.at("token");
   if (id == call->caller.token) call->reply.belongs_to("");
-  change(context, call, 200, [call, id](State& state, std::int64_t now) -> Result<json> {
+  change_people(context, call, 200, [call, id](State& state, std::int64_t now) -> Result<json> {
     auto tokens = state.writer().tokens();
     if (!tokens) return tokens.error();
     for (auto& token : *tokens) {

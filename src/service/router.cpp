@@ -213,6 +213,12 @@ HandlerFunction handler_of(model::Route route) {
       return service::revoke_token;
     case model::Route::audit:
       return service::list_audit;
+    case model::Route::list_owners:
+      return service::list_owners;
+    case model::Route::add_owner:
+      return service::add_owner;
+    case owner_members:
+      return change_members;
     case model::Route::list_repositories:
       return service::list_repositories;
     case model::Route::code_missing:
@@ -359,15 +365,11 @@ void Router::handle(net::Request request, net::Reply reply) {
   *user = caller->name;
   if (found.row->access != model::Access::machine) on_call_();
   auto is_here = [&](const std::string& owner) {
-    return owner == context_.options.owner ||
-           (owner == public_owner && writes_public(found.row->route) &&
-            caller->role == model::Role::administrator);
+    return caller->belongs_to(owner) || (owner == public_owner && writes_public(found.row->route) &&
+                                         caller->role == model::Role::administrator);
   };
   if (auto owner = found.path.find("owner"); owner != found.path.end() && !is_here(owner->second))
-    return reply.send(error_response(
-        base::error("owner_not_found", "there is no owner '" + owner->second +
-                                           "' here; there is: " + context_.options.owner),
-        request.id));
+    return reply.send(error_response(no_such_owner(*caller, owner->second), request.id));
   if (needs_room(found.row->route)) {
     context_.space.look();
     auto room = context_.space.check();

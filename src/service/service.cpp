@@ -1,6 +1,7 @@
 #include "service/service.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -219,7 +220,6 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
 
   StateOptions state_options;
   state_options.code_folder = folder + "/code";
-  state_options.owner = options.owner;
   state_options.first_command = base::unix_us();
   state_options.log_size = [logs = self.logs.get()](const std::string& run) {
     return logs->size(run).value_or(0);
@@ -229,9 +229,12 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   };
   self.state = std::make_unique<State>(*self.writer, state_options);
   bool personal = options.kind == ServiceOptions::Kind::personal;
+  // Without root all runs of a worker are one user's, and could reach each other's files.
+  bool one_owner = !personal && ::geteuid() != 0;
   if (!options.machine.empty())
     self.state->add_machine(options.machine, {"cpu"}, options.places,
-                            personal ? given_ahead * options.places : 0, personal);
+                            personal ? given_ahead * options.places : 0, personal,
+                            one_owner ? options.owner : "");
   SPELL_TRY(self.state->load());
   self.machine_tokens.refresh(*self.state);
   SPELL_TRY(self.writer->drop_keys_before(base::unix_us() -
@@ -287,8 +290,8 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   SPELL_TRY(base::make_folders(folder + "/code/" + options.owner));
   if (options.kind == ServiceOptions::Kind::team) {
     auto team = std::make_unique<TeamCallers>(TeamCallers::Options{
-        options.machine, options.machine.empty() ? "" : self.machine_token, self.machine_tokens,
-        base::unix_us, [&self](const std::string& token) {
+        options.owner, options.machine, options.machine.empty() ? "" : self.machine_token,
+        self.machine_tokens, base::unix_us, [&self](const std::string& token) {
           self.reactor->post([token](State& state, std::int64_t now) -> Reactor::Answer {
             (void)state.writer().set_seen(token, now);
             return {};

@@ -25,12 +25,12 @@ struct RequestLine {
 };
 
 struct ServiceOptions {
-  std::string state_folder;        ///< data; made if missing (0700)
-  std::string spell_dir;           ///< as the user knows it, for `status`
-  std::string socket_path;         ///< "": only dial() leads here, and `listen`
-  std::string owner;               ///< the one owner: the login name, or the team's name
-  std::string machine;             ///< name of the embedded worker's machine; "": there is none
-  int places = 2;                  ///< of that machine, for type CPU
+  std::string state_folder;  ///< data; made if missing (0700)
+  std::string spell_dir;     ///< as the user knows it, for `status`
+  std::string socket_path;   ///< "": only dial() leads here, and `listen`
+  std::string owner;    ///< the login name, or the team's; a team's service may have more
+  std::string machine;  ///< name of the embedded worker's machine; "": there is none
+  int places = 2;       ///< of that machine, for type CPU
   std::vector<std::string> notes;  ///< what is degraded, and the remedy
   std::string packages{};  ///< folder of the Debian packages that /install/ hands out; "": none
   std::int64_t idle_seconds =

@@ -80,7 +80,6 @@ struct LateRun {
 
 struct StateOptions {
   std::string code_folder;  ///< <code_folder>/<owner>/<workspace>.git
-  std::string owner;        ///< of machines that join with the token of a type
   /// Numbers of commands begin here and only grow, also from one process to the next: the start's
   /// time will do.
   std::int64_t first_command = 0;
@@ -125,8 +124,9 @@ class State {
   // Machines. By their names where people name them, by their ids where workers do.
   /// The machine of an embedded worker. `ahead`: runs that it may be given beyond its places, to
   /// begin as soon as one is free there; `by_place`: see sched::Machine.
+  /// `owner`: whose runs it takes; "": everybody's.
   void add_machine(const std::string& name, std::vector<std::string> serves, int places,
-                   int ahead = 0, bool by_place = true);
+                   int ahead = 0, bool by_place = true, const std::string& owner = {});
   /// Error `name_taken`.
   Result<> create_machine(const store::MachineRecord&);
   /// Errors `machine_not_found`, `name_taken`, `not_permitted` (an embedded one).
@@ -148,9 +148,10 @@ class State {
   Result<store::MachineRecord> join(const std::string& token, const model::JoinRequest&,
                                     const std::string& key, const std::string& token_hash,
                                     std::int64_t now_us);
-  /// What a name belongs to, of machines and types, which share one name space with links and what
-  /// every owner has; "": to none of them.
-  std::string name_owner(const std::string& name) const;
+  /// What a name belongs to, of an owner's machines and types, which share one name space with
+  /// links and what every owner has; "": to none of them. Names of machines are the service's: none
+  /// is there twice.
+  std::string name_owner(const std::string& owner, const std::string& name) const;
 
   /// A worker has connected: brings its commands in line with what should be.
   Result<> hello(const std::string& machine_id, const model::WorkerHello&,
@@ -205,7 +206,9 @@ class State {
   const std::map<std::string, MachineState>& machines() const { return machines_; }
   /// Null: there is none.
   const MachineState* machine_by_id(const std::string& id) const;
-  const std::map<std::string, store::MachineTypeRecord>& machine_types() const { return types_; }
+  using Types = std::map<std::pair<std::string, std::string>, store::MachineTypeRecord>;
+  /// By owner and name.
+  const Types& machine_types() const { return types_; }
   const sched::Cluster& cluster() const { return cluster_; }
   /// Seconds after which an absent machine is lost: its own, else the least of its types', else
   /// 600.
@@ -270,6 +273,8 @@ class State {
   Result<> check_free(const std::string& owner, const std::string& name) const;
   /// Error `machine_not_found`.
   Result<MachineState*> find_machine(const std::string& owner, const std::string& name);
+  /// Whether it is one of this owner's, or everybody's.
+  static bool is_of(const MachineState&, const std::string& owner);
   /// What the scheduler sees follows from the machine's state.
   void show(MachineState&);
   Result<> save(MachineState&);
@@ -294,7 +299,7 @@ class State {
   std::map<std::string, std::set<std::string>> dependents_;  // run id -> runs that wait for it
   std::map<std::string, MachineState> machines_;             // by name
   std::map<std::string, std::string> machine_names_;         // by id
-  std::map<std::string, store::MachineTypeRecord> types_;
+  Types types_;
   std::map<std::string, store::TokenRecord> tokens_;
   std::map<std::string, LateRun> late_;
   sched::Cluster cluster_;

@@ -44,9 +44,12 @@ Result<store::MachineRecord> State::join(const std::string& token_id,
   if (found == tokens_.end() || found->second.kind != "join")
     return base::error("unauthorized", "this join token is not valid here any more");
   auto& token = found->second;
+  // "type:OWNER/NAME", or the id of a machine.
   bool of_type = token.machine.starts_with("type:");
-  std::string way = of_type ? "`spell machine-type get-token " + token.machine.substr(5) + "`"
-                            : "`spell machine get-token NAME`";
+  std::size_t slash = token.machine.find('/');
+  std::string type = of_type ? token.machine.substr(slash + 1) : "";
+  std::string way =
+      of_type ? "`spell machine-type get-token " + type + "`" : "`spell machine get-token NAME`";
   if (token.used_us != 0)
     return base::error("join_token_used",
                        "this join token has been used already; " + way + " makes another");
@@ -55,10 +58,12 @@ Result<store::MachineRecord> State::join(const std::string& token_id,
                        "this join token is older than an hour; " + way + " makes another");
   store::MachineRecord record;
   if (of_type) {
+    if (slash == std::string::npos)
+      return base::error("unauthorized", "this join token is of an older version of the service");
     record.name = base::lower(request.name);
     record.id = base::Id::make(now_us / 1000, base::random_bytes(16)).text();
-    record.owner = options_.owner;
-    record.serves = {token.machine.substr(5)};
+    record.owner = token.machine.substr(5, slash - 5);
+    record.serves = {type};
     record.created_us = now_us;
     if (!base::valid_name(record.name))
       return base::error("invalid_request",

@@ -29,10 +29,11 @@ Error no_such_machine_type(const std::string& name) {
 }
 
 void State::add_machine(const std::string& name, std::vector<std::string> serves, int places,
-                        int ahead, bool by_place) {
+                        int ahead, bool by_place, const std::string& owner) {
   auto& machine = machines_[base::lower(name)];
   machine.embedded = true;
   machine.record.name = machine.record.id = base::lower(name);
+  machine.record.owner = owner;
   machine.record.serves = std::move(serves);
   machine.last_command = options_.first_command;
   machine_names_[machine.record.id] = machine.record.name;
@@ -54,7 +55,7 @@ Result<> State::load_machines() {
   if (!tokens) return tokens.error();
 
   types_.clear();
-  for (auto& type : *types) types_[type.name] = type;
+  for (auto& type : *types) types_[{type.owner, type.name}] = type;
   tokens_.clear();
   for (auto& token : *tokens)
     if (token.kind == "machine" || token.kind == "join") tokens_[token.id] = token;
@@ -65,7 +66,8 @@ Result<> State::load_machines() {
   auto before = std::exchange(machines_, {});
   auto names = std::exchange(machine_names_, {});
   auto cluster = std::exchange(cluster_, {});
-  for (auto& [name, type] : types_) cluster_.put_type(name, {type.cpus, type.memory, type.gpus});
+  for (auto& [key, type] : types_)
+    cluster_.put_type(type.owner, type.name, {type.cpus, type.memory, type.gpus});
   auto keep = [&](MachineState machine) -> Result<> {
     machine.late.clear();
     machine.assigned.clear();
@@ -123,16 +125,19 @@ MachineState* State::find_by_id(const std::string& id) {
 
 Result<MachineState*> State::find_machine(const std::string& owner, const std::string& name) {
   auto found = machines_.find(base::lower(name));
-  if (found == machines_.end() || (!found->second.embedded && found->second.record.owner != owner))
-    return no_such_machine(name);
+  if (found == machines_.end() || !is_of(found->second, owner)) return no_such_machine(name);
   return &found->second;
+}
+
+bool State::is_of(const MachineState& machine, const std::string& owner) {
+  return machine.record.owner.empty() || machine.record.owner == owner;
 }
 
 std::int64_t State::lost_after(const MachineState& machine) const {
   if (machine.record.lost_after > 0) return machine.record.lost_after;
   std::int64_t least = 0;
   for (auto& type : machine.record.serves)
-    if (auto declared = types_.find(type); declared != types_.end())
+    if (auto declared = types_.find({machine.record.owner, type}); declared != types_.end())
       if (auto seconds = declared->second.lost_after; seconds > 0)
         least = least == 0 ? seconds : std::min(least, seconds);
   return least > 0 ? least : usual_lost_after;
@@ -168,21 +173,22 @@ Result<> State::save(MachineState& machine) {
   return writer_.put_machine(machine.record);
 }
 
-std::string State::name_owner(const std::string& name) const {
+std::string State::name_owner(const std::string& owner, const std::string& name) const {
   std::string plain = base::lower(name);
   for (auto* reserved : {"runs", "uploads", "public", "s3"})
     if (plain == reserved) return "something that every owner has";
-  if (plain == "cpu" || types_.contains(plain)) return "a machine type";
+  if (plain == "cpu" || types_.contains({owner, plain})) return "a machine type";
   if (machines_.contains(plain)) return "a machine";
   for (auto& [other, machine] : machines_) {
     auto& serves = machine.record.serves;
-    if (std::find(serves.begin(), serves.end(), plain) != serves.end()) return "a machine type";
+    if (is_of(machine, owner) && std::find(serves.begin(), serves.end(), plain) != serves.end())
+      return "a machine type";
   }
   return {};
 }
 
 Result<> State::check_free(const std::string& owner, const std::string& name) const {
-  std::string by = name_owner(name);
+  std::string by = name_owner(owner, name);
   if (by.empty()) {
     auto link = writer_.find_link(owner, name);
     if (!link) return link.error();
@@ -315,22 +321,23 @@ Result<> State::put_machine_type(const store::MachineTypeRecord& type, bool repl
   // Machines that serve it already make it no other thing.
   bool served = std::any_of(machines_.begin(), machines_.end(), [&](auto& entry) {
     auto& serves = entry.second.record.serves;
-    return std::find(serves.begin(), serves.end(), type.name) != serves.end();
+    return is_of(entry.second, type.owner) &&
+           std::find(serves.begin(), serves.end(), type.name) != serves.end();
   });
-  if (!replace && (!served || types_.contains(type.name) || type.name == "cpu"))
+  if (!replace && (!served || types_.contains({type.owner, type.name}) || type.name == "cpu"))
     SPELL_TRY(check_free(type.owner, type.name));
-  types_[type.name] = type;
-  cluster_.put_type(type.name, {type.cpus, type.memory, type.gpus});
+  types_[{type.owner, type.name}] = type;
+  cluster_.put_type(type.owner, type.name, {type.cpus, type.memory, type.gpus});
   for (auto& [name, machine] : machines_) changed_machines_.insert(name);  // when it is lost
   look_ = true;
   return writer_.put_machine_type(type);
 }
 
 Result<> State::remove_machine_type(const std::string& owner, const std::string& name) {
-  auto found = types_.find(name);
-  if (found == types_.end() || found->second.owner != owner) return no_such_machine_type(name);
+  auto found = types_.find({owner, name});
+  if (found == types_.end()) return no_such_machine_type(name);
   types_.erase(found);
-  cluster_.remove_type(name);
+  cluster_.remove_type(owner, name);
   for (auto& [machine_name, machine] : machines_) changed_machines_.insert(machine_name);
   look_ = true;
   return writer_.delete_machine_type(owner, name);

@@ -34,6 +34,7 @@ Result<> make_team_data(const std::string& state_folder, const std::string& admi
   std::int64_t now = base::unix_us();
   SPELL_TRY(writer->begin());
   SPELL_TRY(writer->put_user({administrator, "administrator", *hash, false, now, 0}));
+  SPELL_TRY(writer->put_member({"", administrator}));
   SPELL_TRY(writer->add_audit(
       {0, now, local_user, "user.add", administrator, "administrator, by spelld init", ""}));
   return writer->commit();

@@ -1,4 +1,4 @@
-// Users, their tokens and those of machines, and who did what.
+// Users and whose they are, their tokens and those of machines, and who did what.
 #include "base/error.hpp"
 #include "store/impl.hpp"
 
@@ -25,6 +25,21 @@ Result<std::optional<UserRecord>> Reader::find_user(const std::string& name) {
       },
       name));
   return found;
+}
+
+Result<std::map<std::string, std::int64_t>> Reader::owners() {
+  std::map<std::string, std::int64_t> out;
+  SPELL_TRY(impl_->each("SELECT name, last_number FROM owner",
+                        [&](Statement& row) { out[row.text(0)] = row.integer(1); }));
+  return out;
+}
+
+Result<std::vector<MemberRecord>> Reader::members() {
+  std::vector<MemberRecord> out;
+  SPELL_TRY(impl_->each("SELECT owner, user FROM member ORDER BY owner, user", [&](Statement& row) {
+    out.push_back({row.text(0), row.text(1)});
+  }));
+  return out;
 }
 
 Result<std::vector<TokenRecord>> Reader::tokens() {
@@ -58,6 +73,14 @@ Result<> Writer::put_user(const UserRecord& u) {
       "INSERT OR REPLACE INTO user (name, role, password, disabled, created_us, seen_us)"
       " VALUES (?,?,?,?,?,?)",
       u.name, u.role, u.password, u.disabled, u.created_us, u.seen_us);
+}
+
+Result<> Writer::put_member(const MemberRecord& m) {
+  return impl_->run("INSERT OR REPLACE INTO member (owner, user) VALUES (?,?)", m.owner, m.user);
+}
+
+Result<> Writer::delete_member(const MemberRecord& m) {
+  return impl_->run("DELETE FROM member WHERE owner = ? AND user = ?", m.owner, m.user);
 }
 
 Result<> Writer::put_token(const TokenRecord& t) {

@@ -93,6 +93,11 @@ ALTER TABLE project ADD COLUMN creator TEXT NOT NULL DEFAULT '';
     // The time of an upload that is one file or folder, beyond the microsecond.
     R"(
 ALTER TABLE upload ADD COLUMN modified_ns INTEGER NOT NULL DEFAULT 0;
+)",
+    // Which users belong to which owners; owner '': the one that the service was made for.
+    R"(
+CREATE TABLE member (owner TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (owner, user)) WITHOUT ROWID;
+INSERT INTO member SELECT '', name FROM user;
 )"};
 static_assert(std::size(steps) == schema_version);
 

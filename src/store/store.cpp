@@ -205,9 +205,11 @@ Result<std::vector<RepositoryRecord>> Reader::repositories(const std::string& ow
 
 Result<std::map<std::string, std::int64_t>> Reader::count_by_status(const std::string& owner) {
   std::map<std::string, std::int64_t> out;
-  SPELL_TRY(impl_->each(
-      "SELECT status, count(*) FROM run WHERE owner = ? GROUP BY status",
-      [&](Statement& row) { out[row.text(0)] = row.integer(1); }, owner));
+  auto take = [&](Statement& row) { out[row.text(0)] = row.integer(1); };
+  SPELL_TRY(owner.empty()
+                ? impl_->each("SELECT status, count(*) FROM run GROUP BY status", take)
+                : impl_->each("SELECT status, count(*) FROM run WHERE owner = ? GROUP BY status",
+                              take, owner));
   return out;
 }
 

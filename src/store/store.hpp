@@ -20,7 +20,7 @@ namespace spell::store {
 
 /// The newest schema this program knows. Older files are migrated in one transaction after a copy
 /// beside the file; newer ones are refused.
-inline constexpr int schema_version = 4;
+inline constexpr int schema_version = 5;
 
 /// A run as the service keeps it.
 struct RunRecord {
@@ -134,6 +134,11 @@ struct SecretRecord {
   std::int64_t created_us = 0;
 };
 
+/// A user of an owner's; owner "": the one that the service was made for.
+struct MemberRecord {
+  std::string owner, user;
+};
+
 /// What a user may use at most, by its name in the API; user "": everybody who has none of his own.
 struct QuotaRecord {
   std::string owner, user, name;
@@ -210,6 +215,7 @@ class Reader {
   Result<std::optional<ProjectRecord>> find_project(const std::string& owner,
                                                     const std::string& name);
   Result<std::vector<RepositoryRecord>> repositories(const std::string& owner);
+  /// `owner` "": of all of them.
   Result<std::map<std::string, std::int64_t>> count_by_status(const std::string& owner);
   /// Runs with outputs, by number, from behind `after` on.
   Result<std::vector<RunRecord>> runs_with_outputs(const std::string& owner, std::int64_t after,
@@ -262,6 +268,10 @@ class Reader {
   /// By name.
   Result<std::vector<UserRecord>> users();
   Result<std::optional<UserRecord>> find_user(const std::string& name);
+  /// Those that were made or have runs, with their highest numbers; by name.
+  Result<std::map<std::string, std::int64_t>> owners();
+  /// By owner and user.
+  Result<std::vector<MemberRecord>> members();
   /// All of them, the oldest first.
   Result<std::vector<TokenRecord>> tokens();
   Result<std::vector<AuditRecord>> audit(const AuditQuery&);
@@ -316,6 +326,10 @@ class Writer : public Reader {
   Result<> delete_link(const std::string& owner, const std::string& alias);
   /// Replaces the user of this name.
   Result<> put_user(const UserRecord&);
+  /// Fine if he is one already.
+  Result<> put_member(const MemberRecord&);
+  /// Fine if he is none.
+  Result<> delete_member(const MemberRecord&);
   Result<> put_token(const TokenRecord&);
   /// Fine if there is none.
   Result<> delete_token(const std::string& id);

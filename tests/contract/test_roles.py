@@ -46,6 +46,7 @@ def fill(database):
         for name in (*ROLES, "disabled", "expired"):
             role = name if name in ROLES else "administrator"
             db.execute("INSERT INTO user VALUES (?, ?, '', ?, 1, 0)", (name, role, name == "disabled"))
+            db.execute("INSERT INTO member VALUES ('', ?)", (name,))
         for name, token in CALLERS.items():
             if token and name != "unknown":
                 kind = {"spu_": "access", "spm_": "machine", "spj_": "join"}[token[:4]]

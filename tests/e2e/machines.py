@@ -9,21 +9,21 @@ CORES = 2
 WAITS = "echo begin; touch began; while [ ! -e go ]; do sleep 0.02; done; rm go began; echo end; echo result > out.txt"
 
 
-def spell(team, *arguments, **options):
+def spell(team, *arguments, env=None, **options):
     """The command line, as the service's own user: what is tested here is the machines' way in, not that of users."""
-    return team.place.spell(*arguments, env={"SPELL_BASE_URL": team.socket}, **options)
+    return team.place.spell(*arguments, env={"SPELL_BASE_URL": team.socket, **(env or {})}, **options)
 
 
 class Machine:
     """A machine that `team` has added and that has joined. Its runs are the worker's own user, so that tests can look at them."""
 
-    def __init__(self, team, name, *options, config="", start=True):
+    def __init__(self, team, name, *options, config="", start=True, owner=None):
         self.team, self.place, self.name = team, team.place, name
         self.folder = self.place.root / f"machine-{name}"
         self.folder.mkdir(mode=0o700, exist_ok=True)
         (self.folder / "worker.toml").write_text('run-users = "none"\n' + config)
         self.running = None
-        added = spell(team, "machine", "add", name, "--cpus", CORES, *options, "--json", check=0).json
+        added = spell(team, "machine", "add", name, "--cpus", CORES, *options, "--json", env={"SPELL_OWNER": owner or team.owner}, check=0).json
         self.url, self.token = added["url"], added["token"]
         if start:
             joined = self.join()

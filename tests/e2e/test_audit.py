@@ -155,6 +155,16 @@ class Acts:
         self.ask("POST", "/v1/users", {"name": name, "role": "member", "password": PASSWORD}, 201)
         return "user.add", name, "member"
 
+    def add_owner(self, name="lab"):
+        self.ask("POST", "/v1/owners", {"name": name, "members": ["ada"]}, 201)
+        return "owner.add", name, "ada"
+
+    def owner_members(self):
+        self.add_user("pat")
+        self.add_owner("club")
+        self.ask("POST", "/v1/owners/club/members", {"add": ["pat"]})
+        return "owner.add-member", "club", "pat"
+
     def edit_user(self):
         self.add_user("eve")
         self.ask("PATCH", "/v1/users/eve", {"disabled": True})

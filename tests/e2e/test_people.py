@@ -340,6 +340,37 @@ def test_who_is_disabled_is_thrown_out_of_a_run(place):
     team.spell("wait", number)
 
 
+@pytest.mark.parametrize("how", ["demoted", "revoked"])
+def test_what_is_open_ends_when_its_user_may_do_less(place, how):
+    """Commands inside a run, forwarded ports, followed logs: of a viewer what he may still see goes on, of who is out nothing does."""
+    team = Team(place, "--with-worker")
+    bob = team.add_user("bob")
+    mine = team.spell("access-tokens", "list", "--json", token=bob, check=0).json["tokens"][0]["id"]
+    number = team.spell("run", "-f", "-b", "-q", "echo begun; while [ ! -e /spell/stop ]; do sleep 0.05; done; echo done", token=bob, check=0).stdout.strip()
+    wait_for(lambda: "begun" in team.spell("logs", number).stdout)
+    inside = place.start("exec", number, "bash", "-c", "echo inside; sleep 2000", env=team.environment(bob))
+    forward = place.start("forward", number, "0:9", env=team.environment(bob))
+    follower = place.start("logs", "-f", number, env=team.environment(bob))
+    inside.wait_output("inside")
+    forward.wait_output("127.0.0.1")
+    follower.wait_output("begun")
+    if how == "demoted":
+        team.spell("user", "role", "bob", "viewer", check=0)
+    else:
+        team.spell("access-tokens", "revoke", mine, check=0)
+    out = inside.finish()
+    assert out.returncode not in (0, None) and out.stderr, out
+    team.spell("exec", number, "touch /spell/stop", check=0)
+    followed = follower.finish()
+    if how == "demoted":
+        assert followed.returncode == 0 and followed.stdout == "begun\ndone\n", followed
+        assert "takes the role member" in team.spell("exec", number, "true", token=bob, check=1).stderr
+    else:
+        assert followed.returncode != 0 and "not valid" in followed.stderr, followed
+    forward.signal(signal.SIGTERM)
+    team.spell("wait", number, check=0)
+
+
 # Certificates
 
 def test_a_renewed_certificate_changes_nothing(place, team):

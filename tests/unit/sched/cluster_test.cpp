@@ -111,7 +111,8 @@ TEST_CASE("what a run takes that says nothing") {
   CHECK(cluster.demand(small, run("", "cpu", {2, 0, {}, ""})).cpus == 2);
   CHECK(cluster.demand(here, run("", "cpu")) == Amounts{1, 0, 0});
   CHECK(cluster.demand(here, run("", "here")) == Amounts{1, 0, 1});
-  cluster.put_type("v100x2", {6, 0, 2});
+  cluster.put_type("team", "v100x2", {6, 0, 2});
+  cluster.put_type("lab", "v100x2", {1, 0, 1});  // another's, of the same name
   CHECK(cluster.demand(gpus, run("", "v100x2")) == Amounts{6, 32 * GB, 2});
 }
 
@@ -135,6 +136,8 @@ TEST_CASE("a machine takes the runs of its owner, and of those that are allowed"
   auto cluster = cluster_of({machine});
   CHECK(place(cluster, {run("a", "box")}).empty());
   CHECK(cluster.check(run("a", "box"), "box").error().code() == "unknown_machine_type");
+  // What another owner has is not told either.
+  CHECK(cluster.check(run("a", "gpu"), "gpu").error().message().find("box") == std::string::npos);
   machine.owner = "team";
   machine.allow = {"bob", "vision"};
   cluster.put(machine);

@@ -26,7 +26,8 @@ struct World {
     REQUIRE(base::make_folders(folder));
     writer.emplace(store::Writer::open(folder + "/spell.db").value());
     state.emplace(*writer, StateOptions{});
-    callers.emplace(TeamCallers::Options{"embedded", "spm_inside", machines, [this] { return now; },
+    callers.emplace(TeamCallers::Options{"acme", "embedded", "spm_inside", machines,
+                                         [this] { return now; },
                                          [this](const std::string& id) { used.push_back(id); }});
   }
   ~World() { (void)base::remove_tree(folder); }
@@ -107,6 +108,51 @@ TEST_CASE(
   CHECK(world.refresh().ended == std::vector<std::string>{bobs});
   CHECK_FALSE(world.ask(bob));
   CHECK(world.ask(ada));
+}
+
+TEST_CASE("a user belongs to owners, an administrator to all of them") {
+  World world;
+  world.user("ada", "administrator");
+  world.user("bob", "member");
+  world.user("eve", "viewer");
+  REQUIRE(world.writer->set_last_number("lab", 0));
+  REQUIRE(world.writer->put_member({"", "bob"}));
+  REQUIRE(world.writer->put_member({"lab", "bob"}));
+  REQUIRE(world.writer->put_member({"nowhere", "bob"}));
+  auto ada = world.token("login", "ada"), bob = world.token("login", "bob"),
+       eve = world.token("login", "eve");
+  world.refresh();
+  CHECK(*world.ask(ada)->owners == std::vector<std::string>{"acme", "lab"});
+  CHECK(*world.ask("", ::geteuid())->owners == std::vector<std::string>{"acme", "lab"});
+  CHECK(*world.ask(bob)->owners == std::vector<std::string>{"acme", "lab"});
+  CHECK(world.ask(bob)->usual_owner() == "acme");
+  CHECK(world.ask(eve)->owners->empty());
+  CHECK_FALSE(world.ask(eve)->belongs_to("acme"));
+}
+
+TEST_CASE("what is open ends for who may do less than before, and for nobody else") {
+  World world;
+  world.user("ada", "administrator");
+  world.user("bob", "member");
+  REQUIRE(world.writer->put_member({"", "bob"}));
+  auto ada = world.token("login", "ada"), bob = world.token("login", "bob");
+  world.refresh();
+  auto adas = world.ask(ada)->token, bobs = world.ask(bob)->token;
+  world.user("bob", "administrator");
+  REQUIRE(world.writer->set_last_number("lab", 0));
+  CHECK(world.refresh().ended.empty());
+  world.user("bob", "member");  // of all owners no more
+  CHECK(world.refresh().ended == std::vector<std::string>{bobs});
+  world.user("bob", "viewer");
+  CHECK(world.refresh().ended == std::vector<std::string>{bobs});
+  CHECK(world.ask(bob)->role == model::Role::viewer);  // he may come again
+  REQUIRE(world.writer->put_member({"lab", "bob"}));
+  CHECK(world.refresh().ended.empty());
+  REQUIRE(world.writer->delete_member({"", "bob"}));
+  CHECK(world.refresh().ended == std::vector<std::string>{bobs});
+  CHECK(world.ask(bob)->usual_owner() == "lab");
+  world.user("ada", "administrator");
+  CHECK(world.refresh().ended.empty());
 }
 
 TEST_CASE("a token ends at its time, also before anything is taken over anew") {

@@ -29,7 +29,6 @@ struct House {
     writer.emplace(std::move(*opened));
     StateOptions options;
     options.code_folder = "/code";
-    options.owner = "ada";
     state = std::make_unique<State>(*writer, options);
     if (!name.empty()) state->add_machine(name, {"cpu"}, places, ahead);
     REQUIRE(state->load());

@@ -152,7 +152,7 @@ TEST_CASE("what a user has made for machines to join with ends when it is told")
     REQUIRE(team.change([&] { return team.state->create_machine(made.back()); }));
   }
   auto used = team.token(made[0].id, "eve"), unused = team.token(made[1].id, "eve"),
-       type = team.token("type:v100", "eve"), other = team.token(made[2].id);
+       type = team.token("type:ada/v100", "eve"), other = team.token(made[2].id);
   REQUIRE(team.join(used));
   team.lost_change([&] { return team.state->drop_join_tokens_of("eve"); });
   CHECK(team.state->tokens().contains(unused));
@@ -167,13 +167,13 @@ TEST_CASE("what a user has made for machines to join with ends when it is told")
 
 TEST_CASE("a token of a type makes a machine that serves it, under its own name") {
   Team team;
-  auto token = team.token("type:v100");
+  auto token = team.token("type:ada/v100");
   auto joined = team.join(token, hello_of(4, 1));
   REQUIRE(joined);
   CHECK(joined->name == "host");
   CHECK(joined->serves == Words{"v100"});
   CHECK(team.join(token).error().code() == "join_token_used");
-  CHECK(team.join(team.token("type:v100")).error().code() == "name_taken");
+  CHECK(team.join(team.token("type:ada/v100")).error().code() == "name_taken");
 }
 
 TEST_CASE("machines, types and links have one name space") {
