@@ -95,6 +95,7 @@ Result<int> label_command(Context&);
 Result<int> rerun_command(Context&);
 Result<int> repos_command(Context&);
 Result<int> project_command(Context&);
+Result<int> workflow_command(Context&);
 Result<int> secret_command(Context&);
 Result<int> quota_command(Context&);
 Result<int> machine_command(Context&);

@@ -36,6 +36,7 @@ constexpr CommandRow table[] = {
     {"archive", "hide runs from lists", archive_command},
     {"label", "put labels on a run", label_command},
     {"project", "group runs in projects", project_command},
+    {"workflow", "start programs whose runs belong together", workflow_command},
     {"secret", "keep values that runs may have and nobody sees", secret_command},
     {"quota", "say what users may use at most", quota_command},
     {"repos", "list the repositories that runs came from", repos_command},

@@ -18,6 +18,8 @@ int exit_status(const Error& error) {
       {"bad_ref", 5},
       {"no_commit", 5},
       {"uncommitted_changes", 6},
+      {"duplicate_label", 6},
+      {"unknown_commit_label", 6},
   };
   for (const auto& row : table)
     if (row.code == error.code()) return row.status;

@@ -38,6 +38,10 @@ Table details(const RunInfo& run) {
   add("Machine type", run.machine_type);
   add("Machine", run.machine);
   add("Project", run.project);
+  if (run.workflow)
+    add("Workflow", std::to_string(*run.workflow) + (run.manages       ? ", which it manages"
+                                                     : run.key.empty() ? ""
+                                                                       : " as " + run.key));
   add("Labels", join(run.labels, ", "));
   add("Creator", run.creator);
   add("After", numbers(run.after));

@@ -96,7 +96,7 @@ std::optional<bool> Options::takes_value(std::string_view name) const {
 
 Error Options::unknown_option(const std::string& option) const {
   std::string name = option.substr(0, option.find('='));
-  if (is_unavailable(command_, name)) return not_available(name);
+  if (is_unavailable(command_.substr(0, command_.find(' ')), name)) return not_available(name);
   std::vector<std::string> known;
   for (const auto& entry : entries_) known.push_back("--" + entry.long_name());
   std::string meant = name.starts_with("--") ? nearest(name, known) : "";

@@ -46,12 +46,13 @@ Result<int> ps_command(Context& context) {
   Options options(
       "ps", "[OPTIONS]",
       "Lists runs, oldest first. Those that have not ended have a * after their number.");
-  std::optional<std::string> limit, label, project, repository;
+  std::optional<std::string> limit, label, project, repository, workflow;
   bool no_truncation = false, verbose = false, archived = false;
   options.value("-n,--number", limit, "N", "the newest N (default 50)")
       .value("-l,--label", label, "LABEL", "only those with this label")
       .value("-p,--project", project, "NAME", "only those of this project")
       .value("-r,--repo", repository, "NAME", "only those of this repository")
+      .value("-w,--workflow", workflow, "ID", "only those of this workflow")
       .flag("-a,--archived", archived, "archived ones too")
       .flag("--no-trunc", no_truncation, "do not cut long commands")
       .flag("-v,--verbose", verbose, "also machine, times, and why a run waits or failed");
@@ -62,6 +63,12 @@ Result<int> ps_command(Context& context) {
     if (!number || *number < 1 || *number > 1'000'000)
       return usage_error("-n " + shell_quote(*limit) + ": give a number of runs");
     filter.limit = static_cast<int>(*number);
+  }
+  if (workflow) {
+    auto number = parse_int(*workflow);
+    if (!number || *number < 1)
+      return usage_error("--workflow " + shell_quote(*workflow) + ": give a workflow's number");
+    filter.workflow = *number;
   }
   filter.label = label.value_or("");
   filter.project = project.value_or("");

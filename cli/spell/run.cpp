@@ -12,6 +12,7 @@ namespace spell::cli {
 namespace {
 
 Code code_of(const RunOptions& options) {
+  if (options.commit_label) return Code::label(*options.commit_label);
   if (options.github_url)
     return Code::url(*options.github_url, options.github_ref.value_or("HEAD"));
   Code code = Code::here(options.commit_ref.value_or("HEAD"));
@@ -62,10 +63,11 @@ Result<> upload_mounts(Context& context, const Client& client, RunSpec& spec) {
   return ok();
 }
 
-Result<RunInfo> submit(Context& context, const Client& client, const RunSpec& spec) {
+Result<RunInfo> submit(Context& context, const Client& client, const RunSpec& spec,
+                       const std::string& key) {
   Progress progress(context.out);
   return client.runs().submit(
-      spec, "",
+      spec, key,
       [&](const std::string& step, std::int64_t done, std::int64_t total) {
         progress.update(step == "sending" ? "Sending" : "Packing", done, total);
       },
@@ -96,7 +98,8 @@ Result<int> run_command(Context& context) {
       return saved.error();
 
   spec->code = code_of(given);
-  if (context.out.terminal().can_ask && !given.force && !given.github_url && !context.out.json()) {
+  if (context.out.terminal().can_ask && !given.force && !given.github_url && !given.commit_label &&
+      !context.out.json()) {
     auto consent = ask_about_code(context, given, spec->code);
     if (!consent) return consent.error();
     if (!*consent) return 1;
@@ -104,13 +107,14 @@ Result<int> run_command(Context& context) {
   auto client = context.client();
   if (!client) return client.error();
   if (auto uploaded = upload_mounts(context, *client, *spec); !uploaded) return uploaded.error();
-  auto info = submit(context, *client, *spec);
+  std::string key = given.key.value_or("");
+  auto info = submit(context, *client, *spec, key);
   if (!info && may_go_without_files(info.error(), given)) {
     if (!given.force)
       return Error(info.error().code(), info.error().message() + "; -f runs without any files");
     context.out.warn("no Git repository here: the run gets no files");
     spec->code = Code::none();
-    info = submit(context, *client, *spec);
+    info = submit(context, *client, *spec, key);
   }
   if (!info) return info.error();
   return show_new_run(context, *client, *info, given.background, given.verbose);

@@ -28,6 +28,10 @@ void RunOptions::define(Options& options) {
       .list("--label", labels, "NAME", "a label, may be repeated")
       .value("-p,--project", project, "NAME", "put the run in a project")
       .value("-c,--commit-ref", commit_ref, "REF", "branch, tag or commit (default HEAD)")
+      .value("--commit-label", commit_label, "LABEL",
+             "in a workflow: the commit that it has under this label")
+      .value("--key", key, "NAME",
+             "the same key and options give the same run; in a workflow its name there")
       .flag("--require-clean", require_clean,
             "refuse uncommitted changes instead of including them")
       .flag("--include-untracked", include_untracked,
@@ -140,6 +144,8 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   auto ids = parse_run_ids(after);
   if (!ids) return usage_error("--after: " + ids.error().message());
   spec.after = *ids;
+  if (commit_label && (github_url || commit_ref || require_clean || include_untracked))
+    return usage_error("--commit-label names the code; give no other");
   if (github_ref && !github_url) return usage_error("--github-ref needs --github-url");
   if (github_url && (commit_ref || require_clean || include_untracked))
     return usage_error(

@@ -66,6 +66,12 @@ int main(int argc, char** argv) {
       ->add_option("--idle-seconds", options.idle_seconds,
                    "A personal service ends after so long without anything to do; 0: never")
       ->capture_default_str();
+  serve
+      ->add_option("--managing-runs", options.managing,
+                   "Managing runs of workflows that this computer carries beside other runs; of a "
+                   "team's service: see spelld.toml")
+      ->check(CLI::Range(0, 100'000))
+      ->capture_default_str();
   spell::daemon::StorageOptions storage;
   auto* gc = app.add_subcommand("gc", "Free what nothing names any more");
   auto* fsck = app.add_subcommand("fsck", "Read and verify everything that is stored");

@@ -38,6 +38,9 @@ Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs&
   serving.service.state_folder = dirs.state;
   serving.service.spell_dir = dirs.config;
   serving.service.socket_path = dirs.socket;
+  serving.service.workflow_socket =
+      dirs.socket.substr(0, dirs.socket.rfind('.')) + "-workflows/spelld.sock";
+  serving.service.managing = options.managing;
   serving.service.owner = base::user_name();
   serving.service.machine = worker::machine_name();
   serving.service.places = places();
@@ -60,6 +63,10 @@ Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs&
   if (!options.packages.empty()) {
     worker.revive.push_back("--packages");
     worker.revive.push_back(options.packages);
+  }
+  if (options.managing != PersonalOptions().managing) {
+    worker.revive.push_back("--managing-runs");
+    worker.revive.push_back(std::to_string(options.managing));
   }
   worker.service_lock = dirs.lock;
   serving.ready = [&](service::Service&) {

@@ -10,6 +10,7 @@ struct PersonalOptions {
   std::string spell_dir;
   int ready_fd = -1;  ///< gets a line when the service answers
   std::int64_t idle_seconds = 600;
+  int managing = 50;  ///< managing runs of workflows at the same time
   std::string cache_limit, packages;
 };
 

@@ -33,6 +33,9 @@ Result<std::unique_ptr<worker::Worker>> start_worker(const Serving& serving,
                          "--cache-limit " + embedded.cache_limit + ": give a size, such as 50G");
     options.cache_limit = *limit;
   }
+  options.service_url = service.url();
+  options.service_fingerprint = service.fingerprint();
+  options.workflow_socket = serving.service.workflow_socket;
   options.revive = embedded.revive;
   options.service_lock = embedded.service_lock;
   options.base_environment = worker::base_environment();

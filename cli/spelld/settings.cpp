@@ -52,6 +52,8 @@ Result<Settings> read_settings(const std::string& data) {
     bool fine = false;
     if (key == "keep_free") {
       fine = number_of(settings.keep_free, 99);
+    } else if (key == "managing_runs") {
+      fine = number_of(settings.managing_runs, 100'000);
     } else if (key == "keep_days") {
       fine = number_of(settings.keep_days, 1'000'000);
     } else if (key == "keep_bytes") {
@@ -111,6 +113,8 @@ Result<> write_settings(const std::string& data, const Settings& settings) {
       line("with_worker", settings.with_worker) +
       "# Percent of the disk that stays free: with less no new runs are taken.\n" +
       line("keep_free", settings.keep_free) +
+      "# Managing runs of workflows that each machine carries beside other runs.\n" +
+      line("managing_runs", settings.managing_runs) +
       "# What is kept; without these, everything. Runs with labels always stay.\n"
       "# keep_days = 365\n"
       "# keep_bytes = \"2T\"\n";

@@ -15,6 +15,7 @@ struct Settings {
   std::string certificate{}, key{};  ///< PEM files; "": under the service's own authority
   bool with_worker = false;          ///< runs of type CPU are carried out beside the database
   int keep_free = 5;                 ///< percent of the disk; with less no new runs are taken
+  int managing_runs = 50;            ///< managing runs of workflows that each machine carries
   std::int64_t keep_days = 0;        ///< older runs without labels are removed; 0: never
   std::int64_t keep_bytes = 0;       ///< of outputs and logs; beyond it the oldest go; 0: all stay
 };

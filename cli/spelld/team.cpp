@@ -259,6 +259,7 @@ Result<int> serve(const TeamOptions& options) {
   serving.service.packages = packages_folder(options.packages);
   serving.service.idle_seconds = 0;
   serving.service.keep_free = settings->keep_free;
+  serving.service.managing = settings->managing_runs;
   serving.service.retention = {settings->keep_days, settings->keep_bytes};
   serving.service.listen = settings->listen;
   serving.service.host = settings->hosts.front();

@@ -26,6 +26,7 @@ struct RunFilter {
   std::string label{}, project{}, repository{};
   bool active_only = false;
   bool with_archived = false;
+  std::int64_t workflow = 0;  ///< only runs of this one; 0: of any and of none
 };
 
 struct RepositoryInfo {
@@ -44,6 +45,8 @@ struct ServiceInfo {
   std::int64_t storage_bytes = 0, log_bytes = 0, disk_free = 0;
   std::vector<std::string> notes{};  ///< what is degraded, and the remedy
 };
+
+class Workflows;
 
 /// Told while a run is submitted: "packing", "sending" with bytes done and in all.
 using SubmitProgress =
@@ -110,6 +113,7 @@ class Client {
     return runs().create(spec, key, options);
   }
   Runs runs() const { return Runs(connection_); }
+  Workflows workflows() const;  ///< see spell/workflow.hpp
   Resources resources() const { return Resources(connection_); }
   /// "uploads/x", "runs/7/results"; nothing is asked yet.
   Resource resource(std::string path) const { return Resource(connection_, std::move(path)); }

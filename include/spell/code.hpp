@@ -11,7 +11,7 @@ namespace spell {
 /// Where a run's code comes from.
 class Code {
  public:
-  enum class Kind { none, here, repository, url };
+  enum class Kind { none, here, repository, url, label };
   /// No files: the run starts in an empty /spell.
   static Code none() { return {}; }
   /// The Git repository around the current folder; the run starts in the same subfolder.
@@ -25,6 +25,8 @@ class Code {
   static Code url(std::string address, std::string ref = "HEAD") {
     return {Kind::url, std::move(address), std::move(ref)};
   }
+  /// A commit that the run's workflow has under this label; nothing is sent.
+  static Code label(std::string commit_label) { return {Kind::label, std::move(commit_label), ""}; }
 
   /// Send untracked (not ignored) files too.
   Code& include_untracked(bool on = true) {

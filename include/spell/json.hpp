@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "spell/client.hpp"
+#include "spell/workflow.hpp"
 
 namespace spell {
 void to_json(nlohmann::json&, const RunInfo&);
@@ -52,6 +53,8 @@ void to_json(nlohmann::json&, const JoinToken&);
 void from_json(const nlohmann::json&, JoinToken&);
 void to_json(nlohmann::json&, const MachineTypeInfo&);
 void from_json(const nlohmann::json&, MachineTypeInfo&);
+void to_json(nlohmann::json&, const WorkflowInfo&);
+void from_json(const nlohmann::json&, WorkflowInfo&);
 void to_json(nlohmann::json&, const ServiceInfo&);
 void from_json(const nlohmann::json&, ServiceInfo&);
 }  // namespace spell

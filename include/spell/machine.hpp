@@ -22,9 +22,10 @@ struct GpuInfo {
   std::int64_t memory = 0;  ///< bytes
 };
 
-/// How much of a machine: cores, bytes of memory, GPUs.
+/// How much of a machine: cores, bytes of memory, GPUs, and managing runs of workflows, which take
+/// nothing else.
 struct Amounts {
-  std::int64_t cpus = 0, memory = 0, gpus = 0;
+  std::int64_t cpus = 0, memory = 0, gpus = 0, managing = 0;
   friend bool operator==(const Amounts&, const Amounts&) = default;
 };
 

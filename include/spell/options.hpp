@@ -41,10 +41,12 @@ struct ClientOptions {
   /// "http://[USER:PASSWORD@]HOST[:PORT]" through which https services are reached, and those that
   /// are reached without it ("HOST,HOST,…").
   std::string proxy{}, no_proxy{};
+  /// The workflow that this program works in: the runs that it makes become that one's; 0: none.
+  std::int64_t workflow = 0;
 
   /// service ($SPELL_BASE_URL), spell_dir ($SPELL_DIR), owner ($SPELL_OWNER), token ($SPELL_TOKEN),
-  /// fingerprint ($SPELL_CERT_SHA256), proxy ($HTTPS_PROXY) and no_proxy ($NO_PROXY). Nothing else
-  /// reads those. Without $SPELL_BASE_URL the service is "".
+  /// fingerprint ($SPELL_CERT_SHA256), workflow ($SPELL_WORKFLOW_ID), proxy ($HTTPS_PROXY) and
+  /// no_proxy ($NO_PROXY). Nothing else reads those. Without $SPELL_BASE_URL the service is "".
   static ClientOptions from_environment();
 };
 

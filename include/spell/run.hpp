@@ -114,6 +114,9 @@ struct RunInfo {
   std::int64_t version = 0;      ///< grows with every change
   std::vector<Mount> mounts{};   ///< `at`: as the run sees it, absolute
   std::map<std::string, std::string> secrets{};  ///< variable -> name of a secret
+  std::optional<std::int64_t> workflow{};        ///< whose run it is
+  std::string key{};     ///< its name in that workflow; "": it was made without one
+  bool manages = false;  ///< its program manages the workflow
 };
 
 enum class LogKind { output, status, system };

@@ -20,3 +20,4 @@
 #include "spell/stream.hpp"
 #include "spell/units.hpp"
 #include "spell/version.hpp"
+#include "spell/workflow.hpp"

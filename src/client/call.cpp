@@ -31,12 +31,16 @@ bool needs_owner(const Call& call) {
 bool is_repeatable(model::Route route) {
   using enum model::Route;
   switch (route) {
-    case create_run:    // carries an Idempotency-Key
+    case create_run:  // carries an Idempotency-Key
+    case create_workflow:
     case rerun:         // likewise
     case code_missing:  // a question
     case send_code:     // named by its content
     case stop_run:
     case kill_run:
+    case stop_workflow:
+    case kill_workflow:
+    case finish_workflow:
     case archive_run:
     case label_run:
     case edit_project:
@@ -50,7 +54,8 @@ bool is_repeatable(model::Route route) {
     case put_secret:
     case put_quota:
       return true;
-    case delete_run:      // the second one would find nothing
+    case delete_run:  // the second one would find nothing
+    case delete_workflow:
     case create_project:  // the second one would find it taken
     case delete_upload:   // likewise
     case delete_link:

@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/spell_dir.hpp"
+#include "base/text.hpp"
 #include "client/code_cache.hpp"
 #include "client/connection.hpp"
 #include "git/work_tree.hpp"
@@ -34,6 +35,7 @@ ClientOptions ClientOptions::from_environment() {
   options.owner = variable("SPELL_OWNER");
   options.token = variable("SPELL_TOKEN");
   options.fingerprint = variable("SPELL_CERT_SHA256");
+  options.workflow = base::parse_int(variable("SPELL_WORKFLOW_ID")).value_or(0);
   auto either = [&](const char* name, const char* other) {
     auto value = variable(name);
     return value.empty() ? variable(other) : value;
@@ -61,10 +63,14 @@ Result<net::Trust> trust_of(const std::string& fingerprint) {
 Result<Client> Client::from_environment() { return make(ClientOptions::from_environment()); }
 
 Result<Client> Client::make(const ClientOptions& options) {
-  auto dirs = base::resolve_spell_dirs(options.spell_dir, base::Environment::current());
+  // A managing run is told all it needs, and leaves nothing in whosever home it has.
+  bool told = options.workflow != 0 && !options.token.empty() && !options.service.empty();
+  auto dirs = told ? Result<base::SpellDirs>(base::error("not_found", "nothing is kept here"))
+                   : base::resolve_spell_dirs(options.spell_dir, base::Environment::current());
   Connection::Parts parts;
   parts.owner = options.owner;
   parts.autostart = options.autostart;
+  parts.workflow = options.workflow;
   if (dirs) parts.cache = dirs->config + "/cache";
   // What is known of services is looked at where it is needed: the folder may be none of ours.
   bool local = options.service == "local" || options.service.starts_with("unix:");

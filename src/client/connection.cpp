@@ -163,6 +163,19 @@ Result<> Connection::examine(const Limit& limit) {
   std::unique_lock lock(mutex_);
   auto left = limit.left();
   if (!left) return left.error();
+  if (parts_.workflow != 0) {  // its credentials show no more than the protocol
+    auto health =
+        parts_.transport->send(make_request({.route = model::Route::health}, owner()), *left);
+    if (!health) return health.error();
+    auto body = model::parse_json(health->body, answer_limit);
+    auto protocol = body ? member<std::int64_t>(*body, "protocol").value_or(0) : 0;
+    if (protocol == 0 || protocol == api_protocol()) return ok();
+    return base::error("incompatible_service",
+                       "the service at " + endpoint() + " speaks protocol " +
+                           std::to_string(protocol) + ", this program " +
+                           std::to_string(api_protocol()) +
+                           "; build it with the service's version of libspell");
+  }
   auto answer =
       parts_.transport->send(make_request({.route = model::Route::status}, owner()), *left);
   if (!answer) return answer.error();
@@ -187,7 +200,7 @@ Result<> Connection::examine(const Limit& limit) {
                        "the service at " + endpoint() + " is version " + info->version +
                            " (protocol " + std::to_string(info->protocol) + "), this is version " +
                            version() + " (protocol " + std::to_string(api_protocol()) + "); " +
-                           (can_start()                         ? "end it with: spell service stop"
+                           (can_start()                       ? "end it with: spell service stop"
                             : info->protocol > api_protocol() ? "upgrade this program"
                                                               : "upgrade the service"));
   return ok();

@@ -30,7 +30,8 @@ class Connection {
     std::shared_ptr<Waiter> waiter = make_waiter();
     std::shared_ptr<ServiceControl> service{};  ///< null: not a personal service
     bool autostart = true;
-    std::string cache{};  ///< folder for what the client may lose; "": none
+    std::string cache{};        ///< folder for what the client may lose; "": none
+    std::int64_t workflow = 0;  ///< see ClientOptions::workflow
   };
   explicit Connection(Parts parts) : parts_(std::move(parts)) {}
 
@@ -59,6 +60,7 @@ class Connection {
     return parts_.owner;
   }
   const std::string& cache() const { return parts_.cache; }
+  std::int64_t workflow() const { return parts_.workflow; }
   std::string log() const { return parts_.service ? parts_.service->log() : std::string(); }
   Waiter& waiter() { return *parts_.waiter; }
   /// For calls that block, of those who do not want to.

@@ -59,6 +59,8 @@ Result<UploadPath> detail::upload_path(const Connection& connection, const std::
   auto parts = base::split(*plain, '/');
   if (parts.size() == 2 && parts[0] == "uploads")
     return UploadPath{connection.owner(), std::move(parts[1])};
+  if (parts.size() == 4 && parts[0] == "uploads" && parts[1] == "workflows")
+    return UploadPath{connection.owner(), parts[1] + "/" + parts[2] + "/" + parts[3]};
   if (parts.size() == 2 && parts[0] == "public") return UploadPath{"public", std::move(parts[1])};
   return base::error("invalid_path",
                      "'" + base::to_utf8(path) + "' is no upload; one looks like uploads/data");

@@ -214,6 +214,8 @@ class RunSource : public Stream<RunInfo>::Source {
          {std::pair("cursor", cursor_), std::pair("label", filter_.label),
           std::pair("project", filter_.project), std::pair("repository", filter_.repository)})
       if (!value.empty()) call.query.emplace_back(name, value);
+    if (filter_.workflow != 0)
+      call.query.emplace_back("workflow", std::to_string(filter_.workflow));
     if (filter_.active_only) call.query.emplace_back("active", "1");
     if (filter_.with_archived) call.query.emplace_back("archived", "1");
     auto answer = connection_->call(call, limit_);

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <optional>
-
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "base/file.hpp"
@@ -12,6 +10,7 @@
 #include "base/text.hpp"
 #include "client/code_cache.hpp"
 #include "client/connection.hpp"
+#include "client/submission.hpp"
 #include "git/work_tree.hpp"
 #include "model/mount.hpp"
 #include "model/run.hpp"
@@ -128,47 +127,83 @@ Result<std::string> detail::make_cache(Connection& connection, const std::string
   return folder;
 }
 
+Result<model::CodeRef> detail::send_repository(Connection& connection, const Code& code,
+                                               const SubmitProgress& progress,
+                                               const SubmitNotice& notice, const Limit& limit,
+                                               std::string& folder) {
+  auto snapshot = snapshot_of(connection, code);
+  if (!snapshot) return snapshot.error();
+  if (notice)
+    for (auto& line : snapshot->notices()) notice(line);
+  auto& info = snapshot->info();
+  SPELL_TRY(send_code(connection, *snapshot, progress, limit));
+  folder = info.folder;
+  return model::CodeRef{.workspace = info.workspace,
+                        .commit = snapshot->commit(),
+                        .base_commit = snapshot->base_commit(),
+                        .repository = info.name,
+                        .message = info.message,
+                        .github_url = code.kind() == Code::Kind::url ? code.location() : ""};
+}
+
+Result<model::RunRequest> detail::prepare(Connection& connection, const RunSpec& spec,
+                                          std::int64_t workflow, const SubmitProgress& progress,
+                                          const SubmitNotice& notice, const Limit& limit) {
+  auto asked = request_of(spec);
+  if (!asked) return asked;
+  auto& request = *asked;
+  request.workflow = workflow;
+  if (spec.code.kind() == Code::Kind::label)
+    request.code = model::CodeRef{.label = spec.code.location()};
+  // What the service would refuse is refused before anything is sent.
+  if (auto valid = model::parse_run_request(model::to_json(request)); !valid) return valid.error();
+  // Relative mounts are looked at when the folder is known.
+  bool sends = spec.code.kind() != Code::Kind::none && spec.code.kind() != Code::Kind::label;
+  if (sends) {
+    std::string folder;
+    auto code = send_repository(connection, spec.code, progress, notice, limit, folder);
+    if (!code) return code.error();
+    request.code = std::move(*code);
+    if (request.folder.empty()) request.folder = folder;
+  }
+  if (request.folder == ".") request.folder.clear();
+  if (auto targets = model::mount_targets(request); !targets) return targets.error();
+  return asked;
+}
+
+namespace {
+
+Result<RunInfo> create_run(Connection& connection, const model::RunRequest& request,
+                           const std::string& key, const Limit& limit) {
+  auto answer = connection.call(
+      {.route = Route::create_run,
+       .body = model::to_json(request),
+       .headers = {{"Idempotency-Key", key.empty() ? base::Id::make().text() : key}}},
+      limit);
+  if (!answer) return answer.error();
+  return member<RunInfo>(*answer, "run");
+}
+
+}  // namespace
+
+Result<RunInfo> detail::submit(Connection& connection, const RunSpec& spec, std::int64_t workflow,
+                               const std::string& key, const SubmitProgress& progress,
+                               const SubmitNotice& notice, const Limit& limit) {
+  auto request = prepare(connection, spec, workflow, progress, notice, limit);
+  if (!request) return request.error();
+  auto made = create_run(connection, *request, key, limit);
+  // What was sent may have been collected since, as above.
+  if (made || made.error().code() != "commit_not_found") return made;
+  request = prepare(connection, spec, workflow, progress, {}, limit);
+  if (!request) return request.error();
+  return create_run(connection, *request, key, limit);
+}
+
 Result<RunInfo> Runs::submit(const RunSpec& spec, const std::string& key,
                              const SubmitProgress& progress, CallOptions options,
                              const SubmitNotice& notice) const {
   Limit limit(options, connection_->waiter());
-  auto asked = request_of(spec);
-  if (!asked) return asked.error();
-  auto& request = *asked;
-  // What the service would refuse is refused before anything is sent.
-  if (auto valid = model::parse_run_request(model::to_json(request)); !valid) return valid.error();
-  std::optional<git::Snapshot> snapshot;
-  if (spec.code.kind() != Code::Kind::none) {
-    auto taken = snapshot_of(*connection_, spec.code);
-    if (!taken) return taken.error();
-    snapshot = std::move(*taken);
-    if (notice)
-      for (auto& line : snapshot->notices()) notice(line);
-    auto& info = snapshot->info();
-    bool by_url = spec.code.kind() == Code::Kind::url;
-    request.code = model::CodeRef{.workspace = info.workspace,
-                                  .commit = snapshot->commit(),
-                                  .base_commit = snapshot->base_commit(),
-                                  .repository = info.name,
-                                  .message = info.message,
-                                  .github_url = by_url ? spec.code.location() : ""};
-    if (request.folder.empty()) request.folder = info.folder;
-    if (auto targets = model::mount_targets(request); !targets) return targets.error();
-    SPELL_TRY(send_code(*connection_, *snapshot, progress, limit));
-  }
-  if (request.folder == ".") request.folder.clear();
-  if (auto targets = model::mount_targets(request); !targets) return targets.error();
-  Call create{.route = Route::create_run,
-              .body = model::to_json(request),
-              .headers = {{"Idempotency-Key", key.empty() ? base::Id::make().text() : key}}};
-  auto answer = connection_->call(create, limit);
-  // Likewise.
-  if (!answer && answer.error().code() == "commit_not_found" && snapshot) {
-    SPELL_TRY(send_code(*connection_, *snapshot, progress, limit));
-    answer = connection_->call(create, limit);
-  }
-  if (!answer) return answer.error();
-  return member<RunInfo>(*answer, "run");
+  return detail::submit(*connection_, spec, connection_->workflow(), key, progress, notice, limit);
 }
 
 Result<Run> Runs::create(const RunSpec& spec, const std::string& key, CallOptions options) const {

@@ -22,6 +22,7 @@
 #include "client/code_cache.hpp"
 #include "client/pack_sender.hpp"
 #include "client/resource_path.hpp"
+#include "client/submission.hpp"
 #include "spell/json.hpp"
 #include "spellfs/ignore.hpp"
 #include "spellfs/node.hpp"
@@ -113,22 +114,10 @@ class Upload {
       : connection_(connection), options_(options), limit_(limit) {}
 
   Result<UploadInfo> run(const std::string& path) {
-    std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), ::free);
-    if (!real) return base::errno_error("upload " + base::to_utf8(path));
-    real_ = real.get();
-    struct stat st;
-    if (::stat(real_.c_str(), &st) != 0) return base::errno_error("upload " + base::to_utf8(path));
-    if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
-      return base::error("not_a_file", base::to_utf8(path) + " is neither a file nor a folder");
-    is_folder_ = S_ISDIR(st.st_mode);
+    SPELL_TRY(look(path));
     auto target = named(path);
     if (!target) return target.error();
     target_ = std::move(*target);
-    if (is_folder_ && !options_.all) {
-      auto rules = spellfs::IgnoreRules::read(real_);
-      if (!rules) return rules.error();
-      rules_ = std::move(*rules);
-    }
     cache_ = stat_cache(connection_, target_.owner, real_);
     auto info = once();
     if (info || info.error().code() != "incomplete_pack") return info;
@@ -137,7 +126,33 @@ class Upload {
     return once();
   }
 
+  /// Sends without giving a name; all of it is looked at.
+  Result<json> send_only(const std::string& path) {
+    SPELL_TRY(look(path));
+    UploadInfo sent;
+    auto root = send(sent);
+    if (!root) return root.error();
+    return body_of(*root);
+  }
+
  private:
+  Result<> look(const std::string& path) {
+    std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), ::free);
+    if (!real) return base::errno_error("upload " + base::to_utf8(path));
+    real_ = real.get();
+    struct stat st;
+    if (::stat(real_.c_str(), &st) != 0) return base::errno_error("upload " + base::to_utf8(path));
+    if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+      return base::error("not_a_file", base::to_utf8(path) + " is neither a file nor a folder");
+    is_folder_ = S_ISDIR(st.st_mode);
+    if (is_folder_ && !options_.all) {
+      auto rules = spellfs::IgnoreRules::read(real_);
+      if (!rules) return rules.error();
+      rules_ = std::move(*rules);
+    }
+    return ok();
+  }
+
   Result<UploadPath> named(const std::string& path) const {
     auto name = options_.name;
     if (name.empty()) name = base_name_of(path, real_);
@@ -178,6 +193,19 @@ class Upload {
   }
 
   Result<UploadInfo> once() {
+    UploadInfo sent;
+    auto root = send(sent);
+    if (!root) return root.error();
+    auto info = give_name(*root);
+    if (!info) return info;
+    info->sent = sent.sent;
+    info->deduplicated = sent.deduplicated;
+    info->left_out = sent.left_out;
+    info->skipped = std::move(sent.skipped);
+    return info;
+  }
+
+  Result<spellfs::Entry> send(UploadInfo& sent) {
     PackSender sender(connection_, target_.owner, limit_);
     SPELL_TRY(sender.open());
     spellfs::PackWriter writer(sender.file(), PackSender::pack_size,
@@ -199,13 +227,11 @@ class Upload {
     if (!saved) return saved.error();
     if (is_folder_ && !saved->tree) SPELL_TRY(add_empty_folder(writer, saved->root));
     SPELL_TRY(sender.finish(writer));
-    auto info = give_name(saved->root);
-    if (!info) return info;
-    info->sent = sender.sent();
-    info->deduplicated = std::max<std::int64_t>(0, saved->root.size - writer.content());
-    info->left_out = saved->left_out;
-    info->skipped = std::move(saved->skipped);
-    return info;
+    sent.sent = sender.sent();
+    sent.deduplicated = std::max<std::int64_t>(0, saved->root.size - writer.content());
+    sent.left_out = saved->left_out;
+    sent.skipped = std::move(saved->skipped);
+    return std::move(saved->root);
   }
 
   void tell(const Counter* counter, std::int64_t files, std::int64_t bytes) const {
@@ -232,19 +258,22 @@ class Upload {
     return ok();
   }
 
-  Result<UploadInfo> give_name(const spellfs::Entry& root) {
+  json body_of(const spellfs::Entry& root) const {
     bool has_node = root.node != spellfs::Name{};
     std::int64_t beyond_us = (root.mtime_ns % 1000 + 1000) % 1000;
-    json body{{"type", is_folder_ ? "folder" : "file"},
-              {"node", has_node ? root.node.text() : ""},
-              {"size", root.size},
-              {"files", is_folder_ ? root.files : 1},
-              {"mode", root.mode},
-              {"modified_at", base::rfc3339((root.mtime_ns - beyond_us) / 1000)},
-              {"modified_ns", beyond_us}};
+    return {{"type", is_folder_ ? "folder" : "file"},
+            {"node", has_node ? root.node.text() : ""},
+            {"size", root.size},
+            {"files", is_folder_ ? root.files : 1},
+            {"mode", root.mode},
+            {"modified_at", base::rfc3339((root.mtime_ns - beyond_us) / 1000)},
+            {"modified_ns", beyond_us}};
+  }
+
+  Result<UploadInfo> give_name(const spellfs::Entry& root) {
     auto answer = connection_.call({.route = Route::put_upload,
                                     .names = {target_.name},
-                                    .body = std::move(body),
+                                    .body = body_of(root),
                                     .owner = target_.owner},
                                    limit_);
     if (!answer) return answer.error();
@@ -262,6 +291,12 @@ class Upload {
 };
 
 }  // namespace
+
+Result<json> detail::send_file(Connection& connection, const std::string& path,
+                               const Limit& limit) {
+  UploadOptions options;
+  return Upload(connection, options, limit).send_only(path);
+}
 
 Result<UploadInfo> Resources::upload(const std::string& path, const UploadOptions& options,
                                      CallOptions call) const {

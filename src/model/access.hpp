@@ -23,6 +23,9 @@ enum class Access {
   viewer,   ///< a user of at least this role
   member,
   administrator,
+  workflow_viewer,  ///< a viewer; or a workflow's credential, for what is that workflow's or may be
+                    ///< read by everybody
+  workflow_member,  ///< a member; or a workflow's credential, for what is that workflow's
 };
 
 }  // namespace spell::model

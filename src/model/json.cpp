@@ -127,6 +127,39 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, already_existed),
       SPELL_MEMBER(RunInfo, version),
       SPELL_MEMBER(RunInfo, mounts),
+      SPELL_MEMBER(RunInfo, workflow),
+      SPELL_MEMBER(RunInfo, key),
+      SPELL_MEMBER(RunInfo, manages),
+  };
+};
+
+template <>
+struct Table<WorkflowCommit> {
+  static constexpr Field<WorkflowCommit> fields[] = {
+      SPELL_REQUIRED(WorkflowCommit, commit),   SPELL_MEMBER(WorkflowCommit, workspace),
+      SPELL_MEMBER(WorkflowCommit, repository), SPELL_MEMBER(WorkflowCommit, message),
+      SPELL_MEMBER(WorkflowCommit, github_url),
+  };
+};
+
+template <>
+struct Table<WorkflowRun> {
+  static constexpr Field<WorkflowRun> fields[] = {
+      SPELL_REQUIRED(WorkflowRun, id),     SPELL_MEMBER(WorkflowRun, key),
+      SPELL_REQUIRED(WorkflowRun, status), SPELL_MEMBER(WorkflowRun, user_exit_code),
+      SPELL_MEMBER(WorkflowRun, manages),  SPELL_MEMBER(WorkflowRun, mounts),
+  };
+};
+
+template <>
+struct Table<WorkflowInfo> {
+  static constexpr Field<WorkflowInfo> fields[] = {
+      SPELL_REQUIRED(WorkflowInfo, id),        SPELL_REQUIRED(WorkflowInfo, status),
+      SPELL_MEMBER(WorkflowInfo, description), SPELL_MEMBER(WorkflowInfo, creator),
+      SPELL_MEMBER(WorkflowInfo, run),         SPELL_MEMBER(WorkflowInfo, user_exit_code),
+      SPELL_MEMBER(WorkflowInfo, commits),     SPELL_MEMBER(WorkflowInfo, created_at),
+      SPELL_MEMBER(WorkflowInfo, ended_at),    SPELL_MEMBER(WorkflowInfo, runs_by_status),
+      SPELL_MEMBER(WorkflowInfo, runs),
   };
 };
 
@@ -319,6 +352,7 @@ struct Table<Amounts> {
       SPELL_MEMBER(Amounts, cpus),
       SPELL_MEMBER(Amounts, memory),
       SPELL_MEMBER(Amounts, gpus),
+      SPELL_MEMBER(Amounts, managing),
   };
 };
 
@@ -449,6 +483,8 @@ void to_json(json& j, const JoinToken& token) { j = model::write_object(token); 
 void from_json(const json& j, JoinToken& token) { read_or_throw(j, token); }
 void to_json(json& j, const MachineTypeInfo& type) { j = model::write_object(type); }
 void from_json(const json& j, MachineTypeInfo& type) { read_or_throw(j, type); }
+void to_json(json& j, const WorkflowInfo& workflow) { j = model::write_object(workflow); }
+void from_json(const json& j, WorkflowInfo& workflow) { read_or_throw(j, workflow); }
 void to_json(json& j, const ServiceInfo& service) { j = model::write_object(service); }
 void from_json(const json& j, ServiceInfo& service) { read_or_throw(j, service); }
 

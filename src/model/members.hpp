@@ -75,6 +75,10 @@ json write_value(const T& value) {
     json list = json::array();
     for (auto& element : value) list.push_back(write_value(element));
     return list;
+  } else if constexpr (is_map<T>) {
+    json object = json::object();
+    for (auto& [name, element] : value) object[name] = write_value(element);
+    return object;
   } else {
     return value;
   }

@@ -12,8 +12,8 @@ namespace spell::model {
 namespace {
 
 /// What must stay as it is for a run to work, or to be fenced in.
-constexpr std::string_view closed_below[] = {"/proc",      "/sys",     "/dev",   "/spell-tmp",
-                                             "/spell-bin", "/.hidden", "/.level"};
+constexpr std::string_view closed_below[] = {"/proc",      "/sys",     "/dev",    "/spell-tmp",
+                                             "/spell-bin", "/.hidden", "/.level", service_folder};
 constexpr std::string_view closed[] = {"/bin",     "/boot",    "/etc",      "/lib",  "/lib32",
                                        "/lib64",   "/libx32",  "/run",      "/sbin", "/usr",
                                        "/usr/bin", "/usr/lib", "/usr/sbin", "/var",  "/tmp"};
@@ -135,6 +135,18 @@ Result<std::vector<ResolvedMount>> read_mounts(const std::string& text) {
   if (!list || read_value(*list, mounts, Unknown::ignore))
     return base::error("damaged", "a run's record of its mounts cannot be read");
   return mounts;
+}
+
+std::vector<std::int64_t> runs_mounted(const std::vector<ResolvedMount>& mounts) {
+  std::vector<std::int64_t> runs;
+  for (auto& mount : mounts) {
+    if (!mount.resource.starts_with("runs/")) continue;
+    auto rest = std::string_view(mount.resource).substr(5);
+    auto number = base::parse_int(rest.substr(0, rest.find('/')));
+    if (number && std::find(runs.begin(), runs.end(), *number) == runs.end())
+      runs.push_back(*number);
+  }
+  return runs;
 }
 
 }  // namespace spell::model

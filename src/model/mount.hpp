@@ -11,6 +11,9 @@ namespace spell::model {
 
 inline constexpr std::size_t max_mounts = 50;
 
+/// Where a run that manages a workflow finds a personal service's socket.
+inline constexpr std::string_view service_folder = "/spell-service";
+
 /// What a resource begins with that is a folder of the machine itself: "machine:/data".
 inline constexpr std::string_view machine_scheme = "machine:";
 /// The path of a resource without what says nothing ("runs/3/" is "runs/3"). Error `invalid_mount`:
@@ -38,6 +41,9 @@ struct ResolvedMount {
 std::string write_mounts(const std::vector<ResolvedMount>&);
 /// Error `damaged`.
 Result<std::vector<ResolvedMount>> read_mounts(const std::string& text);
+
+/// Of which runs these are outputs; each once, in order.
+std::vector<std::int64_t> runs_mounted(const std::vector<ResolvedMount>&);
 
 /// Whether no one of the mounts that are files has another one in it.
 Result<> check_nesting(const std::vector<ResolvedMount>&);

@@ -12,7 +12,7 @@
 //   frames: application/vnd.spell.log; a frame's header carries what a cursor needs.
 // get_run: query `version` + `wait_ms` (at most 60000): answers when the run's version is above it,
 // or it is final, or time is up. list_runs: query `limit` (1…1000, default 50), `cursor`, `label`,
-// `project`, `repository`, `active`, `archived` (1). The newest
+// `project`, `repository`, `workflow`, `active`, `archived` (1). The newest
 //   first on a page; `next` goes back in time.
 // create_run: body model::RunRequest, header Idempotency-Key (1…200 characters); 201, or 200 with
 // "already_existed": true. code_missing: body {"commit", "trees": […]} -> {"has_commit": bool,
@@ -55,6 +55,12 @@
 // list_owners -> {"owners": [those that the caller belongs to]}. add_owner, owner_members ->
 // {"owner": {"name", "own", "last_run", "members"}}; administrators belong to every owner. status:
 // query `owner`.
+// create_workflow: {"description", "commits": {LABEL: code}, "run": a body of create_run or null,
+// "program": null, or a body of put_upload with "name" besides, which `run` finds as
+// .spell-program/NAME} -> 201 {"workflow": {…}, "run": the managing run or null}; 200 where the key
+// is known. With a workflow's own credential the run becomes another managing run of that workflow.
+// get_workflow holds the graph of its runs. finish_workflow: only without a managing run.
+// create_run with "workflow", or with a workflow's credential: the key is the run's name in it.
 // create_machine: {"name", "serves", "serves_cpu", "cpus", "memory", "gpus", "allow", "lost_after"}
 // -> 201 {"join": {"url", "token", "machine", "expires_at"}}; machine_token, machine_type_token ->
 // {"join": …}. The token is told this once.
@@ -138,6 +144,13 @@ enum class Route {
   list_repositories,
   code_missing,
   send_code,
+  list_workflows,
+  create_workflow,
+  get_workflow,
+  delete_workflow,
+  stop_workflow,
+  kill_workflow,
+  finish_workflow,
   list_machines,
   create_machine,
   get_machine,

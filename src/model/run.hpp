@@ -17,6 +17,8 @@ using nlohmann::json;
 
 struct CodeRef {
   std::string workspace{}, commit{}, base_commit{}, repository{}, message{}, github_url{};
+  /// Instead of all of these: the commit that the run's workflow has under this label.
+  std::string label{};
 };
 
 /// Body of POST …/runs; kept with the run, so that its record is enough to run it again.
@@ -35,7 +37,8 @@ struct RunRequest {
   /// How much of the machine; 0 and none: what its type gives.
   std::int64_t cpus = 0, memory = 0;
   std::optional<std::int64_t> gpus{};
-  std::string gpu_name{};  ///< part of the name of the GPUs, in any case; "": any
+  std::string gpu_name{};     ///< part of the name of the GPUs, in any case; "": any
+  std::int64_t workflow = 0;  ///< the run is one of this workflow; 0: of none
 };
 
 json to_json(const RunRequest&);

@@ -92,7 +92,7 @@ void keep_first(std::vector<T>& list) {
 
 constexpr Field<CodeRef> code_fields[] = {
     {"workspace", [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.workspace); }},
-    {"commit", [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.commit); }, true},
+    {"commit", [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.commit); }},
     {"base_commit",
      [](const json& j, CodeRef& c, Unknown) { return read_git_id(j, c.base_commit); }},
     {"repository",
@@ -100,15 +100,8 @@ constexpr Field<CodeRef> code_fields[] = {
     {"message",
      [](const json& j, CodeRef& c, Unknown) { return read_text(j, c.message, 64 << 10); }},
     {"github_url", [](const json& j, CodeRef& c, Unknown) { return read_url(j, c.github_url); }},
+    {"label", [](const json& j, CodeRef& c, Unknown) { return read_optional_name(j, c.label); }},
 };
-
-Problem read_code(const json& j, CodeRef& out, Unknown unknown) {
-  if (auto problem = read_object<CodeRef>(j, out, code_fields, unknown)) return problem;
-  if (out.commit.empty()) return {"commit", "is missing"};
-  if (out.workspace.empty() && out.github_url.empty())
-    return {"workspace", "is missing, and so is github_url: one is needed"};
-  return {};
-}
 
 constexpr Field<Mount> mount_fields[] = {
     {"resource",
@@ -200,6 +193,7 @@ constexpr Field<RunRequest> fields[] = {
      }},
     {"gpu_name",
      [](const json& j, RunRequest& r, Unknown) { return read_optional_name(j, r.gpu_name); }},
+    {"workflow", [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.workflow); }},
 };
 
 /// Members that have their default stay away.
@@ -215,6 +209,18 @@ class Writer {
   json object_ = json::object();
 };
 
+}  // namespace
+
+Problem read_code(const json& j, CodeRef& out, Unknown unknown) {
+  if (auto problem = read_object<CodeRef>(j, out, code_fields, unknown)) return problem;
+  if (!out.label.empty())
+    return j.size() == 1 ? Problem{} : Problem{"label", "stands instead of a commit: give one"};
+  if (out.commit.empty()) return {"commit", "is missing"};
+  if (out.workspace.empty() && out.github_url.empty())
+    return {"workspace", "is missing, and so is github_url: one is needed"};
+  return {};
+}
+
 json to_json(const CodeRef& code) {
   static const CodeRef standard;
   Writer out;
@@ -224,10 +230,9 @@ json to_json(const CodeRef& code) {
   out.put("repository", code.repository, standard.repository);
   out.put("message", code.message, standard.message);
   out.put("github_url", code.github_url, standard.github_url);
+  out.put("label", code.label, standard.label);
   return out.take();
 }
-
-}  // namespace
 
 json to_json(const RunRequest& request) {
   static const RunRequest standard;
@@ -250,6 +255,7 @@ json to_json(const RunRequest& request) {
   out.put("cpus", request.cpus, standard.cpus);
   out.put("memory", request.memory, standard.memory);
   out.put("gpu_name", request.gpu_name, standard.gpu_name);
+  out.put("workflow", request.workflow, standard.workflow);
   json object = out.take();
   if (request.gpus) object.emplace("gpus", *request.gpus);
   if (request.timeout) object.emplace("timeout", *request.timeout);

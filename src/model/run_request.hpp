@@ -6,5 +6,7 @@
 namespace spell::model {
 
 Problem read_run_request(const json&, RunRequest& out, Unknown);
+Problem read_code(const json&, CodeRef& out, Unknown);
+json to_json(const CodeRef&);
 
 }  // namespace spell::model

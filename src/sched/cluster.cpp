@@ -13,7 +13,8 @@ namespace {
 constexpr Amounts cpu_type{2, 8'000'000'000, 0};
 
 /// In the order in which they are looked at.
-constexpr std::int64_t Amounts::*parts[] = {&Amounts::cpus, &Amounts::memory, &Amounts::gpus};
+constexpr std::int64_t Amounts::*parts[] = {&Amounts::cpus, &Amounts::memory, &Amounts::gpus,
+                                            &Amounts::managing};
 
 bool fits(const Amounts& wanted, const Amounts& room) {
   return std::all_of(std::begin(parts), std::end(parts),
@@ -31,6 +32,10 @@ Amounts minus(Amounts a, const Amounts& b) {
 }
 
 bool one_core(const Amounts& amounts) { return amounts == Amounts{1, 0, 0}; }
+/// Whether runs that take one core can still be counted by their cores alone.
+bool is_even(const Amounts& amounts) {
+  return one_core(amounts) || amounts == Amounts{0, 0, 0, amounts.managing};
+}
 
 std::string shown(std::string type) {
   if (type == "cpu") return "CPU";
@@ -49,6 +54,8 @@ std::string gigabytes(std::int64_t bytes) {
 /// "4 GPUs", "64 cores", "100.0 GB of memory": the first of `wanted` that is not there.
 std::optional<std::pair<std::string, std::string>> shortage(const Amounts& wanted,
                                                             const Amounts& there) {
+  if (wanted.managing > there.managing)
+    return std::pair(count(wanted.managing, "managing run"), std::to_string(there.managing));
   if (wanted.gpus > there.gpus)
     return std::pair(count(wanted.gpus, "GPU"), std::to_string(there.gpus));
   if (wanted.cpus > there.cpus)
@@ -61,7 +68,7 @@ std::optional<std::pair<std::string, std::string>> shortage(const Amounts& wante
 }  // namespace
 
 std::string kind_of(const Waiting& run) {
-  std::string kind = run.machine_type;
+  std::string kind = (run.nested ? "nested " : run.manages ? "manages " : "") + run.machine_type;
   for (auto& part :
        {run.owner, run.user, run.project, run.ask.gpu_name, std::to_string(run.ask.cpus),
         std::to_string(run.ask.memory), run.ask.gpus ? std::to_string(*run.ask.gpus) : ""})
@@ -106,13 +113,13 @@ const Machine* Cluster::find(const std::string& name) const {
 void Cluster::take(const std::string& name, const Amounts& amounts) {
   auto& machine = machines_.at(name);
   machine.used = plus(machine.used, amounts);
-  if (!one_core(amounts)) ++machine.uneven;
+  if (!is_even(amounts)) ++machine.uneven;
 }
 
 void Cluster::give_back(const std::string& name, const Amounts& amounts) {
   auto& machine = machines_.at(name);
   machine.used = minus(machine.used, amounts);
-  if (!one_core(amounts)) --machine.uneven;
+  if (!is_even(amounts)) --machine.uneven;
 }
 
 bool Cluster::suits(const Machine& machine, const Waiting& run) const {
@@ -141,6 +148,7 @@ std::vector<const Machine*> Cluster::servers(const Waiting& run) const {
 }
 
 Amounts Cluster::demand(const Machine& machine, const Waiting& run) const {
+  if (run.manages) return {0, 0, 0, run.nested ? 0 : 1};
   auto& offers = machine.offers;
   bool cpu = run.machine_type == "cpu";
   Amounts gives;
@@ -237,7 +245,11 @@ bool Cluster::depends_on(const Waiting& run, const std::string& machine) const {
 bool Cluster::Round::may_take(const Machine& machine, const Amounts& takes) const {
   if (!machine.connected || machine.drained) return false;
   auto after = plus(machine.used, takes);
-  if (!fits(after, machine.offers)) return false;
+  // Of what it takes nothing of, runs that were given ahead may have more than there is.
+  if (!std::all_of(std::begin(parts), std::end(parts), [&](auto part) {
+        return takes.*part == 0 || after.*part <= machine.offers.*part;
+      }))
+    return false;
   auto held = held_.find(machine.name);
   if (held == held_.end()) return true;
   auto with_older = plus(after, held->second);
@@ -294,7 +306,9 @@ std::optional<Placement> Cluster::Round::place(const Waiting& run) {
   if (!best && able.size() == 1 && able[0]->connected && !able[0]->drained) {
     auto& only = *able[0];
     best_takes = cluster_.demand(only, run);
-    if (only.by_place && only.uneven == 0 && one_core(best_takes) && !held_.contains(only.name) &&
+    auto held = held_.find(only.name);  // for a managing run: no business of one that takes a core
+    bool is_free = held == held_.end() || held->second == Amounts{0, 0, 0, held->second.managing};
+    if (only.by_place && only.uneven == 0 && one_core(best_takes) && is_free &&
         only.used.cpus < only.offers.cpus + only.ahead)
       best = &only;
   }
@@ -327,7 +341,7 @@ std::string Cluster::why_waiting(const Waiting& run) const {
       ++busy;
   }
   auto& first = *able[0];
-  if (able.size() == 1 && first.by_place && away == 0 && drained == 0)
+  if (able.size() == 1 && first.by_place && !run.manages && away == 0 && drained == 0)
     return text + std::to_string(std::min(first.used.cpus, first.offers.cpus)) + " of " +
            std::to_string(first.offers.cpus) + " places busy";
   if (able.size() == 1 && busy == 1) {

@@ -45,6 +45,11 @@ struct Waiting {
   std::string run, machine_type;  ///< lower case
   std::string owner, user, project;
   Ask ask;
+  /// It manages a workflow: it takes nothing but one of the machine's `managing`, so that workflows
+  /// never wait for themselves.
+  bool manages = false;
+  /// The workflow that it manages has such a run already, which may wait for it: it takes nothing.
+  bool nested = false;
 };
 
 struct Placement {

@@ -21,7 +21,9 @@ void get_openapi(Context&, Call call) {
   call->reply.send(std::move(response));
 }
 
-void get_health(Context&, Call call) { answer(call, {{"status", "ok"}}); }
+void get_health(Context&, Call call) {
+  answer(call, {{"status", "ok"}, {"protocol", api_protocol()}});
+}
 
 namespace {
 void answer_status(Context& context, const Call& call, const std::string& owner) {

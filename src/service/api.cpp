@@ -75,7 +75,23 @@ Result<store::RunRecord> find_run(Context& context, const Call& call) {
   if (!*found)
     return base::error("run_not_found", "there is no run " + std::to_string(*number) + " of " +
                                             call->owner() + "; `spell ps` lists them");
+  SPELL_TRY(may_reach(call, **found));
   return std::move(**found);
+}
+
+Result<std::string> key_of(const Call& call) {
+  std::string key(net::find_header(call->request.headers, "Idempotency-Key"));
+  if (key.size() > 200 || !base::valid_text(key))
+    return base::error("invalid_request", "an Idempotency-Key has 1 to 200 characters of UTF-8");
+  return key;
+}
+
+Result<> may_reach(const Call& call, const store::RunRecord& run) {
+  auto workflow = call->caller.workflow;
+  if (workflow == 0 || run.workflow == workflow) return ok();
+  return base::error("not_permitted", "run " + std::to_string(run.number) +
+                                          " is none of workflow " + std::to_string(workflow) +
+                                          ", which is all that its credentials are for");
 }
 
 namespace {
@@ -151,6 +167,9 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.outputs = run.outputs;
   info.archived = run.archived;
   info.version = run.version;
+  if (run.workflow != 0) info.workflow = run.workflow;
+  info.key = run.name;
+  info.manages = run.manages;
   if (auto mounts = model::read_mounts(run.mounts))
     for (std::size_t i = 0; i < mounts->size() && i < run.request.mounts.size(); ++i)
       info.mounts.push_back({run.request.mounts[i].resource, (*mounts)[i].at});

@@ -95,7 +95,9 @@ net::Response error_response(const Error&, const std::string& request_id);
 
 /// The run's number in the path; error `run_not_found` for what is no number.
 Result<std::int64_t> run_number(const Call&);
-/// The run of the path. Errors `run_not_found`.
+/// The key of a submission, "" without one.
+Result<std::string> key_of(const Call&);
+/// The run of the path. Errors `run_not_found`, `not_permitted`.
 Result<store::RunRecord> find_run(Context&, const Call&);
 /// As the API shows it.
 RunInfo to_info(Context&, const store::RunRecord&);
@@ -115,6 +117,8 @@ Result<> audit(State&, std::int64_t now_us, const Call&, const std::string& acti
 Result<Assignment> assigned(Context&, const Call&);
 Result<Assignment> assigned_in_body(Context&, const Call&, const json& body);
 
+/// Whether the caller's credentials reach this run: those of a workflow reach its own.
+Result<> may_reach(const Call&, const store::RunRecord&);
 /// Whether what `creator` made is the caller's to change; `what` names it ("run 7"). Error
 /// `not_permitted`.
 Result<> may_change(const Call&, const std::string& creator, const std::string& what);
@@ -149,6 +153,21 @@ void kill_run(Context&, Call);
 void archive_run(Context&, Call);
 void label_run(Context&, Call);
 void rerun(Context&, Call);
+/// That a commit is here, and that it stays as long as what is returned. Error `commit_not_found`.
+/// Blocks.
+Result<std::shared_ptr<void>> hold_commit(Context&, const std::string& owner,
+                                          const model::CodeRef&);
+// workflows.cpp
+void list_workflows(Context&, Call);
+void create_workflow(Context&, Call);
+void get_workflow(Context&, Call);
+void delete_workflow(Context&, Call);
+void stop_workflow(Context&, Call);
+void kill_workflow(Context&, Call);
+void finish_workflow(Context&, Call);
+/// Makes a run one of its caller's workflow, or of the one that it names, and puts its commit in
+/// the place of a label.
+Result<> into_workflow(Context&, const Call&, model::RunRequest&, const std::string& key);
 // logs.cpp
 void get_log(Context&, Call);
 // ends.cpp
@@ -166,6 +185,16 @@ void list_resource(Context&, Call);
 void read_file(Context&, Call);
 void read_objects(Context&, Call);
 // uploads.cpp
+/// What a body says that an upload is, after a look at what this owner has sent; the pin keeps it
+/// until a durable record names it. Errors: `invalid_request`, `incomplete_pack`. Blocks.
+struct CheckedUpload {
+  store::UploadRecord record;
+  std::shared_ptr<spellfs::PackStore::Pin> pin;
+};
+Result<CheckedUpload> check_upload(Context&, const Call&, const std::string& name,
+                                   const json& body);
+/// The form alone. Error `invalid_request`.
+Result<> check_upload_form(const json& body);
 void objects_missing(Context&, Call);
 void send_objects(Context&, Call);
 void put_upload(Context&, Call);

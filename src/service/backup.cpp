@@ -189,6 +189,18 @@ json backup_json(const BackupDone& done) {
 
 namespace {
 
+/// Ends the workflow that this run manages; its credentials are void.
+Result<> interrupt_workflow(store::Writer& writer, const store::RunRecord& run,
+                            std::int64_t now_us) {
+  SPELL_TRY(writer.delete_tokens_of_run(run.id));
+  auto workflow = writer.find_workflow(run.owner, run.workflow);
+  if (!workflow) return workflow.error();
+  if (!*workflow || (*workflow)->run != run.number) return ok();
+  (*workflow)->status = run.status;
+  (*workflow)->ended_us = now_us;
+  return writer.put_workflow(**workflow);
+}
+
 /// Ends what had not ended.
 Result<> interrupt_runs(store::Writer& writer, std::int64_t backup_us, std::int64_t now_us,
                         std::vector<std::string>& interrupted) {
@@ -211,6 +223,7 @@ Result<> interrupt_runs(store::Writer& writer, std::int64_t backup_us, std::int6
     event.step = event.important = true;
     event.log_offset = run.log_bytes;
     SPELL_TRY(writer.add_event(run.id, event));
+    if (run.manages) SPELL_TRY(interrupt_workflow(writer, run, now_us));
     SPELL_TRY(writer.update_run(run));
     interrupted.push_back(run.owner + " " + std::to_string(run.number));
   }

@@ -30,11 +30,16 @@ Result<> permit(const Caller& caller, model::Access access, const std::string& m
     default:
       break;
   }
-  if (caller.kind != Caller::Kind::user)
+  bool of_workflow = caller.kind == Caller::Kind::workflow;
+  if (caller.kind != Caller::Kind::user && !of_workflow)
     return base::error("unauthorized", "this needs a user's token: `spell login` gets one");
+  if (of_workflow && access != Access::workflow_viewer && access != Access::workflow_member)
+    return base::error("not_permitted", "the credentials of workflow " +
+                                            std::to_string(caller.workflow) +
+                                            " are for its own runs and uploads, not for this");
   Role wanted = access == Access::administrator ? Role::administrator
-                : access == Access::member      ? Role::member
-                                                : Role::viewer;
+                : access == Access::member || access == Access::workflow_member ? Role::member
+                                                                                : Role::viewer;
   if (caller.role >= wanted) return ok();
   return base::error("not_permitted", "this takes the role " + std::string(name_of(wanted)) + "; " +
                                           caller.name + " is " + std::string(name_of(caller.role)));
@@ -52,12 +57,22 @@ Result<Caller> PersonalCallers::identify(const net::Request& request) const {
   }
   auto joined = tokens_.identify(request);
   if (!joined) return joined.error();
-  if (*joined) return std::move(**joined);
+  if (*joined) {
+    if ((*joined)->kind == Caller::Kind::workflow) (*joined)->role = model::Role::administrator;
+    return std::move(**joined);
+  }
   caller.kind = Caller::Kind::user;
   caller.name = user_;
   caller.role = model::Role::administrator;
   caller.owners = owners_;
   return caller;
+}
+
+Result<Caller> WorkflowCallers::identify(const net::Request& request) const {
+  if (!bearer(request).starts_with("spw_"))
+    return base::error("unauthorized",
+                       "this socket is for runs that manage a workflow, with their token");
+  return others_.identify(request);
 }
 
 std::string_view bearer(const net::Request& request) {
@@ -104,6 +119,7 @@ struct TeamCallers::Table {
   };
   std::unordered_map<std::string, std::unique_ptr<Entry>> tokens;  ///< by hash
   Owners all;                                                      ///< an administrator's
+  std::unordered_map<std::string, model::Role> roles;              ///< of users who may come in
 };
 
 TeamCallers::TeamCallers(Options options)
@@ -144,7 +160,7 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
   std::int64_t now = options_.clock_us();
   auto before = table();
   for (auto& token : *tokens) {
-    if (token.kind == "machine" || token.kind == "join") continue;  // see MachineTokens
+    if (token.kind != "login" && token.kind != "access") continue;  // see MachineTokens
     if (token.expires_us != 0 && token.expires_us <= now) continue;
     auto entry = std::make_unique<Table::Entry>();
     entry->caller.token = token.id;
@@ -165,6 +181,7 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
       out.next_expiry_us = token.expires_us;
     made->tokens.emplace(token.hash, std::move(entry));
   }
+  made->roles = std::move(roles);
   for (auto& [hash, entry] : before->tokens)
     if (auto now_is = made->tokens.find(hash);
         now_is == made->tokens.end() || !as_much(now_is->second->caller, entry->caller))
@@ -195,8 +212,15 @@ Result<Caller> TeamCallers::identify(const net::Request& request) const {
   }
   auto machine = options_.machines.identify(request);
   if (!machine) return machine.error();
-  if (*machine) return std::move(**machine);
   auto known = table();
+  if (*machine && (*machine)->kind == Caller::Kind::workflow) {
+    // Its creator's rights are the most that it has; `local` needs no row of the table.
+    auto role = known->roles.find((*machine)->name);
+    if (role == known->roles.end() && (*machine)->name != "local")
+      return base::error("unauthorized", "the user whose workflow this is may do nothing any more");
+    (*machine)->role = role == known->roles.end() ? model::Role::administrator : role->second;
+  }
+  if (*machine) return std::move(**machine);
   auto found = known->tokens.find(token_hash(token));
   if (found == known->tokens.end()) return not_valid();
   auto& entry = *found->second;

@@ -18,10 +18,11 @@
 namespace spell::service {
 
 struct Caller {
-  enum class Kind { nobody, user, machine, joiner } kind = Kind::nobody;
-  std::string name{};                      ///< of the user or machine
-  model::Role role = model::Role::viewer;  ///< of a user
+  enum class Kind { nobody, user, machine, joiner, workflow } kind = Kind::nobody;
+  std::string name{};                      ///< of the user or machine; of a workflow its creator's
+  model::Role role = model::Role::viewer;  ///< of a user, or a workflow's creator
   std::string token{};                     ///< id of the token he showed; "": none
+  std::int64_t workflow = 0;               ///< its number, of the kind `workflow`
   /// Of a user: whose runs are his to see; the first is meant where he names none. Null: nobody's.
   std::shared_ptr<const std::vector<std::string>> owners{};
 
@@ -35,6 +36,7 @@ struct Caller {
 
   /// Whether a thing that `creator` made is his to change: his own, or he is an administrator.
   bool may_change(const std::string& creator) const {
+    if (kind == Kind::workflow) return name == creator;
     return kind == Kind::user && (role == model::Role::administrator || name == creator);
   }
 };
@@ -87,6 +89,17 @@ struct MadeToken {
 };
 /// `prefix`: "spu_", "spm_", "spj_".
 MadeToken make_token(std::string_view prefix, std::int64_t now_us);
+
+/// By the tokens of workflows alone: of the socket that managing runs find. `others`: who find out
+/// whether the user whose workflow it is may still do anything.
+class WorkflowCallers : public Callers {
+ public:
+  explicit WorkflowCallers(const Callers& others) : others_(others) {}
+  Result<Caller> identify(const net::Request&) const override;
+
+ private:
+  const Callers& others_;
+};
 
 /// Of a team's service: by the tokens of its store (machines by theirs, see MachineTokens). On the
 /// Unix socket whoever is its own user or root needs none and is the administrator `local`: the way

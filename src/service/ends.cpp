@@ -17,7 +17,8 @@ void Ends::add(std::vector<End> ends) {
   for (; ends_.size() > limit_; ++first_) ends_.pop_front();
 }
 
-Ends::Page Ends::read(const std::string& owner, const std::string& cursor) const {
+Ends::Page Ends::read(const std::string& owner, const std::string& cursor,
+                      std::int64_t workflow) const {
   std::lock_guard lock(mutex_);
   Page page;
   std::int64_t end = first_ + std::ssize(ends_);
@@ -27,7 +28,8 @@ Ends::Page Ends::read(const std::string& owner, const std::string& cursor) const
   auto from = base::parse_int(std::string_view(cursor).substr(std::min(dot + 1, cursor.size())));
   page.complete = from && cursor.compare(0, dot, process_) == 0 && *from >= first_ && *from <= end;
   for (auto at = page.complete ? *from : end; at < end; ++at)
-    if (auto& one = ends_[static_cast<std::size_t>(at - first_)]; one.owner == owner)
+    if (auto& one = ends_[static_cast<std::size_t>(at - first_)];
+        one.owner == owner && (workflow == 0 || one.workflow == workflow))
       page.runs.push_back(one.run);
   return page;
 }
@@ -41,7 +43,7 @@ struct Watch : std::enable_shared_from_this<Watch> {
   std::atomic<bool> done = false;
   std::atomic<std::uint64_t> ticket = 0, timer = 0;
   std::mutex mutex;    // of the cursor
-  std::string cursor;  // what came before concerned other owners
+  std::string cursor;  // what came before concerned others
 
   Watch(Context& c, Call k) : context(c), call(std::move(k)), cursor(call->query("from")) {}
 
@@ -56,7 +58,7 @@ struct Watch : std::enable_shared_from_this<Watch> {
     Ends::Page page;
     {
       std::lock_guard lock(mutex);
-      page = context.ends.read(call->owner(), cursor);
+      page = context.ends.read(call->owner(), cursor, call->caller.workflow);
       if (page.complete && page.runs.empty()) cursor = page.next;
     }
     if (page.complete && page.runs.empty() && !in_any_case) return;

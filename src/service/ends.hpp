@@ -15,6 +15,7 @@ class Ends {
   struct End {
     std::string owner{};
     std::int64_t run = 0;
+    std::int64_t workflow = 0;  ///< that it belongs to; 0: none
   };
   struct Page {
     std::vector<std::int64_t> runs{};
@@ -24,8 +25,8 @@ class Ends {
   explicit Ends(std::size_t limit = 16'384);
 
   void add(std::vector<End>);
-  /// An owner's since the cursor; "": from now on.
-  Page read(const std::string& owner, const std::string& cursor) const;
+  /// An owner's since the cursor; "": from now on. `workflow`: of that one alone; 0: all.
+  Page read(const std::string& owner, const std::string& cursor, std::int64_t workflow = 0) const;
   /// What the hub calls news of these.
   static std::string key(const std::string& owner) { return "ends of " + owner; }
 

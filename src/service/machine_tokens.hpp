@@ -1,4 +1,5 @@
-// The tokens of workers and of machines that join, for those who find out who makes a request.
+// The tokens of workers, of machines that join, and of runs that manage a workflow, for those who
+// find out who makes a request.
 // Thread-safe; follows the state after each commit.
 #pragma once
 #include <cstdint>
@@ -14,15 +15,19 @@ namespace spell::service {
 
 class MachineTokens {
  public:
-  /// None: the request shows no token of this kind. Of a worker the caller's name is its machine's
-  /// id. Error `unauthorized`: it is not valid, or its machine's key was not proven.
+  /// None: the request shows no token of these kinds. Of a worker the caller's name is its
+  /// machine's id; of a workflow the role is still to be found. Error `unauthorized`: it is not
+  /// valid, or its machine's key was not proven.
   Result<std::optional<Caller>> identify(const net::Request&) const;
-  void refresh(const State&);
+  /// Returns the ids of workflows' tokens that were valid before, and are no more.
+  std::vector<std::string> refresh(const State&);
 
  private:
   struct Entry {
     Caller::Kind kind = Caller::Kind::nobody;
     std::string token, machine, key;  ///< ids; key: hex SHA-256 of the machine's public key
+    std::string user{};               ///< of a workflow: its creator
+    std::int64_t workflow = 0;
   };
   mutable std::mutex mutex_;
   std::unordered_map<std::string, Entry> entries_;  ///< by the token's hash

@@ -6,9 +6,6 @@
 
 namespace spell::service {
 
-namespace {
-
-/// Of a tree that is there.
 void describe(model::ResolvedMount& mount, const spellfs::Entry& entry) {
   bool folder = entry.type == spellfs::EntryType::folder;
   mount.type = folder ? "folder" : "file";
@@ -18,6 +15,8 @@ void describe(model::ResolvedMount& mount, const spellfs::Entry& entry) {
   mount.mode = entry.mode;
   mount.modified_us = entry.mtime_ns / 1000;
 }
+
+namespace {
 
 Result<model::ResolvedMount> resolve_one(Context& context, const std::string& owner,
                                          const std::string& asked) {

@@ -15,6 +15,8 @@ struct Mounts {
   std::shared_ptr<std::vector<spellfs::PackStore::Pin>> pins =
       std::make_shared<std::vector<spellfs::PackStore::Pin>>();
 };
+/// Of a tree that is there.
+void describe(model::ResolvedMount&, const spellfs::Entry&);
 /// Looks up what a request mounts, for its owner. What an unfinished run will have saved is left
 /// for later, see ResolvedMount::run. Error `invalid_mount`, which names the resource or target.
 Result<Mounts> resolve_mounts(Context&, const std::string& owner, const model::RunRequest&);

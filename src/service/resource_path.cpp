@@ -9,6 +9,7 @@ namespace spell::service {
 namespace {
 
 constexpr std::size_t page = 1000;
+constexpr std::string_view workflow_uploads = "workflows";
 
 std::string rest_of(const std::vector<std::string>& parts, std::size_t from) {
   return base::join({parts.begin() + static_cast<std::ptrdiff_t>(from), parts.end()}, "/");
@@ -43,12 +44,16 @@ Result<ResourcePath> of_run(store::Reader& reader, const std::string& owner, Res
 Result<ResourcePath> of_upload(store::Reader& reader, ResourcePath place,
                                const std::vector<std::string>& parts) {
   if (parts.size() == 1) return place;
-  auto upload = reader.find_upload(place.owner, parts[1]);
+  // What belongs to a workflow has a name of three parts.
+  bool of_workflow = parts.size() >= 4 && parts[1] == workflow_uploads;
+  std::string name =
+      of_workflow ? base::join({parts.begin() + 1, parts.begin() + 4}, "/") : parts[1];
+  auto upload = reader.find_upload(place.owner, name);
   if (!upload) return upload.error();
   if (!*upload) return resource_not_found(place.path);
   place.kind = ResourcePath::Kind::tree;
-  place.upload = parts[1];
-  place.below = rest_of(parts, 2);
+  place.upload = name;
+  place.below = rest_of(parts, of_workflow ? 4 : 2);
   place.root = root_of(**upload);
   return place;
 }
@@ -82,7 +87,13 @@ Result<spellfs::Entry> find_shown(const spellfs::ObjectSource& objects, const sp
 
 }  // namespace
 
+std::string workflow_upload(std::int64_t workflow, std::string_view name) {
+  return std::string(workflow_uploads) + "/" + std::to_string(workflow) + "/" + std::string(name);
+}
+
 bool valid_upload_name(std::string_view name) {
+  if (auto parts = base::split(name, '/'); parts.size() == 3 && parts[0] == workflow_uploads)
+    return base::parse_int(parts[1]).value_or(0) > 0 && valid_upload_name(parts[2]);
   if (name.empty() || name == "." || name == ".." || name.size() > 255) return false;
   if (!base::valid_text(name)) return false;
   for (std::size_t i = 0; i < name.size(); ++i) {

@@ -28,8 +28,11 @@ struct ResourcePath {
 };
 
 /// The name of an upload: one component of a path, UTF-8 without control characters and ':' (which
-/// ends a resource's name where it is mounted).
+/// ends a resource's name where it is mounted); or workflows/W/NAME, of workflow W.
 bool valid_upload_name(std::string_view name);
+
+/// "workflows/W/NAME"
+std::string workflow_upload(std::int64_t workflow, std::string_view name);
 
 /// The root of an upload's tree.
 spellfs::Entry root_of(const store::UploadRecord&);

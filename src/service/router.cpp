@@ -70,13 +70,14 @@ Match find_route(const std::string& method, const std::vector<std::string>& segm
 /// of them or makes room is not.
 bool needs_room(model::Route route) {
   using enum model::Route;
-  return route == create_run || route == rerun || route == send_code || route == send_objects ||
-         route == put_upload || route == machine_objects || route == machine_log ||
-         route == machine_metrics;
+  return route == create_run || route == create_workflow || route == rerun || route == send_code ||
+         route == send_objects || route == put_upload || route == machine_objects ||
+         route == machine_log || route == machine_metrics;
 }
 
 bool brings_runs(model::Route route) {
-  return route == model::Route::create_run || route == model::Route::rerun;
+  return route == model::Route::create_run || route == model::Route::create_workflow ||
+         route == model::Route::rerun;
 }
 
 /// Whether the answer comes when something happens, not as soon as it can.
@@ -225,6 +226,20 @@ HandlerFunction handler_of(model::Route route) {
       return service::code_missing;
     case model::Route::send_code:
       return service::send_code;
+    case model::Route::list_workflows:
+      return service::list_workflows;
+    case model::Route::create_workflow:
+      return service::create_workflow;
+    case model::Route::get_workflow:
+      return service::get_workflow;
+    case model::Route::delete_workflow:
+      return service::delete_workflow;
+    case model::Route::stop_workflow:
+      return service::stop_workflow;
+    case model::Route::kill_workflow:
+      return service::kill_workflow;
+    case model::Route::finish_workflow:
+      return service::finish_workflow;
     case model::Route::list_machines:
       return service::list_machines;
     case model::Route::create_machine:

@@ -19,6 +19,7 @@ Result<store::RunRecord> change_own(State& state, std::int64_t now, const Call& 
   auto run = state.find_run(call->owner(), number);
   if (!run) return run;
   std::string name = "run " + std::to_string(number);
+  SPELL_TRY(may_reach(call, *run));
   SPELL_TRY(may_change(call, run->creator, name));
   auto done = command();
   if (done)
@@ -57,13 +58,6 @@ void submit(Context& context, Call call, Submission submission,
   });
 }
 
-Result<std::string> key_of(const Call& call) {
-  std::string key(net::find_header(call->request.headers, "Idempotency-Key"));
-  if (key.size() > 200 || !base::valid_text(key))
-    return base::error("invalid_request", "an Idempotency-Key has 1 to 200 characters of UTF-8");
-  return key;
-}
-
 /// Looks up what is to be mounted, then submits. `code`: holds the commit.
 void with_mounts(Context& context, Call call, Submission submission,
                  std::shared_ptr<void> code = nullptr) {
@@ -75,8 +69,9 @@ void with_mounts(Context& context, Call call, Submission submission,
     // A submission that is repeated finds its run, whatever has become of what it mounted.
     bool repeated = false;
     if (!mounts && !submission.key.empty()) {
-      auto key = context.readers.with(
-          [&](store::Reader& reader) { return reader.find_key(submission.owner, submission.key); });
+      auto key = context.readers.with([&](store::Reader& reader) {
+        return reader.find_key(submission.owner, stored_key(submission));
+      });
       repeated = key && *key;
     }
     if (!mounts && !repeated) return refuse(call, mounts.error());
@@ -94,22 +89,12 @@ void with_mounts(Context& context, Call call, Submission submission,
 /// Checks that the commit is here, and sees that it stays, then goes on.
 void with_code(Context& context, Call call, Submission submission) {
   if (!submission.request.code) return with_mounts(context, std::move(call), std::move(submission));
-  if (submission.request.code->workspace.empty())
-    return refuse(
-        call, base::error("invalid_request",
-                          "'code.workspace' is missing: the id of the repository's root commit"));
-  context.jobs.post([&context, call = std::move(call),
-                     submission = std::move(submission)]() mutable {
-    auto& code = *submission.request.code;
-    auto store = git::Store::open(context.code_path(submission.owner, code.workspace));
-    if (!store) return refuse(call, store.error());
-    auto held = store->hold(code.commit);
-    if (!held && held.error().code() == "commit_not_found")
-      return refuse(call, base::error("commit_not_found", "commit " + code.commit +
-                                                              " is not here; send its pack first"));
-    if (!held) return refuse(call, held.error());
-    with_mounts(context, std::move(call), std::move(submission), std::move(*held));
-  });
+  context.jobs.post(
+      [&context, call = std::move(call), submission = std::move(submission)]() mutable {
+        auto held = hold_commit(context, submission.owner, *submission.request.code);
+        if (!held) return refuse(call, held.error());
+        with_mounts(context, std::move(call), std::move(submission), std::move(*held));
+      });
 }
 
 /// Waits for a run's version to grow.
@@ -155,6 +140,20 @@ struct Watch : std::enable_shared_from_this<Watch> {
 
 }  // namespace
 
+Result<std::shared_ptr<void>> hold_commit(Context& context, const std::string& owner,
+                                          const model::CodeRef& code) {
+  if (code.workspace.empty())
+    return base::error("invalid_request",
+                       "'code.workspace' is missing: the id of the repository's root commit");
+  auto store = git::Store::open(context.code_path(owner, code.workspace));
+  if (!store) return store.error();
+  auto held = store->hold(code.commit);
+  if (!held && held.error().code() == "commit_not_found")
+    return base::error("commit_not_found",
+                       "commit " + code.commit + " is not here; send its pack first");
+  return held;
+}
+
 void create_run(Context& context, Call call) {
   auto body = body_object(call);
   if (!body) return refuse(call, body.error());
@@ -162,6 +161,8 @@ void create_run(Context& context, Call call) {
   if (!request) return refuse(call, request.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
+  if (auto into = into_workflow(context, call, *request, *key); !into)
+    return refuse(call, into.error());
   if (auto room = check_bytes(context, call); !room) return refuse(call, room.error());
   Submission submission{call->owner(), call->caller.name, *key,
                         base::hex(base::sha256(call->request.body)), std::move(*request)};
@@ -173,9 +174,15 @@ void rerun(Context& context, Call call) {
   if (!run) return refuse(call, run.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
+  if (run->manages)
+    return refuse(call, base::error("invalid_request",
+                                    "run " + std::to_string(run->number) +
+                                        " manages a workflow and would be nothing without one; "
+                                        "`spell workflow create` makes another"));
   if (auto room = check_bytes(context, call); !room) return refuse(call, room.error());
   model::RunRequest request = run->request;
   request.idempotent = false;
+  request.workflow = 0;
   request.after.clear();
   request.labels = store::split_labels(run->labels);
   request.project = run->project;
@@ -189,6 +196,8 @@ void list_runs(Context& context, Call call) {
   if (!limit) return refuse(call, limit.error());
   auto below = call->number("cursor", INT64_MAX, 1, INT64_MAX);
   if (!below) return refuse(call, below.error());
+  auto workflow = call->number("workflow", 0, 1, INT64_MAX);
+  if (!workflow) return refuse(call, workflow.error());
   store::RunQuery query;
   query.owner = call->owner();
   query.limit = static_cast<int>(*limit) + 1;
@@ -196,6 +205,7 @@ void list_runs(Context& context, Call call) {
   query.label = call->query("label");
   query.project = call->query("project");
   query.repository = call->query("repository");
+  query.workflow = call->caller.workflow != 0 ? call->caller.workflow : *workflow;
   query.active = call->flag("active");
   query.archived = call->flag("archived");
   auto runs = context.readers.with([&](store::Reader& reader) { return reader.list_runs(query); });

@@ -53,8 +53,9 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   std::unique_ptr<Context> context;
   std::unique_ptr<Callers> callers;
   TeamCallers* team = nullptr;  ///< callers, of a team's service
-  std::unique_ptr<Router> router;
-  std::unique_ptr<net::Server> server;
+  std::unique_ptr<Callers> workflow_callers;
+  std::unique_ptr<Router> router, workflow_router;
+  std::unique_ptr<net::Server> server, workflow_server;
 
   std::mutex mutex;
   std::condition_variable ended;
@@ -63,7 +64,7 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   std::atomic<std::int64_t> last_call_ns{base::boot_ns()};
   std::atomic<std::size_t> active{0};
   std::atomic<Collector*> to_hurry{nullptr};
-  std::atomic<net::Server*> open_server{nullptr};
+  std::atomic<net::Server*> open_server{nullptr}, open_workflow_server{nullptr};
   mutable std::mutex identity_mutex;
   std::string fingerprint;         // under identity_mutex
   std::string certificate;         // under identity_mutex
@@ -71,6 +72,13 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   bool saving_space = false;       // of the reactor's thread
 
   ~Impl() override { timer.stop(); }  // before what its callbacks use
+
+  /// Ends what is open under these tokens.
+  void close_of(std::vector<std::string> tokens) {
+    if (tokens.empty()) return;
+    if (auto* doors = open_workflow_server.load()) doors->close_of(tokens);
+    if (auto* doors = open_server.load()) doors->close_of(std::move(tokens));
+  }
 
   /// What the store says of people and tokens holds from here on; open calls of those who are out
   /// end.
@@ -80,8 +88,7 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
       if (options.log) options.log("people could not be read: " + refreshed.error().message());
       return;
     }
-    if (auto* doors = open_server.load(); doors && !refreshed->ended.empty())
-      doors->close_of(std::move(refreshed->ended));
+    close_of(std::move(refreshed->ended));
     timer.cancel(expiry_timer);
     if (refreshed->next_expiry_us == 0) return;
     auto left = std::chrono::microseconds(
@@ -99,8 +106,9 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   void committed(const std::vector<std::string>& changed, State& s) override {
     if (s.take_people_changed() && team) take_over_people(s.writer());
     active = s.active();
+    // Before a worker hears of it: who is given credentials may use them at once.
+    if (s.take_tokens_changed()) close_of(machine_tokens.refresh(s));
     machines->refresh(changed, s);
-    if (s.take_tokens_changed()) machine_tokens.refresh(s);
     auto ended = s.take_ended();
     std::set<std::string> owners;
     for (auto& end : ended) owners.insert(end.owner);
@@ -221,6 +229,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   StateOptions state_options;
   state_options.code_folder = folder + "/code";
   state_options.first_command = base::unix_us();
+  state_options.managing = options.managing;
   state_options.log_size = [logs = self.logs.get()](const std::string& run) {
     return logs->size(run).value_or(0);
   };
@@ -330,6 +339,21 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
   if (!started) return started.error();
   self.server = std::move(*started);
   self.open_server = self.server.get();
+  if (!options.workflow_socket.empty()) {
+    SPELL_TRY(base::make_folders(
+        options.workflow_socket.substr(0, options.workflow_socket.rfind('/')), 0700));
+    self.workflow_callers = std::make_unique<WorkflowCallers>(*self.callers);
+    self.workflow_router = std::make_unique<Router>(
+        *self.context, *self.workflow_callers, [&self] { self.last_call_ns = base::boot_ns(); });
+    net::ServerOptions inner;
+    inner.socket_path = options.workflow_socket;
+    inner.spool_folder = server.spool_folder;
+    inner.threads = 1;
+    auto opened = net::Server::start(inner, *self.workflow_router);
+    if (!opened) return opened.error();
+    self.workflow_server = std::move(*opened);
+    self.open_workflow_server = self.workflow_server.get();
+  }
   self.collector->start();
   self.to_hurry = self.collector.get();
   self.watch_idleness();
@@ -345,6 +369,8 @@ Result<base::Fd> Service::dial() {
   impl_->server->take(std::move(ends->first));
   return std::move(ends->second);
 }
+std::string Service::url() const { return impl_->context->url(); }
+std::string Service::fingerprint() const { return impl_->context->fingerprint(); }
 
 int Service::port() const { return impl_->server->port(); }
 
@@ -366,6 +392,7 @@ void Service::request_stop(const std::string& reason) { impl_->request_stop(reas
 void Service::stop() {
   if (!impl_ || impl_->stopped) return;
   impl_->stopped = true;
+  if (impl_->workflow_server) impl_->workflow_server->stop();
   if (impl_->server) impl_->server->stop();
   impl_->timer.stop();
   if (impl_->collector) impl_->collector->stop();

@@ -31,6 +31,10 @@ struct ServiceOptions {
   std::string owner;    ///< the login name, or the team's; a team's service may have more
   std::string machine;  ///< name of the embedded worker's machine; "": there is none
   int places = 2;       ///< of that machine, for type CPU
+  int managing = 50;    ///< managing runs of workflows that each machine carries
+  /// Of a personal service: another socket, alone in its folder, on which nothing but workflows'
+  /// credentials counts; "": none.
+  std::string workflow_socket{};
   std::vector<std::string> notes;  ///< what is degraded, and the remedy
   std::string packages{};  ///< folder of the Debian packages that /install/ hands out; "": none
   std::int64_t idle_seconds =
@@ -65,6 +69,10 @@ class Service {
   const std::string& machine_token() const;
   /// A connection to it, without any address: who has it is this process's user. Not after stop().
   Result<base::Fd> dial();
+  /// As others reach it: "https://HOST:PORT", "unix:PATH"; and the fingerprint of the authority to
+  /// be trusted there, "": none.
+  std::string url() const;
+  std::string fingerprint() const;
   /// Of a team: where `listen` really listens.
   int port() const;
   /// Connections that begin from now on are shown this one. Error `invalid_certificate`: nothing

@@ -70,6 +70,12 @@ Error no_such_secret(const std::string& user, const std::string& name) {
                                              "'; `spell secret set " + name + "` makes it");
 }
 
+std::string stored_key(const Submission& s) {
+  // No key of a user's own is like it: a header holds no such character.
+  if (s.request.workflow == 0 || s.key.empty()) return s.key;
+  return std::to_string(s.request.workflow) + '\x01' + s.key;
+}
+
 std::vector<std::int64_t> waits_for(const RunRecord& run) {
   auto numbers = run.request.after;
   if (auto mounts = model::read_mounts(run.mounts))
@@ -82,7 +88,8 @@ sched::Waiting waiting_of(const RunRecord& run) {
   auto& asked = run.request;
   return {run.id,      asked.machine_type.empty() ? "cpu" : base::lower(asked.machine_type),
           run.owner,   run.creator,
-          run.project, {asked.cpus, asked.memory, asked.gpus, asked.gpu_name}};
+          run.project, {asked.cpus, asked.memory, asked.gpus, asked.gpu_name},
+          run.manages, run.nested()};
 }
 
 Result<> State::load() {
@@ -97,6 +104,7 @@ Result<> State::load() {
   changed_.clear();
   ended_.clear();
   events_.clear();
+  ended_managers_.clear();
   last_numbers_.clear();
   new_numbers_.clear();
   queued_.clear();
@@ -122,7 +130,7 @@ Result<> State::load() {
       SPELL_TRY(writer_.update_run(*run));
       assign(own->second, *run);
     }
-    if (!run->machine.empty()) ++running_[user_of(*run)];
+    if (!run->machine.empty() && !run->manages) ++running_[user_of(*run)];
   }
   return ok();
 }
@@ -182,8 +190,9 @@ std::string State::key_difference(const RunRecord& existing,
 }
 
 Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
+  std::string key_here = stored_key(s);
   if (!s.key.empty()) {
-    auto key = writer_.find_key(s.owner, s.key);
+    auto key = writer_.find_key(s.owner, key_here);
     if (!key) return key.error();
     if (*key) {
       auto found = runs_.find((*key)->run);
@@ -202,6 +211,7 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
       return Submitted{**record, true};
     }
   }
+  SPELL_TRY(check_workflow(s));
   std::string identity = identity_of(s.request, s.mounts);
   if (s.request.idempotent) {
     for (auto& [id, run] : runs_)
@@ -229,6 +239,8 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   asked.creator = s.creator;
   asked.project = s.request.project;
   asked.request = s.request;
+  asked.manages = s.manages;
+  if (s.request.workflow != 0) asked.name = s.key;
   if (auto able = cluster_.check(waiting_of(asked), s.request.machine_type); !able)
     return able.error();
   std::vector<RunPointer> before;
@@ -266,6 +278,9 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   run->project = s.request.project;
   run->labels = store::join_labels(s.request.labels);
   run->identity = identity;
+  run->workflow = s.request.workflow;
+  run->name = asked.name;
+  run->manages = s.manages;
   run->version = 0;
   new_numbers_.insert(s.owner);
   inserted_.insert(run->id);
@@ -273,7 +288,7 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   numbers_[{run->owner, run->number}] = run;
   note(run, now_us,
        "Run created -- waiting for a " + shown_type(s.request.machine_type) + " machine.", true);
-  if (!s.key.empty()) SPELL_TRY(writer_.put_key(s.owner, s.key, {run->id, s.body_hash, now_us}));
+  if (!s.key.empty()) SPELL_TRY(writer_.put_key(s.owner, key_here, {run->id, s.body_hash, now_us}));
   if (s.request.code)
     SPELL_TRY(writer_.use_repository(s.owner, s.request.code->workspace, s.request.code->repository,
                                      now_us));
@@ -306,6 +321,7 @@ void State::leave_queue(const RunPointer& run) {
 }
 
 bool State::held_by_quota(const RunPointer& run) {
+  if (run->manages) return false;  // else its own runs might wait for its end
   auto quota = quota_of(quotas_, run->owner, run->creator);
   if (may_start(quota, running_[user_of(*run)])) return false;
   held_[user_of(*run)][order_of(*run)] = run;
@@ -460,20 +476,21 @@ Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
   runs_.erase(run.id);
   numbers_.erase({owner, number});
   changed_.insert(run.id);
-  ended_.push_back({owner, number});
+  ended_.push_back({owner, number, run.workflow});
   return run;
 }
 
 void State::finish(const RunPointer& run, const std::string& status, std::int64_t now_us,
                    std::int64_t log_offset) {
   bool late = model::is_final(run->status);  // its end was told before
-  if (!late) ended_.push_back({run->owner, run->number});
+  if (!late) ended_.push_back({run->owner, run->number, run->workflow});
   run->status = status;
   run->wanted.clear();
-  if (!run->machine.empty() && !late) {
+  if (!run->machine.empty() && !late && !run->manages) {
     if (auto& running = running_[user_of(*run)]; running > 0) --running;
     release_held(user_of(*run));
   }
+  if (run->manages) ended_managers_.push_back(run);
   if (run->ended_us == 0) run->ended_us = now_us;
   std::string number = std::to_string(run->number);
   if (run->placed_us > 0)
@@ -519,6 +536,7 @@ Result<std::int64_t*> State::last_number(const std::string& owner) {
 }
 
 Result<> State::schedule(std::int64_t now_us) {
+  SPELL_TRY(end_managed(now_us));
   if (!std::exchange(look_, false)) return ok();
   // The queues' heads, the oldest first. A run that has to wait holds back its queue for this time.
   std::map<Order, RunPointer> heads;
@@ -543,12 +561,13 @@ Result<> State::schedule(std::int64_t now_us) {
     if (*met) {
       auto placed = round.place(waiting_of(*run));
       if (!placed) continue;
-      put_on(run, *placed, now_us);
+      SPELL_TRY(put_on(run, *placed, now_us));
     }
     leave_queue(run);
     next(queue);
   }
   std::erase_if(queues_, [](auto& entry) { return entry.second.empty(); });
+  SPELL_TRY(end_managed(now_us));
   // What ended because of what it was to come after may have let others in.
   return look_ ? schedule(now_us) : ok();
 }

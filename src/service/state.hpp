@@ -40,6 +40,23 @@ struct Submission {
   std::string owner, creator, key, body_hash;
   model::RunRequest request;
   std::vector<model::ResolvedMount> mounts{};  ///< in the order of request.mounts
+  bool manages = false;  ///< the run is to have the credentials of its workflow
+};
+
+struct NewWorkflow {
+  std::string owner, creator, key, body_hash, description;
+  std::map<std::string, model::CodeRef> commits;  ///< by label
+  std::int64_t within = 0;  ///< no new one: `run` becomes another managing run of this one
+  /// The managing run; its code may be one of those, by its label.
+  std::optional<Submission> run;
+  /// What the last mount of `run` is; its name is completed here.
+  std::optional<store::UploadRecord> program;
+};
+
+struct MadeWorkflow {
+  store::WorkflowRecord workflow;
+  std::optional<RunRecord> run;
+  bool existed = false;
 };
 
 struct Submitted {
@@ -50,6 +67,13 @@ struct Submitted {
 Error no_such_secret(const std::string& user, const std::string& name);
 Error no_such_machine(const std::string& name);
 Error no_such_machine_type(const std::string& name);
+
+/// As the store keeps the key of a submission: in a workflow a key is the run's name there.
+std::string stored_key(const Submission&);
+
+Error no_such_workflow(const std::string& owner, std::int64_t number);
+/// Puts the commit in the place of its label. Error `unknown_commit_label`.
+Result<> to_commit_of_label(const store::WorkflowRecord&, model::RunRequest&);
 
 /// The runs that must have ended well before this one can start.
 std::vector<std::int64_t> waits_for(const RunRecord&);
@@ -86,6 +110,7 @@ struct StateOptions {
   std::function<std::int64_t(const std::string& run)> log_size{};  ///< output bytes stored of a run
   /// The values that a run's start command carries: variable -> value.
   std::function<std::map<std::string, std::string>(const RunRecord&)> secrets{};
+  std::int64_t managing = 50;  ///< managing runs of workflows that a machine carries
 };
 
 /// What a request changes of a machine.
@@ -120,6 +145,20 @@ class State {
   Result<> rename_project(const std::string& owner, const std::string& from, const std::string& to);
   /// Returns the deleted run, so that its files can go.
   Result<RunRecord> remove(const std::string& owner, std::int64_t number);
+
+  // Workflows.
+  Result<MadeWorkflow> create_workflow(const NewWorkflow&, std::int64_t now_us);
+  /// Error `workflow_not_found`.
+  Result<store::WorkflowRecord> find_workflow(const std::string& owner, std::int64_t number);
+  /// Ends its runs, waiting ones too, and lets none be made any more. `how`: "stop" or "kill",
+  /// which also makes its credentials void.
+  Result<store::WorkflowRecord> end_workflow(const std::string& owner, std::int64_t number,
+                                             const std::string& how, std::int64_t now_us);
+  /// Of one that no run manages.
+  Result<store::WorkflowRecord> finish_workflow(const std::string& owner, std::int64_t number,
+                                                int exit_code, std::int64_t now_us);
+  /// Error `workflow_not_final`.
+  Result<store::WorkflowRecord> remove_workflow(const std::string& owner, std::int64_t number);
 
   // Machines. By their names where people name them, by their ids where workers do.
   /// The machine of an embedded worker. `ahead`: runs that it may be given beyond its places, to
@@ -200,7 +239,7 @@ class State {
   }
   /// Whether tokens of machines changed since the last call.
   bool take_tokens_changed() { return std::exchange(tokens_changed_, false); }
-  /// Of kinds "machine" and "join", by id.
+  /// Of kinds "machine", "join" and "workflow", by id.
   const std::map<std::string, store::TokenRecord>& tokens() const { return tokens_; }
 
   const std::map<std::string, MachineState>& machines() const { return machines_; }
@@ -217,6 +256,11 @@ class State {
   const LateRun* late_run(const std::string& id) const {
     auto found = late_.find(id);
     return found == late_.end() ? nullptr : &found->second;
+  }
+  /// The workflow that a run manages; 0: none, or it has ended.
+  std::int64_t managed_by(const std::string& run) const {
+    auto* record = active_run(run);
+    return record && record->manages ? record->workflow : 0;
   }
   /// A run that has not ended; null for any other.
   const RunRecord* active_run(const std::string& id) const {
@@ -259,7 +303,17 @@ class State {
   /// where it holds nobody back, until one of them ends or the quota changes.
   bool held_by_quota(const RunPointer&);
   void release_held(const User&);
-  void put_on(const RunPointer&, const sched::Placement&, std::int64_t now_us);
+  Result<> put_on(const RunPointer&, const sched::Placement&, std::int64_t now_us);
+  /// Orders the run's start, with credentials for one that manages a workflow.
+  Result<> order_start(MachineState&, const RunRecord&, std::int64_t now_us);
+  Result<> check_workflow(const Submission&);
+  /// Whether one more run that manages it may be made within it. Error `quota_exceeded`.
+  Result<> check_nesting(const store::WorkflowRecord&, const std::string& key);
+  Result<MadeWorkflow> add_manager(store::WorkflowRecord, const NewWorkflow&, std::int64_t now_us);
+  /// What follows from the ends of managing runs.
+  Result<> end_managed(std::int64_t now_us);
+  Result<> add_credentials(const RunRecord&, model::StartCommand&, std::int64_t now_us);
+  Result<> drop_credentials(const std::string& run);
   void order(MachineState&, model::Command);
   void order(MachineState&, const std::string& type, const RunRecord&,
              const std::string& reason_code = {});
@@ -315,6 +369,7 @@ class State {
   std::set<std::string> inserted_, changed_;
   std::vector<Ends::End> ended_;
   std::vector<std::pair<std::string, store::Event>> events_;
+  std::vector<RunPointer> ended_managers_;  ///< whose workflows are still to be told
   bool people_changed_ = false;
 };
 

@@ -58,7 +58,8 @@ Result<> State::load_machines() {
   for (auto& type : *types) types_[{type.owner, type.name}] = type;
   tokens_.clear();
   for (auto& token : *tokens)
-    if (token.kind == "machine" || token.kind == "join") tokens_[token.id] = token;
+    if (token.kind == "machine" || token.kind == "join" || token.kind == "workflow")
+      tokens_[token.id] = token;
   tokens_changed_ = true;
   late_.clear();
   farewells_.clear();
@@ -162,6 +163,7 @@ void State::show(MachineState& machine) {
   if (!view.by_place) view.offers.cpus = limited(machine.hello.cores, record.cpus);
   view.offers.memory = limited(machine.hello.memory, record.memory);
   view.offers.gpus = limited(std::ssize(machine.hello.gpus), record.gpus);
+  view.offers.managing = options_.managing;
   cluster_.put(std::move(view));
   changed_machines_.insert(record.name);
   look_ = true;

@@ -25,13 +25,13 @@ bool State::unassign(MachineState& machine, const std::string& run) {
   return true;
 }
 
-void State::put_on(const RunPointer& run, const sched::Placement& placed, std::int64_t now_us) {
+Result<> State::put_on(const RunPointer& run, const sched::Placement& placed, std::int64_t now_us) {
   MachineState& machine = machines_.at(placed.machine);
   run->machine = placed.machine;
   run->takes = placed.takes;
   ++run->epoch;
   run->taken = 0;
-  ++running_[user_of(*run)];
+  if (!run->manages) ++running_[user_of(*run)];
   // The round has taken it already.
   machine.assigned.emplace(run->id, run->takes);
   changed_machines_.insert(placed.machine);
@@ -39,7 +39,16 @@ void State::put_on(const RunPointer& run, const sched::Placement& placed, std::i
   if (!run->request.gpus && run->takes.gpus == 1 && gpus != "1")
     note(run, now_us, "1 of " + gpus + " GPUs (--gpu " + gpus + " for all)", false);
   touch(run);
-  order(machine, start_command(*run));
+  // Whoever had the run before can do nothing in its name any more.
+  if (run->manages) SPELL_TRY(drop_credentials(run->id));
+  return order_start(machine, *run, now_us);
+}
+
+Result<> State::order_start(MachineState& machine, const RunRecord& run, std::int64_t now_us) {
+  auto command = start_command(run);
+  if (run.manages) SPELL_TRY(add_credentials(run, *command.start, now_us));
+  order(machine, std::move(command));
+  return ok();
 }
 
 void State::leave_machine(const RunPointer& run) {
@@ -87,7 +96,7 @@ model::Command State::start_command(const RunRecord& run) const {
   start.number = run.number;
   start.owner = run.owner;
   start.machine = run.machine;
-  start.places = view.ahead > 0 ? view.offers.cpus : 0;
+  start.places = view.ahead > 0 && !run.manages ? view.offers.cpus : 0;
   start.cpus = view.by_place ? run.request.cpus : run.takes.cpus;
   start.memory = run.takes.memory;
   start.gpus = run.takes.gpus;

@@ -90,8 +90,8 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
     }
     // A worker keeps no secrets on disk: one that was started anew before it had launched the run
     // needs them again.
-    bool lacks_secrets = !run->request.secrets.empty() && run->started_us == 0;
-    if (held == holds.end() || lacks_secrets) order(machine, start_command(*run));
+    bool lacks_secrets = (!run->request.secrets.empty() || run->manages) && run->started_us == 0;
+    if (held == holds.end() || lacks_secrets) SPELL_TRY(order_start(machine, *run, now_us));
     if (!run->wanted.empty()) order(machine, run->wanted, *run, "user");
   }
   return ok();

@@ -79,6 +79,9 @@ Result<> Storage::check_code(const Code& code, std::stop_token stop, Checked& ou
     for (auto& run : *runs)
       out.hurt.push_back(shown(run.owner, "runs/" + std::to_string(run.number)) +
                          ": its code (commit " + commit + ") is damaged or missing");
+    if (runs->empty())
+      out.hurt.push_back(shown(code.owner, "a workflow") + ": its code (commit " + commit +
+                         ") is damaged or missing");
   }
   return ok();
 }

@@ -48,13 +48,11 @@ constexpr model::Field<UploadRequest> upload_fields[] = {
                        Unknown) { return model::read_int(j, u.modified_ns, 0, 999); }},
 };
 
-Result<UploadRequest> parse_upload(const Call& call) {
-  auto body = model::parse_json(call->request.body);
-  if (!body) return body.error();
+Result<UploadRequest> parse_upload(const json& body) {
   UploadRequest request;
   request.mode = -1;
   if (auto problem =
-          model::read_object<UploadRequest>(*body, request, upload_fields, Unknown::refuse))
+          model::read_object<UploadRequest>(body, request, upload_fields, Unknown::refuse))
     return problem.error("invalid_request");
   if (request.mode < 0) request.mode = request.type == "folder" ? 0755 : 0644;
   if (request.node.empty() != (request.type == "file" && request.size == 0))
@@ -63,11 +61,16 @@ Result<UploadRequest> parse_upload(const Call& call) {
 }
 
 Result<std::string> upload_name(const Call& call) {
-  auto& name = call->path.at("name");
+  auto& name = call->path.at("path");
   if (!valid_upload_name(name))
     return base::error("invalid_request",
                        "an upload's name is one component of a path: at most 255 bytes of UTF-8 "
                        "without ':' and control characters");
+  if (auto workflow = call->caller.workflow;
+      workflow != 0 && !name.starts_with(workflow_upload(workflow, "")))
+    return base::error("not_permitted", "the credentials of workflow " + std::to_string(workflow) +
+                                            " are for its own uploads: uploads/" +
+                                            workflow_upload(workflow, "NAME"));
   return name;
 }
 
@@ -170,31 +173,46 @@ std::string path_of(const Call& call, const std::string& name) {
 }
 }  // namespace
 
+Result<> check_upload_form(const json& body) {
+  if (auto request = parse_upload(body); !request) return request.error();
+  return ok();
+}
+
+Result<CheckedUpload> check_upload(Context& context, const Call& call, const std::string& name,
+                                   const json& body) {
+  auto request = parse_upload(body);
+  if (!request) return request.error();
+  CheckedUpload out;
+  // From here to the commit no collection takes what is being named.
+  out.pin = std::make_shared<spellfs::PackStore::Pin>();
+  if (auto node = spellfs::Name::parse(request->node)) *out.pin = context.objects.pin({*node});
+  SPELL_TRY(check_node(context.objects, call->owner(), *request));
+  out.record = {call->owner(),
+                name,
+                request->type,
+                request->node,
+                request->size,
+                request->files,
+                request->mode,
+                request->modified_us,
+                0,
+                call->caller.name,
+                request->modified_ns};
+  return out;
+}
+
 void put_upload(Context& context, Call call) {
   if (auto room = check_bytes(context, call); !room) return refuse(call, room.error());
   auto name = upload_name(call);
   if (!name) return refuse(call, name.error());
-  auto parsed = parse_upload(call);
-  if (!parsed) return refuse(call, parsed.error());
+  auto body = model::parse_json(call->request.body);
+  if (!body) return refuse(call, body.error());
   context.jobs.post(
-      [&context, call = std::move(call), name = *name, request = std::move(*parsed)]() mutable {
-        // From here to the commit no collection takes what is being named.
-        auto pin = std::make_shared<spellfs::PackStore::Pin>();
-        if (auto node = spellfs::Name::parse(request.node)) *pin = context.objects.pin({*node});
-        if (auto checked = check_node(context.objects, call->owner(), request); !checked)
-          return refuse(call, checked.error());
-        store::UploadRecord upload{call->owner(),
-                                   name,
-                                   request.type,
-                                   request.node,
-                                   request.size,
-                                   request.files,
-                                   request.mode,
-                                   request.modified_us,
-                                   0,
-                                   call->caller.name,
-                                   request.modified_ns};
-        context.reactor.post([&context, call, upload, pin](
+      [&context, call = std::move(call), name = *name, body = std::move(*body)]() mutable {
+        auto checked = check_upload(context, call, name, body);
+        if (!checked) return refuse(call, checked.error());
+        auto& [upload, pin] = *checked;
+        context.reactor.post([&context, call, upload = upload, pin = pin](
                                  State& state, std::int64_t now) mutable -> Reactor::Answer {
           upload.created_us = now;
           auto before = state.writer().find_upload(upload.owner, upload.name);

@@ -54,7 +54,8 @@ Result<> Writer::renew_incarnation() {
 }
 
 Result<> Writer::skip_numbers(std::int64_t skip) {
-  return impl_->run("UPDATE owner SET last_number = last_number + ?", skip);
+  return impl_->run(
+      "UPDATE owner SET last_number = last_number + ?1, last_workflow = last_workflow + ?1", skip);
 }
 
 }  // namespace spell::store

@@ -16,7 +16,8 @@ Result<std::vector<QuotaRecord>> Reader::quotas() {
 Result<std::int64_t> Reader::runs_of(const std::string& owner, const std::string& user) {
   std::int64_t runs = 0;
   SPELL_TRY(impl_->each(
-      "SELECT count(*) FROM run WHERE final = 0 AND machine <> '' AND owner = ? AND creator = ?",
+      "SELECT count(*) FROM run WHERE final = 0 AND machine <> '' AND manages = 0 AND owner = ?"
+      " AND creator = ?",
       [&](Statement& row) { runs = row.integer(0); }, owner, user));
   return runs;
 }

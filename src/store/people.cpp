@@ -45,11 +45,11 @@ Result<std::vector<MemberRecord>> Reader::members() {
 Result<std::vector<TokenRecord>> Reader::tokens() {
   std::vector<TokenRecord> out;
   SPELL_TRY(impl_->each(
-      "SELECT id, hash, kind, user, machine, name, created_us, expires_us, used_us FROM token"
+      "SELECT id, hash, kind, user, machine, name, created_us, expires_us, used_us, run FROM token"
       " ORDER BY created_us, id",
       [&](Statement& row) {
         out.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.text(4), row.text(5),
-                       row.integer(6), row.integer(7), row.integer(8)});
+                       row.integer(6), row.integer(7), row.integer(8), row.text(9)});
       }));
   return out;
 }
@@ -86,12 +86,17 @@ Result<> Writer::delete_member(const MemberRecord& m) {
 Result<> Writer::put_token(const TokenRecord& t) {
   return impl_->run(
       "INSERT OR REPLACE INTO token (id, hash, kind, user, machine, name, created_us, expires_us,"
-      " used_us) VALUES (?,?,?,?,?,?,?,?,?)",
-      t.id, t.hash, t.kind, t.user, t.machine, t.name, t.created_us, t.expires_us, t.used_us);
+      " used_us, run) VALUES (?,?,?,?,?,?,?,?,?,?)",
+      t.id, t.hash, t.kind, t.user, t.machine, t.name, t.created_us, t.expires_us, t.used_us,
+      t.run);
 }
 
 Result<> Writer::delete_token(const std::string& id) {
   return impl_->run("DELETE FROM token WHERE id = ?", id);
+}
+
+Result<> Writer::delete_tokens_of_run(const std::string& run) {
+  return impl_->run("DELETE FROM token WHERE kind = 'workflow' AND run = ?", run);
 }
 
 Result<> Writer::drop_tokens_before(std::int64_t time_us) {

@@ -98,6 +98,22 @@ ALTER TABLE upload ADD COLUMN modified_ns INTEGER NOT NULL DEFAULT 0;
     R"(
 CREATE TABLE member (owner TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (owner, user)) WITHOUT ROWID;
 INSERT INTO member SELECT '', name FROM user;
+)",
+    // Workflows; which runs are theirs, under what name, and which of those manage them. A token of
+    // kind "workflow" belongs to the run that shows it.
+    R"(
+CREATE TABLE workflow (
+  owner TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL,
+  description TEXT NOT NULL, creator TEXT NOT NULL, run INTEGER NOT NULL, exit_code INTEGER,
+  commits TEXT NOT NULL, key TEXT NOT NULL, body_hash TEXT NOT NULL,
+  created_us INTEGER NOT NULL, ended_us INTEGER NOT NULL, PRIMARY KEY (owner, number)) WITHOUT ROWID;
+CREATE UNIQUE INDEX workflow_key ON workflow (owner, key) WHERE key <> '';
+ALTER TABLE owner ADD COLUMN last_workflow INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN workflow INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN name TEXT NOT NULL DEFAULT '';
+ALTER TABLE run ADD COLUMN manages INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX run_workflow ON run (workflow) WHERE workflow <> 0;
+ALTER TABLE token ADD COLUMN run TEXT NOT NULL DEFAULT '';
 )"};
 static_assert(std::size(steps) == schema_version);
 

@@ -26,7 +26,8 @@ std::string join_labels(const std::vector<std::string>& labels) {
   "creator, machine, "                                                                          \
   "reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, "    \
   "epoch, entries, taken, "                                                                     \
-  "wanted, project, labels, identity, mounts, takes_cpus, takes_memory, takes_gpus, request"
+  "wanted, project, labels, identity, mounts, takes_cpus, takes_memory, takes_gpus, workflow, " \
+  "name, manages, request"
 
 namespace {
 
@@ -64,6 +65,10 @@ RunRecord read_run(Statement& row) {
   run.takes.cpus = row.integer(i++);
   run.takes.memory = row.integer(i++);
   run.takes.gpus = row.integer(i++);
+  run.workflow = row.integer(i++);
+  run.name = row.text(i++);
+  run.manages = row.integer(i++) != 0;
+  run.takes.managing = run.manages && !run.nested() ? 1 : 0;
   std::string request = row.text(i++);
   if (auto body = model::parse_json(request))
     if (auto parsed = model::parse_run_request(*body)) run.request = std::move(*parsed);
@@ -124,9 +129,10 @@ Result<std::vector<RunRecord>> Reader::list_runs(const RunQuery& q) {
       " FROM run WHERE owner = ?1 AND number < ?2 AND (?3 = '' OR instr(labels, ?3) > 0)"
       " AND (?4 = '' OR project = ?4) AND (?5 = '' OR workspace = ?5 OR json_extract(request, "
       "'$.code.repository') = ?5)"
-      " AND (?6 = 0 OR final = 0) AND archived <= ?7 ORDER BY number DESC LIMIT ?8",
+      " AND (?6 = 0 OR final = 0) AND archived <= ?7 AND (?9 = 0 OR workflow = ?9)"
+      " ORDER BY number DESC LIMIT ?8",
       [&](Statement& row) { runs.push_back(read_run(row)); }, q.owner, q.below, label, q.project,
-      q.repository, q.active, q.archived, q.limit));
+      q.repository, q.active, q.archived, q.limit, q.workflow));
   return runs;
 }
 
@@ -299,8 +305,9 @@ Result<std::vector<std::string>> Reader::commits(const std::string& owner,
                                                  const std::string& workspace) {
   std::vector<std::string> out;
   SPELL_TRY(impl_->each(
-      "SELECT DISTINCT json_extract(request, '$.code.commit') FROM run"
-      " WHERE owner = ? AND workspace = ?",
+      "SELECT json_extract(request, '$.code.commit') FROM run WHERE owner = ?1 AND workspace = ?2"
+      " UNION SELECT json_extract(code.value, '$.commit') FROM workflow, json_each(commits) AS code"
+      " WHERE owner = ?1 AND commits <> '' AND json_extract(code.value, '$.workspace') = ?2",
       [&](Statement& row) { out.push_back(row.text(0)); }, owner, workspace));
   return out;
 }
@@ -446,13 +453,13 @@ Result<> Writer::insert_run(const RunRecord& r) {
       " machine, reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, "
       "output_bytes, epoch, entries, taken,"
       " wanted, project, labels, identity, workspace, mounts, takes_cpus, takes_memory, "
-      "takes_gpus, request)"
-      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+      "takes_gpus, workflow, name, manages, request)"
+      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
       r.id, r.owner, r.number, r.status, model::is_final(r.status), r.version, r.archived,
       r.created_us, r.placed_us, r.started_us, r.ended_us, r.creator, r.machine, r.reason_code,
       r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes,
       r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, r.mounts,
-      r.takes.cpus, r.takes.memory, r.takes.gpus, request);
+      r.takes.cpus, r.takes.memory, r.takes.gpus, r.workflow, r.name, r.manages, request);
 }
 
 Result<> Writer::update_run(const RunRecord& r) {
@@ -493,7 +500,12 @@ Result<> Writer::put_key(const std::string& owner, const std::string& key, const
 }
 
 Result<> Writer::drop_keys_before(std::int64_t time_us) {
-  return impl_->run("DELETE FROM key WHERE time_us < ?", time_us);
+  // The names that runs have in a workflow count as long as that goes on.
+  return impl_->run(
+      "DELETE FROM key WHERE time_us < ? AND run NOT IN (SELECT run.id FROM run JOIN workflow ON"
+      " run.workflow = workflow.number AND run.owner = workflow.owner"
+      " WHERE run.workflow <> 0 AND workflow.ended_us = 0)",
+      time_us);
 }
 
 Result<std::vector<RunRecord>> Writer::active_runs() {
@@ -514,7 +526,8 @@ Result<std::int64_t> Writer::last_number(const std::string& owner) {
 
 Result<> Writer::set_last_number(const std::string& owner, std::int64_t number) {
   return impl_->run(
-      "INSERT INTO owner VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET last_number = "
+      "INSERT INTO owner (name, last_number) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET "
+      "last_number = "
       "excluded.last_number",
       owner, number);
 }

@@ -20,7 +20,7 @@ namespace spell::store {
 
 /// The newest schema this program knows. Older files are migrated in one transaction after a copy
 /// beside the file; newer ones are refused.
-inline constexpr int schema_version = 5;
+inline constexpr int schema_version = 6;
 
 /// A run as the service keeps it.
 struct RunRecord {
@@ -45,7 +45,12 @@ struct RunRecord {
   /// What its mounts were resolved to: a JSON list of objects, each with its tree's name in "node";
   /// "": none, or not yet. Such a tree is kept until the run has ended.
   std::string mounts;
-  Amounts takes;  ///< of its machine, from its last placement on
+  Amounts takes;              ///< of its machine, from its last placement on
+  std::int64_t workflow = 0;  ///< number of the workflow whose run it is; 0: of none
+  std::string name;           ///< in its workflow: the key it was made with
+  bool manages = false;       ///< has the workflow's credentials, and no place of its machine
+  /// Started by a run that manages the same workflow: the first one has no name in it.
+  bool nested() const { return manages && !name.empty(); }
   model::RunRequest request;
 };
 
@@ -100,13 +105,28 @@ struct UserRecord {
   std::int64_t created_us = 0, seen_us = 0;
 };
 
-/// A credential: of a user (kind "login", "access") or of a machine ("machine", "join").
+/// A credential: of a user (kind "login", "access"), of a machine ("machine", "join"), or of a run
+/// that manages a workflow ("workflow"; user: whose workflow it is).
 struct TokenRecord {
   std::string id;                   ///< as users name it; no secret
   std::string hash;                 ///< hex SHA-256 of the whole text of the token
   std::string kind, user, machine;  ///< machine: its id; of a join token for a type: "type:NAME"
   std::string name;                 ///< what it is for
   std::int64_t created_us = 0, expires_us = 0, used_us = 0;  ///< 0: never
+  std::string run{};                                         ///< its id
+};
+
+/// Runs that belong together.
+struct WorkflowRecord {
+  std::string id, owner;  ///< id: 32 hex digits
+  std::int64_t number = 0;
+  std::string status = "running";  ///< running, stopping, killing; then how it ended
+  std::string description, creator;
+  std::int64_t run = 0;  ///< number of the run that manages it; 0: its program runs elsewhere
+  std::optional<int> exit_code;  ///< of its program
+  std::string commits;           ///< see model/workflow_request.hpp
+  std::string key, body_hash;    ///< of its submission
+  std::int64_t created_us = 0, ended_us = 0;
 };
 
 /// Who did what.
@@ -176,6 +196,15 @@ struct MachineTypeRecord {
   std::int64_t cpus = 0, memory = 0, gpus = 0, lost_after = 0, created_us = 0;
 };
 
+/// A run as part of its workflow's graph.
+struct WorkflowNode {
+  std::int64_t run = 0;
+  std::string name, status;
+  std::optional<int> exit_code;
+  bool manages = false;
+  std::vector<std::int64_t> mounts;  ///< the runs whose outputs it mounts
+};
+
 struct RunName {
   std::string id, owner;
   std::int64_t number = 0;
@@ -191,6 +220,7 @@ struct RunQuery {
   int limit = 50;
   std::int64_t below = INT64_MAX;  ///< only runs with a smaller number
   std::string label, project, repository;
+  std::int64_t workflow = 0;  ///< 0: of any and of none
   bool active = false, archived = false;
 };
 
@@ -227,6 +257,18 @@ class Reader {
                                             int limit);
   Result<std::optional<LinkRecord>> find_link(const std::string& owner, const std::string& alias);
   Result<std::vector<LinkRecord>> links(const std::string& owner);
+  Result<std::optional<WorkflowRecord>> find_workflow(const std::string& owner,
+                                                      std::int64_t number);
+  Result<std::optional<WorkflowRecord>> find_workflow_of_key(const std::string& owner,
+                                                             const std::string& key);
+  /// The newest first, with smaller numbers than `below`.
+  Result<std::vector<WorkflowRecord>> workflows(const std::string& owner, std::int64_t below,
+                                                int limit);
+  /// How many of its runs have which status.
+  Result<std::map<std::string, std::int64_t>> workflow_statuses(const std::string& owner,
+                                                                std::int64_t number);
+  /// Its runs, by number.
+  Result<std::vector<WorkflowNode>> workflow_graph(const std::string& owner, std::int64_t number);
   /// Without their values.
   Result<std::vector<SecretRecord>> secrets(const std::string& owner, const std::string& user);
   Result<std::optional<SecretRecord>> find_secret(const std::string& owner, const std::string& user,
@@ -247,7 +289,7 @@ class Reader {
   /// All trees that must be kept, of all owners, as they are at one moment: outputs, uploads, and
   /// what the mounts of unfinished runs were resolved to.
   Result<std::vector<RootRecord>> roots();
-  /// The commits of all runs of a workspace, each once.
+  /// The commits of all runs of a workspace, and those that workflows have of it; each once.
   Result<std::vector<std::string>> commits(const std::string& owner, const std::string& workspace);
   /// The runs of a commit, by number.
   Result<std::vector<RunName>> runs_of_commit(const std::string& owner,
@@ -318,6 +360,12 @@ class Writer : public Reader {
   Result<> set_last_number(const std::string& owner, std::int64_t number);
   Result<> put_project(const std::string& owner, const std::string& name, const ProjectRecord&);
   Result<> rename_project(const std::string& owner, const std::string& from, const std::string& to);
+  /// Replaces the workflow of this number.
+  Result<> put_workflow(const WorkflowRecord&);
+  /// With what was uploaded for it; its runs are nobody's then.
+  Result<> delete_workflow(const std::string& owner, std::int64_t number);
+  /// One that was never given before.
+  Result<std::int64_t> next_workflow_number(const std::string& owner);
   /// Replaces the upload of this name.
   Result<> put_upload(const UploadRecord&);
   /// Fine if there is none.
@@ -333,6 +381,8 @@ class Writer : public Reader {
   Result<> put_token(const TokenRecord&);
   /// Fine if there is none.
   Result<> delete_token(const std::string& id);
+  /// Those of kind "workflow" that this run shows.
+  Result<> delete_tokens_of_run(const std::string& run);
   /// Those that have ended by themselves.
   Result<> drop_tokens_before(std::int64_t time_us);
   /// When a token and its user were seen last.

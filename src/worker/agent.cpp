@@ -117,7 +117,7 @@ void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) 
   if (!run) {
     if (auto waits = find_waiting(command.run); waits != waiting_.end()) {
       if (waits->epoch < command.epoch) *waits = command;
-    } else if (waiting_.empty() && has_place(*command.start)) {
+    } else if ((waiting_.empty() || command.start->manages) && has_place(*command.start)) {
       begin(command, now, out);
     } else {
       waiting_.push_back(command);
@@ -163,8 +163,9 @@ bool Agent::has_place(const model::StartCommand& start) const {
       !choose_gpus(hello_.gpus, used_gpus(), start.gpus))
     return false;
   if (start.places == 0) return true;
-  return std::count_if(runs_.begin(), runs_.end(),
-                       [](auto& entry) { return entry.second.under_way(); }) < start.places;
+  return std::count_if(runs_.begin(), runs_.end(), [](auto& entry) {
+           return entry.second.under_way() && !entry.second.start().manages;
+         }) < start.places;
 }
 
 std::deque<model::Command>::iterator Agent::find_waiting(const std::string& run) {

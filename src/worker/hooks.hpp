@@ -27,6 +27,7 @@ struct Host {
   std::vector<std::string> hidden, revive, base_environment;
   const spellfs::ObjectSource* source = nullptr;  ///< where what is mounted comes from
   bool scopes = false;                            ///< each run is a scope of systemd
+  std::string service_url{}, service_fingerprint{}, workflow_socket{};  ///< see WorkerOptions
 };
 
 /// code.cpp: the commit's files in spell/, and the manifest. Returns lines for the log.

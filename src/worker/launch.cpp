@@ -21,10 +21,29 @@ Result<> link_python(const std::string& programs, const std::string& python) {
   return ok();
 }
 
+/// The way to the service, for a run that manages a workflow.
+void lead_to_service(const Host& host, exec::Launch& what, model::StartCommand& start) {
+  auto& url = start.env["SPELL_BASE_URL"];
+  if (host.workflow_socket.empty()) {
+    url = host.service_url;
+    if (!host.service_fingerprint.empty())
+      start.env["SPELL_CERT_SHA256"] = host.service_fingerprint;
+  } else if (what.containment == exec::Containment::best_effort) {
+    url = "unix:" + host.workflow_socket;
+  } else {
+    // The folder, not the socket: a service that was started anew has made another one.
+    auto slash = host.workflow_socket.rfind('/');
+    url = "unix:" + std::string(model::service_folder) + host.workflow_socket.substr(slash);
+    what.binds.push_back(
+        {host.workflow_socket.substr(0, slash), std::string(model::service_folder), true});
+  }
+}
+
 }  // namespace
 
 Result<Launched> launch(const Folders& folders, const Host& host,
-                        const model::StartCommand& start) {
+                        const model::StartCommand& asked) {
+  model::StartCommand start = asked;
   for (auto& [variable, name] : start.request.secrets)
     if (!start.secrets.contains(variable))
       return base::error("secret_not_found", "secret '" + name +
@@ -43,6 +62,9 @@ Result<Launched> launch(const Folders& folders, const Host& host,
     if (!user) return user.error();
     what.user = *user;
   }
+  what.containment = host.capabilities.containment;
+  what.binds = std::move(mounts->binds);
+  if (start.manages) lead_to_service(host, what, start);
   auto paths = run_paths(host.capabilities.containment, what.folder);
   auto environment = environment_of(
       start,
@@ -60,14 +82,12 @@ Result<Launched> launch(const Folders& folders, const Host& host,
 
   what.run_id = start.run;
   what.supervisor = host.supervisor;
-  what.containment = host.capabilities.containment;
   what.command = start.request.command;
   what.env = std::move(environment.variables);
   for (auto& [variable, value] : start.secrets) what.masks.push_back(value);
   what.working_folder = start.request.folder;
   what.hidden = host.hidden;
   what.mounts = std::move(mounts->mounts);
-  what.binds = std::move(mounts->binds);
   what.log_limit = start.request.log_limit;
   what.stop_grace_s = start.request.stop_grace;
   what.timeout_s = start.request.timeout.value_or(0);

@@ -1,15 +1,18 @@
 #include "worker/machine.hpp"
 
+#include <gnu/libc-version.h>
 #include <pwd.h>
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "base/clock.hpp"
 #include "base/file.hpp"
+#include "base/library.hpp"
 #include "base/text.hpp"
 #include "worker/gpus.hpp"
 
@@ -77,6 +80,17 @@ std::string machine_name() {
   return base::valid_name(name) && name != "cpu" ? name : "this-machine";
 }
 
+namespace {
+/// Of the libraries that C++ programs name most often, those that are here.
+std::string known_libraries() {
+  std::vector<std::string> here;
+  for (std::string name :
+       {"libgcc_s.so.1", "libstdc++.so.6", "libssl.so.3", "libcrypto.so.3", "libz.so.1"})
+    if (base::has_library(name)) here.push_back(std::move(name));
+  return base::join(here, " ");
+}
+}  // namespace
+
 std::vector<std::string> base_environment() {
   std::string home = "/", user = "uid-" + std::to_string(::getuid()), shell = "/bin/sh";
   if (passwd* entry = ::getpwuid(::getuid())) {
@@ -124,6 +138,10 @@ model::WorkerHello describe_machine(const std::string& version, int cores,
   else
     hello.notes.push_back("GPUs: none can be used (" + gpus.error().message() + ")");
   hello.capabilities["containment"] = exec::name_of(capabilities.containment);
+  struct utsname system {};
+  if (::uname(&system) == 0) hello.capabilities["architecture"] = system.machine;
+  hello.capabilities["glibc"] = ::gnu_get_libc_version();
+  hello.capabilities["libraries"] = known_libraries();
   hello.capabilities["mounts"] = capabilities.containment == exec::Containment::best_effort
                                      ? "copies"
                                  : capabilities.overlays ? "overlays"

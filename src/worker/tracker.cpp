@@ -77,7 +77,8 @@ RunTracker RunTracker::resume(Journal journal, bool supervised, const std::strin
   run.result_ = std::move(journal.result);
   if (run.result_ && !same_boot) run.result_->ended_age_us = now;
   run.step_ = run.result_ ? Step::report : supervised ? Step::follow : Step::build;
-  run.lacks_secrets_ = run.step_ == Step::build && !run.start_.request.secrets.empty();
+  run.lacks_secrets_ =
+      run.step_ == Step::build && (!run.start_.request.secrets.empty() || run.start_.manages);
   // A result is written only after the end of the whole tree.
   run.ended_ = run.result_.has_value();
   return run;

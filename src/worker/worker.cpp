@@ -74,6 +74,11 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
 
   engine.host.source = options.source;
   engine.host.scopes = options.scopes;
+  engine.host.workflow_socket = options.workflow_socket;
+  bool elsewhere = !options.service_url.empty();
+  engine.host.service_url = elsewhere ? options.service_url : options.endpoint;
+  engine.host.service_fingerprint =
+      elsewhere ? options.service_fingerprint : options.trust.fingerprint;
 
   std::int64_t limit =
       options.cache_limit > 0 ? options.cache_limit : base::disk_size(options.folder) / 5;

@@ -21,12 +21,18 @@
 namespace spell::worker {
 
 struct WorkerOptions {
-  std::string endpoint{};             ///< the service: "unix:PATH", "https://HOST:PORT"
-  net::Dial dial{};                   ///< instead: gives connections; `endpoint` is a name then
-  std::string token{};                ///< spm_…; sent as Authorization: Bearer
-  net::Trust trust{};                 ///< of an https endpoint
-  net::Identity identity{};           ///< what is shown to it
-  net::Proxy proxy{};                 ///< on the way there
+  std::string endpoint{};    ///< the service: "unix:PATH", "https://HOST:PORT"
+  net::Dial dial{};          ///< instead: gives connections; `endpoint` is a name then
+  std::string token{};       ///< spm_…; sent as Authorization: Bearer
+  net::Trust trust{};        ///< of an https endpoint
+  net::Identity identity{};  ///< what is shown to it
+  net::Proxy proxy{};        ///< on the way there
+  /// Where runs that manage a workflow find the service, and its authority's fingerprint; "": where
+  /// this worker does.
+  std::string service_url{}, service_fingerprint{};
+  /// Instead: a socket for them alone, in a folder with nothing else, which they see as
+  /// /spell-service; of a service that runs are kept from.
+  std::string workflow_socket{};
   std::string id{};                   ///< this machine's, as the routes name it; "": `machine`
   std::string machine{};              ///< this machine's name
   std::string folder{};               ///< the worker's own: runs/<id>/…, incoming/, trees/, code/

@@ -8,7 +8,7 @@ import tempfile
 import time
 import pathlib
 
-from place import BUILD, PROGRAMS, output_of, place
+from place import BUILD, PROGRAMS, output_of, place, seconds_of
 from rows import SOURCE, Measures, row
 
 FLAGS = ["g++", "-std=c++20", f"-I{SOURCE}/include"]
@@ -87,3 +87,25 @@ def follow(rounds=5):
             return statistics.median(took) * 1000
 
     yield Measures(figure)
+
+
+@row("sdk-chain", "a workflow of three chained runs of `true`: `spell workflow create --program` to its end", "ms", "400")
+def chain():
+    with place() as here:
+        create = (PROGRAMS / "spell", "workflow", "create", "-q", "--program", PROGRAMS / "spell_flow", "--", "chain", "true", "true", "true")
+        seconds_of(*create, **here.options)  # the program is here from then on
+        yield Measures(lambda: 1000 * seconds_of(*create, **here.options))
+
+
+@row("sdk-children", "1,000 runs of `true`, made and awaited by the program of one workflow", "runs/s", "300")
+def children(count=1000):
+    notes = []
+
+    def figure():
+        with place() as here:
+            here.spell("status")
+            took = json.loads(here.spell("workflow", "create", "-q", f"exec {PROGRAMS / 'spell_flow'} many {count} true"))
+            notes[:] = [f"all made within {took['made']:.2f} s"]
+            return count / took["ended"]
+
+    yield Measures(figure, notes=notes)

@@ -13,7 +13,10 @@ SAMPLES = {
                    "virtual_env": "/v", "env": {"A": "1"}, "secrets": {"B": "hostile"}, "labels": ["l"], "after": [1], "timeout": 60, "stop_grace": 1,
                    "log_limit": 4096, "split_output": False, "save_all": False, "idempotent": False,
                    "code": {"workspace": GIT, "commit": GIT, "base_commit": GIT, "repository": "r", "message": "m",
-                            "github_url": "https://example.org/x"}},
+                            "github_url": "https://example.org/x"}, "workflow": 1},
+    "create_workflow": {"description": "d", "commits": {"label": {"workspace": GIT, "commit": GIT}}, "run": {"command": "true", "labels": ["l"]},
+                        "program": {"name": "program", "type": "file", "node": "s" + "0" * 64, "size": 1, "files": 1, "mode": 493}},
+    "finish_workflow": {"exit_code": 0},
     "archive_run": {"archived": True},
     "label_run": {"add": ["a"], "remove": ["b"]},
     "create_project": {"name": "another", "description": "d"},
@@ -50,6 +53,7 @@ def nothing_changes(service, ended_run):
 
 def target_of(service, document, operation, run=1):
     method, path, _ = document.operations[operation]
+    path = path.replace("uploads/{path}", "uploads/hostile").replace("{workflow}", "999999")
     path = path.replace("{owner}", service.owner).replace("{run}", str(run)).replace("{path}", f"runs/{run}")
     name = GIT if "repositories" in path else "hostile"
     return method, path.replace("{name}", name).replace("{machine}", "m").replace("{alias}", "a").replace("{user}", "hostile")

@@ -25,7 +25,9 @@ def secret(prefix, name):
     return prefix + hashlib.sha256(name.encode()).hexdigest()
 
 
-CALLERS = {"nobody": None, **{role: secret("spu_", role) for role in ROLES}, "box": secret("spm_", "box"), "other": secret("spm_", "other"),
+# Whose credentials are for one workflow: of a member, of one who was disabled since, and of a run that has ended.
+WORKFLOWS = ("flow", "orphan", "past")
+CALLERS = {"nobody": None, **{name: secret("spw_", name) for name in WORKFLOWS}, **{role: secret("spu_", role) for role in ROLES}, "box": secret("spm_", "box"), "other": secret("spm_", "other"),
            "joiner": secret("spj_", "joiner"), "disabled": secret("spu_", "disabled"), "expired": secret("spu_", "expired"),
            "unknown": secret("spu_", "unknown")}
 
@@ -37,7 +39,10 @@ def may(caller, access):
         return caller == "joiner"
     if access == "machine":
         return caller == "box"  # its name is in the path
-    return caller in ROLES[ROLES.index(access):]
+    role = access.removeprefix("workflow_")
+    if caller == "flow":
+        return role != access
+    return caller in ROLES[ROLES.index(role):]
 
 
 def fill(database):
@@ -48,12 +53,24 @@ def fill(database):
             db.execute("INSERT INTO user VALUES (?, ?, '', ?, 1, 0)", (name, role, name == "disabled"))
             db.execute("INSERT INTO member VALUES ('', ?)", (name,))
         for name, token in CALLERS.items():
-            if token and name != "unknown":
+            if token and name not in ("unknown", *WORKFLOWS):
                 kind = {"spu_": "access", "spm_": "machine", "spj_": "join"}[token[:4]]
                 user, machine = (name, "") if kind == "access" else ("", name)
-                db.execute("INSERT INTO token VALUES (?, ?, ?, ?, ?, '', 1, ?, 0)",
+                db.execute("INSERT INTO token VALUES (?, ?, ?, ?, ?, '', 1, ?, 0, '')",
                            (name, hashlib.sha256(token.encode()).hexdigest(), kind, user, machine,
                             1 if name == "expired" else 4 * 10**15 if kind == "join" else 0))
+        for number, name in enumerate((*WORKFLOWS, "child"), 1):
+            creator, workflow = "disabled" if name == "orphan" else "member", number if name != "child" else 1
+            db.execute("INSERT INTO run (id, owner, number, status, final, version, archived, created_us, placed_us, started_us, ended_us, creator,"
+                       " machine, reason_code, reason, log_bytes, outputs, output_files, output_bytes, epoch, entries, taken, wanted, project, labels,"
+                       " identity, workspace, request, workflow, manages) VALUES (?, 'team', ?, ?, ?, 1, 0, 1, 0, 0, 0, ?, '', '', '', 0, '', 0, 0,"
+                       " 0, 0, 0, '', '', '', '', '', '{\"command\": \"true\"}', ?, ?)",
+                       (name, number, "complete" if name == "past" else "machine_requested", name == "past", creator, workflow, name != "child"))
+            if name == "child":
+                continue
+            db.execute("INSERT INTO workflow VALUES ('team', ?, ?, 'running', '', ?, ?, NULL, '', '', '', 1, 0)", (number, name, creator, number))
+            db.execute("INSERT INTO token VALUES (?, ?, 'workflow', ?, '', '', 1, 0, 0, ?)",
+                       (name, hashlib.sha256(CALLERS[name].encode()).hexdigest(), creator, name))
     db.close()
 
 
@@ -102,14 +119,16 @@ class Caller:
         return answer.status, code
 
 
-def address(path):
-    """The route with something in its places; the machine is the one that has a token."""
+def address(path, caller=""):
+    """The route with something in its places; the machine is the one that has a token. Of a workflow what is its own."""
+    if caller == "flow":
+        path = path.replace("uploads/{path...}", "uploads/workflows/1/x1").replace("{workflow}", "1").replace("{run}", "4")
     return re.sub(r"\{[^}]*\}", "x1", path.replace("{machine}", "box").replace("{owner}", "team"))
 
 
 def test_the_table_is_whole(document):
     assert {row[2] for row in ROUTES} == set(document.operations)
-    assert all(row[3] in ("anyone", "joiner", "machine", *ROLES) for row in ROUTES)
+    assert all(row[3] in ("anyone", "joiner", "machine", *ROLES, "workflow_viewer", "workflow_member") for row in ROUTES)
 
 
 @pytest.mark.parametrize("name", CALLERS)
@@ -119,17 +138,38 @@ def test_who_may_use_what(port, name):
         if operation == "logout":
             continue  # would end what the next rows use
         # A body that no route takes: who is let in is told that, and nothing happens.
-        status, code = caller.ask(method, address(path), b'{"nonsense": 1}', {"Content-Type": "application/json"})
+        status, code = caller.ask(method, address(path, name), b'{"nonsense": 1}', {"Content-Type": "application/json"})
         let_in = status not in (401, 403) or code == "wrong_password"
         if operation == "back_up" and name == "administrator":
             let_in = code == "not_permitted"  # his role would do, but he has to be on the service's own computer
         if let_in != may(name, access):
             wrong.append(f"{operation} ({access}): {status} {code}")
         elif not let_in:
-            kind = 403 if name in ROLES and access in ROLES else 401
+            kind = 403 if name in (*ROLES, "flow") and access not in ("joiner", "machine") else 401
             if status != kind:
                 wrong.append(f"{operation} ({access}): {status} {code}, not {kind}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_workflows_credentials_reach_their_own_workflow_alone(port):
+    """Of what they may use, that of others: each route whose path names a run, a workflow or an upload."""
+    caller, tried = Caller(port, CALLERS["flow"]), set()
+    for method, path, operation, access in ROUTES:
+        own = address(path, "flow")
+        others = own.replace("/runs/4", "/runs/2").replace("/workflows/1", "/workflows/2")
+        if not access.startswith("workflow_") or others == own:
+            continue
+        body = json.dumps({"type": "file", "node": "", "size": 0} if operation == "put_upload" else {"add": ["x"]} if operation == "label_run" else {})
+        status, code = caller.ask(method, others, body.encode(), {"Content-Type": "application/json"})
+        assert (status, code) == (403, "not_permitted"), operation
+        tried.add(operation)
+    assert tried == {"get_run", "stop_run", "kill_run", "label_run", "run_log", "list_metrics", "metric_points", "put_upload", "get_workflow"}
+    for name in ("x", "workflows", "workflows/1", "workflows/11/x", "workflows/1/x/y", "workflows/1/..", "workflows/0/x"):
+        status, code = caller.ask("PUT", f"/v1/owners/team/uploads/{name}", b'{"type": "file", "node": "", "size": 0}')
+        assert status in (400, 403), name
+    make = {"command": "true", "workflow": 2}
+    assert caller.ask("POST", "/v1/owners/team/runs", json.dumps(make).encode(), {"Idempotency-Key": "k"}) == (403, "not_permitted")
+    assert caller.ask("POST", "/v1/owners/team/runs", b'{"command": "true"}') == (400, "invalid_request")  # without a name
 
 
 def test_another_owner_is_not_there(port):

@@ -10,7 +10,7 @@ NAMES_NOTHING = "what is sent has no name yet, and nobody sees it: what names it
 CHANGES_NOTHING = "asks, in a body"
 OF_A_WORKER = "a machine's word on its own runs, whose records hold it; its joining is noted"
 NOT_NOTED = {
-    "create_run": ON_THEIR_RECORD, "rerun": ON_THEIR_RECORD,
+    "create_run": ON_THEIR_RECORD, "rerun": ON_THEIR_RECORD, "create_workflow": ON_THEIR_RECORD,
     "send_objects": NAMES_NOTHING, "send_code": NAMES_NOTHING,
     "objects_missing": CHANGES_NOTHING, "read_objects": CHANGES_NOTHING, "code_missing": CHANGES_NOTHING, "check": CHANGES_NOTHING,
     "collect": "frees only what nothing names any more; must work when nothing can be written",
@@ -72,6 +72,25 @@ class Acts:
         number = self.run()
         self.owned("DELETE", f"runs/{number}")
         return "run.delete", f"runs/{number}", "by ada"
+
+    def change_workflow(self, how, method="POST", path="/{}", body=None):
+        number = self.owned("POST", "workflows", {}, 201)["workflow"]["id"]
+        if method == "DELETE":
+            self.owned("POST", f"workflows/{number}/stop")
+        self.owned(method, f"workflows/{number}{path.format(how)}", body)
+        return f"workflow.{how}", f"workflows/{number}", "by ada"
+
+    def stop_workflow(self):
+        return self.change_workflow("stop")
+
+    def kill_workflow(self):
+        return self.change_workflow("kill")
+
+    def finish_workflow(self):
+        return self.change_workflow("finish", body={"exit_code": 0})
+
+    def delete_workflow(self):
+        return self.change_workflow("delete", "DELETE", "")
 
     def exec(self):
         number = self.run("sleep 1000", "running")

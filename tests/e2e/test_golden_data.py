@@ -11,7 +11,8 @@ from harness import SOURCE
 GOLDEN = sorted((SOURCE / "tests/golden").glob("v*"), key=lambda path: int(path.name[1:]))
 COMMANDS = {"runs.json": ("ps", "--json", "-a", "-n", "100"), "projects.json": ("project", "list", "--json"),
             "links.json": ("link", "--json"), "repositories.json": ("repos", "--json"),
-            "outputs.json": ("ls", "--json", "runs/1"), "upload.json": ("ls", "--json", "uploads/data")}
+            "outputs.json": ("ls", "--json", "runs/1"), "upload.json": ("ls", "--json", "uploads/data"),
+            "workflows.json": ("workflow", "list", "--json")}
 
 
 @pytest.fixture(params=GOLDEN, ids=lambda path: path.name)
@@ -41,6 +42,8 @@ def covers(now, then, where=""):
 
 def test_all_of_it_is_there(place, golden, repo):
     for name, arguments in COMMANDS.items():
+        if not (golden / name).exists():  # older than what it would show
+            continue
         covers(place.spell(*arguments, check=0).json, json.loads((golden / name).read_text()), name)
     assert place.spell("logs", "1", check=0).bytes == (golden / "log.txt").read_bytes()
     place.spell("cp", "runs/1/out/result", "copied", check=0)

@@ -25,7 +25,7 @@ KEPT = ("spell.db", "objects/packs", "logs", "code", "keys", "spelld.toml")
 COMMANDS = {"runs.json": ("ps", "--json", "-a", "-n", "100"), "projects.json": ("project", "list", "--json"),
             "links.json": ("link", "--json"), "repositories.json": ("repos", "--json"),
             "outputs.json": ("ls", "--json", "runs/1"), "upload.json": ("ls", "--json", "uploads/data"),
-            "log.txt": ("logs", "1"), "file.txt": ("cp", "-f", "runs/1/out/result", "copied")}
+            "workflows.json": ("workflow", "list", "--json"), "log.txt": ("logs", "1"), "file.txt": ("cp", "-f", "runs/1/out/result", "copied")}
 TEAM_COMMANDS = {"users.json": ("user", "list", "--json"), "machines.json": ("machine", "list", "--json"),
                  "types.json": ("machine-types", "--json"), "quotas.json": ("quota", "list", "--json"),
                  "audit.json": ("audit", "--json"), "runs.json": ("ps", "--json", "-a"), "projects.json": ("project", "list", "--json"),
@@ -55,6 +55,8 @@ def world(folder, environment):
     if b"secret" in subprocess.run(["spell", "--help"], env=environment, capture_output=True).stdout:
         spell("secret", "set", "TOKEN", input=b"a golden value")
         spell("run", "-f", "--secret", "TOKEN", "echo $TOKEN")
+    spell("workflow", "create", "-d", "a run manages it", "echo managed")
+    spell("workflow", "create", "--local", "--repo", "golden=.", "spell run -f --key child --commit-label golden 'cat hello.txt'")
     for name, arguments in COMMANDS.items():
         out = spell(*arguments)
         (folder / name).write_bytes((folder / "repo/copied").read_bytes() if name == "file.txt" else out)

@@ -177,6 +177,26 @@ def test_the_reference_manual(tmp_path):
     done = run("doxygen", "docs/Doxyfile", cwd=SOURCE, env={**os.environ, "SPELL_MANUAL": str(tmp_path)}, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     assert (tmp_path / "html" / "classspell_1_1Client.html").exists()
+def test_the_workflow_example(prefix, environment, tmp_path):
+    """Built against the install and sent to a machine; here, too, where it finds what it has made before."""
+    if subprocess.run(["/usr/bin/python3", "-c", "import torch"], capture_output=True).returncode != 0:
+        pytest.skip("PyTorch is not here (package python3-torch)")
+    build, work = tmp_path / "build", tmp_path / "char-rnn"
+    run("cmake", "-G", "Ninja", "-S", SOURCE / "examples/char-rnn-workflow", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", env=environment)
+    run("cmake", "--build", build, env=environment)
+    shutil.copytree(SOURCE / "examples/char-rnn", work)
+    for words in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -q -m first"):
+        run("git", "-C", work, *words.split(), env=environment)
+    create = [prefix / "bin/spell", "workflow", "create", "--repo", f"char-rnn={work}"]
+    sent = run(*create, "--program", build / "pipeline", "--", "/usr/bin/python3", "20", cwd=tmp_path, env=environment)
+    text = sent.stdout.splitlines()[-1]
+    assert text.startswith("The ") and "checkpoints/step-20.pt, step 20" in sent.stdout, sent.stdout
+    shown = json.loads(run(prefix / "bin/spell", "workflow", "info", "1", "--json", env=environment).stdout)["workflow"]
+    manager, fetch, train, sample = shown["runs"]
+    assert [run_["key"] for run_ in shown["runs"]] == ["", "fetch", "train", "sample"] and shown["status"] == "complete"
+    assert (train["mounts"], sample["mounts"]) == ([fetch["id"]], [train["id"]])
+    here = run(*create, "--local", build / "pipeline", "/usr/bin/python3", "20", cwd=tmp_path, env=environment)
+    assert here.stdout.splitlines()[-1] == text, here.stdout  # the same commit and data give the same text
 
 
 def test_every_header_compiles_by_itself(prefix, tmp_path):

@@ -343,3 +343,27 @@ TEST_CASE("property: nothing is given twice, and everybody's turn comes") {
     }
   }
 }
+
+TEST_CASE("managing runs take nothing but their own allowance") {
+  Machine machine = own(1, 4);
+  machine.offers.managing = 2;
+  auto cluster = cluster_of({machine});
+  auto manager = [](const std::string& id) {
+    auto waiting = run(id, "cpu", {4, 64 * GB, {}, ""});
+    waiting.manages = true;
+    return waiting;
+  };
+  CHECK(cluster.check(manager("m"), "CPU"));
+  CHECK(place(cluster,
+              {run("a", "cpu"), manager("m"), manager("n"), manager("o"), run("b", "cpu")}) ==
+        Words{"a@here", "m@here", "n@here", "b@here"});  // b ahead of its place, as without them
+  CHECK(cluster.find("here")->used == Amounts{2, 0, 0, 2});
+  CHECK(cluster.why_waiting(manager("o")) ==
+        "waiting for a CPU machine: 1 managing run wanted, 0 free");
+  cluster.give_back("here", {0, 0, 0, 1});
+  CHECK(place(cluster, {manager("o")}) == Words{"o@here"});
+
+  machine.offers.managing = 0;
+  auto none = cluster_of({machine});
+  CHECK(none.check(manager("m"), "CPU").error().code() == "machine_too_small");
+}
