@@ -133,6 +133,21 @@ TEST_CASE("the commits of a workspace are those of its runs, whatever has become
   CHECK(commits(one) == std::vector<std::string>{a, b});
   REQUIRE(writer->delete_run(again.id));
   CHECK(commits(one) == std::vector<std::string>{b});
+  // A workflow's are kept for runs that are to come.
+  WorkflowRecord workflow;
+  workflow.id = std::string(32, 'f');
+  workflow.owner = "ada";
+  workflow.number = 1;
+  REQUIRE(writer->put_workflow(workflow));
+  CHECK(commits(one) == std::vector<std::string>{b});
+  workflow.commits = R"({"x": {"workspace": ")" + one + R"(", "commit": ")" + c +
+                     R"("}, "y": {"workspace": ")" + two + R"(", "commit": ")" + a + R"("}})";
+  REQUIRE(writer->put_workflow(workflow));
+  CHECK(commits(one) == std::vector<std::string>{b, c});
+  CHECK(commits(two) == std::vector<std::string>{a, c});
+  CHECK(writer->commits("bob", one)->empty());
+  REQUIRE(writer->delete_workflow("ada", 1));
+  CHECK(commits(one) == std::vector<std::string>{b});
 }
 
 TEST_CASE("lists are filtered, the newest first") {
