@@ -118,8 +118,12 @@ struct TeamCallers::Table {
     mutable std::atomic<std::int64_t> used_us = 0;
   };
   std::unordered_map<std::string, std::unique_ptr<Entry>> tokens;  ///< by hash
-  Owners all;                                                      ///< an administrator's
-  std::unordered_map<std::string, model::Role> roles;              ///< of users who may come in
+  struct Rights {
+    model::Role role = model::Role::viewer;
+    Owners owners{};
+  };
+  std::unordered_map<std::string, Rights> users;  ///< who may come in
+  Owners all;                                     ///< an administrator's
 };
 
 TeamCallers::TeamCallers(Options options)
@@ -136,11 +140,6 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
   if (!users) return users.error();
   auto tokens = reader.tokens();
   if (!tokens) return tokens.error();
-  std::unordered_map<std::string, model::Role> roles;
-  for (auto& user : *users)
-    if (auto role = model::parse_role(user.role); role && !user.disabled)
-      roles.emplace(user.name, *role);
-
   auto owners = reader.owners();
   if (!owners) return owners.error();
   auto members = reader.members();
@@ -156,6 +155,13 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
 
   auto made = std::make_shared<Table>();
   made->all = std::make_shared<const std::vector<std::string>>(std::move(all));
+  for (auto& user : *users)
+    if (auto role = model::parse_role(user.role); role && !user.disabled) {
+      auto own = *role == model::Role::administrator
+                     ? made->all
+                     : std::make_shared<const std::vector<std::string>>(owners_of[user.name]);
+      made->users.emplace(user.name, Table::Rights{*role, std::move(own)});
+    }
   Refreshed out;
   std::int64_t now = options_.clock_us();
   auto before = table();
@@ -168,20 +174,16 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
     entry->used_us = token.used_us;
     if (auto old = before->tokens.find(token.hash); old != before->tokens.end())
       entry->used_us = std::max<std::int64_t>(old->second->used_us, token.used_us);
-    auto role = roles.find(token.user);
-    if (role == roles.end()) continue;
+    auto user = made->users.find(token.user);
+    if (user == made->users.end()) continue;
     entry->caller.kind = Caller::Kind::user;
     entry->caller.name = token.user;
-    entry->caller.role = role->second;
-    entry->caller.owners =
-        role->second == model::Role::administrator
-            ? made->all
-            : std::make_shared<const std::vector<std::string>>(owners_of[token.user]);
+    entry->caller.role = user->second.role;
+    entry->caller.owners = user->second.owners;
     if (token.expires_us != 0 && (out.next_expiry_us == 0 || token.expires_us < out.next_expiry_us))
       out.next_expiry_us = token.expires_us;
     made->tokens.emplace(token.hash, std::move(entry));
   }
-  made->roles = std::move(roles);
   for (auto& [hash, entry] : before->tokens)
     if (auto now_is = made->tokens.find(hash);
         now_is == made->tokens.end() || !as_much(now_is->second->caller, entry->caller))
@@ -215,10 +217,14 @@ Result<Caller> TeamCallers::identify(const net::Request& request) const {
   auto known = table();
   if (*machine && (*machine)->kind == Caller::Kind::workflow) {
     // Its creator's rights are the most that it has; `local` needs no row of the table.
-    auto role = known->roles.find((*machine)->name);
-    if (role == known->roles.end() && (*machine)->name != "local")
+    auto& manager = **machine;
+    auto user = known->users.find(manager.name);
+    bool local = user == known->users.end() && manager.name == local_user;
+    Caller creator;
+    if (!local && user != known->users.end()) creator.owners = user->second.owners;
+    if (!local && !creator.belongs_to(manager.usual_owner()))
       return base::error("unauthorized", "the user whose workflow this is may do nothing any more");
-    (*machine)->role = role == known->roles.end() ? model::Role::administrator : role->second;
+    manager.role = local ? model::Role::administrator : user->second.role;
   }
   if (*machine) return std::move(**machine);
   auto found = known->tokens.find(token_hash(token));

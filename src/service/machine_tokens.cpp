@@ -33,6 +33,7 @@ Result<std::optional<Caller>> MachineTokens::identify(const net::Request& reques
   caller.kind = entry.kind;
   caller.name = manages ? entry.user : entry.machine;
   caller.workflow = entry.workflow;
+  caller.owners = entry.owners;
   caller.token = entry.token;
   return std::optional(caller);
 }
@@ -45,8 +46,10 @@ std::vector<std::string> MachineTokens::refresh(const State& state) {
     if (token.kind == "workflow") {
       entry.kind = Caller::Kind::workflow;
       entry.user = token.user;
-      entry.workflow = state.managed_by(token.run);
-      if (entry.workflow == 0) continue;
+      auto* run = state.managing_run(token.run);
+      if (!run) continue;
+      entry.workflow = run->workflow;
+      entry.owners = std::make_shared<const std::vector<std::string>>(1, run->owner);
     }
     if (auto* machine = state.machine_by_id(token.machine);
         machine && entry.kind == Caller::Kind::machine)

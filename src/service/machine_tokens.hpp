@@ -28,6 +28,7 @@ class MachineTokens {
     std::string token, machine, key;  ///< ids; key: hex SHA-256 of the machine's public key
     std::string user{};               ///< of a workflow: its creator
     std::int64_t workflow = 0;
+    std::shared_ptr<const std::vector<std::string>> owners{};  ///< of a workflow: its own
   };
   mutable std::mutex mutex_;
   std::unordered_map<std::string, Entry> entries_;  ///< by the token's hash

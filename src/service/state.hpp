@@ -257,10 +257,10 @@ class State {
     auto found = late_.find(id);
     return found == late_.end() ? nullptr : &found->second;
   }
-  /// The workflow that a run manages; 0: none, or it has ended.
-  std::int64_t managed_by(const std::string& run) const {
-    auto* record = active_run(run);
-    return record && record->manages ? record->workflow : 0;
+  /// A run that manages a workflow and has not ended; null for any other.
+  const RunRecord* managing_run(const std::string& id) const {
+    auto* record = active_run(id);
+    return record && record->manages ? record : nullptr;
   }
   /// A run that has not ended; null for any other.
   const RunRecord* active_run(const std::string& id) const {
