@@ -173,10 +173,12 @@ Result<Run> Workflow::run(const std::string& key, const RunSpec& spec, CallOptio
 
 Result<std::vector<RunInfo>> Workflow::runs(CallOptions options) const {
   RunFilter filter;
-  filter.limit = INT32_MAX;
+  filter.limit = 0;
   filter.workflow = id_;
   filter.with_archived = true;
-  return Runs(connection_).list(filter, options);
+  auto runs = Runs(connection_).list(filter, options).all();
+  if (runs) std::reverse(runs->begin(), runs->end());
+  return runs;
 }
 
 Result<WorkflowInfo> Workflow::stop(CallOptions options) const {
