@@ -69,7 +69,8 @@ TEST_CASE("golden JSON of a run") {
     "log_bytes": 9007199254740991, "output_files": 2, "output_bytes": 3,
     "outputs": "s0000000000000000000000000000000000000000000000000000000000000000",
     "archived": true, "already_existed": true, "version": 12,
-    "mounts": [{"resource": "runs/3/data", "at": "/spell/data"}], "secrets": {}})");
+    "mounts": [{"resource": "runs/3/data", "at": "/spell/data"}], "secrets": {},
+    "workflow": null, "key": "", "manages": false})");
   CHECK(json(full_run()) == expected);
   CHECK(model::to_json(full_run()) == expected);
 }
