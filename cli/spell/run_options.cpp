@@ -58,7 +58,8 @@ void RunOptions::define(Options& options) {
       "command, or after a quoted one; -- ends them.\n\n"
       "Examples:\n"
       "  spell run \"python3 train.py --epochs 10\"\n"
-      "  spell run --after 7 --mount runs/7/checkpoints --mount uploads/set:/data \"python3 evaluate.py\"\n");
+      "  spell run --after 7 --mount runs/7/checkpoints --mount uploads/set:/data \"python3 "
+      "evaluate.py\"\n");
 }
 
 Result<Mount> parse_mount(const std::string& text) {

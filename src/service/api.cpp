@@ -106,8 +106,7 @@ std::pair<std::string, std::string> why_waiting(Context& context, const store::R
   for (auto number : waits_for(run)) {
     auto active = context.readers.with(
         [&](store::Reader& reader) { return reader.has_active_run(run.owner, number); });
-    if (active && *active)
-      return {"waiting_for_run", "waiting for run " + std::to_string(number)};
+    if (active && *active) return {"waiting_for_run", "waiting for run " + std::to_string(number)};
   }
   auto limit = context.readers.with([&](store::Reader& reader) -> Result<Quota> {
     auto records = reader.quotas();

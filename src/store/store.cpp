@@ -326,7 +326,8 @@ Result<std::vector<RunName>> Reader::runs_of_commit(const std::string& owner,
   return out;
 }
 
-#define KEPT_RUN "final = 1 AND labels = '' AND run.owner = project.owner AND run.project = project.name"
+#define KEPT_RUN \
+  "final = 1 AND labels = '' AND run.owner = project.owner AND run.project = project.name"
 
 Result<std::vector<std::pair<std::string, std::int64_t>>> Reader::expired_runs(
     std::int64_t now_us) {
