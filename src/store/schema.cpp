@@ -98,7 +98,7 @@ ALTER TABLE upload ADD COLUMN modified_ns INTEGER NOT NULL DEFAULT 0;
     R"(
 CREATE TABLE member (owner TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (owner, user)) WITHOUT ROWID;
 INSERT INTO member SELECT '', name FROM user;
-)",
+)"
     // Workflows; which runs are theirs, under what name, and which of those manage them. A token of
     // kind "workflow" belongs to the run that shows it.
     R"(

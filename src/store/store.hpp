@@ -20,7 +20,7 @@ namespace spell::store {
 
 /// The newest schema this program knows. Older files are migrated in one transaction after a copy
 /// beside the file; newer ones are refused.
-inline constexpr int schema_version = 6;
+inline constexpr int schema_version = 5;
 
 /// A run as the service keeps it.
 struct RunRecord {

@@ -107,6 +107,10 @@ def test_a_team_with_its_people_and_machines_is_there(place, golden_team, repo):
     for name, arguments in {"users": ("user", "list"), "machines": ("machine", "list"), "types": ("machine-types",),
                             "quotas": ("quota", "list"), "projects": ("project", "list"), "outputs": ("ls", "runs/1")}.items():
         covers(lasting(spell(*arguments, "--json").json), lasting(then[name]), name)
+    # Of versions that had one owner its users are the members.
+    owners = spell("owner", "list", "--json").json["owners"]
+    assert "owners" not in then or owners == then["owners"]["owners"]
+    assert [set(owner["members"]) for owner in owners if owner["own"]] == [{user["name"] for user in then["users"]["users"]}]
     ended = [run for run in then["runs"]["runs"] if run["id"] != 3]
     covers([run for run in spell("ps", "--json", "-a").json["runs"] if run["id"] != 3], ended, "runs")
     rows = spell("audit", "--json", "-n", 100).json["audit"]

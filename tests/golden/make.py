@@ -27,6 +27,7 @@ COMMANDS = {"runs.json": ("ps", "--json", "-a", "-n", "100"), "projects.json": (
             "outputs.json": ("ls", "--json", "runs/1"), "upload.json": ("ls", "--json", "uploads/data"),
             "workflows.json": ("workflow", "list", "--json"), "log.txt": ("logs", "1"), "file.txt": ("cp", "-f", "runs/1/out/result", "copied")}
 TEAM_COMMANDS = {"users.json": ("user", "list", "--json"), "machines.json": ("machine", "list", "--json"),
+             "owners.json": ("owner", "list", "--json"),
                  "types.json": ("machine-types", "--json"), "quotas.json": ("quota", "list", "--json"),
                  "audit.json": ("audit", "--json"), "runs.json": ("ps", "--json", "-a"), "projects.json": ("project", "list", "--json"),
                  "outputs.json": ("ls", "--json", "runs/1"), "log.txt": ("logs", "1")}
@@ -75,6 +76,7 @@ def team_world(build, golden):
         team.add_user("bob")
         team.add_user("vera", "viewer")
         spell(team, "user", "disable", "vera", check=0)
+        spell(team, "owner", "add", "lab", "-m", "bob", check=0)
         spell(team, "machine-type", "add", "--name", "big", "--cpus", "1", "--memory", "1G", check=0)
         spell(team, "quota", "set", "bob", "--runs", "2", check=0)
         spell(team, "project", "create", "golden", "-d", "for later versions", check=0)
