@@ -105,8 +105,10 @@ Result<int> manual_command(Context& context) {
   Writer writer(context.out, words[0]);
   std::string text = head("", "runs any command from a Git repository, reproducibly");
   text +=
-      ".SH SYNOPSIS\n.B spell\nCOMMAND [OPTIONS]\n.SH DESCRIPTION\n.B spell run\nruns a command in a "
-      "copy of the Git repository it is called in, bound to a commit, follows its log and keeps the "
+      ".SH SYNOPSIS\n.B spell\nCOMMAND [OPTIONS]\n.SH DESCRIPTION\n.B spell run\nruns a command in "
+      "a "
+      "copy of the Git repository it is called in, bound to a commit, follows its log and keeps "
+      "the "
       "files it leaves.\nWithout any configuration it starts a service of this user's own,\n"
       ".BR spelld (8),\non this computer; after\n.BR spell\\-login (1)\nit uses that of a team.\n"
       ".SH COMMANDS\n";
@@ -114,7 +116,8 @@ Result<int> manual_command(Context& context) {
     text += ".TP\n.BR " + plain(file_name(std::string(row.name))) + " (1)\n" + plain(row.summary) +
             "\n";
   text +=
-      ".SH ENVIRONMENT\n.TP\n.B SPELL_DIR\nfolder of configuration and personal service, instead of "
+      ".SH ENVIRONMENT\n.TP\n.B SPELL_DIR\nfolder of configuration and personal service, instead "
+      "of "
       "~/.spell\n.TP\n.B SPELL_BASE_URL\nthe service: local, https://HOST[:PORT] or unix:PATH\n"
       ".TP\n.B SPELL_TOKEN\na token for it\n.TP\n.B SPELL_OWNER\nwhose runs are meant\n"
       ".SH EXIT STATUS\nThat of the run that is followed or waited for; else 0, or 1 to 6 for an "

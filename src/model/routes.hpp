@@ -42,7 +42,8 @@
 // install: worker.sh (a script for a machine, for the address by which it was asked), SHA256SUMS
 // (what packages there are), or one of the packages. login: {"user", "password", "name": what the
 // token is for} -> 201 {"login": {"secret", "token", "user", "owner"}}. get_user -> {"identity":
-// {"user", "owner", "owners"}}. add_user, reset_user: without a password one is made -> {"user", "password"
+// {"user", "owner", "owners"}}. add_user, reset_user: without a password one is made -> {"user",
+// "password"
 // ("": it was given)}. edit_user: disabled ends his tokens at once. create_token -> {"token",
 // "secret"}; `days` 0: it does not end. audit: query `limit`, `cursor`, `user`, `action`
 // ("user.add", or "user" for all of them), the newest first. back_up: {"folder"} -> {"backup":

@@ -28,10 +28,10 @@ struct ServiceOptions {
   std::string state_folder;  ///< data; made if missing (0700)
   std::string spell_dir;     ///< as the user knows it, for `status`
   std::string socket_path;   ///< "": only dial() leads here, and `listen`
-  std::string owner;    ///< the login name, or the team's; a team's service may have more
-  std::string machine;  ///< name of the embedded worker's machine; "": there is none
-  int places = 2;       ///< of that machine, for type CPU
-  int managing = 50;    ///< managing runs of workflows that each machine carries
+  std::string owner;         ///< the login name, or the team's; a team's service may have more
+  std::string machine;       ///< name of the embedded worker's machine; "": there is none
+  int places = 2;            ///< of that machine, for type CPU
+  int managing = 50;         ///< managing runs of workflows that each machine carries
   /// Of a personal service: another socket, alone in its folder, on which nothing but workflows'
   /// credentials counts; "": none.
   std::string workflow_socket{};

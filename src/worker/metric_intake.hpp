@@ -20,7 +20,7 @@ namespace spell::worker {
 
 class MetricIntake : private net::Handler {
  public:
-  static constexpr std::size_t name_limit = 10'000;       ///< names of a run
+  static constexpr std::size_t name_limit = 10'000;  ///< names of a run
   /// Sockets that go on listening for later runs: to open one costs a short run more than all else
   /// here.
   static constexpr std::size_t spare_limit = 64;

@@ -27,7 +27,7 @@ COMMANDS = {"runs.json": ("ps", "--json", "-a", "-n", "100"), "projects.json": (
             "outputs.json": ("ls", "--json", "runs/1"), "upload.json": ("ls", "--json", "uploads/data"),
             "workflows.json": ("workflow", "list", "--json"), "log.txt": ("logs", "1"), "file.txt": ("cp", "-f", "runs/1/out/result", "copied")}
 TEAM_COMMANDS = {"users.json": ("user", "list", "--json"), "machines.json": ("machine", "list", "--json"),
-             "owners.json": ("owner", "list", "--json"),
+                 "owners.json": ("owner", "list", "--json"),
                  "types.json": ("machine-types", "--json"), "quotas.json": ("quota", "list", "--json"),
                  "audit.json": ("audit", "--json"), "runs.json": ("ps", "--json", "-a"), "projects.json": ("project", "list", "--json"),
                  "outputs.json": ("ls", "--json", "runs/1"), "log.txt": ("logs", "1")}

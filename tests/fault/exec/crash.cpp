@@ -66,7 +66,8 @@ TEST_CASE("kill -9 of the supervisor or of its init takes the whole tree with it
   CHECK(run.stop().ok());
 }
 
-TEST_CASE("a supervisor or init killed at any moment leaves a spool that can be read, and no process") {
+TEST_CASE(
+    "a supervisor or init killed at any moment leaves a spool that can be read, and no process") {
   bool of_init = GENERATE(false, true);
   for (int delay_us = 0; delay_us < 6000; delay_us += 300) {
     CAPTURE(delay_us, of_init);

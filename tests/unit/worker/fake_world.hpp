@@ -158,9 +158,9 @@ class World {
 
   std::unique_ptr<Agent> agent;
   int steps = 0, requests = 0;
-  int crash_at = -1;         ///< step before which the worker is killed and started again
-  int unreachable_at = -1;   ///< number of the request that fails
-  bool lost_answer = false;  ///< …after the service has carried it out
+  int crash_at = -1;           ///< step before which the worker is killed and started again
+  int unreachable_at = -1;     ///< number of the request that fails
+  bool lost_answer = false;    ///< …after the service has carried it out
   std::int64_t cut_until = 0;  ///< no request arrives before this time
 
   World() { start_worker(); }
