@@ -56,11 +56,11 @@ Result<Config> read_config(const std::string& folder) {
       bool texts = value.is_array();
       if (texts)
         for (auto& entry : *value.as_array()) {
-          auto folder = entry.value_exact<std::string>();
-          auto share = worker::parse_share(folder.value_or(""));
-          if (folder && !share) return bad(entry.source(), share.error().message());
-          texts = texts && folder;
-          if (folder) config.shares.push_back(*folder);
+          auto shared = entry.value_exact<std::string>();
+          auto share = worker::parse_share(shared.value_or(""));
+          if (shared && !share) return bad(entry.source(), share.error().message());
+          texts = texts && shared;
+          if (shared) config.shares.push_back(*shared);
         }
       if (!texts) return bad(value.source(), "share must be a list of folders: [\"/data\"]");
     } else {

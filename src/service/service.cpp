@@ -109,10 +109,10 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
     // Before a worker hears of it: who is given credentials may use them at once.
     if (s.take_tokens_changed()) close_of(machine_tokens.refresh(s));
     machines->refresh(changed, s);
-    auto ended = s.take_ended();
+    auto ended_now = s.take_ended();
     std::set<std::string> owners;
-    for (auto& end : ended) owners.insert(end.owner);
-    ends.add(std::move(ended));
+    for (auto& end : ended_now) owners.insert(end.owner);
+    ends.add(std::move(ended_now));
     for (auto& owner : owners) hub.notify(Ends::key(owner));
     for (auto& id : changed) {
       hub.notify(id);

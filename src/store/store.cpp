@@ -335,7 +335,7 @@ Result<std::vector<std::pair<std::string, std::int64_t>>> Reader::expired_runs(
   SPELL_TRY(impl_->each(
       "SELECT owner, number FROM (SELECT run.owner AS owner, number, ended_us, keep_days, "
       "keep_runs,"
-      " row_number() OVER (PARTITION BY run.owner, name ORDER BY number DESC) AS place"
+      " row_number() OVER (PARTITION BY run.owner, project.name ORDER BY number DESC) AS place"
       " FROM project JOIN run ON " KEPT_RUN
       ") WHERE (keep_days > 0 AND ended_us < ?1 - keep_days * 86400000000)"
       " OR (keep_runs > 0 AND place > keep_runs)",

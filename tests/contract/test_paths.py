@@ -14,7 +14,7 @@ def test_methods_that_a_path_does_not_have(service, document):
 
 
 def test_paths_that_are_no_routes(service):
-    for path in ("/", "/v1", "/v2/status", "/v1/statuses", "/v1/status/x", "/v1/owners", f"/v1/owners/{service.owner}",
+    for path in ("/", "/v1", "/v2/status", "/v1/statuses", "/v1/status/x", f"/v1/owners/{service.owner}",
                  service.of_owner("runs/1/nonsense"), service.of_owner("runs/1/log/x"), "/favicon.ico", "/metrics/x"):
         code_of(service.get(path), 404, "route_not_found")
 

@@ -24,7 +24,7 @@ def test_a_machine_is_added_listed_changed_and_removed(spell, place):
 
 def test_machine_types(spell):
     assert spell("machine-type", "add", "--name", "V100x4", "--gpus", "4", "--lost-after", "60", "--spot", "--json",
-                 check=0).json["machine_type"]["gives"] == {"cpus": 0, "memory": 0, "gpus": 4}
+                 check=0).json["machine_type"]["gives"] == {"cpus": 0, "memory": 0, "gpus": 4, "managing": 0}
     assert "--serves v100x4" in spell("cluster", "scale", "v100x4", "--cpus", "8", check=0).stdout
     listed = spell("machine-types", check=0).stdout
     assert "v100x4" in listed and "8 cores, 4 GPUs" in listed and "CPU" in listed

@@ -93,8 +93,9 @@ def test_too_long_for_a_socket(place):
     status = place.spell("status", "--json", env=env, check=0).json["service"]
     assert status["location"].startswith(f"unix:{runtime}/") and status["spell_dir"] == str(long)
     assert any("too long" in note for note in status["notes"])
-    sockets = list(runtime.iterdir())
+    folders, sockets = (sorted(path for path in runtime.iterdir() if path.is_dir() == folder) for folder in (True, False))
     assert len(sockets) == 1 and sockets[0].stat().st_mode & 0o777 == 0o600
+    assert all(folder.stat().st_mode & 0o777 == 0o700 for folder in folders)  # that of workflows
     # A run does not reach it there either.
     inside = place.spell("run", "-f", f"ls {sockets[0]}", env=env)
     assert inside.returncode != 0, inside

@@ -129,7 +129,7 @@ class OtherService:
                 self.wfile.write(text)
 
             def do_GET(self):
-                if self.path == "/v1/status":
+                if self.path.partition("?")[0] == "/v1/status":
                     return self.answer(200, {"service": {"version": version, "protocol": protocol, "owner": "ada", "user": "ada",
                                                          "pid": os.getpid(), "from_the_future": {}}})
                 other.asked.append(("GET", self.path))

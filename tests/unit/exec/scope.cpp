@@ -63,13 +63,19 @@ std::string message(char type, const std::string& field, const std::string& body
   return out + std::string((8 - out.size() % 8) % 8, '\0') + body;
 }
 
+/// A header field of type string: nothing comes behind it.
+std::string named(const std::string& code, const std::string& value) {
+  return code + std::string("\1s\0", 3) + little(static_cast<std::uint32_t>(value.size())) + value +
+         '\0';
+}
+
 std::string answers(std::uint32_t serial) { return std::string("\5\1u\0", 4) + little(serial); }
-const std::string job_removed = std::string("\3\1s\0", 4) + text("JobRemoved");
+const std::string job_removed = named("\3", "JobRemoved");
 
 /// Stands in for systemd: takes one call, and says this.
 class Manager {
  public:
-  explicit Manager(const std::string& path, std::string says) : path(path) {
+  Manager(const std::string& at, std::string says) : path(at) {
     listening = base::Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -113,7 +119,7 @@ TEST_CASE("the manager is asked for a scope, and its job is waited for") {
   std::string heard;
   std::string noise =
       message(4, job_removed, little(1) + text("/job/1") + text("cron.service") + text("failed")) +
-      message(4, std::string("\3\1s\0", 4) + text("UnitNew"), text("x") + text("y"));
+      message(4, named("\3", "UnitNew"), text("x") + text("y"));
   auto done = message(4, job_removed,
                       little(2) + text("/job/2") + text("spell-run-7.scope") + text("done"));
   auto asked =

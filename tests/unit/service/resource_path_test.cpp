@@ -133,8 +133,8 @@ TEST_CASE("an alias is replaced, once") {
   Database db;
   store::UploadRecord upload{"ada", "data", "folder", "", 0, 1, 0755, 9, 8, "ada"};
   REQUIRE(db.writer->put_upload(upload));
-  REQUIRE(db.writer->put_link("ada", {"d", "uploads/data/train", 1}));
-  REQUIRE(db.writer->put_link("ada", {"gone", "uploads/none", 1}));
+  REQUIRE(db.writer->put_link("ada", {"d", "uploads/data/train", 1, ""}));
+  REQUIRE(db.writer->put_link("ada", {"gone", "uploads/none", 1, ""}));
   auto place = db.resolve("d/images/1");
   REQUIRE(place);
   CHECK(place->path == "uploads/data/train/images/1");

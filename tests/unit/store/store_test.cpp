@@ -243,8 +243,8 @@ TEST_CASE("uploads and links are kept by owner and name") {
   CHECK_FALSE(writer->find_upload("ada", "data").value());
   CHECK(writer->find_upload("bob", "data").value()->node == "s2");
 
-  REQUIRE(writer->put_link("ada", {"d", "runs/1", 3}));
-  REQUIRE(writer->put_link("ada", {"d", "runs/2", 4}));
+  REQUIRE(writer->put_link("ada", {"d", "runs/1", 3, ""}));
+  REQUIRE(writer->put_link("ada", {"d", "runs/2", 4, ""}));
   REQUIRE(writer->links("ada")->size() == 1);
   CHECK(writer->find_link("ada", "d").value()->resource == "runs/2");
   CHECK_FALSE(writer->find_link("bob", "d").value());
