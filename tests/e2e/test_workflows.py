@@ -105,6 +105,7 @@ def test_credentials_are_the_workflows_alone(place):
     token, url = wait_for(lambda: told.exists() and told.read_text(), what="the managing run").split()
     assert token.startswith("spw_") and len(token) == 68
     outer, inner = place.spell_dir / "spelld.sock", place.spell_dir / "spelld-workflows/spelld.sock"
+    wait_for(lambda: place.spell("info", made["run"], "--json", check=0).json["run"]["status"] == "running", what="the news of it")
     if url.startswith("unix:/spell-service/"):  # it sees nothing else of $SPELL_DIR
         place.spell("exec", made["run"], f"test -S {url[5:]} && test ! -e {outer} && test ! -w {os.path.dirname(url[5:])}/.", check=0)
     assert files_with(place.spell_dir, token) == [] and arguments_with(token) == []
