@@ -35,7 +35,7 @@ struct WorkflowRun {
 
 struct WorkflowInfo {
   std::int64_t id = 0;
-  /// `running`, `stopping`, `killing`; then how its managing run has ended.
+  /// `running`, `stopping`, `killing`; then how its managing run, or it, has ended.
   RunStatus status{};
   std::string description{}, creator{};
   std::optional<std::int64_t> run{};    ///< the managing one; none: its program runs elsewhere

@@ -226,7 +226,9 @@ Result<> State::end_managed(std::int64_t now_us) {
     auto workflow = writer_.find_workflow(run->owner, run->workflow);
     if (!workflow) return workflow.error();
     if (!*workflow || (*workflow)->run != run->number) continue;
-    (*workflow)->status = run->status;
+    // One that was stopped is so, though its program may have heard of it and ended by itself.
+    bool stopped = (*workflow)->status == "stopping" && run->status == "complete";
+    (*workflow)->status = stopped ? "stopped" : run->status;
     (*workflow)->exit_code = run->exit_code;
     if ((*workflow)->ended_us == 0) (*workflow)->ended_us = now_us;
     SPELL_TRY(writer_.put_workflow(**workflow));
