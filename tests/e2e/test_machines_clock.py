@@ -136,7 +136,9 @@ def test_certificates_are_renewed_and_nobody_notices(place):
         wait_for(lambda: file.read_bytes() != seen[-1], what="another certificate")
         seen.append(file.read_bytes())
         # Who knew the authority knows the service; the machine connects anew, too.
-        found = place.spell("login", team.url, "--user", "ada", "--password-stdin", input=PASSWORD + "\n", check=0)
+        # (The file is written before the door shows what is in it.)
+        login = ("login", team.url, "--user", "ada", "--password-stdin")
+        found = wait_for(lambda: (said := place.spell(*login, input=PASSWORD + "\n")).returncode == 0 and said, what="the door to show it")
         assert "fingerprint" not in found.stderr.lower(), found
         place.spell("whoami", check=0)
         team.stop()
