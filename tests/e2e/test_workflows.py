@@ -227,7 +227,10 @@ def test_a_manager_that_does_not_stop_making_runs(place):
     log = log_of(place, made["run"])
     assert "workflow 1 is stopping; no more runs can be made in it" in log and log.endswith("stopped\n"), log
     found = ended(place, 1)
-    assert found["status"] == "stopped" and set(found["runs_by_status"]) <= {"stopped", "killed"}, found
+    counts = dict(found["runs_by_status"])
+    if counts.get("complete") == 1:  # the managing run heard of it before it was asked to end
+        del counts["complete"]
+    assert found["status"] == "stopped" and set(counts) <= {"stopped", "killed"}, found
     assert len(found["runs"]) == place.spell("ps", "--json", "-n", 1000, check=0).json["runs"][-1]["id"]
 
 
