@@ -151,6 +151,13 @@ Result<int> each(Context& context, const Words& ids,
   return status;
 }
 
+/// Of one that has ended, runs that it has left behind may still be there to end.
+bool is_over(const WorkflowInfo& workflow) {
+  return workflow.status.is_final() &&
+         std::all_of(workflow.runs_by_status.begin(), workflow.runs_by_status.end(),
+                     [](auto& entry) { return RunStatus(entry.first).is_final(); });
+}
+
 using End = Result<WorkflowInfo> (Workflow::*)(CallOptions) const;
 
 Result<int> end(Context& context, Options& options, End how, const std::string& doing) {
@@ -164,7 +171,9 @@ Result<int> end(Context& context, Options& options, End how, const std::string& 
     if (context.out.json())
       context.out.json_line(json_text("workflow", *ended));
     else
-      context.out.line(context.out.quiet() ? id : doing + " workflow " + id);
+      context.out.line(context.out.quiet() ? id
+                       : is_over(*ended)   ? "Workflow " + id + " has ended"
+                                           : doing + " workflow " + id);
     return ok();
   });
 }

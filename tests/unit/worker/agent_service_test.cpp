@@ -1,0 +1,208 @@
+// What a worker and its service say to each other, and what they do when it is lost.
+#include "catch.hpp"
+#include "fake_world.hpp"
+
+using namespace spell;
+using namespace spell::worker;
+using namespace spell::worker::testing;
+
+namespace {
+const std::string id = start_command().run;
+const std::vector<std::string> whole_life{"building", "running", "saving", "pushing"};
+}  // namespace
+
+TEST_CASE("an hour without the service: all of the run is told once afterwards") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  REQUIRE(world.run_until([&] { return world.service.runs[id].count("Run is running") > 0; }));
+  int before = world.requests;
+  std::int64_t began = world.now;
+  world.cut_until = began + std::int64_t{3600} * 1'000'000;
+  REQUIRE(world.run_until([&] { return world.now > began + 60'000'000; }));
+  // The command ends, and the worker dies too.
+  auto& state = world.commands[id].state;
+  state.phase = exec::State::Phase::ended;
+  state.exit.emplace();
+  state.exit->code = 0;
+  state.exit->time_us = world.now;
+  auto printed = state.output_bytes;
+  world.crash();
+  world.run(50'000);
+  CHECK(world.now >= world.cut_until);
+  CHECK(world.now < world.cut_until + 10'000'000);
+  CHECK(world.requests - before < 3600);
+  auto& run = world.service.runs[id];
+  CHECK(run.statuses() == whole_life);
+  CHECK(run.result->status == "complete");
+  CHECK(run.result->ended_age_us > std::int64_t{3500} * 1'000'000);
+  CHECK(run.log_bytes == printed);
+  CHECK(run.outputs.size() == 1);
+  CHECK(world.launches[id] == 1);
+  CHECK(world.journals.empty());
+}
+
+TEST_CASE("commands are obeyed once, however often they come") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  REQUIRE(world.run_until([&] { return world.service.runs[id].count("Run is running") > 0; }));
+  auto poll = world.agent->next_poll(0);
+  auto again = FakeService::start_of(start_command());
+  for (std::int64_t number : {1, 2, 3}) {
+    model::SyncAnswer answer;
+    answer.incarnation = "first";
+    again.number = number;
+    answer.commands.push_back(again);
+    Actions actions;
+    world.agent->poll_answered(poll.session, answer, world.now, actions);
+    CHECK(actions.empty());
+  }
+  CHECK(world.launches[id] == 1);
+}
+
+TEST_CASE("a stream is dialled for once, also for a run that is not here: who waits is told so") {
+  World world;
+  auto poll = world.agent->next_poll(0);
+  model::SyncAnswer answer;
+  answer.incarnation = "first";
+  model::Command command;
+  command.number = 1;
+  command.type = "open_stream";
+  command.run = id;
+  command.epoch = 1;
+  command.stream = "5f";
+  command.kind = "exec";
+  answer.commands.push_back(command);
+  Actions actions;
+  world.agent->poll_answered(poll.session, answer, world.now, actions);
+  world.agent->poll_answered(poll.session, answer, world.now, actions);
+  auto dials = std::count_if(actions.begin(), actions.end(), [](auto& action) {
+    return action.type == Action::Type::open_stream && action.run == id && action.stream == "5f" &&
+           action.text == "exec";
+  });
+  CHECK(dials == 1);
+}
+
+TEST_CASE("what a service refuses is killed and parked, not deleted") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  REQUIRE(world.run_until([&] { return world.commands.contains(id); }));
+  world.service.refuses.push_back(id);
+  world.run();
+  CHECK(world.parked.contains(id));
+  CHECK(!world.logged.empty());
+  CHECK(world.agent->idle());
+}
+
+TEST_CASE("a later epoch of a run begins when the earlier one has left") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  REQUIRE(world.run_until([&] { return world.service.runs[id].count("Run is running") > 0; }));
+  world.service.runs[id] = {};
+  world.next_command = {};
+  world.service.assign(start_command(id, 2));
+  world.run();
+  CHECK(world.parked.contains(id));
+  CHECK(world.launches[id] == 2);
+  REQUIRE(world.service.runs[id].result);
+  CHECK(world.service.runs[id].result->status == "complete");
+}
+
+TEST_CASE("another incarnation is told what is held before it is obeyed") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  REQUIRE(world.run_until([&] { return world.service.runs[id].count("Run is running") > 0; }));
+  world.service.incarnation = "second";
+  world.service.restart();
+  world.service.heard.clear();
+  world.service.want(id, "stop");
+  world.run();
+  bool held = false;
+  for (auto& request : world.service.heard)
+    held = held || (request.hello && request.holds.contains(id));
+  CHECK(held);
+  CHECK(world.launches[id] == 1);
+  CHECK(world.service.runs[id].result->status == "stopped");
+}
+
+TEST_CASE("answers of an earlier session are not obeyed") {
+  Agent agent({}, "boot");
+  Actions actions;
+  auto old = agent.next_poll(0);
+  agent.poll_answered(old.session, base::error("connection_lost", "cut"), 1, actions);
+  auto poll = agent.next_poll(0);
+  CHECK(poll.request.hello);
+  model::SyncAnswer answer;
+  answer.incarnation = "first";
+  auto command = FakeService::start_of(start_command());
+  command.number = 9;
+  answer.commands.push_back(command);
+  agent.poll_answered(old.session, answer, 2, actions);
+  CHECK(actions.empty());
+  CHECK(agent.idle());
+}
+
+TEST_CASE("an idle worker only waits for its poll") {
+  World world;
+  world.run();
+  CHECK(world.agent->wake_at() == std::nullopt);
+  CHECK(world.agent->next_poll(0).request.wait_ms == 25'000);
+}
+
+TEST_CASE("one run that the service cannot take does not hold up the others") {
+  World world;
+  std::string bad = start_command().run, good = bad.substr(0, 31) + "b";
+  world.service.chokes_on = bad;
+  world.service.assign(start_command(bad));
+  world.service.assign(start_command(good));
+  CHECK(world.run_until([&] { return world.service.runs[good].result.has_value(); }));
+  CHECK(world.service.runs[bad].events.empty());
+  world.service.chokes_on.clear();
+  world.run();
+  CHECK(world.service.runs[bad].result->status == "complete");
+}
+
+TEST_CASE("metrics are with the service before the result, whatever crashes or is lost") {
+  for (int step = 0; step < 60; ++step)
+    for (int kind = 0; kind < 3; ++kind) {
+      INFO(step << " " << kind);
+      World world;
+      (kind == 0 ? world.crash_at : world.unreachable_at) = step;
+      world.lost_answer = kind == 2;
+      world.service.assign(start_with_code());
+      REQUIRE(world.run_until([&] { return world.service.runs[id].result.has_value(); }));
+      CHECK(world.service.runs[id].metric_bytes == 80);
+      world.run();
+      CHECK(world.agent->idle());
+    }
+}
+
+TEST_CASE("a service that takes no metrics is told everything else, and the log says so") {
+  World world;
+  world.fails.emplace(
+      "ship_metrics",
+      base::error("route_not_found", "there is no such path").with_http_status(404));
+  world.service.assign(start_with_code());
+  world.run();
+  auto& run = world.service.runs[id];
+  REQUIRE(run.result);
+  CHECK(run.result->status == "complete");
+  CHECK(run.log_bytes == 100);
+  CHECK(run.count("metrics are not kept: there is no such path") == 1);
+  CHECK(world.agent->idle());
+}
+
+TEST_CASE("the hello says how high the numbers of runs are that were heard of") {
+  auto journal = read_journal(journal_line(FakeService::start_of(start_command()), "boot"));
+  REQUIRE(journal);
+  std::string owner = journal->start.owner;
+  Agent agent({}, "boot");
+  Actions actions;
+  CHECK(agent.next_poll(0).request.numbers.empty());
+  agent.resume(std::move(*journal), false, 1000, actions);
+  CHECK(agent.next_poll(0).request.numbers == std::map<std::string, std::int64_t>{{owner, 7}});
+}
