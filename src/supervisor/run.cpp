@@ -91,7 +91,10 @@ bool Run::start(int level) {
   if (init_ >= 0) return true;
   copy(error_, sizeof error_, "cannot make namespaces: ");
   strncat(error_, text_of_error(error), sizeof error_ - strlen(error_) - 1);
-  copy(error_code_, sizeof error_code_, "start_failed");
+  // As in a chroot, or where an administrator allows none.
+  bool none_here = error == EPERM || error == EINVAL || error == ENOSPC || error == EUSERS;
+  bool no_weaker = level == weakest() && level < best_effort;
+  copy(error_code_, sizeof error_code_, none_here && no_weaker ? "no_isolation" : "start_failed");
   return false;
 }
 

@@ -1,6 +1,7 @@
 // What a run can't reach, and what it can. Where this machine has no fences the cases have nothing
 // to say.
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -94,6 +95,8 @@ TEST_CASE("other processes and their environment are out of sight") {
     what.env.push_back("NEIGHBOUR=the-secret");
     auto other = start(what);
     REQUIRE(await_output(other, neighbour, "ready"));
+    // A process that is just becoming another has no arguments for a moment.
+    for (int i = 0; i < 1000 && processes_with(seconds) != 1; ++i) ::poll(nullptr, 0, 10);
     REQUIRE(processes_with(seconds) == 1);
     auto state = run(launch(own,
                             "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n';"
