@@ -226,9 +226,15 @@ Result<> State::end_managed(std::int64_t now_us) {
     auto workflow = writer_.find_workflow(run->owner, run->workflow);
     if (!workflow) return workflow.error();
     if (!*workflow || (*workflow)->run != run->number) continue;
-    // One that was stopped is so, though its program may have heard of it and ended by itself.
-    bool stopped = (*workflow)->status == "stopping" && run->status == "complete";
-    (*workflow)->status = stopped ? "stopped" : run->status;
+    // One that was ended is so, though its program may have heard of it and ended by itself.
+    auto& status = (*workflow)->status;
+    bool by_itself = run->status == "complete";
+    if (by_itself && status == "stopping")
+      status = "stopped";
+    else if (by_itself && status == "killing")
+      status = "killed";
+    else
+      status = run->status;
     (*workflow)->exit_code = run->exit_code;
     if ((*workflow)->ended_us == 0) (*workflow)->ended_us = now_us;
     SPELL_TRY(writer_.put_workflow(**workflow));

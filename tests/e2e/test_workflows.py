@@ -231,6 +231,7 @@ def test_a_manager_that_does_not_stop_making_runs(place):
     if counts.get("complete") == 1:  # the managing run heard of it before it was asked to end
         del counts["complete"]
     assert found["status"] == "stopped" and set(counts) <= {"stopped", "killed"}, found
+    assert place.spell("workflow", "stop", 1, check=0).stdout == "Workflow 1 has ended\n"
     assert len(found["runs"]) == place.spell("ps", "--json", "-n", 1000, check=0).json["runs"][-1]["id"]
 
 
