@@ -85,7 +85,8 @@ Result<> make_place(const std::string& top, const PlannedMount& planned, bool wi
 Result<std::string> put_copy(const std::string& run_folder, const PlannedMount& planned,
                              const std::string& from, MountRecord& record, std::stop_token stop) {
   std::string target = run_folder + "/spell/" + planned.in_spell;
-  if (!planned.inside) SPELL_TRY(make_place(run_folder + "/spell", planned, false, record));
+  MountRecord of_copy;  // what lies in a copy is no output as it is
+  SPELL_TRY(make_place(run_folder + "/spell", planned, false, planned.inside ? of_copy : record));
   if (base::exists(target)) {
     std::string aside = run_folder + "/covered";
     SPELL_TRY(base::make_folders(aside));
