@@ -76,7 +76,7 @@ parts = folder.strip("/").split("/")
 for point in mount_points():
     for first in range(len(parts)):
         path = os.path.normpath("/".join([point, *parts[first:]]))
-        if path != folder and quietly(os.listdir, path):
+        if path != folder and quietly(os.listdir, path) and os.stat(path).st_ino == target["inode"]:
             reached(f"folder by another mount: {path}")
 if holds_secret(folder):
     reached("secret file")
