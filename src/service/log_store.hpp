@@ -1,10 +1,6 @@
-// The output of runs, as Log v1 frames in one append-only file a run, with a sparse index beside
-// it.
-//
-// A file: output frames whose sequence numbers leave no gap, times of the day. Index (`.idx`):
-// pairs of 64-bit little-endian numbers (file offset, output offset), one for about 256 KiB; made
-// anew from the file where it is short or lost. Status entries are not here: they are events of the
-// store, and merged by the reader at their log offset. Thread-safe; append() blocks on the disk.
+// The output of runs: one append-only file a run (log_file.hpp), times of the day. Status entries
+// are not here: they are events of the store, and merged by the reader at their log offset.
+// Thread-safe; append() blocks on the disk.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -15,6 +11,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "service/log_file.hpp"
 #include "spell/result.hpp"
 
 namespace spell::service {
@@ -39,7 +36,7 @@ class LogStore {
   /// Output bytes that can be read now; 0 for a run without output.
   Result<std::int64_t> size(const std::string& run);
   /// Frames from output byte `from` on, up to output byte `until` and about `limit` bytes; the
-  /// first may be the rest of one.
+  /// first may be the rest of one. Error `damaged`: they are not as they were written.
   Result<std::string> read(const std::string& run, std::int64_t from, std::int64_t until,
                            std::size_t limit);
   /// Offset of the first byte of the last `lines` lines.
@@ -49,23 +46,22 @@ class LogStore {
   /// Deletes the logs of runs that nobody knows: what a crash left of a removal. Returns their
   /// bytes.
   Result<std::int64_t> sweep(const std::function<Result<bool>(const std::string& run)>& known);
-  /// Output bytes whose frames are whole, from the first on; changes nothing.
-  Result<std::int64_t> check(const std::string& run) const;
+  /// Of a run that has ended; changes nothing.
+  Result<LogFile::Sound> check(const std::string& run) const;
   /// On disk: of all logs, of one.
   std::int64_t stored_bytes() const;
   std::int64_t stored_bytes(const std::string& run) const;
 
  private:
-  struct File;
   /// Of each file of a log; `size`: on disk.
   void each_file(const std::function<void(const std::string& run, std::int64_t size)>&) const;
   std::string path_of(const std::string& run) const;
   /// Null: there is no output and `create` is false.
-  Result<std::shared_ptr<File>> open(const std::string& run, bool create);
+  Result<std::shared_ptr<LogFile>> open(const std::string& run, bool create);
 
   std::string folder_;
   std::mutex mutex_;
-  std::unordered_map<std::string, std::shared_ptr<File>> files_;
+  std::unordered_map<std::string, std::shared_ptr<LogFile>> files_;
   std::list<std::string> recent_;  // the newest first; bounds how many files are open
 };
 

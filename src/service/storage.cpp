@@ -149,11 +149,19 @@ Result<Checked> Storage::check(std::stop_token stop) {
   auto runs = readers_.with([](store::Reader& reader) { return reader.log_lengths(); });
   if (!runs) return runs.error();
   for (auto& [run, length] : *runs) {
-    auto found = logs_.check(run.id);
-    if (!found) return found.error();
-    if (*found < length)
-      out.hurt.push_back(shown(run.owner, "runs/" + std::to_string(run.number)) + ": its log has " +
-                         std::to_string(*found) + " bytes of " + std::to_string(length));
+    auto log = logs_.check(run.id), metrics = logs_.check(LogStore::metrics_of(run.id));
+    if (!log) return log.error();
+    if (!metrics) return metrics.error();
+    std::string name = shown(run.owner, "runs/" + std::to_string(run.number));
+    if (log->output < length)
+      out.hurt.push_back(name + ": of its log " + std::to_string(log->output) + " bytes of " +
+                         std::to_string(length) + " are there and sound");
+    if (metrics->damaged)
+      out.hurt.push_back(name + ": its metrics are damaged behind byte " +
+                         std::to_string(metrics->output));
+    if (!log->parts || !metrics->parts)
+      out.damaged.push_back("the index of the log of " + name +
+                            " (made anew when the log is next opened)");
   }
   return out;
 }
@@ -249,7 +257,7 @@ Result<std::vector<Room>> Storage::usage_by_kind(const std::string& owner) {
     if (run.owner != owner) continue;
     logs.bytes += length;
     logs.stored += logs_.stored_bytes(run.id);
-    ++logs.files;
+    if (length > 0) ++logs.files;
   }
   return std::vector<Room>{*outputs, *uploads, code, logs};
 }

@@ -369,7 +369,7 @@ Result<std::int64_t> Reader::oldest_active_us() {
 Result<std::vector<std::pair<RunName, std::int64_t>>> Reader::log_lengths() {
   std::vector<std::pair<RunName, std::int64_t>> out;
   SPELL_TRY(
-      impl_->each("SELECT id, owner, number, log_bytes FROM run WHERE final = 1 AND log_bytes > 0"
+      impl_->each("SELECT id, owner, number, log_bytes FROM run WHERE final = 1"
                   " ORDER BY owner, number",
                   [&](Statement& row) {
                     out.push_back({{row.text(0), row.text(1), row.integer(2)}, row.integer(3)});

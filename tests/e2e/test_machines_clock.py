@@ -1,35 +1,15 @@
 """Clocks that are wrong: of a machine, and of the service while it works. Leases, fences and the order of what happened do not depend on
 them; tokens and certificates are judged by the clock of whoever judges."""
 import datetime
-import glob
 import json
 import signal
 
 import pytest
 
+from clock import Clock
 from harness import wait_for
 from machines import WAITS, Machine, check_waited, gate, spell, submit, wait_run
 from team import PASSWORD, Team
-
-
-class Clock:
-    """The time of day that chosen programs see: `offset` seconds from the true one, which can change while they run. Their
-    CLOCK_MONOTONIC and CLOCK_BOOTTIME go on."""
-
-    def __init__(self, place):
-        library = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
-        if not library:
-            pytest.skip("faketime is not installed")
-        self.file = place.root / "clock"
-        self.environment = {"LD_PRELOAD": library[0], "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_NO_CACHE": "1",
-                            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
-        self.set(0)
-
-    def set(self, offset):
-        # Whole, whenever it is read.
-        new = self.file.with_suffix(".new")
-        new.write_text(f"{offset:+d}\n")
-        new.rename(self.file)
 
 
 HOUR = 3600

@@ -206,14 +206,41 @@ def test_damage_is_found_and_what_it_hurts_is_named(place):
     assert len(api.read("uploads/whole/a").body) == 100 * KB
 
 
+def logs_of(place):
+    """Files of logs, the oldest run's first."""
+    return sorted((log for log in (place.spell_dir / "logs").glob("*/*") if not log.suffix), key=lambda log: log.name)
+
+
 def test_a_log_that_lost_something_is_named(place):
     number = start_run(place, "yes | head -c 100000")
     ended(place, number)
     place.spell("service", "stop", check=0)
-    log = next(log for log in (place.spell_dir / "logs").glob("*/*") if log.suffix != ".idx")
+    log, = logs_of(place)
     os.truncate(log, 50_000)
     status, said = spelld(place, "fsck")
-    assert status == 1 and f"hurt: runs/{number}: its log has" in said, said
+    assert status == 1 and f"hurt: runs/{number}: of its log" in said, said
+
+
+def test_a_flipped_bit_in_a_log_is_found_and_never_shown(place):
+    number = start_run(place, "seq 200000")
+    other = start_run(place, "seq 200000")
+    for each in (number, other):
+        ended(place, each)
+    place.spell("service", "stop", check=0)
+    log, _ = logs_of(place)
+    with open(log, "r+b") as file:
+        file.seek(700_000)
+        byte = file.read(1)[0]
+        file.seek(700_000)
+        file.write(bytes([byte ^ 4]))
+    status, said = spelld(place, "fsck")
+    assert status == 1 and f"hurt: runs/{number}: of its log" in said and f"runs/{other}:" not in said, said
+    whole = place.spell("logs", other, check=0).stdout
+    shown = place.spell("logs", number)
+    assert shown.returncode == 1 and "damaged" in shown.stderr, shown.stderr
+    assert whole.count("\n") == 200_000 and len(shown.stdout) > 100_000 and whole.startswith(shown.stdout)
+    # What lies behind the damage is there.
+    assert place.spell("logs", number, "-n", "5", check=0).stdout == whole[whole.index("199996\n"):]
 
 
 def test_projects_remove_what_they_keep_no_longer(place):

@@ -115,29 +115,125 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("the index only makes it quicker: a lost, short or wrong one changes nothing") {
-  Folder folder;
+namespace {
+
+/// 1.3 MB in 3,000 lines, one append each; the text.
+std::string write_long(LogStore& logs) {
   std::string text;
+  for (int i = 0; i < 3000; ++i) {
+    auto at = static_cast<std::int64_t>(text.size());
+    std::string line = "line " + std::to_string(i) + " " + std::string(400, 'x') + "\n";
+    REQUIRE(logs.append(run, at, frame(at, line), 0));
+    text += line;
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("the parts of a log only make it quicker: lost, short or wrong ones change nothing") {
+  Folder folder;
+  std::string text, parts;
   {
     LogStore logs(folder.path);
-    for (int i = 0; i < 3000; ++i) {
-      std::string line = "line " + std::to_string(i) + " " + std::string(400, 'x') + "\n";
-      REQUIRE(logs.append(run, static_cast<std::int64_t>(text.size()),
-                          frame(static_cast<std::int64_t>(text.size()), line), 0));
-      text += line;
-    }
+    text = write_long(logs);
   }
-  std::string index = *base::read_file(folder.file() + ".idx");
-  CHECK(index.size() >= 32);
-  for (auto& variant :
-       {index, std::string(), index.substr(0, 20), std::string(64, '\x01'), index + index}) {
-    REQUIRE(base::write_file(folder.file() + ".idx", variant));
+  parts = *base::read_file(folder.file() + ".parts");
+  REQUIRE(parts.size() == 5 * 40);
+  for (auto& variant : {parts, std::string(), parts.substr(0, 60), std::string(80, '\x01'),
+                        parts + parts, parts.substr(40)}) {
+    REQUIRE(base::write_file(folder.file() + ".parts", variant));
+    REQUIRE(base::write_file(folder.file() + ".idx", "of an older version"));
     LogStore logs(folder.path);
     CHECK(logs.size(run).value() == static_cast<std::int64_t>(text.size()));
     CHECK(all(logs, 1'000'000) == text.substr(1'000'000));
     CHECK(text.substr(static_cast<std::size_t>(logs.tail(run, 2000).value()))
               .starts_with("line 1000 "));
+    CHECK(*base::read_file(folder.file() + ".parts") == parts);
+    CHECK_FALSE(base::exists(folder.file() + ".idx"));
   }
+}
+
+TEST_CASE("a flipped bit in a log is found and never returned, wherever it is") {
+  Folder folder;
+  std::string text;
+  {
+    LogStore logs(folder.path);
+    text = write_long(logs);
+  }
+  const std::string sound = *base::read_file(folder.file());
+  CHECK_FALSE(LogFile::check(folder.file())->damaged);
+  for (std::size_t at = 0; at < sound.size(); at += 9973) {  // a prime: in headers and payloads
+    CAPTURE(at);
+    std::string hurt = sound;
+    hurt[at] ^= static_cast<char>(1 << at % 8);
+    REQUIRE(base::write_file(folder.file(), hurt));
+    auto found = LogFile::check(folder.file());
+    REQUIRE(found);
+    CHECK(found->damaged);
+    CHECK(found->output <= static_cast<std::int64_t>(at));
+    LogStore logs(folder.path);
+    std::int64_t position = 0;
+    for (;;) {
+      auto frames = logs.read(run, position, INT64_MAX, 100'000);
+      if (!frames) {
+        CHECK(frames.error().code() == "damaged");
+        break;
+      }
+      REQUIRE_FALSE(frames->empty());
+      std::string piece = text_of(*frames, position);
+      REQUIRE(text.compare(static_cast<std::size_t>(position), piece.size(), piece) == 0);
+      position += static_cast<std::int64_t>(piece.size());
+    }
+    // What lies behind is still to be had.
+    if (at < 1'000'000) CHECK(all(logs, 1'250'000) == text.substr(1'250'000));
+  }
+}
+
+TEST_CASE("a flipped bit in the parts of a log is found, and hurts nothing") {
+  Folder folder;
+  std::string text;
+  {
+    LogStore logs(folder.path);
+    text = write_long(logs);
+  }
+  const std::string parts = *base::read_file(folder.file() + ".parts");
+  for (std::size_t at = 0; at < parts.size(); ++at) {
+    CAPTURE(at);
+    std::string hurt = parts;
+    hurt[at] ^= static_cast<char>(1 << at % 8);
+    REQUIRE(base::write_file(folder.file() + ".parts", hurt));
+    auto found = LogFile::check(folder.file());
+    REQUIRE(found);
+    CHECK_FALSE(found->parts);
+    CHECK_FALSE(found->damaged);
+    CHECK(found->output == static_cast<std::int64_t>(text.size()));
+    LogStore logs(folder.path);
+    CHECK(all(logs, 1'200'000) == text.substr(1'200'000));
+    CHECK(*base::read_file(folder.file() + ".parts") == parts);
+  }
+}
+
+TEST_CASE("the damaged end of a log is replaced where its bytes come once more") {
+  Folder folder;
+  {
+    LogStore logs(folder.path);
+    REQUIRE(logs.append(run, 0, frame(0, "one\n"), 0));
+    REQUIRE(logs.append(run, 4, frame(4, "two\n"), 0));
+  }
+  std::string bytes = *base::read_file(folder.file());
+  bytes[bytes.size() - 2] ^= 1;
+  REQUIRE(base::write_file(folder.file(), bytes));
+  LogStore logs(folder.path);
+  CHECK(logs.size(run).value() == 8);
+  CHECK(logs.read(run, 0, 8, 100).error().code() == "damaged");
+  CHECK(*base::read_file(folder.file()) == bytes);
+  // Who sends on is told where to begin.
+  CHECK(logs.append(run, 8, frame(8, "three\n"), 0).value() == 0);
+  CHECK(logs.append(run, 0, frame(0, "one\ntwo\n"), 0).value() == 8);
+  CHECK(logs.append(run, 8, frame(8, "three\n"), 0).value() == 14);
+  CHECK(all(logs) == "one\ntwo\nthree\n");
+  CHECK_FALSE(LogFile::check(folder.file())->damaged);
 }
 
 TEST_CASE("tail counts lines, also an unfinished last one") {
