@@ -89,6 +89,7 @@ Result<int> upload_command(Context&);
 Result<int> link_command(Context&);
 Result<int> unlink_command(Context&);
 Result<int> du_command(Context&);
+Result<int> fsck_command(Context&);
 Result<int> rm_command(Context&);
 Result<int> archive_command(Context&);
 Result<int> label_command(Context&);

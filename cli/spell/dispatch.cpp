@@ -33,6 +33,7 @@ constexpr CommandRow table[] = {
     {"link", "give a resource a name of your own", link_command},
     {"unlink", "take such a name away", unlink_command},
     {"du", "say how much room things take", du_command},
+    {"fsck", "read and verify everything that is stored", fsck_command},
     {"archive", "hide runs from lists", archive_command},
     {"label", "put labels on a run", label_command},
     {"project", "group runs in projects", project_command},

@@ -21,6 +21,8 @@ void to_json(nlohmann::json&, const LinkInfo&);
 void from_json(const nlohmann::json&, LinkInfo&);
 void to_json(nlohmann::json&, const UsageInfo&);
 void from_json(const nlohmann::json&, UsageInfo&);
+void to_json(nlohmann::json&, const StorageCheck&);
+void from_json(const nlohmann::json&, StorageCheck&);
 void to_json(nlohmann::json&, const ProjectInfo&);
 void from_json(const nlohmann::json&, ProjectInfo&);
 void to_json(nlohmann::json&, const QuotaInfo&);

@@ -98,6 +98,13 @@ struct UsageInfo {
   std::int64_t files = 0;
 };
 
+/// What a look at all that a service stores has found.
+struct StorageCheck {
+  std::int64_t packs = 0, objects = 0, bytes = 0;  ///< read
+  std::vector<std::string> damaged{};  ///< files that are not as they were written, and what is wrong
+  std::vector<std::string> hurt{};     ///< "runs/7: …": resources, code and logs that lack something
+};
+
 /// A file that is open for reading: bytes come as they are asked for, over lost connections too.
 /// Move-only; used by one thread at a time.
 class ResourceReader {
@@ -169,6 +176,9 @@ class Resources {
   Result<UsageInfo> usage(const std::string& path, CallOptions = {}) const;
   /// Of all there is, by "run" (each run with outputs) or "kind" (outputs, uploads, code, logs).
   Result<std::vector<UsageInfo>> usage_by(const std::string& what, CallOptions = {}) const;
+  /// Reads and verifies everything that is stored, which takes as long as the disk takes; for
+  /// administrators. Damage is an answer, not an error.
+  Result<StorageCheck> check(CallOptions = {}) const;
 
   explicit Resources(std::shared_ptr<detail::Connection> connection)
       : connection_(std::move(connection)) {}

@@ -271,4 +271,9 @@ Result<std::vector<UsageInfo>> Resources::usage_by(const std::string& what,
   }
 }
 
+Result<StorageCheck> Resources::check(CallOptions options) const {
+  auto answer = connection_->call({.route = Route::check}, options);
+  return answer ? member<StorageCheck>(*answer, "check") : answer.error();
+}
+
 }  // namespace spell

@@ -223,6 +223,15 @@ struct Table<UsageInfo> {
 };
 
 template <>
+struct Table<StorageCheck> {
+  static constexpr Field<StorageCheck> fields[] = {
+      SPELL_MEMBER(StorageCheck, packs), SPELL_MEMBER(StorageCheck, objects),
+      SPELL_MEMBER(StorageCheck, bytes), SPELL_MEMBER(StorageCheck, damaged),
+      SPELL_MEMBER(StorageCheck, hurt),
+  };
+};
+
+template <>
 struct Table<GpuStats> {
   static constexpr Field<GpuStats> fields[] = {
       SPELL_REQUIRED(GpuStats, index),          SPELL_MEMBER(GpuStats, name),
@@ -451,6 +460,8 @@ void to_json(json& j, const LinkInfo& link) { j = model::write_object(link); }
 void from_json(const json& j, LinkInfo& link) { read_or_throw(j, link); }
 void to_json(json& j, const UsageInfo& usage) { j = model::write_object(usage); }
 void from_json(const json& j, UsageInfo& usage) { read_or_throw(j, usage); }
+void to_json(json& j, const StorageCheck& check) { j = model::write_object(check); }
+void from_json(const json& j, StorageCheck& check) { read_or_throw(j, check); }
 void to_json(json& j, const ProjectInfo& project) { j = model::write_object(project); }
 void from_json(const json& j, ProjectInfo& project) { read_or_throw(j, project); }
 void to_json(json& j, const UserInfo& value) { j = model::write_object(value); }

@@ -221,7 +221,7 @@ Result<> LogFile::sync() const {
 Error LogFile::damaged(std::int64_t at) const {
   return base::error("damaged", "the log " + path_.substr(path_.rfind('/') + 1) +
                                     " is damaged behind byte " + std::to_string(at) +
-                                    " of its file; spell fsck names what is hurt");
+                                    " of its file; `spell fsck` names what is hurt");
 }
 
 Result<std::string> LogFile::read(std::int64_t from, std::int64_t until, std::size_t limit) const {

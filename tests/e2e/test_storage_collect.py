@@ -235,6 +235,9 @@ def test_a_flipped_bit_in_a_log_is_found_and_never_shown(place):
         file.write(bytes([byte ^ 4]))
     status, said = spelld(place, "fsck")
     assert status == 1 and f"hurt: runs/{number}: of its log" in said and f"runs/{other}:" not in said, said
+    found = place.spell("fsck", check=1)
+    assert found.stdout == said, found.stdout
+    assert len(place.spell("fsck", "--json", check=1).json["check"]["hurt"]) == 1
     whole = place.spell("logs", other, check=0).stdout
     shown = place.spell("logs", number)
     assert shown.returncode == 1 and "damaged" in shown.stderr, shown.stderr

@@ -1,44 +1,43 @@
-// A collection of code that is killed, or meets a call that fails, at any step: what runs name is
-// whole, nothing counts as known that is not, and the next one ends what was begun. The calls that
-// change the store pass through here: this program's own rename, unlink and fsync stand before
-// those of the C library.
-#include <dlfcn.h>
+// A collection of code that is killed, meets a call that fails, or loses its power, at any step:
+// what runs name is whole, nothing counts as known that is not, and the next one ends what was
+// begun. The calls that change the store pass through here: this program's own rename, unlink and
+// fsync stand before those of the C library.
 #include <sys/wait.h>
 
 #include "../../unit/git/repository.hpp"
+#include "../disk.hpp"
 
 using namespace git_test;
+using fault::failed;
+using fault::next;
 using spell::git::snapshot;
 using spell::git::Store;
 using std::chrono::seconds;
 
 namespace {
+fault::Disk disk;
+bool dies = false;  ///< the process ends at the step that would fail
 
-int steps = 0, stop_at = 0;
-bool fails = false;  ///< else the process ends
-
-/// False: the call is to fail.
-bool step() {
-  if (stop_at == 0 || ++steps != stop_at) return true;
-  if (!fails) ::_exit(9);
-  errno = EIO;
-  return false;
+bool step(const std::string& path) {
+  bool goes = disk.step(path);
+  if (!goes && dies) ::_exit(9);
+  return goes;
 }
-
-template <class Function>
-Function* next(const char* name) {
-  return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
-}
-
 }  // namespace
 
 extern "C" {
-int fsync(int fd) { return step() ? next<int(int)>("fsync")(fd) : -1; }
+int fsync(int fd) {
+  std::string path = fault::path_of(fd);
+  if (!step(path)) return failed();
+  int done = next<int(int)>("fsync")(fd);
+  disk.sync(path);
+  return done;
+}
 int rename(const char* from, const char* to) noexcept {
-  return step() ? next<int(const char*, const char*)>("rename")(from, to) : -1;
+  return step(to) ? next<int(const char*, const char*)>("rename")(from, to) : failed();
 }
 int unlink(const char* path) noexcept {
-  return step() ? next<int(const char*)>("unlink")(path) : -1;
+  return step(path) ? next<int(const char*)>("unlink")(path) : failed();
 }
 }
 
@@ -107,7 +106,9 @@ TEST_CASE("a collection of code that is killed at any step loses nothing") {
     pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
-      stop_at = at;
+      dies = true;
+      disk.fail_at = at;
+      disk.folder = p.store_path;
       ::_exit(p.collect().ok() ? 0 : 1);
     }
     int status = 0;
@@ -127,14 +128,35 @@ TEST_CASE("a call of a collection of code that fails, at any step, loses nothing
   for (; !through; ++at) {
     Place p;
     INFO("step " << at);
-    steps = 0;
-    stop_at = at;
-    fails = true;
+    disk.steps = 0;
+    disk.fail_at = at;
+    disk.only_once = true;
+    disk.folder = p.store_path;
     auto done = p.collect();
-    through = steps < at;
-    stop_at = 0;
-    fails = false;
+    through = disk.steps < at;
+    disk.folder.clear();
     REQUIRE((done.ok() || !through));
+    p.check();
+    p.check_end();
+  }
+  CHECK(at > 15);
+}
+
+TEST_CASE("power that goes at any step of a collection of code takes nothing that runs name") {
+  bool all_names = GENERATE(false, true);
+  bool through = false;
+  int at = 1;
+  for (; !through; ++at) {
+    Place p;
+    INFO("step " << at);
+    disk.watch(p.store_path);
+    disk.steps = 0;
+    disk.fail_at = at;
+    disk.only_once = false;
+    auto done = p.collect();
+    through = disk.steps < at;
+    REQUIRE((done.ok() || !through));
+    disk.come_back(all_names);
     p.check();
     p.check_end();
   }

@@ -1,93 +1,22 @@
 // The store on disk when a call fails, and when the power goes: at every step of saving, receiving
 // and collecting. The calls that change the folder of packs pass through here: this program's own
 // fsync, rename, unlink and pwritev stand before those of the C library.
-#include <dlfcn.h>
 #include <sys/uio.h>
 
-#include <atomic>
-#include <mutex>
-
 #include "../../unit/spellfs/support.hpp"
+#include "../disk.hpp"
 
 using namespace spell;
 using namespace spell::spellfs;
 namespace fs = std::filesystem;
 
+using fault::failed;
+using fault::next;
+using fault::path_of;
+
 namespace {
-
-/// What a disk holds for sure, and when it fails. Names and contents are durable once their folder
-/// and their file were synced.
-struct Disk {
-  std::recursive_mutex mutex;
-  std::string folder;  ///< of packs; "": nothing is watched
-  int steps = 0, fail_at = 0;
-  bool dead = false, only_once = false;
-  std::map<ino_t, std::string> synced;
-  std::map<std::string, ino_t> names;
-
-  bool watches(const std::string& path) const {
-    return !folder.empty() && (path == folder || path.starts_with(folder + "/"));
-  }
-  /// False: the call is to fail.
-  bool step(const std::string& path) {
-    std::lock_guard lock(mutex);
-    if (!watches(path)) return true;
-    if (dead) return false;
-    if (++steps != fail_at) return true;
-    dead = !only_once;
-    return false;
-  }
-  void sync(const std::string& path) {
-    std::lock_guard lock(mutex);
-    if (!watches(path)) return;
-    struct stat st;
-    if (path != folder) {
-      if (::stat(path.c_str(), &st) == 0) synced[st.st_ino] = slurp(path);
-      return;
-    }
-    names.clear();
-    for (auto& entry : fs::directory_iterator(folder))
-      if (::stat(entry.path().c_str(), &st) == 0) names[entry.path()] = st.st_ino;
-  }
-  /// What is there after the power came back. `all_names`: names had reached the disk before their
-  /// folder was synced, as they may.
-  void come_back(bool all_names) {
-    std::lock_guard lock(mutex);
-    if (all_names) {
-      auto before = names;
-      sync(folder);
-      names.insert(before.begin(), before.end());
-    }
-    std::map<std::string, std::string> files;
-    for (auto& [path, inode] : names) files[path] = synced.contains(inode) ? synced[inode] : "";
-    std::string where = std::exchange(folder, "");
-    fs::remove_all(where);
-    fs::create_directory(where);
-    for (auto& [path, bytes] : files) write(path, bytes);
-    dead = false;
-    steps = fail_at = 0;
-    synced.clear();
-    names.clear();
-  }
-};
-Disk disk;
-
-std::string path_of(int fd) {
-  std::error_code none;
-  return fs::read_symlink("/proc/self/fd/" + std::to_string(fd), none).string();
+fault::Disk disk;
 }
-
-template <class Function>
-Function* next(const char* name) {
-  return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
-}
-
-int failed() {
-  errno = EIO;
-  return -1;
-}
-
-}  // namespace
 
 extern "C" {
 int fsync(int fd) {
