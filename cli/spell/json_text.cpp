@@ -25,6 +25,7 @@ template std::string json_text(std::string_view, const UploadInfo&);
 template std::string json_text(std::string_view, const LinkInfo&);
 template std::string json_text(std::string_view, const std::vector<LinkInfo>&);
 template std::string json_text(std::string_view, const std::vector<UsageInfo>&);
+template std::string json_text(std::string_view, const StorageCheck&);
 template std::string json_text(std::string_view, const std::string&);
 template std::string json_text(std::string_view, const ProjectInfo&);
 template std::string json_text(std::string_view, const std::vector<ProjectInfo>&);

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <thread>
 
 #include "base/error.hpp"
@@ -61,8 +62,12 @@ Result<std::string> serve_until_told(const Serving& serving, Log& log) {
   ::signal(SIGPIPE, SIG_IGN);
 
   std::unique_ptr<worker::Worker> worker;
+  std::atomic<worker::Worker*> has_caches = nullptr;
   service::ServiceOptions options = serving.service;
   options.worker_idle = [&worker] { return !worker || worker->idle(); };
+  options.give_up_caches = [&has_caches] {
+    if (auto* one = has_caches.load()) one->make_room();
+  };
   options.log = [&log](const std::string& line) { log.write(line); };
   options.log_request = [&log](const service::RequestLine& line) { log.write(line); };
   auto service = service::Service::start(options);
@@ -71,6 +76,7 @@ Result<std::string> serve_until_told(const Serving& serving, Log& log) {
     auto started = start_worker(serving, **service, log);
     if (!started) return started.error();
     worker = std::move(*started);
+    has_caches = worker.get();
   }
   log.write(std::string("started, version ") + version());
   if (serving.ready) serving.ready(**service);

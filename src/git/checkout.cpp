@@ -5,6 +5,7 @@
 #include "base/fd.hpp"
 #include "base/text.hpp"
 #include "git/libgit2.hpp"
+#include "git/objects.hpp"
 #include "git/stat_cache.hpp"
 #include "git/store.hpp"
 
@@ -85,7 +86,7 @@ class Writer {
       return base::error(written.error().code(), path + ": " + written.error().message());
     // The umask must not take a bit that the commit has.
     if (::fchmod(fd, mode) != 0 || ::fstat(fd, &st) != 0) return base::errno_error("write " + path);
-    record(path, st);
+    record(path, st, entry.id);
     return ok();
   }
 
@@ -101,13 +102,13 @@ class Writer {
     if (::symlinkat(target.c_str(), folder, name.c_str()) != 0 ||
         ::fstatat(folder, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
       return base::errno_error("make the link " + path);
-    record(path, st);
+    record(path, st, entry.id);
     return ok();
   }
 
-  void record(const std::string& path, const struct stat& st) {
+  void record(const std::string& path, const struct stat& st, const Oid& blob) {
     FileState state = file_state(st);
-    manifest[path] = {state.size, state.mtime_ns, state.ctime_ns, state.inode, state.mode};
+    manifest[path] = {state.size, state.mtime_ns, state.ctime_ns, state.inode, state.mode, blob};
   }
 
   git_odb* odb_;
@@ -133,6 +134,22 @@ Result<CheckoutManifest> checkout(const std::string& repository, const std::stri
   Writer writer(odb->get(), notices);
   SPELL_TRY(writer.write_tree(data->tree, top->get(), ""));
   return std::move(writer.manifest);
+}
+
+bool has_content(const CheckedOutFile& written, int folder, const std::string& name) {
+  if (written.blob == Oid{}) return false;
+  if (S_ISLNK(written.mode)) {
+    std::string target(static_cast<std::size_t>(written.size) + 1, '\0');
+    ssize_t size = ::readlinkat(folder, name.c_str(), target.data(), target.size());
+    if (size != written.size) return false;
+    target.resize(static_cast<std::size_t>(size));
+    return hash_object(target, GIT_OBJECT_BLOB) == written.blob;
+  }
+  base::Fd file(::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat st;
+  if (!file || ::fstat(file.get(), &st) != 0 || st.st_size != written.size) return false;
+  auto id = hash_file(file.get(), st.st_size, name);
+  return id && *id == written.blob;
 }
 
 }  // namespace spell::git

@@ -4,6 +4,7 @@
 // the store as well (a commit's parents are not needed). A pack is taken only as a whole, when that
 // holds for all of its objects, so "is it here" answers "is it complete".
 #pragma once
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -89,6 +90,7 @@ struct CheckedOutFile {
   std::int64_t size = 0, mtime_ns = 0, ctime_ns = 0;
   std::uint64_t inode = 0;
   std::uint32_t mode = 0;
+  std::array<std::uint8_t, 20> blob{};  ///< its id; zeros: not known
 };
 using CheckoutManifest = std::map<std::string, CheckedOutFile>;
 
@@ -99,5 +101,9 @@ using CheckoutManifest = std::map<std::string, CheckedOutFile>;
 /// until then stays.
 Result<CheckoutManifest> checkout(const std::string& repository, const std::string& commit,
                                   const std::string& folder, std::vector<std::string>& notices);
+
+/// Whether the file or link `name` in an open folder has the content that the checkout wrote. Reads
+/// it.
+bool has_content(const CheckedOutFile& written, int folder, const std::string& name);
 
 }  // namespace spell::git

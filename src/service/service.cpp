@@ -215,7 +215,10 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
                                 : "there is room on the disk again");
         if (auto* collector = self.to_hurry.load(); full && collector) collector->hurry();
       },
-      options.keep_free);
+      options.keep_free,
+      [&self] {
+        if (self.options.give_up_caches) self.jobs.post(self.options.give_up_caches);
+      });
   auto writer = store::Writer::open(folder + "/spell.db");
   if (!writer) return writer.error();
   self.writer.emplace(std::move(*writer));

@@ -22,10 +22,12 @@ constexpr std::chrono::milliseconds first_delay{500}, last_delay{30'000};
 
 }  // namespace
 
-Space::Space(std::string folder, Timer& timer, std::function<void(bool)> changed, int keep_free)
+Space::Space(std::string folder, Timer& timer, std::function<void(bool)> changed, int keep_free,
+             std::function<void()> squeeze)
     : path_(std::move(folder) + "/reserve"),
       timer_(timer),
       changed_(std::move(changed)),
+      squeeze_(std::move(squeeze)),
       keep_free_(keep_free) {
   std::string disk = path_.substr(0, path_.rfind('/'));
   reserve_ = std::clamp(base::disk_size(disk) / 16, least_reserve, most_reserve);
@@ -87,6 +89,7 @@ void Space::make_room_again() {
 }
 
 void Space::look_later() {
+  if (full_ && squeeze_) squeeze_();
   std::lock_guard lock(mutex_);
   if (!full_) return;
   timer_.after(delay_, [this] {

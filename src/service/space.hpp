@@ -17,9 +17,10 @@ class Space {
  public:
   /// Must outlive the timer's thread. `folder`: on the disk in question. `changed`: called after
   /// the disk became full, or had room again, from the thread that found out. Looks at once.
-  /// `keep_free`: percent of the disk that new runs leave free.
+  /// `keep_free`: percent of the disk that new runs leave free. `squeeze`: told when the disk
+  /// becomes full, and with each later look at it, to make room; must not block.
   Space(std::string folder, Timer& timer, std::function<void(bool full)> changed,
-        int keep_free = 0);
+        int keep_free = 0, std::function<void()> squeeze = {});
 
   /// Looks how much room there is: to be called before something is written. Costs one system call.
   void look();
@@ -41,6 +42,7 @@ class Space {
   std::string path_;
   Timer& timer_;
   std::function<void(bool)> changed_;
+  std::function<void()> squeeze_;
   std::int64_t reserve_ = 0;  ///< size of the file
   std::int64_t least_ = 0;    ///< with less than this the disk is full
   int keep_free_ = 0;

@@ -182,22 +182,26 @@ class Walker {
     if (options_.ignore && found.type == DT_UNKNOWN && options_.ignore(path, false))
       return ++result_.left_out, true;
     if (S_ISREG(st.st_mode)) {
-      if (unchanged(path, st)) return true;
+      if (unchanged(folder->get(), found.name, path, st)) return true;
       const CachedFile* cached = remembered_.find(path);
       if (cached && is_as(cached->state, st)) return push_cached(found.name, path, st, *cached);
       return read(folder, found.name, path, st);
     }
     if (S_ISLNK(st.st_mode))
-      return unchanged(path, st) || save_link(folder->get(), found.name, path, st);
+      return unchanged(folder->get(), found.name, path, st) ||
+             save_link(folder->get(), found.name, path, st);
     return skip(path, S_ISSOCK(st.st_mode)   ? "a socket"
                       : S_ISFIFO(st.st_mode) ? "a fifo"
                                              : "a device");
   }
 
-  bool unchanged(const std::string& path, const struct stat& st) const {
+  bool unchanged(int folder, const std::string& name, const std::string& path,
+                 const struct stat& st) const {
     auto it = options_.known.find(path);
     if (it == options_.known.end()) return false;
-    return is_as(it->second, st);
+    auto& known = it->second;
+    return is_as(known, st) || (options_.same && known.size == st.st_size &&
+                                known.mode == st.st_mode && options_.same(path, folder, name));
   }
 
   /// A file that the last save saw as it is now.

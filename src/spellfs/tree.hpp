@@ -26,6 +26,9 @@ struct KnownFile {
 
 struct SaveOptions {
   std::map<std::string, KnownFile> known{};  ///< relative path -> state: left out where unchanged
+  /// Asked about a known file or link whose state is another, though not its size and mode: whether
+  /// its content is what it was. `name` lies in the open folder. Not set: it counts as changed.
+  std::function<bool(const std::string& path, int folder, const std::string& name)> same{};
   std::vector<std::string> skip_folders{};   ///< names of folders to leave out wherever they are
   /// Asked in batches of up to 16 MiB which of the names are missing at the store: only these are
   /// written. Not set: all are written. May be called from a thread of save()'s own, one call at a

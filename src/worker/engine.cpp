@@ -381,7 +381,7 @@ void Engine::build_run(const std::string& run) {
                                     {std::nullopt, preparing.get_token()});
           });
         };
-        return build(folders_, start, *codes_, fetch);
+        return with_room([&] { return build(folders_, start, *codes_, fetch); });
       },
       [this, run](auto& built, std::int64_t now, Actions& out) {
         agent_.built(run, built, now, out);
@@ -487,7 +487,9 @@ void Engine::save_run(const std::string& run) {
     });
   work<SaveOutcome>(
       steps_,
-      [this, start = agent_.find(run)->start()] { return save(folders_, start, link_, call({})); },
+      [this, start = agent_.find(run)->start()] {
+        return with_room([&] { return save(folders_, start, link_, call({})); });
+      },
       [this, run](Result<SaveOutcome>& saved, std::int64_t now, Actions& out) {
         if (!saved) return agent_.saved(run, saved.error(), now, out);
         carried_[run].pack = std::make_shared<Pack>(std::move(saved->pack));

@@ -42,6 +42,7 @@ class Engine {
   Result<> start(std::vector<Journal> found);
   void stop();
   bool idle() const { return idle_; }
+  void make_room() { (void)trees_->make_room(); }
 
  private:
   /// What belongs to a run beside the agent's knowledge of it.
@@ -59,6 +60,14 @@ class Engine {
     std::int64_t not_before;
     std::stop_token stop;
   };
+
+  /// What is done once more where a full disk gave up what was only kept to be quicker.
+  template <class Work>
+  auto with_room(Work work) {
+    auto done = work();
+    if (!done && done.error().code() == "disk_full" && trees_->make_room()) done = work();
+    return done;
+  }
 
   void loop();
   void poll_loop();

@@ -219,16 +219,17 @@ Result<base::Fd> Folders::temporary() const {
   return made;
 }
 
-// A record a file: "size mtime ctime inode mode path NUL".
+// A record a file: "size mtime ctime inode mode:blob path NUL"; of older versions without ":blob".
 Result<> write_manifest(const std::string& run_folder, const git::CheckoutManifest& manifest) {
   std::string text;
   char numbers[128];
   for (auto& [path, file] : manifest) {
     int size = std::snprintf(
-        numbers, sizeof numbers, "%lld %lld %lld %llu %u ", static_cast<long long>(file.size),
+        numbers, sizeof numbers, "%lld %lld %lld %llu %u:", static_cast<long long>(file.size),
         static_cast<long long>(file.mtime_ns), static_cast<long long>(file.ctime_ns),
         static_cast<unsigned long long>(file.inode), file.mode);
-    text.append(numbers, static_cast<std::size_t>(size)).append(path).push_back('\0');
+    text.append(numbers, static_cast<std::size_t>(size)).append(base::hex(file.blob));
+    text.append(1, ' ').append(path).push_back('\0');
   }
   return base::write_file(run_folder + "/manifest", text, 0600, false);
 }
@@ -247,17 +248,24 @@ Result<git::CheckoutManifest> read_manifest(const std::string& run_folder) {
     int used = 0;
     if (end == std::string::npos ||
         std::sscanf(text->c_str() + at, "%lld %lld %lld %llu %u%n", &size, &mtime, &ctime, &inode,
-                    &file.mode, &used) != 5 ||
-        (*text)[at + static_cast<std::size_t>(used)] != ' ')
+                    &file.mode, &used) != 5)
+      return base::error("damaged", run_folder + "/manifest is damaged");
+    auto path = at + static_cast<std::size_t>(used);
+    constexpr std::size_t id_size = 40;
+    if ((*text)[path] == ':') {
+      if (end - path <= id_size || !base::unhex(std::string_view(*text).substr(path + 1, id_size),
+                                                file.blob.data(), file.blob.size()))
+        return base::error("damaged", run_folder + "/manifest is damaged");
+      path += 1 + id_size;
+    }
+    if ((*text)[path] != ' ')
       return base::error("damaged", run_folder + "/manifest is damaged");
     file.size = size;
     file.mtime_ns = mtime;
     file.ctime_ns = ctime;
     file.inode = inode;
-    ++used;
-    manifest.emplace(text->substr(at + static_cast<std::size_t>(used),
-                                  end - at - static_cast<std::size_t>(used)),
-                     file);
+    ++path;
+    manifest.emplace(text->substr(path, end - path), file);
     at = end + 1;
   }
   return manifest;

@@ -76,6 +76,11 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
   for (auto& [path, file] : *manifest)
     options.known.emplace(
         path, spellfs::KnownFile{file.size, file.mtime_ns, file.ctime_ns, file.inode, file.mode});
+  // A file of the commit that was only touched, or written anew as it was, is no output.
+  options.same = [&](const std::string& path, int below, const std::string& name) {
+    auto file = manifest->find(path);
+    return file != manifest->end() && git::has_content(file->second, below, name);
+  };
   auto mounts = read_mount_record(folder);
   if (!mounts) return mounts.error();
   for (auto& path : mounts->copies) SPELL_TRY(base::remove_tree(top + "/" + path));

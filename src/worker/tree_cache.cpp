@@ -145,11 +145,14 @@ Result<> TreeCache::make_room_and_make(const std::string& key, std::int64_t byte
     if (made) made = make(path(key), stop);
     if (made) return made;
     ::unlink(use.c_str());
-    if (made.error().code() != "disk_full" || again) return made;
-    auto gone = evict(0, 0);
-    if (gone.empty()) return made;
-    remove_all(gone);
+    if (made.error().code() != "disk_full" || again || !make_room()) return made;
   }
+}
+
+bool TreeCache::make_room() {
+  auto gone = evict(0, 0);
+  remove_all(gone);
+  return !gone.empty();
 }
 
 Result<TreeCache::Use> TreeCache::use(const std::string& run, const std::string& key,

@@ -61,6 +61,9 @@ class TreeCache {
   Result<Use> use(const std::string& run, const std::string& key, std::int64_t bytes,
                   const Make& make, std::stop_token stop);
 
+  /// Removes all trees that nobody uses, for a disk that is full; false: there was none.
+  bool make_room();
+
   std::int64_t limit() const { return limit_; }
   std::int64_t bytes() const;
 

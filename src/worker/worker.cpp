@@ -101,5 +101,6 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
 
 void Worker::stop() { impl_->engine.stop(); }
 bool Worker::idle() const { return impl_->engine.idle(); }
+void Worker::make_room() { impl_->engine.make_room(); }
 
 }  // namespace spell::worker

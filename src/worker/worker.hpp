@@ -74,6 +74,8 @@ class Worker {
   void stop();
   /// No run in its folders, so nothing that the service still has to hear of. Any thread.
   bool idle() const;
+  /// The disk is full: what is kept only to be quicker, and not in use, goes. Blocks; any thread.
+  void make_room();
   ~Worker();
 
  private:

@@ -45,6 +45,20 @@ def disk(place):
     assert not problems, problems
 
 
+def test_a_cache_that_nobody_uses_goes_before_anything_is_refused_for_long(place, disk, repo):
+    data = place.root / "data"
+    data.mkdir()
+    (data / "noise").write_bytes(os.urandom(6 << 20))
+    place.spell("upload", data, check=0)
+    place.spell("run", "--mount", "uploads/data", "test -s data/noise", cwd=repo, check=0)
+    trees = place.spell_dir / "worker" / "trees"
+    assert any(trees.iterdir())
+    disk.fill()
+    # Whoever asks is told that the disk is full once at the most; nobody has removed anything.
+    wait_for(lambda: place.spell("run", "echo there", cwd=repo).stdout == "there\n")
+    assert not any(trees.iterdir())
+
+
 def test_submissions_are_refused_until_there_is_room(place, disk, repo):
     assert place.spell("run", "echo first", cwd=repo, check=0).stdout == "first\n"
     before = service(place)

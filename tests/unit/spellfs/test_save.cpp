@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include <chrono>
+#include <set>
 
 #include "support.hpp"
 
@@ -222,6 +223,21 @@ TEST_CASE("known files are left out until they change") {
     CHECK(saved.at("results/empty").type == EntryType::folder);
     for (auto name : {"kept", "code/kept", "code/deep", "gone"}) CHECK_FALSE(saved.has(name));
     CHECK(saved.result.files == 5);
+  }
+  SECTION("where the content tells, a file that was touched is not saved") {
+    std::set<std::string> asked;
+    options.same = [&](const std::string& path, int, const std::string& name) {
+      asked.insert(path);
+      return name == "touched";
+    };
+    for (auto name : {"touched", "rewritten"})
+      set_mtime(folder / name, 1'600'000'001'000'000'000);
+    write(folder / "code/kept", "more content");
+    ::chmod((folder / "other mode").c_str(), 0700);
+    Saved saved(folder.path, options);
+    CHECK(asked == std::set<std::string>{"touched", "rewritten"});
+    CHECK_FALSE(saved.has("touched"));
+    for (auto name : {"rewritten", "code/kept", "other mode"}) CHECK(saved.has(name));
   }
 }
 

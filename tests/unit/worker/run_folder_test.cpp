@@ -16,6 +16,7 @@ TEST_CASE("a manifest comes back as it was") {
   manifest["a"] = {1, 2, -3, 4, 0100644};
   manifest[" two  words\n"] = {std::int64_t{1} << 40, 1'700'000'000'123'456'789, 0, UINT64_MAX,
                                0100755};
+  manifest["a"].blob[3] = 0xf1;
   REQUIRE(write_manifest(folder.path, manifest));
   auto read = read_manifest(folder.path);
   REQUIRE(read);
@@ -27,7 +28,19 @@ TEST_CASE("a manifest comes back as it was") {
     CHECK(other.ctime_ns == file.ctime_ns);
     CHECK(other.inode == file.inode);
     CHECK(other.mode == file.mode);
+    CHECK(other.blob == file.blob);
   }
+}
+
+TEST_CASE("a manifest of an older version knows no blobs") {
+  TemporaryFolder folder;
+  using namespace std::string_literals;
+  REQUIRE(base::write_file(folder.path + "/manifest", "1 2 -3 4 33188 a b\0"s, 0600, false));
+  auto read = read_manifest(folder.path);
+  REQUIRE(read);
+  REQUIRE(read->contains("a b"));
+  CHECK(read->at("a b").mode == 0100644);
+  CHECK(read->at("a b").blob == std::array<std::uint8_t, 20>{});
 }
 
 TEST_CASE("a manifest that was cut is not taken for a shorter one") {
