@@ -1,6 +1,7 @@
 #include "git/libgit2.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/text.hpp"
 
@@ -9,8 +10,14 @@ namespace spell::git {
 void start_library() {
   // Never shut down: the count belongs to the process, and handles may live in its other static
   // objects.
-  static const int count = git_libgit2_init();
-  (void)count;
+  static const bool started = [] {
+    git_libgit2_init();
+    // As curl, Python and OpenSSL understand it: instead of the system's authorities.
+    if (const char* file = std::getenv("SSL_CERT_FILE"); file && *file)
+      git_libgit2_opts(GIT_OPT_SET_SSL_CERT_LOCATIONS, file, nullptr);
+    return true;
+  }();
+  (void)started;
 }
 
 Error library_error(std::string_view code, std::string_view what) {

@@ -293,7 +293,7 @@ void remember(SaveCacheWriter& cache, const SaveCacheHead& head, const Remembere
 
 Result<SaveResult> save(const std::string& path, const SaveOptions& options, PackWriter& pack) {
   SaveResult result;
-  std::int64_t before = pack.bytes();
+  std::int64_t before = pack.bytes(), content_before = pack.content();
   struct stat folder {};
   bool is_folder = ::stat(path.c_str(), &folder) == 0 && S_ISDIR(folder.st_mode);
   Remembered remembered;
@@ -318,6 +318,7 @@ Result<SaveResult> save(const std::string& path, const SaveOptions& options, Pac
   result.skipped = builder.skipped();
   result.files = builder.files();
   result.bytes = builder.bytes();
+  result.fresh_bytes = pack.content() - content_before;
   result.new_bytes = pack.bytes() - before;
   return result;
 }

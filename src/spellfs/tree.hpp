@@ -50,7 +50,9 @@ struct SaveOptions {
 
 struct SaveResult {
   std::optional<Name> tree{};                        ///< of a folder; none: nothing to save
-  std::int64_t files = 0, bytes = 0, new_bytes = 0;  ///< new_bytes: written to the pack
+  std::int64_t files = 0, bytes = 0;
+  std::int64_t fresh_bytes = 0;  ///< of `bytes`, what the store did not have
+  std::int64_t new_bytes = 0;    ///< written to the pack, compressed where that pays
   std::int64_t left_out = 0;                         ///< files in skipped folders, and ignored ones
   std::vector<std::string> skipped{};  ///< "path: why": sockets, devices, unreadable files
   Entry root{};  ///< of what was saved; its name is the last component of the path

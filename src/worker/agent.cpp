@@ -266,6 +266,10 @@ void Agent::metrics_shipped(const std::string& id, const Result<std::int64_t>& b
                             std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->metrics_shipped(bytes, now, out);
 }
+void Agent::saving(const std::string& id, std::int64_t files, std::int64_t bytes, std::int64_t now,
+                   Actions& out) {
+  if (auto* run = tracker(id)) run->saving(files, bytes, now, out);
+}
 void Agent::saved(const std::string& id, const Result<Saved>& saved, std::int64_t now,
                   Actions& out) {
   if (auto* run = tracker(id)) run->saved(saved, now, out);

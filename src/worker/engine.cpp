@@ -20,6 +20,7 @@ namespace spell::worker {
 namespace {
 
 constexpr std::chrono::seconds poll_grace{15}, call_limit{60}, stream_limit{15};
+constexpr std::int64_t save_told_every_us = 10'000'000;
 
 std::int64_t now_us() { return base::boot_ns() / 1000; }
 
@@ -488,7 +489,17 @@ void Engine::save_run(const std::string& run) {
   work<SaveOutcome>(
       steps_,
       [this, start = agent_.find(run)->start()] {
-        return with_room([&] { return save(folders_, start, link_, call({})); });
+        auto told = now_us();
+        auto progress = [&](std::int64_t files, std::int64_t bytes) {
+          if (now_us() - told < save_told_every_us) return;
+          told = now_us();
+          post([this, run = start.run, files, bytes] {
+            Actions actions;
+            agent_.saving(run, files, bytes, now_us(), actions);
+            perform(std::move(actions));
+          });
+        };
+        return with_room([&] { return save(folders_, start, link_, call({}), progress); });
       },
       [this, run](Result<SaveOutcome>& saved, std::int64_t now, Actions& out) {
         if (!saved) return agent_.saved(run, saved.error(), now, out);

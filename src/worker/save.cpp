@@ -66,11 +66,13 @@ bool leaves_nothing(const Folders& folders, const std::string& run) {
 }
 
 Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& start, Link& link,
-                         const CallOptions& call) {
+                         const CallOptions& call,
+                         SaveProgress progress) {
   std::int64_t began = base::boot_ns();
   std::string folder = folders.run(start.run), top = folder + "/spell";
   spellfs::SaveOptions options;
   options.stop = call.stop;
+  options.progress = std::move(progress);
   auto manifest = read_manifest(folder);
   if (!manifest) return manifest.error();
   for (auto& [path, file] : *manifest)
@@ -118,6 +120,7 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
   if (result->tree) out.saved.tree = result->tree->text();
   out.saved.files = result->files;
   out.saved.bytes = result->bytes;
+  out.saved.fresh_bytes = result->fresh_bytes;
   out.saved.new_bytes = result->new_bytes;
   out.saved.left_out = result->left_out;
   out.saved.skipped.insert(out.saved.skipped.end(),

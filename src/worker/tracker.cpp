@@ -19,17 +19,16 @@ std::string count(std::int64_t n, const char* thing) {
   return std::to_string(n) + " " + thing + (n == 1 ? "" : "s");
 }
 
-/// What is stored is what was not there before, compressed where that pays; the rest of the bytes
-/// cost nothing.
+/// What is stored is what was not there before, compressed where that pays.
 std::string saved_text(const Saved& saved) {
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%.1f", static_cast<double>(saved.took_us) / 1e6);
   double rate = static_cast<double>(saved.bytes) * 1e6 /
                 static_cast<double>(std::max<std::int64_t>(1, saved.took_us));
   return "Saved " + count(saved.files, "file") + ", " + base::format_size(saved.bytes) + " (" +
-         base::format_size(saved.new_bytes) + " stored, " +
-         base::format_size(std::max<std::int64_t>(0, saved.bytes - saved.new_bytes)) +
-         " deduplicated or compressed away) in " + seconds + " s, " +
+         base::format_size(std::max<std::int64_t>(0, saved.bytes - saved.fresh_bytes)) +
+         " deduplicated, " + base::format_size(saved.new_bytes) + " stored) in " + seconds +
+         " s, " +
          base::format_size(static_cast<std::int64_t>(rate)) + "/s";
 }
 
@@ -305,6 +304,13 @@ void RunTracker::metrics_shipped(const Result<std::int64_t>& bytes, std::int64_t
     metrics_.shipped = INT64_MAX;
   }
   advance(now, out);
+}
+
+void RunTracker::saving(std::int64_t files, std::int64_t bytes, std::int64_t now, Actions& out) {
+  if (step_ != Step::save || reached("pushing")) return;
+  say("", "Saving: " + count(files, "file") + ", " + base::format_size(bytes) + " so far", now,
+      true);
+  write_journal(out);
 }
 
 void RunTracker::saved(const Result<Saved>& saved, std::int64_t now, Actions& out) {

@@ -60,6 +60,8 @@ class RunTracker {
   /// Bytes of metrics that there are, and that the service has.
   void measured(std::int64_t bytes, std::int64_t now, Actions& out);
   void metrics_shipped(const Result<std::int64_t>& bytes, std::int64_t now, Actions& out);
+  /// How far a long save has come.
+  void saving(std::int64_t files, std::int64_t bytes, std::int64_t now, Actions& out);
   void saved(const Result<Saved>&, std::int64_t now, Actions& out);
   void pushed(const Result<>&, std::int64_t now, Actions& out);
   /// Stop, kill or forget.

@@ -23,8 +23,8 @@ TEST_CASE("a run goes its whole way and is forgotten") {
   CHECK(texts == std::vector<std::string>{"Run is building", "Machine acquired -- commencing run",
                                           "submodule left out", "Run is running", "Run is saving",
                                           "Scanning for modified or new files from the run",
-                                          "Saved 12 files, 3.4 MiB (1.2 MiB stored, 2.2 MiB "
-                                          "deduplicated or compressed away) in 0.8 s, 4.2 MiB/s",
+                                          "Saved 12 files, 3.4 MiB (1.0 MiB deduplicated, 1.2 MiB "
+                                          "stored) in 0.8 s, 4.2 MiB/s",
                                           "Run is pushing"});
   CHECK(run.events[3].log_offset == 0);
   CHECK(run.events[4].log_offset == 100);
