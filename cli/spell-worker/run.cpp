@@ -74,7 +74,7 @@ class Daemon {
     options.token = joined_.token;
     options.trust = joined_.trust();
     options.identity = joined_.identity;
-    options.proxy = *proxy;
+    options.proxy = proxy->host.empty() ? joined_.proxy : *proxy;
     options.id = joined_.machine;
     options.machine = joined_.name;
     options.folder = folder_ + "/worker";

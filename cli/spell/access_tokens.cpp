@@ -6,8 +6,6 @@ namespace spell::cli {
 
 namespace {
 
-std::string when(const std::optional<Time>& time) { return time ? format_time(*time) : "never"; }
-
 Result<int> create(Context& context) {
   Options options("access-tokens create", "[OPTIONS] NAME",
                   "Makes a token that acts for you, for a script or another program: SPELL_TOKEN. "
@@ -45,8 +43,11 @@ Result<int> list(Context& context) {
   table.header = {"TOKEN", "KIND", "USED", "ENDS", "NAME"};
   table.flexible = 4;
   for (const auto& token : *tokens)
-    table.rows.push_back(
-        {{token.id}, {token.kind}, {when(token.used_at)}, {when(token.expires_at)}, {token.name}});
+    table.rows.push_back({{token.id},
+                          {token.kind},
+                          {format_time(token.used_at, "never")},
+                          {format_time(token.expires_at, "never")},
+                          {token.name}});
   context.out.table(table);
   return 0;
 }

@@ -32,11 +32,8 @@ Result<int> audit_command(Context& context) {
   table.header = {"TIME", "USER", "ACTION", "THING", "DETAIL"};
   table.flexible = 4;
   for (const auto& entry : *entries)
-    table.rows.push_back({{entry.time ? format_time(*entry.time) : ""},
-                          {entry.user},
-                          {entry.action},
-                          {entry.thing},
-                          {entry.detail}});
+    table.rows.push_back(
+        {{format_time(entry.time)}, {entry.user}, {entry.action}, {entry.thing}, {entry.detail}});
   context.out.table(table);
   return 0;
 }

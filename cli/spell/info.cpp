@@ -7,19 +7,12 @@ namespace spell::cli {
 
 namespace {
 
-std::string numbers(const std::vector<std::int64_t>& ids) {
-  std::vector<std::string> texts;
-  for (auto id : ids) texts.push_back(std::to_string(id));
-  return join(texts, ", ");
-}
-
 Table details(const RunInfo& run) {
   Table table;
   auto add = [&](std::string name, std::string text, Colour colour = Colour::none) {
     if (!text.empty())
       table.rows.push_back({{std::move(name), Colour::dim}, {std::move(text), colour}});
   };
-  auto time = [](const std::optional<Time>& at) { return at ? format_time(*at) : ""; };
   add("Run", std::to_string(run.id));
   add("Status", status_text(run), status_colour(run));
   add("Reason", run.reason);
@@ -44,14 +37,14 @@ Table details(const RunInfo& run) {
                                                                        : " as " + run.key));
   add("Labels", join(run.labels, ", "));
   add("Creator", run.creator);
-  add("After", numbers(run.after));
+  add("After", join_numbers(run.after));
   for (const auto& mount : run.mounts) add("Mount", mount.resource + " on " + mount.at);
   if (run.timeout) add("Timeout", format_duration(*run.timeout));
   for (const auto& [name, value] : run.env) add("Variable", name + "=" + value);
   for (const auto& [variable, name] : run.secrets) add("Secret", name + " as " + variable);
-  add("Created", time(run.created_at));
-  add("Started", time(run.started_at));
-  add("Ended", time(run.ended_at));
+  add("Created", format_time(run.created_at));
+  add("Started", format_time(run.started_at));
+  add("Ended", format_time(run.ended_at));
   if (run.started_at && run.ended_at)
     add("Duration", format_duration(std::chrono::duration_cast<std::chrono::microseconds>(
                         *run.ended_at - *run.started_at)));

@@ -16,8 +16,7 @@ Result<int> list(Context& context, const Resources& resources) {
   Table table;
   table.header = {"ALIAS", "RESOURCE", "CREATED"};
   for (const auto& link : *links)
-    table.rows.push_back(
-        {{link.alias}, {link.resource}, {link.created_at ? format_time(*link.created_at) : ""}});
+    table.rows.push_back({{link.alias}, {link.resource}, {format_time(link.created_at)}});
   context.out.table(table);
   return 0;
 }

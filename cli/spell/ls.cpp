@@ -34,7 +34,7 @@ class View {
     if (entry.type == EntryType::link) name += " -> " + entry.link_target;
     if (out_.quiet()) return {{}, {}, out_.shown(name)};
     std::string size = folder ? "-" : human_ ? format_size(entry.size) : std::to_string(entry.size);
-    return {size, entry.modified_at ? format_time(*entry.modified_at) : "", out_.shown(name)};
+    return {size, format_time(entry.modified_at), out_.shown(name)};
   }
 
   void flush() {

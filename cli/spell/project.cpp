@@ -62,7 +62,7 @@ Result<int> list(Context& context) {
   for (const auto& project : *projects)
     table.rows.push_back({{project.name, project.archived ? Colour::dim : Colour::none},
                           {std::to_string(project.runs)},
-                          {project.created_at ? format_time(*project.created_at) : ""},
+                          {format_time(project.created_at)},
                           {project.description}});
   context.out.table(table);
   return 0;

@@ -32,7 +32,7 @@ Table run_table(const std::vector<RunInfo>& runs, bool verbose) {
         {run.creator}};
     if (verbose)
       row.insert(row.end(), {{run.machine.empty() ? run.machine_type : run.machine},
-                             {run.created_at ? format_time(*run.created_at) : ""},
+                             {format_time(run.created_at)},
                              {duration_of(run)},
                              {run.reason}});
     table.rows.push_back(std::move(row));

@@ -23,7 +23,7 @@ Result<int> repos_command(Context& context) {
                           {repository.workspace.substr(0, 12)},
                           {std::to_string(repository.runs)},
                           {format_size(repository.bytes)},
-                          {repository.last_used_at ? format_time(*repository.last_used_at) : ""}});
+                          {format_time(repository.last_used_at)}});
   context.out.table(table);
   return 0;
 }

@@ -46,8 +46,7 @@ Result<int> list(Context& context) {
   Table table;
   table.header = {"NAME", "SET"};
   for (const auto& secret : *secrets)
-    table.rows.push_back(
-        {{secret.name}, {secret.created_at ? format_time(*secret.created_at) : ""}});
+    table.rows.push_back({{secret.name}, {format_time(secret.created_at)}});
   context.out.table(table);
   return 0;
 }

@@ -105,9 +105,13 @@ Result<int> service_logs(Context& context) {
   options.flag("-f,--follow", follow, "go on until ^C")
       .value("-n,--number", lines, "N", "only the last N lines");
   if (auto done = context.parse(options)) return *done;
-  auto number = lines ? parse_int(*lines) : std::nullopt;
-  if (lines && (!number || *number < 0))
-    return usage_error("-n " + shell_quote(*lines) + ": give a number of lines");
+  std::int64_t last = -1;  // all
+  if (lines) {
+    auto number = parse_int(*lines);
+    if (!number || *number < 0)
+      return usage_error("-n " + shell_quote(*lines) + ": give a number of lines");
+    last = *number;
+  }
   auto client = personal(context);
   if (!client) return client.error();
   std::string path = client->service_log();
@@ -126,7 +130,7 @@ Result<int> service_logs(Context& context) {
     return Error("no_service_log", path + " cannot be read: " + std::strerror(errno));
   }
   off_t begin = 0;
-  if (number) begin = *number == 0 ? ::lseek(fd, 0, SEEK_END) : tail_offset(fd, *number);
+  if (last >= 0) begin = last == 0 ? ::lseek(fd, 0, SEEK_END) : tail_offset(fd, last);
   ::lseek(fd, begin, SEEK_SET);
   Result<> shown = follow ? look() : ok();
   while (shown) {

@@ -79,6 +79,10 @@ std::string format_time(Time time) {
   return text;
 }
 
+std::string format_time(const std::optional<Time>& time, std::string_view otherwise) {
+  return time ? format_time(*time) : std::string(otherwise);
+}
+
 std::string format_timestamp(Time time) {
   auto us = std::chrono::floor<std::chrono::microseconds>(time.time_since_epoch()).count();
   auto seconds = static_cast<std::time_t>(us / 1'000'000 - (us % 1'000'000 < 0 ? 1 : 0));
@@ -106,6 +110,12 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
     text += part;
   }
   return text;
+}
+
+std::string join_numbers(const std::vector<std::int64_t>& numbers) {
+  std::vector<std::string> texts;
+  for (auto number : numbers) texts.push_back(std::to_string(number));
+  return join(texts, ", ");
 }
 
 std::string join_some(const std::vector<std::string>& parts, std::size_t limit) {

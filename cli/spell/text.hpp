@@ -24,12 +24,15 @@ std::string format_size(std::int64_t bytes);
 std::string format_duration(std::chrono::microseconds duration);
 /// "2026-03-01 14:05:09", in the zone of the computer.
 std::string format_time(Time time);
+std::string format_time(const std::optional<Time>& time, std::string_view otherwise = {});
 /// "2026-03-01T13:05:09.123456Z", as the API has it.
 std::string format_timestamp(Time time);
 /// "1 file", "3 files"
 std::string count(std::int64_t number, std::string_view noun);
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
+/// "1, 2, 3"
+std::string join_numbers(const std::vector<std::int64_t>& numbers);
 /// The first few of many names: "a, b, c and 4 more".
 std::string join_some(const std::vector<std::string>& parts, std::size_t limit = 3);
 /// For a shell, as one word.

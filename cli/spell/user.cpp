@@ -7,8 +7,6 @@ namespace spell::cli {
 
 namespace {
 
-std::string when(const std::optional<Time>& time) { return time ? format_time(*time) : "never"; }
-
 void show_user(Context& context, const UserInfo& user, const std::string& what) {
   if (context.out.json()) return context.out.json_line(json_text("user", user));
   if (context.out.quiet()) return context.out.line(user.name);
@@ -66,8 +64,8 @@ Result<int> list(Context& context) {
   for (const auto& user : *users)
     table.rows.push_back({{user.name, user.disabled ? Colour::dim : Colour::none},
                           {user.disabled ? "disabled" : user.role},
-                          {when(user.seen_at)},
-                          {when(user.created_at)}});
+                          {format_time(user.seen_at, "never")},
+                          {format_time(user.created_at, "never")}});
   context.out.table(table);
   return 0;
 }

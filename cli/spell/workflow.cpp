@@ -32,12 +32,6 @@ std::string runs_of(const WorkflowInfo& workflow) {
   return join(parts, ", ");
 }
 
-std::string numbers(const std::vector<std::int64_t>& ids) {
-  std::vector<std::string> texts;
-  for (auto id : ids) texts.push_back(std::to_string(id));
-  return join(texts, ", ");
-}
-
 Result<int> list(Context& context) {
   Options options("workflow list", "[OPTIONS]", "Lists workflows, oldest first.");
   std::optional<std::string> limit;
@@ -61,7 +55,7 @@ Result<int> list(Context& context) {
          status_cell(workflow.status, workflow.user_exit_code),
          {workflow.run ? std::to_string(*workflow.run) : ""},
          {runs_of(workflow)},
-         {workflow.created_at ? format_time(*workflow.created_at) : ""},
+         {format_time(workflow.created_at)},
          {workflow.creator},
          {workflow.description}});
   }
@@ -85,8 +79,8 @@ void show(Output& out, const WorkflowInfo& workflow) {
   add("Creator", {workflow.creator});
   for (const auto& [label, commit] : workflow.commits)
     add("Commit " + label, {commit.commit + " of " + commit.repository});
-  add("Created", {workflow.created_at ? format_time(*workflow.created_at) : ""});
-  add("Ended", {workflow.ended_at ? format_time(*workflow.ended_at) : ""});
+  add("Created", {format_time(workflow.created_at)});
+  add("Ended", {format_time(workflow.ended_at)});
   out.table(table, false);
   if (workflow.runs.empty()) return;
   out.line("");
@@ -96,7 +90,7 @@ void show(Output& out, const WorkflowInfo& workflow) {
     graph.rows.push_back({{std::to_string(run.id)},
                           {run.manages ? "(manages the workflow)" : run.key},
                           status_cell(run.status, run.user_exit_code),
-                          {numbers(run.mounts)}});
+                          {join_numbers(run.mounts)}});
   out.table(graph, false);
 }
 

@@ -90,6 +90,8 @@ Result<Target> parse_target(std::string_view target) {
   return out;
 }
 
+Result<std::string> percent_decode(std::string_view component) { return decode(component, false); }
+
 std::string percent_encode(std::string_view component) {
   static constexpr char digits[] = "0123456789ABCDEF";
   std::string out;

@@ -24,5 +24,7 @@ struct Target {
 /// Empty segments are dropped; "." and ".." are refused.
 Result<Target> parse_target(std::string_view target);
 std::string percent_encode(std::string_view component);
+/// Error `invalid_path`: a bad escape, NUL or invalid UTF-8.
+Result<std::string> percent_decode(std::string_view component);
 
 }  // namespace spell::net

@@ -68,11 +68,11 @@ Result<Proxy> parse_proxy(const std::string& url, const std::string& except) {
   rest = rest.substr(0, rest.find('/'));
   if (auto at = rest.rfind('@'); at != rest.npos) {
     // Percent-encoded, as everything in a URL.
-    auto decoded = parse_target("/" + std::string(rest.substr(0, at)));
-    if (!decoded || decoded->segments.size() != 1)
+    auto decoded = percent_decode(rest.substr(0, at));
+    if (!decoded)
       return base::error("invalid_configuration",
                          "HTTPS_PROXY has something before its '@' that is not USER:PASSWORD");
-    proxy.credentials = decoded->segments[0];
+    proxy.credentials = std::move(*decoded);
     rest.remove_prefix(at + 1);
   }
   std::tie(proxy.host, proxy.port) = split_host(rest, "8080");

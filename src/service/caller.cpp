@@ -98,10 +98,13 @@ constexpr std::int64_t hour_us = std::int64_t{3600} * 1'000'000;
 
 using Owners = std::shared_ptr<const std::vector<std::string>>;
 
-/// Whether `now` may do all that `before` might.
-bool as_much(const Caller& now, const Caller& before) {
-  return now.role >= before.role && std::all_of(before.owners->begin(), before.owners->end(),
-                                                [&](auto& owner) { return now.belongs_to(owner); });
+/// Whether `now` may do all that `before` might; of callers, or of users' rights.
+template <class Rights>
+bool as_much(const Rights& now, const Rights& before) {
+  return now.role >= before.role &&
+         std::all_of(before.owners->begin(), before.owners->end(), [&](auto& owner) {
+           return std::find(now.owners->begin(), now.owners->end(), owner) != now.owners->end();
+         });
 }
 
 Error not_valid() {
@@ -188,6 +191,14 @@ Result<TeamCallers::Refreshed> TeamCallers::refresh(store::Reader& reader) {
     if (auto now_is = made->tokens.find(hash);
         now_is == made->tokens.end() || !as_much(now_is->second->caller, entry->caller))
       out.ended.push_back(entry->caller.token);
+  // What their workflows have open ends like their own.
+  std::vector<std::string> less;
+  for (auto& [name, rights] : before->users)
+    if (auto now_is = made->users.find(name);
+        now_is == made->users.end() || !as_much(now_is->second, rights))
+      less.push_back(name);
+  auto theirs = options_.machines.of_workflows_of(less);
+  out.ended.insert(out.ended.end(), theirs.begin(), theirs.end());
   std::lock_guard lock(mutex_);
   table_ = std::move(made);
   return out;

@@ -1,5 +1,7 @@
 #include "service/machine_tokens.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 #include "base/hash.hpp"
 
@@ -59,10 +61,20 @@ std::vector<std::string> MachineTokens::refresh(const State& state) {
   std::vector<std::string> ended;
   std::lock_guard lock(mutex_);
   for (auto& [hash, entry] : entries_)
-    if (entry.kind == Caller::Kind::workflow && !entries.contains(hash))
-      ended.push_back(entry.token);
+    if (entry.kind != Caller::Kind::joiner && !entries.contains(hash)) ended.push_back(entry.token);
   entries_ = std::move(entries);
   return ended;
+}
+
+std::vector<std::string> MachineTokens::of_workflows_of(
+    const std::vector<std::string>& users) const {
+  std::vector<std::string> out;
+  std::lock_guard lock(mutex_);
+  for (auto& [hash, entry] : entries_)
+    if (entry.kind == Caller::Kind::workflow &&
+        std::find(users.begin(), users.end(), entry.user) != users.end())
+      out.push_back(entry.token);
+  return out;
 }
 
 }  // namespace spell::service

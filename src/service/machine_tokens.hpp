@@ -19,8 +19,10 @@ class MachineTokens {
   /// machine's id; of a workflow the role is still to be found. Error `unauthorized`: it is not
   /// valid, or its machine's key was not proven.
   Result<std::optional<Caller>> identify(const net::Request&) const;
-  /// Returns the ids of workflows' tokens that were valid before, and are no more.
+  /// Returns the ids of machines' and workflows' tokens that were valid before, and are no more.
   std::vector<std::string> refresh(const State&);
+  /// Ids of the tokens of these users' workflows.
+  std::vector<std::string> of_workflows_of(const std::vector<std::string>& users) const;
 
  private:
   struct Entry {

@@ -67,6 +67,8 @@ void machine_sync(Context& context, Call call) {
     return refuse(call, base::error("invalid_request", "'holds' or 'reports' has more than " +
                                                            std::to_string(most_runs) + " runs"));
   request->wait_ms = std::min(request->wait_ms, longest_wait_ms);
+  // A machine that is removed meanwhile still hears what it has to end.
+  call->reply.belongs_to("");
   auto lease = context.machines.renew(
       machine, std::string(net::find_header(call->request.headers, "X-Spell-Worker")));
   if (!lease) return refuse(call, lease.error());
@@ -101,7 +103,7 @@ void machine_sync(Context& context, Call call) {
     else if (!request->hello && !there->connected)
       failed = base::error("incarnation_changed", "this service has not met machine '" + machine +
                                                       "' yet: it must say hello first");
-    if (failed && request->hello) failed = state.heard_of_numbers(request->numbers);
+    if (failed && request->hello) failed = state.heard_of_numbers(machine, request->numbers);
     if (failed && request->hello)
       failed = state.hello(machine, *request->hello, request->holds, now);
     if (failed) state.acknowledge(machine, request->seen);

@@ -82,8 +82,12 @@ void add_runs(Page& page, Context& context) {
            read ? 1 : 0);
 }
 
-void add_machines(Page& page, Context& context) {
+/// Those of the owners that the caller belongs to.
+void add_machines(Page& page, Context& context, const Caller& caller) {
   auto views = context.machines.machines();
+  std::erase_if(views, [&](auto& view) {
+    return !view.record.owner.empty() && !caller.belongs_to(view.record.owner);
+  });
   page.about("spell_machine_connected", "gauge",
              "Whether a machine holds its lease: its worker is connected.");
   for (auto& view : views)
@@ -170,10 +174,10 @@ std::string Metrics::requests() const {
   return page.take();
 }
 
-std::string all_metrics(Context& context) {
+std::string all_metrics(Context& context, const Caller& caller) {
   Page page;
   add_runs(page, context);
-  add_machines(page, context);
+  add_machines(page, context, caller);
   add_storage(page, context);
   add_process(page, context);
   return page.take() + context.metrics.requests();
@@ -182,7 +186,7 @@ std::string all_metrics(Context& context) {
 void get_metrics(Context& context, Call call) {
   net::Response response = new_response();
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response.body = all_metrics(context);
+  response.body = all_metrics(context, call->caller);
   call->reply.send(std::move(response));
 }
 

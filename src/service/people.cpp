@@ -103,6 +103,20 @@ Result<> room_for_token(State& state, const std::string& user) {
                          " tokens; `spell access-tokens revoke` ends those that are not needed");
 }
 
+/// An access token that ends does not live on in one that it has made.
+Result<> check_lifetime(State& state, const Caller& caller, const store::TokenRecord& made) {
+  auto tokens = state.writer().tokens();
+  if (!tokens) return tokens.error();
+  auto by = std::find_if(tokens->begin(), tokens->end(),
+                         [&](auto& token) { return token.id == caller.token; });
+  if (by == tokens->end() || by->kind != "access" || by->expires_us == 0) return ok();
+  if (made.expires_us != 0 && made.expires_us <= by->expires_us) return ok();
+  return base::error("not_permitted",
+                     "the token that asks for another ends on " +
+                         base::rfc3339(by->expires_us).substr(0, 10) +
+                         ", and makes none that ends later: give fewer --days, or log in");
+}
+
 /// Waits its turn, then calls `right` with whether the password is the user's, on a thread that may
 /// block. What is no user's has no password.
 void look_at_password(Context& context, const Call& call, const std::string& user,
@@ -386,10 +400,10 @@ void edit_user(Context& context, Call call) {
                                  " is the last administrator; make another one first: spell user "
                                  "role NAME administrator");
         SPELL_TRY(state.writer().put_user(*user));
-        if (user->disabled) {
-          SPELL_TRY(end_tokens(state, name));
+        if (user->disabled) SPELL_TRY(end_tokens(state, name));
+        // Whom machines may join for is an administrator's to say.
+        if (user->disabled || user->role != "administrator")
           SPELL_TRY(state.drop_join_tokens_of(name));
-        }
         if (asked.role) SPELL_TRY(audit(state, now, call, "user.role", name, *asked.role));
         if (asked.disabled)
           SPELL_TRY(
@@ -468,6 +482,7 @@ void create_token(Context& context, Call call) {
                   made.record.user = call->caller.name;
                   made.record.name = name;
                   if (days > 0) made.record.expires_us = now + days * day_us;
+                  SPELL_TRY(check_lifetime(state, call->caller, made.record));
                   SPELL_TRY(state.writer().put_token(made.record));
                   SPELL_TRY(audit(state, now, call, "token.create", made.record.id, name));
                   return json{{"token", token_info(made.record)}, {"secret", made.text}};

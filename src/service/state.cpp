@@ -513,9 +513,13 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   }
 }
 
-Result<> State::heard_of_numbers(const std::map<std::string, std::int64_t>& numbers) {
+Result<> State::heard_of_numbers(const std::string& machine_id,
+                                 const std::map<std::string, std::int64_t>& numbers) {
   constexpr std::int64_t belief = 1'000'000;  // runs between a backup and its restore
+  auto* machine = machine_by_id(machine_id);
   for (auto& [owner, number] : numbers) {
+    // Of others' runs it cannot have heard.
+    if (!machine || !is_of(*machine, owner)) continue;
     auto last = last_number(owner);
     if (!last) return last.error();
     if (**last == 0 || number <= **last || number > **last + belief) continue;

@@ -200,8 +200,9 @@ class State {
   /// It has been away for too long: its runs end, but it may still bring their results.
   void lost(const std::string& machine_id, std::int64_t now_us);
   /// A worker has heard of these run numbers, by owner: none of them is given (again). What is
-  /// beyond belief is passed over.
-  Result<> heard_of_numbers(const std::map<std::string, std::int64_t>& numbers);
+  /// beyond belief, or of an owner whose runs it does not carry out, is passed over.
+  Result<> heard_of_numbers(const std::string& machine_id,
+                            const std::map<std::string, std::int64_t>& numbers);
   /// What a worker says of a run. The text of an error is why it is refused for good
   /// (`run_not_found`, `stale_epoch`).
   Result<> report(const std::string& machine_id, const model::RunReport&, std::int64_t now_us);

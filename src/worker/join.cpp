@@ -93,6 +93,7 @@ Result<Joined> join(const JoinCall& call, const CallOptions& options) {
   joined.token = answer->token;
   joined.identity.certificate = answer->certificate;
   if (joined.identity.certificate.empty()) joined.identity.key.clear();
+  joined.proxy = call.proxy;
   joined.joined_us = base::unix_us();
   return joined;
 }

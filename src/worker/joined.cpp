@@ -39,6 +39,18 @@ Result<std::optional<Joined>> read_joined(const std::string& folder) {
     if (fine) *into = parsed[name];
   }
   fine = fine && parsed.contains("joined_us") && parsed["joined_us"].is_number_integer();
+  if (fine && parsed.contains("proxy")) {
+    auto& proxy = parsed["proxy"];
+    const std::pair<const char*, std::string*> parts[] = {
+        {"host", &joined.proxy.host},
+        {"port", &joined.proxy.port},
+        {"credentials", &joined.proxy.credentials},
+        {"except", &joined.proxy.except}};
+    for (auto& [name, into] : parts) {
+      fine = fine && proxy.is_object() && proxy.contains(name) && proxy[name].is_string();
+      if (fine) *into = proxy[name];
+    }
+  }
   if (!fine)
     return base::error("damaged",
                        path_in(folder) + " is damaged: `spell-worker leave`, then join again");
@@ -51,6 +63,11 @@ Result<> write_joined(const std::string& folder, const Joined& joined) {
            {"machine", joined.machine},  {"name", joined.name},
            {"token", joined.token},      {"certificate", joined.identity.certificate},
            {"key", joined.identity.key}, {"joined_us", joined.joined_us}};
+  if (auto& proxy = joined.proxy; !proxy.host.empty())
+    out["proxy"] = {{"host", proxy.host},
+                    {"port", proxy.port},
+                    {"credentials", proxy.credentials},
+                    {"except", proxy.except}};
   return base::write_file(path_in(folder), out.dump(2) + "\n", 0600);
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "net/certificate.hpp"
+#include "net/proxy.hpp"
 #include "net/tls.hpp"
 #include "spell/result.hpp"
 
@@ -18,6 +19,7 @@ struct Joined {
   std::string name{};         ///< as people call it
   std::string token{};        ///< spm_…, a secret
   net::Identity identity{};   ///< empty on a Unix socket
+  net::Proxy proxy{};         ///< by which it joined; a daemon's own environment may name another
   std::int64_t joined_us = 0;
 
   net::Trust trust() const;

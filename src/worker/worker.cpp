@@ -61,7 +61,11 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   engine.nvidia_smi = options.nvidia_smi;
   engine.hello.capabilities["streams"] = "1";
   engine.hello.capabilities["isolation"] = engine.host.users ? "users" : "none";
-  if (!no_users.empty()) engine.hello.notes.push_back("isolation: none (" + no_users + ")");
+  // A machine that has joined is one owner's: see State::is_of().
+  if (!engine.host.users && !options.embedded)
+    engine.hello.notes.push_back("isolation: none (" +
+                                 (no_users.empty() ? "runs are the worker's own user" : no_users) +
+                                 "); runs of one owner only are taken");
   for (auto& text : options.shares) {
     auto share = parse_share(text);
     if (!share) return share.error();

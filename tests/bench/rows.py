@@ -209,7 +209,7 @@ def median_echo(key, keys=200):
     return statistics.median(taken) * 1000
 
 
-@row("exec", "a key echoed by `spell exec -t`", "ms", "5")
+@row("service-exec", "a key echoed by `spell exec -t`", "ms", "5")
 def exec_echo():
     def through(command, **options):
         """A program on a terminal of its own, whose echo of a key is waited for."""

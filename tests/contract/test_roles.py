@@ -198,6 +198,21 @@ def test_strangers_bodies_are_not_taken(port):
     assert (status, code) == (413, "too_large")
 
 
+def test_old_tls_is_not_spoken(port):
+    for version, spoken in ((ssl.TLSVersion.TLSv1, False), (ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)):
+        caller = Caller(port, CALLERS["viewer"])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_ciphers("ALL:@SECLEVEL=0")  # this side would
+        context.minimum_version = context.maximum_version = version
+        caller.connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
+        if spoken:
+            assert caller.ask("GET", "/v1/user") == (200, None)
+        else:
+            with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|protocol version"):
+                caller.connection.connect()
+
+
 def test_hostile_logins(port):
     for body in (b"", b"{", b"[]", b"null", b'"x"', b'{"user": 1, "password": "x"}', b'{"user": "ada"}', b'{"password": "x"}',
                  b'{"user": "ada", "password": ["x"]}', b'{"user": "ada", "password": "x", "admin": true}', b'{"user": "a\\u0000", "password": "x"}',

@@ -15,13 +15,14 @@ def spell(team, *arguments, env=None, **options):
 
 
 class Machine:
-    """A machine that `team` has added and that has joined. Its runs are the worker's own user, so that tests can look at them."""
+    """A machine that `team` has added and that has joined. Its runs are the worker's own user, so that tests can look at them;
+    `users`: as root each has one of its own."""
 
-    def __init__(self, team, name, *options, config="", start=True, owner=None):
+    def __init__(self, team, name, *options, config="", start=True, owner=None, users=False):
         self.team, self.place, self.name = team, team.place, name
         self.folder = self.place.root / f"machine-{name}"
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        (self.folder / "worker.toml").write_text('run-users = "none"\n' + config)
+        (self.folder / "worker.toml").write_text(("" if users else 'run-users = "none"\n') + config)
         self.running = None
         added = spell(team, "machine", "add", name, "--cpus", CORES, *options, "--json", env={"SPELL_OWNER": owner or team.owner}, check=0).json
         self.url, self.token = added["url"], added["token"]

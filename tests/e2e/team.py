@@ -11,13 +11,14 @@ PASSWORD = "correct horse battery"
 
 
 class Team:
-    """`place`: whose programs and folder are used. The service runs as long as the place, or until stop()."""
+    """`place`: whose programs and folder are used; `host`: what others call this computer. The service runs as long as the place,
+    or until stop()."""
 
-    def __init__(self, place, *serve_options, name="team", owner="acme", admin="ada"):
-        self.place, self.owner, self.admin = place, owner, admin
+    def __init__(self, place, *serve_options, name="team", owner="acme", admin="ada", host="127.0.0.1"):
+        self.place, self.owner, self.admin, self.host = place, owner, admin, host
         self.data = place.root / name
         made = self.run("init", "--data", self.data, "--owner", owner, "--admin", admin, "--listen", "127.0.0.1:0",
-                        "--host", "127.0.0.1", "--password-stdin", "--json", input=PASSWORD + "\n")
+                        "--host", host, "--password-stdin", "--json", input=PASSWORD + "\n")
         assert made.returncode == 0, made
         self.fingerprint = made.json["service"]["fingerprint"]
         self.options, self.running, self.port = serve_options, None, 0
@@ -41,7 +42,7 @@ class Team:
 
     @property
     def url(self):
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.host}:{self.port}"
 
     @property
     def socket(self):

@@ -131,6 +131,28 @@ def test_each_run_sees_the_gpus_that_are_its_own(team):
     rig.close()
 
 
+def test_what_a_machine_shares_can_be_mounted_and_nothing_else(team):
+    shared, open_to_all, private = (team.place.root / name for name in ("shared", "open", "private"))
+    for folder in (shared, open_to_all, private):
+        folder.mkdir()
+        (folder / "word").write_text(f"of {folder.name}\n")
+    (shared / "way-out").symlink_to(private)
+    box = Machine(team, "box", config=f'share = ["{shared}", "{open_to_all}:rw"]\n')
+    number = submit(team, "-m", "box", "--mount", f"machine:{shared}:in", "--mount", f"machine:{open_to_all}:out",
+                    "cat in/word; touch in/more 2> /dev/null || echo read-only; echo kept > out/more")
+    wait_run(team, number, "complete")
+    assert spell(team, "logs", number, check=0).stdout.splitlines()[-2:] == ["of shared", "read-only"]
+    assert (open_to_all / "more").read_text() == "kept\n" and not (shared / "more").exists()
+    for path in (private, f"{shared}/way-out", f"{shared}/../private", team.place.root, f"{shared}ed"):
+        refused = spell(team, "run", "-f", "-b", "-q", "-m", "box", "--mount", f"machine:{path}:in", "cat in/word")
+        if refused.returncode == 0:
+            run = wait_run(team, refused.stdout.strip(), "mount_failed")
+            assert "of private" not in spell(team, "logs", refused.stdout.strip(), check=0).stdout and run["reason"], run
+        else:
+            assert f"Cannot mount resource 'machine:{path}'" in refused.stderr, refused
+    box.close()
+
+
 def test_who_needs_a_machine_keeps_it_or_ends_with_it(team):
     """A run that is there, one that waits for it by name, and one that another machine can take."""
     box, desk = Machine(team, "box", "--serves", "v100"), Machine(team, "desk", "--serves", "v100")

@@ -126,6 +126,20 @@ def test_a_user_who_is_disabled_is_thrown_out(team, server):
     wait_for(lambda: team.spell("exec", number, "echo fine").stdout == "fine\n", what="a command of somebody else's")
 
 
+def test_of_a_machine_that_is_removed_nothing_stays_open(team, box):
+    """Even where its worker does not heed: here it cannot."""
+    number = submit(team, "-m", "box", "echo begun; sleep 98773")
+    wait_for(lambda: "begun" in team.spell("logs", number).stdout, what="the run")
+    command = start(team, "exec", number, "echo here; exec sleep 98774")
+    command.wait_output("here")
+    box.kill(signal.SIGSTOP)
+    team.spell("machine", "remove", "-f", "box", check=0)
+    result = command.finish()
+    assert result.returncode == 1 and result.stderr.count("\n") == 1, result
+    box.kill(signal.SIGCONT)
+    wait_for(lambda: not processes_with("98773") and not processes_with("98774"), what="the end of the run")
+
+
 def test_a_frozen_service_does_not_tear_what_is_open(team, server):
     number, port = server
     here = start_forward(team, number, port)[1]

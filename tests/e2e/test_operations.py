@@ -1,13 +1,17 @@
 """What the administrator of a service relies on: figures, the log, room on the disk, retention, quotas."""
 import json
+import os
 import re
+import shutil
+import subprocess
 
 import pytest
 
 from faults import Gate
 from harness import wait_for
-from storage import Connection
 from operated import Operated
+from storage import Connection
+from test_machines_clock import Clock
 
 
 @pytest.fixture
@@ -17,6 +21,7 @@ def team(place):
     def make(settings="", **options):
         made.append(Operated(place, settings, **options))
         return made[0]
+    make.made = made
     yield make
     for team in made:
         if team.process.poll() is None:
@@ -120,6 +125,61 @@ def test_below_the_share_that_stays_free_no_new_runs(place, repo, team):
     service.run("true", cwd=repo, check=0)
 
 
+def test_below_five_percent_no_new_runs(place, repo, team):
+    """As it is without a setting, on a disk that really is so full; and again after a restart."""
+    folder = place.root / "team"
+    folder.mkdir(mode=0o700)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m,mode=700", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("a disk of its own needs root")
+    try:
+        service = team(with_worker=True)
+        service.run("true", cwd=repo, check=0)
+        number = service.spell("run", "-b", "--json", "mkfifo gate; echo begun; cat gate > kept", cwd=repo, check=0).json["run"]["id"]
+        wait_for(lambda: service.spell("logs", number, check=0).stdout == "begun\n", what="the run")
+        with open(folder / "filler", "wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(folder).free - (16 << 20))
+        for _ in range(2):
+            refused = service.spell("run", "-b", "--json", "true", cwd=repo, check=1)
+            assert "disk_low" in refused.stderr and "5 %" in refused.stderr, refused
+            service.stop()
+            service.serve()
+        service.spell("exec", number, "sh", "-c", "echo saved > gate", check=0)
+        service.spell("wait", number, check=0)
+        service.spell("cp", f"runs/{number}/kept", place.work / "kept", check=0)
+        assert (place.work / "kept").read_text() == "saved\n"
+        (folder / "filler").unlink()
+        service.run("true", cwd=repo, check=0)
+    finally:
+        if team.made:
+            team.made[0].stop()
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_retention_by_age(place, repo, team):
+    """By the service's clock, which is looked at after a start, too. Runs with labels stay, and so does what goes on."""
+    clock = Clock(place)
+    place.environment.update(clock.environment)
+    service = team("keep_days = 30")
+    spell = service.spell
+    labelled = service.run("--label", "kept", "echo kept > out", cwd=repo, check=0)
+    old = service.run("echo old > out", cwd=repo, check=0)
+    going = spell("run", "-b", "--json", "echo begun; sleep 1000", cwd=repo, check=0).json["run"]["id"]
+    wait_for(lambda: spell("logs", going, check=0).stdout == "begun\n", what="the run")
+    service.stop()
+    clock.set(29 * 24 * 3600)
+    service.serve()
+    young = service.run("echo young > out", cwd=repo, check=0)
+    runs = lambda: [run["id"] for run in spell("ps", "--json", check=0).json["runs"]]
+    assert runs() == [labelled, old, going, young]
+    service.stop()
+    clock.set(31 * 24 * 3600)
+    service.serve()
+    wait_for(lambda: old not in runs(), what="the removal")
+    assert runs() == [labelled, going, young]
+    spell("kill", going, check=0)
+    spell("wait", going)
+
+
 def test_retention_by_size(place, repo, team):
     service = team()
     big = "head -c 100000 /dev/urandom > big"
@@ -160,6 +220,11 @@ def test_quotas(place, repo, team):
     number = spell("run", "-b", "--json", "--log-limit", "1G", "trap 'exit 7' TERM; seq 1000000 & wait", cwd=repo, check=0).json["run"]["id"]
     wait_for(lambda: "log is full (8.0 KiB)" in spell("info", number, check=0).stdout, what="a full log")
     assert spell("logs", number, check=0).stdout.startswith("1\n2\n3\n")
+    stored = spell("info", number, "--json", check=0).json["run"]["log_bytes"]
+    service.stop()
+    service.serve()
+    wait_for(lambda: "log is full (8.0 KiB)" in spell("info", number, check=0).stdout, what="a log that still is full")
+    assert spell("info", number, "--json", check=0).json["run"]["log_bytes"] == stored
     spell("kill", number, check=0)
     spell("wait", number)
     spell("rm", "-f", number, check=0)
@@ -168,6 +233,9 @@ def test_quotas(place, repo, team):
     refused = spell("run", "-b", "true", cwd=repo, check=1)
     assert refused.stderr.count("\n") == 1 and "KiB of at most 10.0 KiB" in refused.stderr and "spell rm" in refused.stderr
     assert "quota_exceeded" in spell("upload", str(repo / "hello.txt"), "--json", check=1).stderr
+    service.stop()
+    service.serve()
+    assert "quota_exceeded" in spell("run", "-b", "--json", "true", cwd=repo, check=1).stderr
     assert spell("ls", f"runs/{number}", check=0).stdout
     spell("rm", "-f", number, check=0)
     service.run("true", cwd=repo, check=0)
@@ -191,8 +259,16 @@ def test_runs_at_once(place, repo, team):
     waiting = spell("info", second, "--json", check=0).json["run"]
     assert (waiting["status"], waiting["reason_code"]) == ("machine_requested", "waiting_for_quota"), waiting
     assert "1 run at once" in waiting["reason"]
+    # Neither is forgotten: who runs, and that no more than one may.
+    service.process.kill()
+    service.process.wait()
+    service.serve()
+    third = spell("run", "-b", "--json", "--cpus", "1", "--memory", "100M", "true", cwd=repo, check=0).json["run"]["id"]
+    for number in (second, third):
+        assert spell("info", number, "--json", check=0).json["run"]["reason_code"] == "waiting_for_quota"
+    assert spell("info", first, "--json", check=0).json["run"]["status"] == "running"
     spell("quota", "rm", "*", check=0)
     wait_for(lambda: spell("info", second, "--json", check=0).json["run"]["status"] == "running", what="the second")
     for gate in gates:
         gate.open()
-    spell("wait", first, second, check=0)
+    spell("wait", first, second, third, check=0)

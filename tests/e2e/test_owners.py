@@ -51,6 +51,8 @@ def test_numbers_count_for_each_owner_and_members_see_their_own_owners_alone(tea
         assert "box" not in spell("run", "-f", "-t", "gpu", "true", token=eve, check=1).stderr
         assert "no machine serves 'box'" in spell("run", "-f", "-m", "box", "true", token=eve, check=1).stderr
         assert [o["name"] for o in spell("owner", "list", "--json", token=eve, check=0).json["owners"]] == ["lab"]
+        figures = [team.request("GET", "/metrics", token=token)[2].decode() for token in (ada, bob, eve)]
+        assert [[f'"{name}"' in text for name in ("box", "bench")] for text in figures] == [[True, True], [True, False], [False, True]]
         assert [o["last_run"] for o in spell("owner", "list", "--json", check=0).json["owners"]] == [2, 2]
         identity = team.request("GET", "/v1/user", token=eve)[2]["identity"]
         assert (identity["owner"], identity["owners"]) == ("lab", ["lab"])

@@ -218,13 +218,15 @@ def test_users_by_hand(place, team):
     assert "not valid" in team.spell("whoami", token=bob, check=1).stderr
     team.spell("user", "disable", "bob", "--undo", check=0)
     assert team.request("GET", "/v1/user", token=bob)[0] == 401  # a token that has ended does not come back
-    # Nor does a machine get in with what he has made for it.
-    team.spell("user", "role", "bob", "administrator", check=0)
-    box = team.spell("machine", "add", "box", "--json", token=team.log_in("bob", bobs), check=0).json["token"]
-    team.spell("user", "disable", "bob", check=0)
-    assert team.request("POST", "/v1/join", {}, box)[2]["error"]["code"] == "unauthorized"
-    actions = [row["action"] for row in team.spell("audit", "-a", "user", "--json", check=0).json["audit"]]
-    assert actions == ["user.add", "user.add", "user.role", "user.disable", "user.enable", "user.role", "user.disable"]
+    # Nor does a machine get in with what he has made for it; an administrator that is one no more is as any other.
+    for name, words in (("box", ("role", "bob", "member")), ("desk", ("disable", "bob"))):
+        team.spell("user", "role", "bob", "administrator", check=0)
+        token = team.spell("machine", "add", name, "--json", token=team.log_in("bob", bobs), check=0).json["token"]
+        assert team.request("POST", "/v1/join", {}, token)[2]["error"]["code"] == "invalid_request"
+        team.spell("user", *words, check=0)
+        assert team.request("POST", "/v1/join", {}, token)[2]["error"]["code"] == "unauthorized"
+    actions = [row["action"].removeprefix("user.") for row in team.spell("audit", "-a", "user", "--json", check=0).json["audit"]]
+    assert actions == ["add", "add", "role", "disable", "enable", "role", "role", "role", "disable"]
 
 
 def test_tokens_by_hand(place, team):
@@ -244,6 +246,19 @@ def test_tokens_by_hand(place, team):
     assert bob.encode() not in stored and secret.encode() not in stored
     other = Team(place, name="other", owner="others")
     assert team.request("GET", "/v1/user", token=other.token)[0] == 401
+
+
+def test_a_token_makes_none_that_outlives_it(place, team):
+    bob = team.add_user("bob")
+    create = lambda token, *options: team.spell("access-tokens", "create", "more", *options, token=token)
+    short = create(bob, "--days", "2").stdout.strip()
+    for options in ((), ("--days", "3")):
+        refused = create(short, *options)
+        assert refused.returncode == 1 and "makes none that ends later" in refused.stderr and len(refused.stderr.splitlines()) == 1, refused
+    assert create(short, "--days", "1").returncode == 0
+    # What a login makes, or a token without an end, may last.
+    endless = create(bob).stdout.strip()
+    assert create(endless).returncode == 0
 
 
 def test_members_change_their_own_things_alone(place):
@@ -286,16 +301,20 @@ def test_disabling_ends_what_is_open_and_lets_runs_go_on(place):
     team = Team(place, "--with-worker")
     bob = team.add_user("bob")
     team.spell("run", "-f", "-b", "echo begun; while [ ! -e /spell/stop ]; do sleep 0.1; done", token=bob, check=0)
-    wait_for(lambda: team.request("GET", "/v1/owners/acme/runs/1", token=bob)[2]["run"]["status"] == "running")
-    ends, begun = [], [threading.Event(), threading.Event()]
+    made = team.spell("workflow", "create", "-b", "--json", "echo begun; sleep 1000", token=bob, check=0).json["workflow"]["run"]
+    for number in (1, made):
+        wait_for(lambda: team.request("GET", f"/v1/owners/acme/runs/{number}", token=bob)[2]["run"]["status"] == "running")
+    workflow = team.spell("exec", made, 'printf %s "$SPELL_TOKEN"', token=bob, check=0).stdout
+    assert workflow.startswith("spw_")
+    ends, begun = [], [threading.Event() for _ in range(3)]
 
-    def hold(path, at):
+    def hold(path, at, token):
         connection = team.connect()
-        connection.request("GET", path, headers={"Authorization": f"Bearer {bob}"})
-        if at == 0:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        if at != 1:
             answer = connection.getresponse()
             answer.read(1)
-            begun[0].set()
+            begun[at].set()
             try:
                 answer.read()
             except Exception as problem:
@@ -309,8 +328,9 @@ def test_disabling_ends_what_is_open_and_lets_runs_go_on(place):
             except Exception as problem:
                 ends.append(type(problem).__name__)
     run = team.request("GET", "/v1/owners/acme/runs/1", token=bob)[2]["run"]
-    threads = [threading.Thread(target=hold, args=("/v1/owners/acme/runs/1/log?format=jsonl&follow=1", 0)),
-               threading.Thread(target=hold, args=(f"/v1/owners/acme/runs/1?version={run['version'] + 100}&wait_ms=60000", 1))]
+    threads = [threading.Thread(target=hold, args=("/v1/owners/acme/runs/1/log?format=jsonl&follow=1", 0, bob)),
+               threading.Thread(target=hold, args=(f"/v1/owners/acme/runs/1?version={run['version'] + 100}&wait_ms=60000", 1, bob)),
+               threading.Thread(target=hold, args=(f"/v1/owners/acme/runs/{made}/log?format=jsonl&follow=1", 2, workflow))]
     for thread in threads:
         thread.start()
     for event in begun:
@@ -322,9 +342,11 @@ def test_disabling_ends_what_is_open_and_lets_runs_go_on(place):
         assert not thread.is_alive(), "what was open goes on"
     assert 200 not in ends
     assert team.request("GET", "/v1/user", token=bob)[0] == 401
-    assert team.request("GET", "/v1/owners/acme/runs/1", token=team.token)[2]["run"]["status"] == "running"
-    team.spell("stop", "1", check=0)
-    team.spell("wait", "1")
+    assert team.request("GET", f"/v1/owners/acme/runs/{made}", token=workflow)[0] == 401
+    for number in (1, made):
+        assert team.request("GET", f"/v1/owners/acme/runs/{number}", token=team.token)[2]["run"]["status"] == "running"
+        team.spell("stop", number, check=0)
+        team.spell("wait", number)
 
 
 def test_who_is_disabled_is_thrown_out_of_a_run(place):

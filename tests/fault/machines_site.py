@@ -10,6 +10,7 @@ import uuid
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
+import clock  # noqa: E402
 import faults  # noqa: E402
 import harness  # noqa: E402
 import network  # noqa: E402
@@ -18,10 +19,12 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class Site(harness.Place):
-    """The programs of a service and its machines. spell() is the service's own user, through its socket."""
+    """The programs of a service and its machines. spell() is the service's own user, through its socket.
+    `clocked`: their clocks can be put forward, see clock.py; spell's cannot."""
 
-    def __init__(self, machines, seed=0):
+    def __init__(self, machines, seed=0, clocked=False):
         super().__init__()
+        self.clock = clock.Clock(self.root) if clocked else None
         self.net = network.Network(machines, seed)
         self.data = self.root / "data"
         self.service, self.port, self.boxes = None, 0, []
@@ -32,7 +35,8 @@ class Site(harness.Place):
         self.start_service()
 
     def run_inside(self, i, *command):
-        running = harness.Running([*self.net.inside(i), *map(str, command)], env=self.environment, cwd=self.work)
+        settings = self.clock.settings if self.clock else []
+        running = harness.Running([*self.net.inside(i), *settings, *map(str, command)], env=self.environment, cwd=self.work)
         self._running.append(running)
         return running
 

@@ -4,8 +4,8 @@ then every promise that can be checked is checked.
 
 machines_soak.py --minutes N [--seed S]. Accidents: links are cut and spoiled, every process is killed, workers are frozen, computers
 start anew (another boot id), a disk is full. Each happens to each machine once, in random order, before chance alone decides.
-The long cut outlasts the time after which a machine counts as lost. That time is shortened to seconds: no tool gives programs a
-CLOCK_BOOTTIME that runs faster, and one that jumps is a computer that slept, which declares nobody lost.
+The long cut outlasts the time after which a machine counts as lost, which is shortened to seconds here. (An hour by the programs'
+clocks: test_machines.py.)
 """
 import argparse
 import contextlib

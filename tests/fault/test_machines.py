@@ -1,10 +1,12 @@
 """A service and three machines in network namespaces: each kind of accident once, in the middle of a run. The long form, with chance
 and many runs at once, is machines_soak.py (`./dev soak`)."""
+import datetime
 import itertools
 import os
 import pathlib
 import signal
 import sys
+import time
 
 import pytest
 
@@ -14,6 +16,7 @@ from machines_site import Box, Site, faults, harness  # noqa: E402
 
 LOST_AFTER = 4  # seconds, of the machine that is to count as lost
 LINES = 400
+HOUR = 3600
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,8 @@ def site():
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(site):
+def nothing_is_left(request):
+    site = request.getfixturevalue("clocked" if "clocked" in request.fixturenames else "site")
     yield
     harness.wait_for(lambda: not site.left(), what=f"the end of {site.left()}")
 
@@ -125,9 +129,68 @@ def test_a_link_is_cut_for_a_while(site):
     job.check()
 
 
+@pytest.fixture(scope="module")
+def clocked():
+    """Another site, with two machines: one that may be away for ten minutes, as any, and one that may for two hours."""
+    if reason := network.why_not():
+        pytest.skip(reason)
+    site = Site(machines=2, clocked=True)
+    try:
+        Box(site, 1)
+        Box(site, 2, "--lost-after", 2 * HOUR)
+        yield site
+    finally:
+        complaints = site.close()
+    assert not complaints, "\n".join(complaints)
+
+
+def time_of(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def test_a_link_is_cut_for_half_a_minute(clocked):
+    job = Job(clocked, clocked.boxes[0]).begun()
+    with job.box.cut():
+        clocked.clock.forward(30)
+        job.go()
+        harness.wait_for(lambda: not job.box.supervised(), what="the command's end")
+        assert job.info()["status"] == "running"
+    with clocked.clock.fast():
+        job.check()
+
+
+def test_a_link_is_cut_for_an_hour(clocked):
+    """By the clocks of service and workers, which see every second of it. Whether the run counts as interrupted is a matter of how
+    long its machine may be away; its command goes on in any case, and in the end all of it is there."""
+    patient, usual = (Job(clocked, box).begun() for box in reversed(clocked.boxes))
+    with usual.box.cut(), patient.box.cut():
+        for box in clocked.boxes:
+            harness.wait_for(lambda box=box: not box.info()["connected"], what="the dead line to be noticed")
+        clocked.clock.forward(5 * 60)
+        assert (usual.info()["status"], patient.info()["status"]) == ("running", "running")
+        began, ahead = time.time(), clocked.clock.ahead
+        clocked.clock.forward(HOUR - 5 * 60)
+        lost = harness.wait_for(lambda: (run := usual.info())["ended_at"] and run, what="the loss of its machine")
+        assert (lost["status"], lost["reason_code"]) == ("interrupted", "machine_lost"), lost
+        # Ten minutes after its line was found dead.
+        assert -60 <= time_of(lost["ended_at"]) - (began + ahead) - 5 * 60 <= 90, (lost, began, ahead)
+        assert patient.info()["status"] == "running"
+        assert len(usual.box.supervised()) == len(patient.box.supervised()) == 1
+        for job in (usual, patient):
+            job.go()
+            harness.wait_for(lambda: not job.box.supervised(), what="the command's end")
+    with clocked.clock.fast():  # who has tried for an hour does not try every second
+        harness.wait_for(lambda: usual.info()["status"] == "complete", what="the late result")
+        usual.check(reason="late_result")
+        patient.check()
+        after = Job(clocked, usual.box)
+        after.go()
+        after.check(reason=None)
+
+
 @pytest.mark.parametrize("how", ["cut", "frozen"])
 def test_a_machine_that_is_out_of_reach_for_too_long(site, how):
-    """As by a link that is cut for an hour: the run counts as interrupted, and what the machine brings late is its end all the same."""
+    """The run counts as interrupted, and what the machine brings late is its end all the same."""
     box = site.boxes[1]
     job = Job(site, box).begun()
     with getattr(box, how)():

@@ -116,6 +116,24 @@ def test_the_apparmor_profiles_allow_user_namespaces_to_the_supervisors(contents
         assert (contents / package / supervisor.lstrip("/")).is_file()
 
 
+def test_the_apparmor_profiles_are_read_by_its_parser(contents, tmp_path):
+    """As they are by version 4, which the systems have that they are for; by an older one without the two lines that are new in 4."""
+    parser = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin")
+    if not parser:
+        pytest.skip("apparmor_parser is not here (package apparmor)")
+    knows = int(re.search(r"version (\d+)\.", run(parser, "--version").stdout)[1]) >= 4
+    for package, program in [("spelld", "spelld"), ("spell-worker-service", "spell-worker")]:
+        text = (contents / package / "usr/share/spell/apparmor" / program).read_text()
+        mistaken = text.replace("profile ", "profil ")
+        if not knows:
+            text, mistaken = ("".join(line for line in lines.splitlines(True) if line.strip() not in ("abi <abi/4.0>,", "userns,"))
+                              for lines in (text, mistaken))
+        for name, lines, status in (("fine", text, True), ("mistaken", mistaken, False)):
+            (tmp_path / name).write_text(lines)
+            done = run(parser, "--skip-kernel-load", "--skip-cache", tmp_path / name, check=False)
+            assert (done.returncode == 0) == status, done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the root folder")
 def test_the_programs_start_where_nothing_else_is(contents, tmp_path):
     """In a root that holds the files of libc6 and libssl3, and ours."""

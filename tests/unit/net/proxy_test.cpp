@@ -19,6 +19,7 @@ TEST_CASE("a proxy is named by a URL") {
   CHECK(parse_proxy("proxy.example", "")->port == "8080");
   CHECK(parse_proxy("http://[2001:db8::1]:3128/", "")->host == "2001:db8::1");
   CHECK(parse_proxy("http://me:a%40b@proxy:3128", "")->credentials == "me:a@b");
+  CHECK(parse_proxy("http://me:%2F%3f%25@proxy", "")->credentials == "me:/?%");
   CHECK(parse_proxy("", "")->host == "");
   for (auto* wrong : {"socks5://proxy:1080", "https://proxy:443", "http://:3128",
                       "http://proxy:port", "http://proxy:0", "http://pro xy"}) {

@@ -192,6 +192,18 @@ TEST_CASE("a machine's token acts for that machine, and only with its key where 
   CHECK_FALSE(permit(box, model::Access::joiner, ""));
 }
 
+TEST_CASE("what a machine has open ends with its token") {
+  World world;
+  auto box = world.token("machine", "box"), join = world.token("join", "new");
+  world.refresh();
+  auto id = world.ask(box)->token, joiner = world.ask(join)->token;
+  REQUIRE(world.writer->delete_token(id));
+  REQUIRE(world.writer->delete_token(joiner));
+  REQUIRE(world.state->load());
+  CHECK(world.machines.refresh(*world.state) == std::vector<std::string>{id});
+  CHECK_FALSE(world.ask(box));
+}
+
 TEST_CASE("the socket's own user and root need no token, others get in by none") {
   World world;
   world.user("ada", "viewer");

@@ -165,6 +165,23 @@ TEST_CASE("what a user has made for machines to join with ends when it is told")
   CHECK_FALSE(team.state->tokens().contains(unused));
 }
 
+TEST_CASE("a machine has heard of its own owner's numbers alone") {
+  Team team;
+  auto box = team.machine("box");
+  auto submit = [&](const std::string& owner) {
+    Submission s{owner, "eve", "", "", {}};
+    s.request.command = "true";
+    return team.change([&] { return team.state->submit(s, team.now); })->run.number;
+  };
+  CHECK(submit("ada") == 1);
+  CHECK(submit("lab") == 1);
+  std::map<std::string, std::int64_t> numbers{{"ada", 41}, {"lab", 41}, {"nobody", 41}};
+  REQUIRE(team.change([&] { return team.state->heard_of_numbers(box, numbers); }));
+  REQUIRE(team.change([&] { return team.state->heard_of_numbers("no machine", {{"lab", 41}}); }));
+  CHECK(submit("ada") == 42);
+  CHECK(submit("lab") == 2);
+}
+
 TEST_CASE("a token of a type makes a machine that serves it, under its own name") {
   Team team;
   auto token = team.token("type:ada/v100");

@@ -398,7 +398,7 @@ TEST_CASE("numbers that a worker has heard of are not given again") {
   House house;
   REQUIRE(house.submit("true"));
   auto hear = [&](std::map<std::string, std::int64_t> numbers) {
-    REQUIRE(house.change([&] { return house.state->heard_of_numbers(numbers); }));
+    REQUIRE(house.change([&] { return house.state->heard_of_numbers("here", numbers); }));
   };
   hear({{"ada", 41}, {"nobody", 7}});
   CHECK(house.submit("true")->run.number == 42);

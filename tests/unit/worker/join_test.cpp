@@ -41,7 +41,8 @@ TEST_CASE("an address is https or a socket, and nothing else") {
 TEST_CASE("what has been joined is kept for its owner alone, and read as it was written") {
   testing::TemporaryFolder folder;
   CHECK_FALSE(read_joined(folder.path).value());
-  Joined joined{"https://box", hex, "id", "name", "spm_" + hex, {"certificate", "key"}, 42};
+  Joined joined{"https://box", hex, "id", "name", "spm_" + hex, {"certificate", "key"}, {}, 42};
+  joined.proxy = net::parse_proxy("http://me:word@proxy:3128", "lab.example").value();
   REQUIRE(write_joined(folder.path, joined));
   std::string path = folder.path + "/" + joined_file;
   struct stat st {};
@@ -56,6 +57,10 @@ TEST_CASE("what has been joined is kept for its owner alone, and read as it was 
   CHECK(read->token == joined.token);
   CHECK(read->identity.key == "key");
   CHECK(read->joined_us == 42);
+  CHECK(read->proxy.host == "proxy");
+  CHECK(read->proxy.port == "3128");
+  CHECK(read->proxy.credentials == "me:word");
+  CHECK(read->proxy.except == "lab.example");
   // Cut at any byte it is damaged, never another.
   auto whole = base::read_file(path).value();
   for (std::size_t size = 0; size + 2 < whole.size(); ++size) {
