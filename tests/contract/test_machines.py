@@ -4,6 +4,8 @@ import json
 import threading
 import urllib.parse
 
+import pytest
+
 from api import code_of
 from workers import HELLO, Worker, add, bearer, machine
 
@@ -112,6 +114,30 @@ def test_machine_types(service, worker, name):
     code_of(service.request("PATCH", f"{types}/none", {"gpus": 1}), 404, "machine_type_not_found")
     assert service.request("DELETE", f"{types}/{kind}").json["removed"] == kind
     code_of(service.request("DELETE", f"{types}/{kind}"), 404, "machine_type_not_found")
+
+
+@pytest.mark.parametrize("kind", ["exec", "forward", "stats"])
+def test_streams_of_a_run(service, name, kind):
+    """The worker is ordered to come for its end, and both have theirs then. What they say is shown in tests/e2e/test_streams.py."""
+    worker = Worker(service, add(service, name), capabilities={"streams": "1"})
+    worker.greet()
+    number = service.run("x", machine_type=name)
+    start, = worker.poll()
+    path = service.of_owner(f"runs/{number}/{kind}")
+    code_of(service.get(path), 426, "stream_wanted")
+    with service.stream(path) as early:
+        code_of(early(), 409, "run_not_running")
+    worker.report(start, "building", "running")
+    with service.stream(path) as users:
+        order, = worker.poll(wait_ms=20000)
+        assert (order["type"], order["run"], order["kind"]) == ("open_stream", start["run"], kind)
+        own = f"/v1/machines/{worker.id}/streams/"
+        with service.stream(own + "0" * 32, bearer(worker.token)) as nobodys:
+            code_of(nobodys(), 404, "stream_not_found")
+        with service.stream(own + order["stream"], bearer(worker.token)) as workers:
+            assert [end().status for end in (users, workers)] == [101, 101]
+        with service.stream(own + order["stream"], bearer(worker.token)) as again:
+            code_of(again(), 404, "stream_not_found")
 
 
 def test_what_cannot_be_had_is_refused(service, worker, name):
