@@ -260,7 +260,7 @@ class TeamApi(Api):
         self.port, self.document, self.owner, self.token, self.timeout = port, document, owner, token, timeout
 
     def connect(self):
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=self.timeout, context=context)
 
