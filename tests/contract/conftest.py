@@ -146,20 +146,3 @@ def sent(service):
     objects.big = big
     return objects, {"type": "folder", "node": text_of(node), "size": 300_014, "files": 3, "mode": 0o750,
                      "modified_at": "2026-01-31T12:00:00.000001Z"}
-
-
-@pytest.fixture
-def pack(tmp_path):
-    """A repository of one commit, which no other test has, as (workspace, commit, tree, pack)."""
-    folder = tmp_path
-    environment = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null")
-
-    def git(*words, **options):
-        return subprocess.run(["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True,
-                              capture_output=True, env=environment, **options).stdout
-    git("init", "-q")
-    (folder / "hello.txt").write_text("from the repository\n")
-    git("add", "hello.txt")
-    git("commit", "-q", "-m", uuid.uuid4().hex)
-    commit, tree = git("rev-parse", "HEAD", "HEAD^{tree}").decode().split()
-    return commit, commit, tree, git("pack-objects", "--stdout", "-q", "--revs", input=b"HEAD\n")

@@ -10,6 +10,7 @@ import pytest
 
 from api import PACK, code_of
 from spellfs import Objects, text_of
+from test_code import pack  # noqa: F401
 from workers import HELLO, Worker, add, bearer, machine
 
 
