@@ -25,16 +25,16 @@ constexpr Unavailable table[] = {
     {"run", "--tensorboard-dir"},
     {"upload", "-c"},
     {"cost", ""},
-    {"machine-type", "--instance-type"},
-    {"machine-type", "--storage-size"},
-    {"machine-type", "--min-machines"},
-    {"machine-type", "--max-machines"},
-    {"machine-type", "--idle-timeout"},
     {"workflow", "--build"},
     {"workflow", "--pip"},
     {"workflow", "--apt"},
     {"workflow", "--conda-file"},
     {"hyper", ""},
+    {"machine-type", "--instance-type"},
+    {"machine-type", "--storage-size"},
+    {"machine-type", "--min-machines"},
+    {"machine-type", "--max-machines"},
+    {"machine-type", "--idle-timeout"},
 };
 }  // namespace
 
