@@ -258,7 +258,7 @@ def test_a_service_that_nobody_calls_stays_until_it_has_everything(place, disk):
     wait_for(lambda: output_of(place, number), what="the file")
     disk.fill()
     gate.open()
-    assert wait_gone([started.process.pid], 2.5) == [started.process.pid]
+    assert wait_gone([started.process.pid], 1.8) == [started.process.pid]
     disk.free()
     assert started.finish().returncode == 0
     assert "ended: idle" in place.service_log() and not run_folders(place)

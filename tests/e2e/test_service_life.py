@@ -107,7 +107,7 @@ def test_a_joined_machine_keeps_a_service_that_nobody_calls(place):
     seen = api.request("POST", f"/v1/machines/{joined['machine']}/sync", {"protocol": 1, "seen": 0, "hello": hello, "holds": {}},
                        {"Authorization": f"Bearer {joined['token']}", "X-Spell-Worker": "1" * 32})
     assert seen.status == 200, seen.body
-    assert wait_gone([started.process.pid], 2.5) == [started.process.pid]
+    assert wait_gone([started.process.pid], 1.8) == [started.process.pid]
     assert api.request("DELETE", api.of_owner("machines/box")).status == 200
     result = started.finish()
     assert result.returncode == 0, result
