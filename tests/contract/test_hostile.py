@@ -56,7 +56,7 @@ def held_by(service):
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
             what = os.readlink(process / "fd" / entry)
             if "/spell.db" not in what:  # readers are kept: as many as there once were requests at a time
-                held[re.sub(r":\[\d+\]", "", what)] += 1
+                held[re.sub(r":\[\d+\]|[0-9a-f]{32,}| \(deleted\)", "", what)] += 1
     return held
 
 
