@@ -54,9 +54,9 @@ def held_by(service):
                                 "arriving": sum(len(files) for _, _, files in os.walk(folder / "incoming"))})
     for entry in os.listdir(process / "fd"):
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            what = os.readlink(process / "fd" / entry)
-            if "/spell.db" not in what:  # readers are kept: as many as there once were requests at a time
-                held[re.sub(r":\[\d+\]|[0-9a-f]{32,}| \(deleted\)", "", what)] += 1
+            held[re.sub(r":\[\d+\]|[0-9a-f]{32,}| \(deleted\)", "", os.readlink(process / "fd" / entry))] += 1
+    for name in [name for name in held if "/spell.db" in name]:
+        held[name] //= 100  # readers are kept, as many as there once were requests at a time
     return held
 
 
