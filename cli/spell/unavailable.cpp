@@ -30,6 +30,11 @@ constexpr Unavailable table[] = {
     {"workflow", "--apt"},
     {"workflow", "--conda-file"},
     {"hyper", ""},
+    {"machine-type", "--instance-type"},
+    {"machine-type", "--storage-size"},
+    {"machine-type", "--min-machines"},
+    {"machine-type", "--max-machines"},
+    {"machine-type", "--idle-timeout"},
 };
 }  // namespace
 

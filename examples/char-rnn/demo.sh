@@ -1,6 +1,7 @@
 #!/bin/sh
 # Shows Spell's main job on real input: makes a Git repository of this folder in a temporary place and trains in it.
 # BIN: the folder of the program spell; or SPELL_BUILD: a build folder, which has it in bin/ (default: spell is in PATH).
+# STEPS: how long it trains, where the program's own default is too long. Arguments are options of `spell run`.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -34,8 +35,9 @@ git -c user.name=Demo -c user.email=demo@localhost commit -q -m "A network that 
 echo "A repository with a training program: $work/char-rnn"
 echo "What Spell keeps of it is in SPELL_DIR=$SPELL_DIR"
 
-say "spell run \"$python train.py\""
-"$spell" run -f "$python train.py" "$@"
+train="$python train.py${STEPS:+ --steps $STEPS}"
+say "spell run \"$train\""
+"$spell" run -f "$train" "$@"
 
 run=$("$spell" ps --quiet -n 1)
 say "spell ls runs/$run"

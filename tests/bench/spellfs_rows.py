@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -265,6 +266,29 @@ def spellfs_add():
             return float(said[0]) * 1000
         yield Measures(sample, notes=notes)
         notes.append(f"bytes stored: {', '.join(map(str, stored))}")
+
+
+@row("spellfs-ls", "SpellFS: `spell ls` of a folder of 100,000, to its last line", "ms", "")
+def spellfs_ls():
+    with place() as here:
+        (data := here.root / "data").mkdir()
+        for i in range(count := scaled(100_000)):
+            (data / str(i)).write_bytes(b"%d" % i)
+        here.spell("upload", "-q", data)
+        first, notes = [], []
+
+        def sample():
+            begin = time.perf_counter()
+            with subprocess.Popen([PROGRAMS / "spell", "ls", "uploads/data"], stdout=subprocess.PIPE, **here.options) as listing:
+                listing.stdout.readline()
+                first.append((time.perf_counter() - begin) * 1000)
+                listed = 1 + sum(1 for _ in listing.stdout)
+            took = (time.perf_counter() - begin) * 1000
+            if (listing.returncode, listed) != (0, count):
+                raise RuntimeError(f"spell ls -> {listing.returncode}, {listed} lines")
+            return took
+        yield Measures(sample, peer=lambda: seconds_of("ls", "-l", data) * 1000, notes=notes)
+        notes.append(f"the first line after {statistics.median(first):.0f} ms; the peer is ls -l of the folder itself")
 
 
 CHECKPOINTS = """

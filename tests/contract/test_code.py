@@ -1,6 +1,7 @@
 """Code: what is missing, what is sent, and a run that has it."""
 import os
 import subprocess
+import uuid
 
 import pytest
 
@@ -9,10 +10,10 @@ from api import code_of
 NO_SUCH_ID = "0" * 40
 
 
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory):
-    """A repository of one commit as (workspace, commit, tree, pack)."""
-    folder = tmp_path_factory.mktemp("repository")
+@pytest.fixture
+def pack(tmp_path):
+    """A repository of one commit, which no other test has, as (workspace, commit, tree, pack)."""
+    folder = tmp_path
     environment = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null")
 
     def git(*words, **options):
@@ -21,7 +22,7 @@ def pack(tmp_path_factory):
     git("init", "-q")
     (folder / "hello.txt").write_text("from the repository\n")
     git("add", "hello.txt")
-    git("commit", "-q", "-m", "first")
+    git("commit", "-q", "-m", uuid.uuid4().hex)
     commit, tree = git("rev-parse", "HEAD", "HEAD^{tree}").decode().split()
     return commit, commit, tree, git("pack-objects", "--stdout", "-q", "--revs", input=b"HEAD\n")
 

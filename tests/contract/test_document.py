@@ -81,3 +81,8 @@ def test_path_parameters_are_described(document):
         named = {p["name"] for p in map(document.resolve, described.get("parameters", [])) if p["in"] == "path"}
         assert named == set(re.findall(r"\{(\w+)\}", path)), operation
         assert method.lower() in METHODS
+
+
+def test_every_operation_has_succeeded(document):
+    """The last one: no operation is described whose success no test has seen and compared with its description."""
+    assert set(document.operations) - document.succeeded == set()

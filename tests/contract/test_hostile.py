@@ -1,6 +1,12 @@
 """What nobody who means well would send: a 4xx with a code and one clear line, nothing changed, the same process alive."""
+import collections
+import contextlib
 import json
+import os
+import pathlib
+import re
 import socket
+import time
 import urllib.parse
 
 import pytest
@@ -39,6 +45,32 @@ SAMPLES = {
     "edit_machine_type": {"spot": True, "default_auto_resume": True, "cpus": 1, "memory": 1, "gpus": 1, "lost_after": 1},
 }
 WRONG = [None, True, False, 0, -1, 1.5, 2**53, 2**64, -2**63, "", " ", "x" * 300_000, "../x", "/x", [], [None], [[]], [{}], {}, {"x": None}]
+
+
+def held_by(service):
+    """What the service's process holds, and its files that are nothing yet: {what: how many}."""
+    process, folder = pathlib.Path(f"/proc/{service.pid()}"), pathlib.Path(service.socket_path).parent
+    held = collections.Counter({"threads": len(os.listdir(process / "task")),
+                                "arriving": sum(len(files) for _, _, files in os.walk(folder / "incoming"))})
+    for entry in os.listdir(process / "fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            held[re.sub(r":\[\d+\]|[0-9a-f]{32,}| \(deleted\)", "", os.readlink(process / "fd" / entry))] += 1
+    for name in [name for name in held if "/spell.db" in name]:
+        held[name] //= 100  # readers are kept, as many as there once were requests at a time
+    return held
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_leaks(service, ended_run):
+    """Around all tests of this file: no descriptor, thread or file more than before."""
+    assert service.get(service.of_owner(f"files/runs/{ended_run}/deep/file")).body == b"0123456789"  # what is read once stays open
+    before = held_by(service)
+    yield
+    deadline = time.monotonic() + 60
+    # Connections are closed when the last answer is written; threads end when there was nothing for them for a while.
+    while more := held_by(service) - before:
+        assert time.monotonic() < deadline, f"more than before: {dict(more)}"
+        time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,16 @@
 """Machines, and the workers that speak for them: joining, credentials, and what becomes of their runs. What a worker may not say is in
 test_worker_hostile.py."""
 import json
+import os
+import struct
 import threading
 import urllib.parse
 
-from api import code_of
+import pytest
+
+from api import PACK, code_of
+from spellfs import Objects, text_of
+from test_code import pack  # noqa: F401
 from workers import HELLO, Worker, add, bearer, machine
 
 
@@ -112,6 +118,65 @@ def test_machine_types(service, worker, name):
     code_of(service.request("PATCH", f"{types}/none", {"gpus": 1}), 404, "machine_type_not_found")
     assert service.request("DELETE", f"{types}/{kind}").json["removed"] == kind
     code_of(service.request("DELETE", f"{types}/{kind}"), 404, "machine_type_not_found")
+
+
+def test_what_a_worker_fetches_and_what_it_sends(service, worker, name, pack, sent):
+    """Code and mounts, metrics and outputs; the log is above all in test_worker_hostile.py."""
+    workspace, commit, _, code = pack
+    objects, request = sent
+    repository = service.of_owner(f"repositories/{workspace}/packs?commit={commit}&repository=r")
+    assert service.post(repository, code, headers={"Content-Type": "application/vnd.git.pack"}).status == 201
+    service.upload(name, request)
+    number = service.run("x", machine_type=name, code={"workspace": workspace, "commit": commit}, mounts=[{"resource": f"uploads/{name}", "at": "/data"}])
+    start, = worker.poll()
+    own, query = {"run": start["run"], "epoch": start["epoch"]}, f"?run={start['run']}&epoch={start['epoch']}"
+    given = service.get(f"/v1/machines/{worker.id}/code{query}&have=", headers=bearer(worker.token)).body
+    assert given.startswith(b"PACK") and struct.unpack(">I", given[8:12]) == (3,)  # a commit, its folder, a file
+    read = worker.post("objects/read", {**own, "names": [request["node"]]})
+    assert next(data for name, _, data in objects.list if text_of(name) == request["node"]) in read.body
+    code_of(worker.post("objects/read", {**own, "names": ["s" + "0" * 64]}), 404, "resource_not_found")
+
+    worker.report(start, "building", "mounting", "running")
+    line = b'["loss",0,0.5]\n'
+    points = struct.pack("<IBBHQq", len(line), 1, 0, 0, 0, 1) + line
+    assert worker.post(f"metrics{query}&offset=0&now_us=1", points, type="application/vnd.spell.log").json == {"bytes": len(line)}
+    outputs = Objects()
+    tree = text_of(outputs.folder({"made": os.urandom(30)}))
+    assert worker.post("missing", {**own, "names": [tree, request["node"]]}).json == {"names": [tree]}
+    packed = outputs.pack()
+    assert worker.post("objects" + query, packed, type=PACK["Content-Type"]).json == {"bytes": len(packed)}
+    assert worker.post("missing", {**own, "names": [tree]}).json == {"names": []}
+    event = {"number": 4, "status": "saving", "text": "Run is saving"}
+    result = {"status": "complete", "exit_code": 0, "outputs": tree, "output_files": 1, "output_bytes": 30}
+    assert worker.sync(reports=[{**own, "events": [event], "result": result}])["refused"] == {}
+    assert service.wait(number)["status"] == "complete"
+    assert [entry["path"] for entry in service.get(service.of_owner(f"resources/runs/{number}")).json["entries"]] == ["made"]
+    assert [metric["name"] for metric in service.get(service.of_owner(f"runs/{number}/metrics")).json["metrics"]] == ["loss"]
+    service.request("DELETE", service.of_owner(f"uploads/{name}"))
+
+
+@pytest.mark.parametrize("kind", ["exec", "forward", "stats"])
+def test_streams_of_a_run(service, name, kind):
+    """The worker is ordered to come for its end, and both have theirs then. What they say is shown in tests/e2e/test_streams.py."""
+    worker = Worker(service, add(service, name), capabilities={"streams": "1"})
+    worker.greet()
+    number = service.run("x", machine_type=name)
+    start, = worker.poll()
+    path = service.of_owner(f"runs/{number}/{kind}")
+    code_of(service.get(path), 426, "stream_wanted")
+    with service.stream(path) as early:
+        code_of(early(), 409, "run_not_running")
+    worker.report(start, "building", "running")
+    with service.stream(path) as users:
+        order, = worker.poll(wait_ms=20000)
+        assert (order["type"], order["run"], order["kind"]) == ("open_stream", start["run"], kind)
+        own = f"/v1/machines/{worker.id}/streams/"
+        with service.stream(own + "0" * 32, bearer(worker.token)) as nobodys:
+            code_of(nobodys(), 404, "stream_not_found")
+        with service.stream(own + order["stream"], bearer(worker.token)) as workers:
+            assert [end().status for end in (users, workers)] == [101, 101]
+        with service.stream(own + order["stream"], bearer(worker.token)) as again:
+            code_of(again(), 404, "stream_not_found")
 
 
 def test_what_cannot_be_had_is_refused(service, worker, name):

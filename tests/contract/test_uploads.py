@@ -1,4 +1,5 @@
 """Objects that are sent, the uploads that name them, and what becomes of them without a name."""
+import copy
 import os
 import urllib.parse
 import uuid
@@ -138,40 +139,79 @@ def test_public_uploads(service, sent):
     code_of(service.get(service.of_owner(f"files/public/{name}/big")), 404, "resource_not_found")
 
 
-@pytest.mark.parametrize("mine,theirs", [("", "public"), ("public", "")])
-def test_who_knows_a_hash_has_nothing(service, mine, theirs):
+@pytest.fixture(scope="module")
+def lab(team):
+    """A team's second owner, for its one member, who is not of the first."""
+    name = "lab-" + uuid.uuid4().hex[:8]
+    assert team.post("/v1/owners", {"name": name}).status == 201
+    member = team.add_user("eve-" + uuid.uuid4().hex[:8], owner=name)
+    assert member.owner == name
+    return member
+
+
+def public(service):
+    """public/ as an owner, for who may fill it."""
+    other = copy.copy(service)
+    other.owner = "public"
+    return other
+
+
+def test_public_is_read_by_everybody_and_filled_by_the_administrator(team, lab):
+    viewer = team.add_user("zoe-" + uuid.uuid4().hex[:8], role="viewer")
+    name, content = "p" + uuid.uuid4().hex[:8], os.urandom(500)
+    objects = Objects()
+    body = {"type": "file", "node": text_of(objects.file(content)), "size": 500}
+    shelf = public(team)
+    assert shelf.post(shelf.of_owner("objects"), objects.pack(), headers=PACK).status == 200
+    shelf.upload(name, body)
+    # One's own owners are others; and who only looks leaves nothing anywhere.
+    for reader, refusal in ((lab, (404, "owner_not_found")), (viewer, (403, "not_permitted"))):
+        mine = public(reader)
+        code_of(mine.post(mine.of_owner("objects"), objects.pack(), headers=PACK), *refusal)
+        code_of(mine.post(mine.of_owner("objects/missing"), {"names": [body["node"]]}), *refusal)
+        for at in (name, "another"):
+            code_of(mine.request("PUT", mine.of_owner(f"uploads/{at}"), {"type": "file", "node": "", "size": 0}), *refusal)
+        code_of(mine.request("DELETE", mine.of_owner(f"uploads/{name}")), *refusal)
+        assert [entry["path"] for entry in reader.get(reader.of_owner("resources/public")).json["entries"]] == [name]
+        assert reader.get(reader.of_owner(f"files/public/{name}")).body == content
+    assert shelf.request("DELETE", shelf.of_owner(f"uploads/{name}")).status == 200
+    code_of(lab.get(lab.of_owner(f"files/public/{name}")), 404, "resource_not_found")
+
+
+@pytest.mark.parametrize("whose", ["that of public/", "from public/", "of a team's other owner", "of a team's first owner"])
+def test_who_knows_a_hash_has_nothing(service, team, lab, whose):
     """Neither by asking what is missing, nor in a tree, nor as an upload: what another owner has sent is not there."""
-    mine, theirs = mine or service.owner, theirs or service.owner
-    of = lambda owner, path: f"/v1/owners/{urllib.parse.quote(owner)}/{path}"
+    mine, theirs = {"that of public/": (service, public(service)), "from public/": (public(service), service),
+                    "of a team's other owner": (team, lab), "of a team's first owner": (lab, team)}[whose]
     secret, foreign = os.urandom(2000), Objects()
     chunk = foreign.file(secret)
     tree = foreign.folder({"secret": secret})
-    assert service.post(of(theirs, "objects"), foreign.pack(), headers=PACK).status == 200
+    assert theirs.post(theirs.of_owner("objects"), foreign.pack(), headers=PACK).status == 200
     # Asking.
     names = sorted(text_of(name) for name in (chunk, tree))
-    assert sorted(service.post(of(mine, "objects/missing"), {"names": names}).json["names"]) == names
+    assert sorted(mine.post(mine.of_owner("objects/missing"), {"names": names}).json["names"]) == names
     # A tree of mine with their chunk, and with their folder's content.
     thief = Objects()
     stolen = thief.folder({"mine": (2000, chunk)})
-    code_of(service.post(of(mine, "objects"), thief.pack(), headers=PACK), 409, "incomplete_pack")
+    code_of(mine.post(mine.of_owner("objects"), thief.pack(), headers=PACK), 409, "incomplete_pack")
     above = Objects()
     above.add(b"t", b"\x01\x00\x01\x02\x01x" + b"\xed\x03" + b"\0" * 8 + b"\xd0\x0f\x01\x01" + tree + b"\x00")
-    code_of(service.post(of(mine, "objects"), above.pack(), headers=PACK), 409, "incomplete_pack")
+    code_of(mine.post(mine.of_owner("objects"), above.pack(), headers=PACK), 409, "incomplete_pack")
     # Their tree, their chunk, my refused tree as an upload.
     for body in ({"type": "folder", "node": text_of(tree), "size": 2000}, {"type": "file", "node": text_of(chunk), "size": 2000},
                  {"type": "folder", "node": text_of(stolen), "size": 2000}):
-        code_of(service.request("PUT", of(mine, "uploads/stolen"), body), 409, "incomplete_pack")
-    assert sorted(service.post(of(mine, "objects/missing"), {"names": names}).json["names"]) == names
-    shown = "public" if mine == "public" else "uploads"
+        code_of(mine.request("PUT", mine.of_owner("uploads/stolen"), body), 409, "incomplete_pack")
+    assert sorted(mine.post(mine.of_owner("objects/missing"), {"names": names}).json["names"]) == names
+    shown, reader = ("public", service) if mine.owner == "public" else ("uploads", mine)
     # By name, beside something that may be read.
     name = "n" + uuid.uuid4().hex[:8]
-    assert service.request("PUT", of(mine, f"uploads/{name}"), {"type": "file", "node": "", "size": 0}).status == 200
-    read = lambda: service.post(service.of_owner("objects/read"), {"path": f"{shown}/{name}", "names": [text_of(chunk)]})
+    assert mine.request("PUT", mine.of_owner(f"uploads/{name}"), {"type": "file", "node": "", "size": 0}).status == 200
+    read = lambda: reader.post(reader.of_owner("objects/read"), {"path": f"{shown}/{name}", "names": [text_of(chunk)]})
     code_of(read(), 404, "resource_not_found")
-    assert "stolen" not in [entry["path"] for entry in service.get(service.of_owner(f"resources/{shown}")).json["entries"]]
+    assert "stolen" not in [entry["path"] for entry in reader.get(reader.of_owner(f"resources/{shown}")).json["entries"]]
     # Who has the bytes may have them: they are sent, and stored once.
-    assert service.post(of(mine, "objects"), foreign.pack(), headers=PACK).status == 200
-    assert service.post(of(mine, "objects/missing"), {"names": names}).json["names"] == []
+    assert mine.post(mine.of_owner("objects"), foreign.pack(), headers=PACK).status == 200
+    assert mine.post(mine.of_owner("objects/missing"), {"names": names}).json["names"] == []
     assert secret in read().body
 
 

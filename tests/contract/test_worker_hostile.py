@@ -2,13 +2,15 @@
 it reaches nothing but the story of the runs that are its own now."""
 import datetime
 import json
+import os
 import random
 import struct
 import threading
 
 import pytest
 
-from api import code_of
+from api import PACK, code_of
+from spellfs import Objects, text_of
 from workers import HELLO, Worker, add, bearer, machine
 
 OBJECT = "c" + "0" * 64
@@ -84,6 +86,22 @@ def test_outputs_that_nobody_sent_are_nobodys(service, worker, name):
     for outputs in ("s" + "0" * 64, "nonsense", "c" + "0" * 63, "../../x"):
         taken = worker.post("sync", report_of(start["run"], start["epoch"], outputs=outputs))
         assert taken.status in (400, 409), taken.body
+    assert run_of(service, start)["status"] == "machine_requested"
+
+
+def test_what_another_owner_has_sent_is_no_output(service, worker, name):
+    """Who knows a hash has nothing: neither that tree, nor one of his own with that chunk, nor that it is there."""
+    foreign, thief, secret = Objects(), Objects(), os.urandom(2000)
+    tree, chunk = foreign.folder({"secret": secret}), foreign.file(secret)
+    assert service.post("/v1/owners/public/objects", foreign.pack(), headers=PACK).status == 200
+    service.run("x", machine_type=name)
+    start, = worker.poll()
+    own = {"run": start["run"], "epoch": start["epoch"]}
+    names = [text_of(tree), text_of(chunk)]
+    assert worker.post("missing", {**own, "names": names}).json == {"names": names}
+    code_of(worker.post("sync", report_of(**own, outputs=text_of(tree))), 409, "incomplete_pack")
+    thief.folder({"mine": (2000, chunk)})
+    code_of(worker.post(f"objects?run={own['run']}&epoch={own['epoch']}", thief.pack(), type=PACK["Content-Type"]), 409, "incomplete_pack")
     assert run_of(service, start)["status"] == "machine_requested"
 
 

@@ -2,10 +2,13 @@
 import hashlib
 import os
 import random
+import shutil
 import stat
 import subprocess
 
 import pytest
+
+from git_https import GitHost
 
 
 def rev_parse(place, folder, ref="HEAD"):
@@ -196,6 +199,54 @@ def test_code_by_url(place, spell, repo, scheme):
     assert spell("info", 2, "--json", check=0).json["run"]["github_url"] == url
     assert "nothing" in spell("run", "--github-url", f"{scheme}{place.work}/nothing", "true", check=1).stderr
     assert "'gone'" in spell("run", "--github-url", url, "--github-ref", "gone", "true", check=5).stderr
+    assert len(spell("ps", "--json").json["runs"]) == 2
+
+
+@pytest.fixture
+def host(place):
+    """A Git host, and a command line that trusts it: where the system's authorities are that host's own."""
+    bundle = "/etc/ssl/certs/ca-certificates.crt"  # see docs/dependencies.md
+    authority = place.root / "authority.pem"
+    authority.touch()
+    private = ["unshare", "--mount", "sh", "-c", f'mount --bind {authority} {bundle} && exec "$@"', "-"]
+    tried = subprocess.run([*private, "true"], capture_output=True, text=True)
+    if tried.returncode or not shutil.which("openssl"):
+        pytest.skip(f"needs root, openssl and ca-certificates for an authority of its own: {tried.stderr.strip()}")
+
+    def trusting(*arguments, **options):
+        place.prefix = private
+        try:
+            return place.spell(*arguments, **options)
+        finally:
+            place.prefix = []
+    host = GitHost(place.work, authority)
+    host.spell = trusting
+    yield host
+    host.close()
+
+
+def test_code_by_https(place, spell, repo, host):
+    (repo / "hello.txt").write_text("second\n")
+    place.git("commit", "-q", "-a", "-m", "second", cwd=repo)
+    place.git("branch", "old", "HEAD~1", cwd=repo)
+    spell("status", check=0)  # the service is everybody's
+    url = f"{host.url}/repo/.git"
+    assert host.spell("run", "--github-url", url, "cat hello.txt", check=0).stdout == "second\n"
+    assert host.spell("run", "--github-url", url, "--github-ref", "old", "cat hello.txt sub/deep.txt", check=0).stdout == "hello\ndeep\n"
+    assert spell("info", 2, "--json", check=0).json["run"]["github_url"] == url
+    asked = len(host.asked)
+    for wrong, says in ((f"{host.url}/nothing/.git", "404"), (url.replace("/repo", "/private/repo"), "authenticat"),
+                        (url.replace("localhost", "127.0.0.1"), "certificate")):
+        refused = host.spell("run", "--github-url", wrong, "true")
+        assert refused.returncode == 1 and says in refused.stderr and len(refused.stderr.splitlines()) == 1, refused
+    assert len(host.asked) == asked + 2
+    refused = host.spell("run", "--github-url", url.replace("https://", "https://ada:hunter2@"), "true", check=1)
+    assert "without" in refused.stderr and "hunter2" not in refused.stderr, refused
+    # An authority that is unknown is no authority.
+    asked = len(host.asked)
+    refused = spell("run", "--github-url", url, "true", check=1)
+    assert "certificate" in refused.stderr and len(refused.stderr.splitlines()) == 1, refused
+    assert len(host.asked) == asked
     assert len(spell("ps", "--json").json["runs"]) == 2
 
 

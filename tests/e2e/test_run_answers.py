@@ -72,6 +72,7 @@ RUN_OPTIONS = """--machine-type --mount --pip --pip-req --apt --conda-file --doc
     --commit-ref --github-url --github-ref --description --label --project --param --timeout --stop-grace --log-limit --append --exclusive --with-history
     --stop-condition --auto-resume --disable-auto-resume --distributed --tensorboard-dir --idempotent --force --background --verbose --require-clean
     --include-untracked --save-all --no-venv --from-file --save-command --json""".split()
+TYPE_OPTIONS = "--name --instance-type --spot --default-auto-resume --storage-size --min-machines --max-machines --idle-timeout".split()
 COMMANDS = """run logs ps info stop kill rm archive label ls cp upload link unlink stats login logout whoami access-tokens repos status project wait top exec
     forward rerun cost secret metrics send-metric workflow hyper machine-type machine-types service""".split()
 
@@ -87,6 +88,17 @@ def test_every_option_is_there_or_refused_by_name(shared):
             assert f"{option} is not available" in result.stderr, result
     assert "is not available" in shared.spell("run", "-m", "s3://bucket/path", "true", cwd=shared.repo, check=2).stderr
     assert shared.spell("ps", "-q", "-a", check=0).stdout == before
+
+
+def test_every_option_of_a_machine_type_is_there_or_refused_by_name(shared):
+    offered = shared.spell("machine-type", "add", "--help", check=0).stdout.replace(",", " ").split()
+    refused = [option for option in TYPE_OPTIONS if option not in offered]
+    assert "--instance-type" in refused and "--spot" not in refused
+    for command in ("add", "scale"):
+        for option in refused:
+            for words in ([option, "1", "t4"], [f"{option}=1", "t4"], ["t4", option, "1"]):
+                assert f"{option} is not available" in shared.spell("machine-type", command, *words, check=2).stderr
+    assert "t4" not in shared.spell("machine-types", check=0).stdout
 
 
 def test_every_command_is_there_or_refused_by_name(shared):

@@ -71,6 +71,14 @@ def test_more_runs_than_places_wait_in_order(place, spell, repo, gates):
     spell("wait", waiting[2], check=125)
 
 
+@pytest.mark.parametrize("cores", ["all", "one"])
+def test_a_place_for_each_core_and_two_at_least(place, spell, cores):
+    usable = os.sched_getaffinity(0)
+    if cores == "one":
+        place.prefix = ["taskset", "-c", str(min(usable))]
+    assert places(spell) == (max(2, len(usable)) if cores == "all" else 2)
+
+
 def test_after_others(place, spell, repo, gates):
     first, second = (start(spell, repo, gates.command(name)) for name in ("first", "second"))
     last = start(spell, repo, "--after", f"{first},{second}", "echo last")

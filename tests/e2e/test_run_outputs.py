@@ -48,7 +48,8 @@ def test_the_round_trip(place, spell, repo):
     spell("run", "mkdir -p out/deep/er out/empty; printf '\\000\\377' > out/binary; : > out/nothing; echo '#!/bin/sh' > out/tool; "
           "chmod 751 out/tool; chmod 600 out/binary; ln -s ../tool out/deep/link; ln -s /etc/passwd out/deep/far; "
           "head -c 3000000 /dev/urandom > out/deep/er/random; sha256sum < out/deep/er/random; printf x > $'out/odd \\n\\303\\244 name'; "
-          "truncate -s 50M out/sparse; chmod 700 out/deep; touch -d @1000000000.5 out/tool", cwd=repo, check=0)
+          "truncate -s 50M out/sparse; chmod 700 out/deep; touch -d @1000000000.5 out/tool; ln out/binary out/second; ln out/binary out/deep/third",
+          cwd=repo, check=0)
     target = place.work / "target"
     spell("cp", "runs/1/out", target, check=0)
     assert oct((target / "tool").stat().st_mode & 0o7777) == "0o751"
@@ -56,13 +57,15 @@ def test_the_round_trip(place, spell, repo):
     assert oct((target / "deep").stat().st_mode & 0o7777) == "0o700"
     assert (target / "tool").stat().st_mtime == 1000000000.5
     assert (target / "binary").read_bytes() == b"\0\xff"
+    for linked in ("second", "deep/third"):  # hard links may have become files, whole ones
+        assert (target / linked).read_bytes() == b"\0\377" and oct((target / linked).stat().st_mode & 0o7777) == "0o600"
     assert (target / "nothing").read_bytes() == b""
     assert (target / "empty").is_dir()
     assert (target / "odd \nä name").read_text() == "x"
     assert os.readlink(target / "deep/link") == "../tool" and os.readlink(target / "deep/far") == "/etc/passwd"
     assert hashlib.sha256((target / "deep/er/random").read_bytes()).hexdigest() == spell("logs", 1, check=0).stdout.split()[0]
     assert (target / "sparse").read_bytes() == bytes(50 << 20)
-    assert len(spell("ls", "runs/1/out", check=0).stdout.splitlines()) == 7  # no name makes a line of its own
+    assert len(spell("ls", "runs/1/out", check=0).stdout.splitlines()) == 8  # no name makes a line of its own
 
 
 def test_names_that_are_no_text(place, spell, repo):

@@ -8,7 +8,7 @@ import pytest
 
 from faults import Gate, await_gone, ended, info, kill_service, lines, output_of, printing, run_folders, same_bytes, service, start_run, \
     the_supervisor
-from harness import processes_of, wait_for
+from harness import processes_of, wait_for, wait_gone
 from storage import Api, Objects
 
 
@@ -261,3 +261,21 @@ def test_a_save_that_finds_no_room_is_made_when_there_is_some(place, disk):
     assert (run["status"], run["output_files"]) == ("complete", 1), run
     assert hashlib.sha256(Api(place).read(f"runs/{number}/out").body).hexdigest().encode() == output_of(place, number).split()[0]
     await_room(place)
+
+
+def test_a_service_that_nobody_calls_stays_until_it_has_everything(place, disk):
+    """Idle is not who has outputs to save for which there is no room yet."""
+    gate = Gate(place.work / "gate")
+    started = place.start("serve", "--personal", "--spell-dir", place.spell_dir, "--idle-seconds", "1", program="spelld")
+    wait_for(lambda: (place.spell_dir / "spelld.sock").exists(), what="the socket")
+    number = start_run(place, f"head -c 5000000 /dev/urandom > out; sha256sum < out; {gate.waiting}")
+    wait_for(lambda: output_of(place, number), what="the file")
+    disk.fill()
+    gate.open()
+    assert wait_gone([started.process.pid], 1.8) == [started.process.pid]
+    disk.free()
+    assert started.finish().returncode == 0
+    assert "ended: idle" in place.service_log() and not run_folders(place)
+    run = info(place, number)
+    assert (run["status"], run["output_files"]) == ("complete", 1), run
+    assert hashlib.sha256(Api(place).read(f"runs/{number}/out").body).hexdigest().encode() == output_of(place, number).split()[0]

@@ -15,6 +15,7 @@ import pytest
 from faults import Gate, ended, kill_service, lock_holder, output_of, run_folders, service, start_run, \
     the_supervisor
 from harness import BUILD, need_terminals, wait_for, wait_gone
+from storage import Api
 
 
 def starts(place):
@@ -93,6 +94,29 @@ def test_ends_when_idle_and_not_before(place):
     assert lock_holder(place) is None and not run_folders(place)
     assert [ended(place, n)["status"] for n in (number, queued)] == ["complete"] * 2
     assert output_of(place, queued) == b"queued\n"
+
+
+def test_a_joined_machine_keeps_a_service_that_nobody_calls(place):
+    started = place.start("serve", "--personal", "--spell-dir", place.spell_dir, "--idle-seconds", "1", program="spelld")
+    wait_for(lambda: (place.spell_dir / "spelld.sock").exists(), what="the socket")
+    api = Api(place)
+    join = api.request("POST", api.of_owner("machines"), {"name": "box"}).json["join"]
+    hello = {"version": "0.1.0", "boot_id": "b", "cores": 1, "memory": 10**9, "disk_free": 10**9, "gpus": []}
+    joined = api.request("POST", "/v1/join", {"protocol": 1, "name": "box", "version": "0.1.0", "public_key": "", "hello": hello},
+                         {"Authorization": f"Bearer {join['token']}"}).json
+    seen = api.request("POST", f"/v1/machines/{joined['machine']}/sync", {"protocol": 1, "seen": 0, "hello": hello, "holds": {}},
+                       {"Authorization": f"Bearer {joined['token']}", "X-Spell-Worker": "1" * 32})
+    assert seen.status == 200, seen.body
+    assert wait_gone([started.process.pid], 1.8) == [started.process.pid]
+    assert api.request("DELETE", api.of_owner("machines/box")).status == 200
+    result = started.finish()
+    assert result.returncode == 0, result
+    assert "ended: idle" in place.service_log()
+
+
+def test_ten_minutes_are_the_default(place):
+    help = place.program("spelld", "serve", "--help", check=0).stdout
+    assert "--idle-seconds INT=600" in help, help
 
 
 def test_a_second_service_leaves_the_first_alone(place):
@@ -182,6 +206,23 @@ def test_an_older_service_makes_room_under_a_running_run(place):
         assert the_supervisor(place) == supervisor
     finally:
         older.end()
+    gate.open()
+    run = ended(place, number)
+    assert (run["status"], run["user_exit_code"]) == ("complete", 3)
+    assert output_of(place, number) == b"before\nafter\n"
+
+
+def test_a_service_that_is_asked_makes_room_under_a_running_run(place):
+    """What a newer command line asks of this very program."""
+    gate = Gate(place.work / "gate")
+    number = start_run(place, f"echo before; {gate.waiting}; echo after; exit 3")
+    supervisor, older = the_supervisor(place), service(place)
+    asked = Api(place).request("POST", "/v1/service/stop", {"handover": True})
+    assert (asked.status, asked.json["pid"]) == (202, older), asked.body
+    assert not wait_gone([older], 10)
+    assert "ended: hand-over" in place.service_log()
+    assert place.spell("status", "--json", check=0).json["service"]["pid"] != older
+    assert the_supervisor(place) == supervisor
     gate.open()
     run = ended(place, number)
     assert (run["status"], run["user_exit_code"]) == ("complete", 3)
