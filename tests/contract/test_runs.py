@@ -7,8 +7,7 @@ import uuid
 import pytest
 
 from api import code_of
-
-NO_SUCH_ID = "0" * 40
+from test_code import NO_SUCH_ID, pack  # noqa: F401
 
 
 def test_list_runs(service, ended_run):
@@ -237,3 +236,54 @@ def test_run_metrics(service, document, ended_run):
     for path in ("runs/999999/metrics", "runs/999999/metrics/points"):
         code_of(service.get(service.of_owner(path)), 404, "run_not_found")
     assert service.get(service.of_owner(f"runs/{ended_run}/metrics/other")).status == 404
+
+
+DIFFERENT = {"command": "false", "machine_type": "CPU", "description": "another", "project": "", "folder": "sub", "virtual_env": "/opt/venv", "env": {"A": "2"},
+             "secrets": {"KEYS": "keys"}, "labels": ["b"], "after": [1], "timeout": 61, "stop_grace": 31, "log_limit": 8192, "split_output": True, "save_all": True,
+             "code": {}, "mounts": [{"resource": "uploads/conflict"}], "cpus": 1, "memory": 1 << 20,
+             "gpus": 1, "gpu_name": "A100"}
+
+
+def test_a_key_of_another_spec_names_what_differs(service, document, pack):
+    """Each member of a submission: one that is there only the second time, or only the first, or says something else."""
+    path, wrong = service.of_owner("runs"), []
+    members = document.resolve(document.request_schema("create_run"))["properties"]
+    assert set(DIFFERENT) <= set(members)
+    workspace, commit, _, data = pack
+    sent = service.post(service.of_owner(f"repositories/{workspace}/packs?commit={commit}&repository=other"), data, headers={"Content-Type": "application/vnd.git.pack"})
+    assert sent.status in (200, 201), sent.body
+    code = {"workspace": workspace, "commit": commit, "repository": "other"}
+    plain, key = {"command": "true"}, {"Idempotency-Key": uuid.uuid4().hex}
+    first = service.post(path, plain, headers=key).json["run"]["id"]
+
+    def differs(body, key, field):
+        answer = service.post(path, body, headers=key, checked=False)
+        if answer.status != 409 or answer.code != "key_conflict" or f"'{field}'" not in answer.json["error"]["message"]:
+            wrong.append(f"{field}: {answer.status} {answer.body[:200]}")
+    for field, value in DIFFERENT.items():
+        if field == "project":
+            continue  # needs one that is there: below
+        differs({**plain, field: value or code}, key, field)
+    differs({**plain, "idempotent": True}, key, "idempotent")
+    project = "p" + uuid.uuid4().hex[:8]
+    assert service.post(service.of_owner("projects"), {"name": project}).status == 201
+    differs({**plain, "project": project}, key, "project")
+    full = {**plain, "description": "one", "env": {"A": "1", "B": "2"}, "labels": ["a"], "timeout": 60, "stop_grace": 5, "log_limit": 4096, "split_output": True, "save_all": True, "cpus": 1,
+            "memory": 4096, "machine_type": "CPU", "project": project, "gpus": 0}
+    other = {"Idempotency-Key": uuid.uuid4().hex}
+    second = service.post(path, full, headers=other)
+    assert second.status == 201, second.body
+    assert service.post(path, dict(reversed(full.items())), headers=other).json["run"]["id"] == second.json["run"]["id"]
+    for field in full:
+        if field != "command":
+            differs({name: value for name, value in full.items() if name != field}, other, field)
+        if field not in ("split_output", "save_all", "machine_type", "project", "gpus", "cpus"):
+            differs({**full, field: DIFFERENT[field]}, other, field)
+    assert not wrong, "\n".join(wrong)
+    flow = service.post(service.of_owner("workflows"), {}).json["workflow"]["id"]  # has names of its own
+    third = service.post(path, {**plain, "workflow": flow}, headers=key)
+    assert third.status == 201 and third.json["run"]["workflow"] == flow
+    for number in (first, second.json["run"]["id"], third.json["run"]["id"]):
+        service.wait(number)
+    assert service.post(service.of_owner(f"workflows/{flow}/finish"), {"exit_code": 0}).status == 200
+    assert service.request("DELETE", service.of_owner(f"workflows/{flow}")).status == 200
