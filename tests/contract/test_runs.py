@@ -238,6 +238,49 @@ def test_run_metrics(service, document, ended_run):
     assert service.get(service.of_owner(f"runs/{ended_run}/metrics/other")).status == 404
 
 
+SENDS = """python3 -c '
+import json, os, urllib.request
+def send(points):
+    urllib.request.urlopen(urllib.request.Request("http://" + os.environ["SPELL_METRICS"] + "/user-metrics", json.dumps(points).encode())).read()
+for start in range(0, 200, 20):
+    send([{"name": name, "type": "number", "number": value / 10, "index": value} for value in range(start, start + 20) for name in ("loss", "rate")])
+send({"name": "loss", "type": "number", "number": -1, "index": -7})
+send({"name": "note", "type": "text", "text": "the end"})
+'"""
+
+
+def test_ranges_of_metric_points(service):
+    """By name, by index (both ends are in it), and page by page, each point once."""
+    number = service.run(SENDS)
+    assert service.wait(number)["user_exit_code"] == 0
+    path = service.of_owner(f"runs/{number}/metrics/points?limit=10000")
+
+    def indexes(query, name="loss"):
+        page = service.get(path + query).json
+        assert page["final"] and all(point["name"] == name for point in page["metrics"])
+        assert all(point["number"] == point["index"] / 10 for point in page["metrics"] if point["index"] >= 0)
+        return [point["index"] for point in page["metrics"]]
+    everything = [*range(200), -7]
+    assert indexes("&name=loss") == everything and indexes("&name=rate", "rate") == [*range(200)]
+    for query, expected in (("&first=5&last=9", [*range(5, 10)]), ("&first=19&last=20", [19, 20]), ("&first=190", [*range(190, 200)]), ("&last=3", [0, 1, 2, 3, -7]),
+                            ("&first=-7&last=-7", [-7]), ("&first=7&last=7", [7]), ("&first=8&last=7", []), ("&first=200", []), ("&last=-8", []),
+                            ("&first=-9007199254740991&last=9007199254740991", everything)):
+        assert indexes("&name=loss" + query) == expected, query
+    assert len(service.get(path + "&first=5&last=9").json["metrics"]) == 10  # of all names
+    assert service.get(path + "&name=none&first=0").json["metrics"] == []
+    for query, expected in (("", [index for start in range(0, 200, 20) for index in range(start, start + 20) for _ in range(2)] + [-7, 0]),
+                            ("&name=rate&first=15&last=104", [*range(15, 105)])):
+        seen, cursor, pages, final = [], "0", 0, False
+        while not final:
+            page = service.get(service.of_owner(f"runs/{number}/metrics/points?limit=7&from={cursor}{query}")).json
+            assert page["final"] or page["next"] != cursor
+            seen += [point["index"] for point in page["metrics"]]
+            cursor, final, pages = page["next"], page["final"], pages + 1
+        assert seen == expected and pages > 3, query
+    waited = service.get(path + "&name=loss&first=1000&wait_ms=60000").json  # of a run that has ended there is nothing to wait for
+    assert waited["final"] and waited["metrics"] == []
+
+
 DIFFERENT = {"command": "false", "machine_type": "CPU", "description": "another", "project": "", "folder": "sub", "virtual_env": "/opt/venv", "env": {"A": "2"},
              "secrets": {"KEYS": "keys"}, "labels": ["b"], "after": [1], "timeout": 61, "stop_grace": 31, "log_limit": 8192, "split_output": True, "save_all": True,
              "code": {}, "mounts": [{"resource": "uploads/conflict"}], "cpus": 1, "memory": 1 << 20,
