@@ -45,12 +45,13 @@ def check_one_at_a_time(place, base_url=None):
     spell = lambda *words, **options: place.spell(*words, env=env, **options)
     first, second = (spell("workflow", "create", "-b", "--json", script, check=0).json["workflow"]["run"] for script in
                      (f"{gate.waiting}; {run('child', 'echo child')}; {gate.waiting}", "true"))
-    waiting = wait_for(lambda: (found := spell("info", second, "--json", check=0).json["run"])["reason_code"] and found, what="a reason")
-    assert (waiting["status"], waiting["reason_code"]) == ("machine_requested", "waiting_for_machine") and "managing" in waiting["reason"], waiting
+    waiting = lambda: spell("info", second, "--json", check=0).json["run"]
+    wait_for(lambda: "managing" in waiting()["reason"], what="the reason")  # before: that the machine is not connected yet
+    assert (waiting()["status"], waiting()["reason_code"]) == ("machine_requested", "waiting_for_machine")
     follower = place.start("logs", "-f", first, env=env)
     gate.open()
     follower.wait_output("child")
-    assert spell("info", second, "--json", check=0).json["run"]["status"] == "machine_requested"
+    assert waiting()["status"] == "machine_requested"
     gate.open()
     spell("wait", first, second, check=0)
     follower.finish()
