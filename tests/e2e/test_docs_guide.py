@@ -15,7 +15,7 @@ def text_of(page):
     return (SOURCE / "docs" / page).read_text()
 
 
-@pytest.mark.parametrize("page", ["runs.md", "resources.md"])
+@pytest.mark.parametrize("page", [page for page in PAGES if "```sh\n" in text_of(page) and page != "admin.md"])  # that one: test_docs_admin.py
 def test_its_blocks_run(place, repo, page):
     if not shutil.which("curl"):
         pytest.skip("there is no curl here")
