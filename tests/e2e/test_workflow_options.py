@@ -1,8 +1,6 @@
 """What `spell workflow create` says of its managing run, how many of these a machine carries, what is nested, and the graph by names."""
 import re
 
-import pytest
-
 from faults import Gate
 from harness import BUILD, wait_for
 from machines import Machine
@@ -28,13 +26,12 @@ def test_its_options_are_the_managing_runs(place):
     assert (child["labels"], child["mounts"], child["timeout"]) == ([], [], None), child
 
 
-@pytest.mark.parametrize("options, status, word", [
-    (("-e", "SPELL_RUN=1"), None, "SPELL_RUN"), (("-e", "A-B=1"), None, "A-B"), (("--secret", "NONE"), 1, "NONE"), (("--mount", "uploads/none"), 1, "uploads/none"),
-    (("-p", "nowhere"), 1, "nowhere"), (("--label", ""), None, "label"), (("--timeout", "soon"), 2, "--timeout"), (("--timeout", "0"), None, "timeout"),
-    (("--gpu", "1"), 2, "--gpu")], ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
-def test_wrong_options_start_nothing(place, options, status, word):
-    refused = place.spell("workflow", "create", *options, "true")
-    assert refused.returncode in ((1, 2) if status is None else (status,)) and word in refused.stderr, refused
+def test_wrong_options_start_nothing(place):
+    for options, status, word in ((("-e", "SPELL_RUN=1"), 1, "SPELL_RUN"), (("-e", "A-B=1"), 2, "A-B"), (("--secret", "NONE"), 1, "NONE"), (("--mount", "uploads/none"), 1, "uploads/none"),
+                                  (("-p", "nowhere"), 1, "nowhere"), (("--label", ""), 1, "label"), (("--timeout", "soon"), 2, "--timeout"), (("--timeout", "0"), 2, "timeout"),
+                                  (("--gpu", "1"), 2, "--gpu")):
+        refused = place.spell("workflow", "create", *options, "true")
+        assert refused.returncode == status and word in refused.stderr, refused
     assert place.spell("workflow", "list", "--json", check=0).json == {"workflows": []}
     assert place.spell("ps", "--json", check=0).json == {"runs": []}
 
