@@ -226,18 +226,6 @@ def test_run_log(service, document, ended_run):
     code_of(service.get(service.of_owner("runs/999999/log")), 404, "run_not_found")
 
 
-def test_run_metrics(service, document, ended_run):
-    names, points = service.of_owner(f"runs/{ended_run}/metrics"), service.of_owner(f"runs/{ended_run}/metrics/points")
-    assert service.get(names).json == {"metrics": []}
-    assert service.get(points).json == {"metrics": [], "next": "0", "final": True}
-    assert service.get(points + "?wait_ms=60000&name=x&first=-3&last=9&limit=10").json["final"]
-    for bad in ("from=-1", "from=x", "limit=0", "limit=10001", "first=x", "last=1.5", "wait_ms=-1", "wait_ms=60001"):
-        code_of(service.get(points + "?" + bad), 400, "invalid_request")
-    for path in ("runs/999999/metrics", "runs/999999/metrics/points"):
-        code_of(service.get(service.of_owner(path)), 404, "run_not_found")
-    assert service.get(service.of_owner(f"runs/{ended_run}/metrics/other")).status == 404
-
-
 SENDS = """python3 -c '
 import json, os, urllib.request
 def send(points):
@@ -330,3 +318,15 @@ def test_a_key_of_another_spec_names_what_differs(service, document, pack):
         service.wait(number)
     assert service.post(service.of_owner(f"workflows/{flow}/finish"), {"exit_code": 0}).status == 200
     assert service.request("DELETE", service.of_owner(f"workflows/{flow}")).status == 200
+
+
+def test_run_metrics(service, document, ended_run):
+    names, points = service.of_owner(f"runs/{ended_run}/metrics"), service.of_owner(f"runs/{ended_run}/metrics/points")
+    assert service.get(names).json == {"metrics": []}
+    assert service.get(points).json == {"metrics": [], "next": "0", "final": True}
+    assert service.get(points + "?wait_ms=60000&name=x&first=-3&last=9&limit=10").json["final"]
+    for bad in ("from=-1", "from=x", "limit=0", "limit=10001", "first=x", "last=1.5", "wait_ms=-1", "wait_ms=60001"):
+        code_of(service.get(points + "?" + bad), 400, "invalid_request")
+    for path in ("runs/999999/metrics", "runs/999999/metrics/points"):
+        code_of(service.get(service.of_owner(path)), 404, "run_not_found")
+    assert service.get(service.of_owner(f"runs/{ended_run}/metrics/other")).status == 404
