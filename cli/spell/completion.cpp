@@ -41,7 +41,7 @@ _spell() {
     _files
   fi
 }
-compdef _spell spell
+if [[ $funcstack[1] == _spell ]]; then _spell "$@"; else compdef _spell spell; fi
 )";
 
 struct Candidate {

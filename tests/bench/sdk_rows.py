@@ -47,6 +47,39 @@ def size():
     yield Measures(figure)
 
 
+SENDS_POINTS = """
+import http.client, json, os, sys
+connection = http.client.HTTPConnection(os.environ["SPELL_METRICS"])
+for start in range(0, int(sys.argv[1]), 1000):
+    points = [{"name": "loss", "type": "number", "number": n, "index": n} for n in range(start, start + 1000)]
+    connection.request("POST", "/user-metrics", json.dumps(points))
+    answer = connection.getresponse()
+    assert answer.read() is not None and answer.status < 300, answer.status
+"""
+
+
+@row("sdk-metrics", "1,000,000 points of one run: sent by its program, stored, and read back by `spell metrics --csv`", "s", "")
+def metrics(count=1_000_000):
+    notes = []
+
+    def figure():
+        with place() as here:
+            (here.work / "send.py").write_text(SENDS_POINTS)
+            start = time.perf_counter()
+            run = here.spell("run", "-b", "-q", "-f", "--include-untracked", f"python3 send.py {count}").strip()
+            here.spell("wait", run)
+            sent = time.perf_counter() - start
+            lines = here.spell("metrics", run, "loss", "--csv").splitlines()
+            taken = time.perf_counter() - start
+            assert [int(line.split(",")[3]) for line in lines[1:]] == list(range(count))
+            peak = pathlib.Path("/proc", str(here.service()["pid"]), "status").read_text()
+            memory = int(re.search(r"VmHWM:\s+(\d+)", peak)[1]) / 1024
+            notes[:] = [f"sent and stored within {sent:.2f} s; the service's memory at most {memory:.0f} MiB"]
+            return taken
+
+    yield Measures(figure, notes=notes)
+
+
 def compile_seconds(source):
     start = time.perf_counter()
     subprocess.run([*FLAGS, "-x", "c++", "-", "-c", "-o", "/dev/null"], input=source, text=True, check=True)

@@ -232,3 +232,17 @@ def test_authorization_fields_of_every_kind(port):
         status, _ = Caller(port, None).ask("GET", "/v1/users", headers={"Authorization": value})
         # White space behind a field's value is no part of it.
         assert status == (200 if value == f"Bearer {CALLERS['administrator']} " else 401), value
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_who_may_log_out(port, name):
+    """The row that test_who_may_use_what leaves out, and the last test here: it ends the tokens of those who may."""
+    [(method, path, _, access)] = [row for row in ROUTES if row[2] == "logout"]
+    caller = Caller(port, CALLERS[name])
+    before = caller.ask("GET", "/v1/owners/team/runs")
+    status, code = caller.ask(method, path)
+    if may(name, access):
+        assert status < 300 and before[0] == 200 and caller.ask("GET", "/v1/owners/team/runs")[0] == 401
+    else:
+        assert (status, code) == ((403, "not_permitted") if name == "flow" else (401, "unauthorized"))
+        assert caller.ask("GET", "/v1/owners/team/runs") == before  # nothing has changed for him

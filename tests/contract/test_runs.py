@@ -7,8 +7,7 @@ import uuid
 import pytest
 
 from api import code_of
-
-NO_SUCH_ID = "0" * 40
+from test_code import NO_SUCH_ID, pack  # noqa: F401
 
 
 def test_list_runs(service, ended_run):
@@ -225,6 +224,100 @@ def test_run_log(service, document, ended_run):
     for bad in ("format=xml", "cursor=x", "cursor=1", "cursor=-1.0", "cursor=1.2.3", "tail=-1", "tail=x"):
         code_of(service.get(path + "?" + bad), 400, "invalid_request")
     code_of(service.get(service.of_owner("runs/999999/log")), 404, "run_not_found")
+
+
+SENDS = """python3 -c '
+import json, os, urllib.request
+def send(points):
+    urllib.request.urlopen(urllib.request.Request("http://" + os.environ["SPELL_METRICS"] + "/user-metrics", json.dumps(points).encode())).read()
+for start in range(0, 200, 20):
+    send([{"name": name, "type": "number", "number": value / 10, "index": value} for value in range(start, start + 20) for name in ("loss", "rate")])
+send({"name": "loss", "type": "number", "number": -1, "index": -7})
+send({"name": "note", "type": "text", "text": "the end"})
+'"""
+
+
+def test_ranges_of_metric_points(service):
+    """By name, by index (both ends are in it), and page by page, each point once."""
+    number = service.run(SENDS)
+    assert service.wait(number)["user_exit_code"] == 0
+    path = service.of_owner(f"runs/{number}/metrics/points?limit=10000")
+
+    def indexes(query, name="loss"):
+        page = service.get(path + query).json
+        assert page["final"] and all(point["name"] == name for point in page["metrics"])
+        assert all(point["number"] == point["index"] / 10 for point in page["metrics"] if point["index"] >= 0)
+        return [point["index"] for point in page["metrics"]]
+    everything = [*range(200), -7]
+    assert indexes("&name=loss") == everything and indexes("&name=rate", "rate") == [*range(200)]
+    for query, expected in (("&first=5&last=9", [*range(5, 10)]), ("&first=19&last=20", [19, 20]), ("&first=190", [*range(190, 200)]), ("&last=3", [0, 1, 2, 3, -7]),
+                            ("&first=-7&last=-7", [-7]), ("&first=7&last=7", [7]), ("&first=8&last=7", []), ("&first=200", []), ("&last=-8", []),
+                            ("&first=-9007199254740991&last=9007199254740991", everything)):
+        assert indexes("&name=loss" + query) == expected, query
+    assert len(service.get(path + "&first=5&last=9").json["metrics"]) == 10  # of all names
+    assert service.get(path + "&name=none&first=0").json["metrics"] == []
+    for query, expected in (("", [index for start in range(0, 200, 20) for index in range(start, start + 20) for _ in range(2)] + [-7, 0]),
+                            ("&name=rate&first=15&last=104", [*range(15, 105)])):
+        seen, cursor, pages, final = [], "0", 0, False
+        while not final:
+            page = service.get(service.of_owner(f"runs/{number}/metrics/points?limit=7&from={cursor}{query}")).json
+            assert page["final"] or page["next"] != cursor
+            seen += [point["index"] for point in page["metrics"]]
+            cursor, final, pages = page["next"], page["final"], pages + 1
+        assert seen == expected and pages > 3, query
+    waited = service.get(path + "&name=loss&first=1000&wait_ms=60000").json  # of a run that has ended there is nothing to wait for
+    assert waited["final"] and waited["metrics"] == []
+
+
+DIFFERENT = {"command": "false", "machine_type": "CPU", "description": "another", "project": "", "folder": "sub", "virtual_env": "/opt/venv", "env": {"A": "2"},
+             "secrets": {"KEYS": "keys"}, "labels": ["b"], "after": [1], "timeout": 61, "stop_grace": 31, "log_limit": 8192, "split_output": True, "save_all": True,
+             "code": {}, "mounts": [{"resource": "uploads/conflict"}], "cpus": 1, "memory": 1 << 20,
+             "gpus": 1, "gpu_name": "A100"}
+
+
+def test_a_key_of_another_spec_names_what_differs(service, document, pack):
+    """Each member of a submission: one that is there only the second time, or only the first, or says something else."""
+    path, wrong = service.of_owner("runs"), []
+    members = document.resolve(document.request_schema("create_run"))["properties"]
+    assert set(DIFFERENT) <= set(members)
+    workspace, commit, _, data = pack
+    sent = service.post(service.of_owner(f"repositories/{workspace}/packs?commit={commit}&repository=other"), data, headers={"Content-Type": "application/vnd.git.pack"})
+    assert sent.status in (200, 201), sent.body
+    code = {"workspace": workspace, "commit": commit, "repository": "other"}
+    plain, key = {"command": "true"}, {"Idempotency-Key": uuid.uuid4().hex}
+    first = service.post(path, plain, headers=key).json["run"]["id"]
+
+    def differs(body, key, field):
+        answer = service.post(path, body, headers=key, checked=False)
+        if answer.status != 409 or answer.code != "key_conflict" or f"'{field}'" not in answer.json["error"]["message"]:
+            wrong.append(f"{field}: {answer.status} {answer.body[:200]}")
+    for field, value in DIFFERENT.items():
+        if field == "project":
+            continue  # needs one that is there: below
+        differs({**plain, field: value or code}, key, field)
+    differs({**plain, "idempotent": True}, key, "idempotent")
+    project = "p" + uuid.uuid4().hex[:8]
+    assert service.post(service.of_owner("projects"), {"name": project}).status == 201
+    differs({**plain, "project": project}, key, "project")
+    full = {**plain, "description": "one", "env": {"A": "1", "B": "2"}, "labels": ["a"], "timeout": 60, "stop_grace": 5, "log_limit": 4096, "split_output": True, "save_all": True, "cpus": 1,
+            "memory": 4096, "machine_type": "CPU", "project": project, "gpus": 0}
+    other = {"Idempotency-Key": uuid.uuid4().hex}
+    second = service.post(path, full, headers=other)
+    assert second.status == 201, second.body
+    assert service.post(path, dict(reversed(full.items())), headers=other).json["run"]["id"] == second.json["run"]["id"]
+    for field in full:
+        if field != "command":
+            differs({name: value for name, value in full.items() if name != field}, other, field)
+        if field not in ("split_output", "save_all", "machine_type", "project", "gpus", "cpus"):
+            differs({**full, field: DIFFERENT[field]}, other, field)
+    assert not wrong, "\n".join(wrong)
+    flow = service.post(service.of_owner("workflows"), {}).json["workflow"]["id"]  # has names of its own
+    third = service.post(path, {**plain, "workflow": flow}, headers=key)
+    assert third.status == 201 and third.json["run"]["workflow"] == flow
+    for number in (first, second.json["run"]["id"], third.json["run"]["id"]):
+        service.wait(number)
+    assert service.post(service.of_owner(f"workflows/{flow}/finish"), {"exit_code": 0}).status == 200
+    assert service.request("DELETE", service.of_owner(f"workflows/{flow}")).status == 200
 
 
 def test_run_metrics(service, document, ended_run):

@@ -18,7 +18,8 @@ def test_workflows(service, pack):
     assert made.status == 201 and made.json["run"] is None
     number = made.json["workflow"]["id"]
     assert service.post(path, body, headers=key).json["workflow"]["id"] == number
-    code_of(service.post(path, {}, headers=key), 409, "key_conflict")
+    for other in ({}, {**body, "description": "another"}, {**body, "commits": {}}, {**body, "commits": {"that": code}}, {**body, "run": {"command": "true"}}):
+        assert f"workflow {number}" in code_of(service.post(path, other, headers=key), 409, "key_conflict"), other
     shown = service.get(f"{path}/{number}").json["workflow"]
     assert (shown["status"], shown["run"], shown["commits"]["it"]["commit"], shown["runs"]) == ("running", None, commit, [])
 

@@ -6,11 +6,28 @@ import subprocess
 
 import pytest
 
+from harness import need_terminals
+
 BASH = """
 source <("$1" completion bash)
 COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2))
 _spell
 printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+# A shell on a terminal: types each line and a TAB, and keeps what has become of it.
+ZSH = r"""
+zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z 'PROMPT=; unsetopt beep; stty -echo'
+zpty -w z "$1"
+zpty -w z 'shown() { print -r -- "$BUFFER" >> $HOME/shown; BUFFER=; }; zle -N shown; bindkey "^T" shown'
+zpty -w z 'print REA""DY'
+zpty -r -m z out '*READY*'
+for line in "${@:2}"; do zpty -w -n z "$line"$'\t\x14'; done
+zpty -w z 'print DO""NE'
+zpty -r -m z out '*DONE*'
+zpty -d z
 """
 
 
@@ -61,11 +78,22 @@ def test_bash_completes(place):
     assert complete("run", "--machine") == ["--machine-type"]
 
 
-def test_zsh_can_read_it(spell):
+@pytest.mark.parametrize("form", ["sourced", "a file of fpath"])
+def test_zsh_completes(place, spell, form):
+    """From its first TAB on, whichever way it has come there."""
     if not shutil.which("zsh"):
         pytest.skip("zsh is not installed")
+    need_terminals()
     script = spell("completion", "zsh", check=0).stdout
     subprocess.run(["zsh", "-n", "/dev/stdin"], input=script, text=True, check=True, timeout=60)
+    functions = place.home / "functions"
+    functions.mkdir()
+    (functions / ("_spell" if form != "sourced" else "spell.zsh")).write_text(script)
+    before = f"fpath=({functions} $fpath); autoload -Uz compinit; compinit -u -D" + ("; source ~/functions/spell.zsh" if form == "sourced" else "")
+    lines = {"spell upl": "spell upload ", "spell machine dr": "spell machine drain ", "spell run --machine-t": "spell run --machine-type ",
+             "spell user role ada mem": "spell user role ada member ", "spell nonsense x": "spell nonsense x"}
+    subprocess.run(["zsh", "-f", "-c", ZSH, "zsh", before, *lines], env={**place.environment, "TERM": "dumb"}, cwd=place.work, check=True, capture_output=True, timeout=60)
+    assert (place.home / "shown").read_text().splitlines() == list(lines.values())
 
 
 def test_wrong_shell(spell):

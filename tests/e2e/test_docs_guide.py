@@ -15,7 +15,7 @@ def text_of(page):
     return (SOURCE / "docs" / page).read_text()
 
 
-@pytest.mark.parametrize("page", ["runs.md", "resources.md"])
+@pytest.mark.parametrize("page", [page for page in PAGES if "```sh\n" in text_of(page) and page != "admin.md"])  # that one: test_docs_admin.py
 def test_its_blocks_run(place, repo, page):
     if not shutil.which("curl"):
         pytest.skip("there is no curl here")
@@ -51,3 +51,15 @@ def test_its_commands_exist(spell, page):
                 continue  # a command of commands, by itself
             for option in re.findall(r"(?<!\S)\[?(--[a-z][a-z-]+)", call):
                 assert option in known[tuple(path)] | {"--version"}, f"{page}: {quoted}: {option}"
+
+
+def test_examples_introduce_themselves():
+    """Each that is built has about ten lines on what it shows and how to build it; a pipeline in a program of its own takes forty."""
+    examples = [path.parent for path in sorted((SOURCE / "examples").glob("*/CMakeLists.txt"))]
+    assert {"async", "char-rnn-workflow", "embedded", "hello-run"} <= {example.name for example in examples}
+    for example in examples:
+        text = (example / "README.md").read_text()
+        assert 7 <= len(text.splitlines()) <= 20 and text.startswith("# "), example.name
+        assert "cmake -B build -DCMAKE_PREFIX_PATH=PREFIX" in text and "cmake --build build" in text, example.name
+        assert re.search(r"find_package\(spell\b", (example / "CMakeLists.txt").read_text()), example.name
+    assert len((SOURCE / "examples/embedded/main.cpp").read_text().splitlines()) <= 40

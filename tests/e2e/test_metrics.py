@@ -130,6 +130,25 @@ for _ in range(20):
     spell("rm", "-f", 1, check=0)
 
 
+def test_many_points(place, spell, repo):
+    """More than is read at once, in three readers: one that follows from the first on, one that comes afterwards, one that asks for the table."""
+    (repo / "send.py").write_text(POST + """
+import http.client
+connection = http.client.HTTPConnection(os.environ["SPELL_METRICS"])
+for start in range(0, 50_000, 1000):
+    connection.request("POST", "/user-metrics", json.dumps([{"name": "x", "type": "number", "number": n, "index": n} for n in range(start, start + 1000)]))
+    connection.getresponse().read()
+""")
+    spell("run", "-b", "--include-untracked", "-f", "python3 send.py", cwd=repo, check=0)
+    follower = place.start("metrics", "-f", "--csv", 1, "x")
+    spell("wait", 1, check=0)
+    rows = spell("metrics", 1, "x", "--csv", check=0).stdout
+    assert [int(line.rpartition(",")[2]) for line in rows.splitlines()[1:]] == list(range(50_000))
+    assert follower.finish().stdout == rows
+    [summary] = points(spell, 1)
+    assert (summary["points"], summary["least"], summary["most"], summary["last"]["index"]) == (50_000, 0, 49_999, 49_999)
+
+
 def test_a_run_that_ended_is_not_heard_any_more(place, spell, repo):
     number = start_run(place, "echo $SPELL_METRICS ready; exec sleep 1000")
     where = spell("logs", number).stdout.split(" ready")[0].split()[-1]
