@@ -56,6 +56,7 @@ constexpr ErrorRow table[] = {
     {"name_taken", 409, "the name belongs to something else; the message says to what"},
     {"run_not_final", 409, "the run has not ended; stop or kill it first"},
     {"workflow_ended", 409, "the workflow has ended or is ending: no more runs are made in it"},
+    {"sdk_missing", 409, "the service has no SDK that programs could be built against"},
     {"workflow_not_final", 409, "the workflow or one of its runs has not ended; kill it first"},
     {"run_not_running", 409, "the run has not begun or has ended, so there is nothing inside it"},
     {"machine_in_use", 409, "runs are on the machine or wait for it, and would end with it"},

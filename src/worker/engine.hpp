@@ -74,6 +74,7 @@ class Engine {
   Result<> append_journal(const std::string& run, const std::string& lines);
   void build_run(const std::string& run);
   void mount_run(const std::string& run);
+  void compile_run(const std::string& run);
   std::stop_source begin_preparing(const std::string& run);
   void launch_run(const std::string& run);
   void ship_log(const std::string& run);

@@ -40,6 +40,15 @@ Result<std::vector<std::string>> mount(const Folders&, const Host&, const model:
                                        const spellfs::ObjectSource& source, TreeCache&,
                                        std::stop_token);
 
+/// compile.cpp: builds the run's program from the source that it mounts, against the SDK that it
+/// mounts, or finds what was built of the same before. Returns lines for the log. Errors:
+/// `build_failed`, of which the lines after the first are the last of what the build printed;
+/// `canceled` after a stop.
+Result<std::vector<std::string>> compile(const Folders&, const Host&, const model::StartCommand&,
+                                         std::stop_token);
+/// compile.cpp: ends a build that an earlier worker has begun.
+void end_compiling(const std::string& run_folder);
+
 struct Launched {
   exec::Supervised supervised;
   std::vector<std::string> notices;  ///< lines for the log
