@@ -26,23 +26,7 @@ Result<WorkflowInfo> workflow_of(const Result<json>& answer) {
   return member<WorkflowInfo>(*answer, "workflow");
 }
 
-/// Those that may carry a managing run; none where it cannot be known: a managing run may not ask
-/// for this, and has been carried here itself.
-Result<std::vector<MachineInfo>> carriers(Connection& connection, const CallOptions& options) {
-  std::vector<MachineInfo> out;
-  if (connection.workflow() != 0) return out;
-  auto answer = connection.call({.route = Route::list_machines}, options);
-  if (!answer) return answer.error();
-  auto machines = member<std::vector<MachineInfo>>(*answer, "machines");
-  if (!machines) return machines.error();
-  for (auto& machine : *machines)
-    if (std::any_of(machine.serves.begin(), machine.serves.end(),
-                    [](auto& type) { return base::lower(type) == "cpu"; }))
-      out.push_back(std::move(machine));
-  return out;
-}
-
-/// Whether those machines can execute this program.
+/// Whether the machines that may carry the managing run can execute this program.
 Result<> check(Connection& connection, const std::string& path, const CallOptions& options) {
   auto bytes = base::read_file(path, largest_program);
   if (!bytes)
@@ -52,31 +36,26 @@ Result<> check(Connection& connection, const std::string& path, const CallOption
   auto needs = read_program(*bytes);
   if (!needs)
     return Error(needs.error().code(), base::to_utf8(path) + " " + needs.error().message());
-  auto machines = carriers(connection, options);
+  // A managing run may not ask for this, and has been carried here itself.
+  if (connection.workflow() != 0) return ok();
+  auto answer = connection.call({.route = Route::list_machines}, options);
+  if (!answer) return answer.error();
+  auto machines = member<std::vector<MachineInfo>>(*answer, "machines");
   if (!machines) return machines.error();
   bool here = connection.endpoint().starts_with("unix:");
   for (auto& machine : *machines)
-    SPELL_TRY(check_program(base::to_utf8(path), *needs, machine, here));
+    for (auto& type : machine.serves)
+      if (base::lower(type) == "cpu")
+        SPELL_TRY(check_program(base::to_utf8(path), *needs, machine, here));
   return ok();
 }
 
-/// Whether this is a project that they can build.
-Result<> check(Connection& connection, const WorkflowBuild& build, const CallOptions& options) {
+/// Whether this is a project; that a machine can build it the service sees to.
+Result<> check(const WorkflowBuild& build) {
+  if (base::exists(build.folder + "/CMakeLists.txt")) return ok();
   std::string folder = base::to_utf8(build.folder);
-  if (!base::exists(build.folder + "/CMakeLists.txt"))
-    return base::error("invalid_program",
-                       folder + " is no CMake project: there is no " + folder + "/CMakeLists.txt");
-  auto machines = carriers(connection, options);
-  if (!machines) return machines.error();
-  for (auto& machine : *machines) {
-    auto lacks = machine.capabilities.find("lacks_for_builds");
-    if (lacks != machine.capabilities.end() && !lacks->second.empty())
-      return base::error("invalid_program",
-                         folder + " cannot be built on machine " + machine.name +
-                             ", which has no " + lacks->second +
-                             ": install it there, or build the program here (--program)");
-  }
-  return ok();
+  return base::error("invalid_program",
+                     folder + " is no CMake project: there is no " + folder + "/CMakeLists.txt");
 }
 
 std::string quoted(const std::string& word) {
@@ -119,7 +98,7 @@ Result<WorkflowInfo> Workflows::create(const WorkflowSpec& spec, const std::stri
     for (auto& argument : spec.program->arguments) run->command += " " + quoted(argument);
   }
   if (spec.build) {
-    SPELL_TRY(check(*connection_, *spec.build, options));
+    SPELL_TRY(check(*spec.build));
     auto sent = send_project(*connection_, spec.build->folder, limit);
     if (!sent) return sent.error();
     (*sent)["target"] = spec.build->target;

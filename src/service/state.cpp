@@ -89,7 +89,8 @@ sched::Waiting waiting_of(const RunRecord& run) {
   return {run.id,      asked.machine_type.empty() ? "cpu" : base::lower(asked.machine_type),
           run.owner,   run.creator,
           run.project, {asked.cpus, asked.memory, asked.gpus, asked.gpu_name},
-          run.manages, run.nested()};
+          run.manages, run.nested(),
+          asked.build.has_value()};
 }
 
 Result<> State::load() {

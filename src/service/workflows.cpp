@@ -234,12 +234,19 @@ void create_workflow(Context& context, Call call) {
     if (request->build["type"] != "folder") return wrong("'build.type' must be folder");
   }
   if (auto room = check_bytes(context, call); !room) return refuse(call, room.error());
-  context.jobs.post([&context, call = std::move(call), request = std::move(*request),
-                     asked = std::move(asked)]() mutable {
-    auto pins = look_up(context, call, request, asked);
-    if (!pins) return refuse(call, pins.error());
-    submit(context, std::move(call), std::move(asked), std::move(*pins));
-  });
+  bool builds = request->build_target.has_value();
+  auto go_on = [&context, call = std::move(call), request = std::move(*request),
+                asked = std::move(asked)]() mutable {
+    context.jobs.post([&context, call = std::move(call), request = std::move(request),
+                       asked = std::move(asked)]() mutable {
+      auto pins = look_up(context, call, request, asked);
+      if (!pins) return refuse(call, pins.error());
+      submit(context, std::move(call), std::move(asked), std::move(*pins));
+    });
+  };
+  // Whether a machine can build it is known when it has said what it has.
+  if (builds) return context.machines.when_settled(std::move(go_on));
+  go_on();
 }
 
 void list_workflows(Context& context, Call call) {

@@ -27,7 +27,7 @@ namespace spell::worker {
 namespace {
 
 constexpr std::int64_t log_limit = 64 << 20, time_limit_s = 3600, largest_program = 2LL << 30;
-constexpr std::size_t most_kept = 32, lines_shown = 20;
+constexpr std::size_t lines_shown = 20;
 
 Error failed(const std::string& why) { return base::error("build_failed", why); }
 
@@ -37,25 +37,28 @@ const model::ResolvedMount* mount_at(const model::StartCommand& start, std::stri
   return nullptr;
 }
 
-/// What the program is a function of.
+/// The name in the cache of what is built: all that it is a function of. What one owner has had
+/// built no other gets, though it be the same: a build is a program, it may look at more than that.
 Result<std::string> key_of(const model::StartCommand& start, const Toolchain& tools) {
   auto *source = mount_at(start, model::build_source), *sdk = mount_at(start, model::build_sdk);
   if (!source || !sdk) return failed("there is nothing to build: the run mounts no source");
   std::string all = start.owner;
   for (auto& part : {source->node, sdk->node, *start.request.build, tools.id()}) all += '\n' + part;
-  return base::hex(base::sha256(all));
+  return "program-" + base::hex(base::sha256(all));
 }
 
 std::string script(const model::StartCommand& start, const Toolchain& tools) {
   auto& target = *start.request.build;  // letters, digits and "._+-"
   bool ninja = tools.builder.ends_with("ninja");
   std::string source(model::build_source), sdk(model::build_sdk);
-  return "{ " + tools.cmake + " -S " + source + " -B build -G " +
+  std::string cmake = base::shell_quote(tools.cmake);
+  return "export LC_ALL=C.UTF-8; { " + cmake + " -S " + source + " -B build -G " +
          (ninja ? "Ninja" : "'Unix Makefiles'") +
-         " -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=" + tools.compiler +
-         " -DCMAKE_PREFIX_PATH=" + sdk + " -DCMAKE_RUNTIME_OUTPUT_DIRECTORY=$PWD/bin && nice " +
-         tools.cmake + " --build build -j \"$(nproc)\"" +
-         (target.empty() ? "" : " --target " + target) + "; } > log 2>&1";
+         " -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=" + base::shell_quote(tools.compiler) +
+         " -DCMAKE_MAKE_PROGRAM=" + base::shell_quote(tools.builder) + " -DCMAKE_PREFIX_PATH=" + sdk +
+         " -DCMAKE_RUNTIME_OUTPUT_DIRECTORY=\"$PWD/bin\" && nice " + cmake +
+         " --build build -j \"$(nproc)\"" + (target.empty() ? "" : " --target " + target) +
+         "; } > log 2>&1";
 }
 
 /// A plain file below a folder that somebody else writes in.
@@ -120,7 +123,7 @@ std::vector<std::string> programs_in(const std::string& place) {
   return names;
 }
 
-/// Copies the one program that there is to `to`, where it is whole as soon as it is there.
+/// Copies the one program that there is to `to`, whole and durable.
 Result<> take_program(const std::string& place, const std::string& target, const std::string& to) {
   auto names = programs_in(place);
   if (!target.empty()) std::erase_if(names, [&](auto& name) { return name != target; });
@@ -134,45 +137,20 @@ Result<> take_program(const std::string& place, const std::string& target, const
   struct stat st;
   if (!from || ::fstat(from.get(), &st) != 0 || st.st_size > largest_program)
     return failed("the program " + names[0] + " cannot be read");
-  std::string coming = to + ".new-" + base::hex(base::random_bytes(6));
-  auto out = base::open(coming, O_WRONLY | O_CREAT | O_EXCL, 0755);
+  std::string coming = to + ".new";
+  auto out = base::open(coming, O_WRONLY | O_CREAT | O_TRUNC, 0755);
   if (!out) return out.error();
   std::string buffer(1 << 20, '\0');
   Result<> written = ok();
-  for (ssize_t got = 0; written && (got = ::read(from.get(), buffer.data(), buffer.size())) > 0;)
+  ssize_t got = 1;
+  while (written && (got = ::read(from.get(), buffer.data(), buffer.size())) > 0)
     written = base::write_all(out->get(),
                               std::string_view(buffer).substr(0, static_cast<std::size_t>(got)));
-  if (written && (::fchmod(out->get(), 0755) != 0 || ::fsync(out->get()) != 0 ||
+  if (written && (got < 0 || ::fchmod(out->get(), 0755) != 0 || ::fsync(out->get()) != 0 ||
                   ::rename(coming.c_str(), to.c_str()) != 0))
     written = base::errno_error("write " + to);
   if (!written) ::unlink(coming.c_str());
   return written;
-}
-
-/// The newest stay; runs have links of their own.
-void forget_old(const std::string& cache) {
-  std::vector<std::pair<std::int64_t, std::string>> all;
-  std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(cache.c_str()), ::closedir);
-  while (dirent* entry = folder ? ::readdir(folder.get()) : nullptr) {
-    struct stat st;
-    std::string path = cache + "/" + entry->d_name;
-    if (::lstat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode))
-      all.emplace_back(st.st_mtim.tv_sec, path);
-  }
-  std::sort(all.rbegin(), all.rend());
-  for (std::size_t i = most_kept; i < all.size(); ++i) ::unlink(all[i].second.c_str());
-}
-
-/// Puts what was built at the run's disposal; false: nothing was.
-Result<bool> give(const std::string& kept, const std::string& run_folder) {
-  std::string mine = run_folder + "/program";
-  ::unlink(mine.c_str());
-  if (::link(kept.c_str(), mine.c_str()) != 0) {
-    if (errno == ENOENT) return false;
-    return base::errno_error("make " + mine);
-  }
-  ::utimensat(AT_FDCWD, kept.c_str(), nullptr, 0);
-  return true;
 }
 
 /// Waits for its end; after a stop it is killed, then waited for.
@@ -193,6 +171,11 @@ Result<exec::State> await(exec::Supervised& build, std::stop_token stop) {
     pollfd fds[] = {{build.event_fd(), POLLIN, 0}, {killed ? -1 : told.get(), POLLIN, 0}};
     if (::poll(fds, 2, -1) < 0 && errno != EINTR) return base::errno_error("wait for a build");
   }
+}
+
+std::int64_t time_limit_of(const model::StartCommand& start) {
+  std::int64_t own = start.request.timeout.value_or(0);
+  return own > 0 ? std::min(own, time_limit_s) : time_limit_s;
 }
 
 Result<exec::Supervised> begin(const Host& host, const model::StartCommand& start,
@@ -227,8 +210,37 @@ Result<exec::Supervised> begin(const Host& host, const model::StartCommand& star
       what.mounts.push_back({mount.from, "", "", mount.to});
   what.log_limit = log_limit;
   what.stop_grace_s = 5;
-  what.timeout_s = time_limit_s;
+  what.timeout_s = time_limit_of(start);
+  what.revive = host.revive;
+  what.service_lock = host.service_lock;
+  if (host.scopes)  // what it does with the memory is not the worker's affair
+    what.scope = {"spell-build-" + start.run,
+                  "Build for run " + std::to_string(start.number) + " of " + start.owner,
+                  what.stop_grace_s};
   return exec::Supervised::start(what);
+}
+
+std::string how_it_ended(const std::optional<exec::Exit>& exit, const model::StartCommand& start) {
+  if (!exit) return "its supervisor was lost";
+  if (!exit->error.empty()) return exit->error;
+  if (exit->ended_by == "timeout")
+    return "it took longer than " + std::to_string(time_limit_of(start)) + " s";
+  return "exit code " + std::to_string(exit->code.value_or(-1));
+}
+
+/// Builds in `place`, and puts the program at `to`.
+Result<> build_program(const Host& host, const model::StartCommand& start, const Toolchain& tools,
+                       const std::string& run_folder, const std::string& place,
+                       const std::string& to, std::stop_token stop) {
+  auto build = begin(host, start, tools, run_folder, place);
+  if (!build) return build.error();
+  auto state = await(*build, stop);
+  if (!state) return state.error();
+  if (stop.stop_requested()) return base::error("canceled", "the build was given up");
+  auto& exit = state->exit;
+  if (!exit || !exit->error_code.empty() || exit->code != 0)
+    return build_failed(how_it_ended(exit, start), last_lines(place + "/spell"));
+  return take_program(place + "/spell", *start.request.build, to);
 }
 
 }  // namespace
@@ -238,8 +250,8 @@ void end_compiling(const std::string& run_folder) {
 }
 
 Result<std::vector<std::string>> compile(const Folders& folders, const Host& host,
-                                         const model::StartCommand& start, std::stop_token stop) {
-  using Lines = std::vector<std::string>;
+                                         const model::StartCommand& start, TreeCache& cache,
+                                         Turns& turns, std::stop_token stop) {
   if (host.capabilities.containment == exec::Containment::best_effort)
     return failed("programs cannot be built on this machine, for " + host.capabilities.remedy);
   auto tools = find_toolchain(host.base_environment);
@@ -248,38 +260,31 @@ Result<std::vector<std::string>> compile(const Folders& folders, const Host& hos
                   " on this machine: install it, or build the program elsewhere (--program)");
   auto key = key_of(start, tools);
   if (!key) return key.error();
-  std::string folder = folders.run(start.run), place = folder + "/compile",
-              cache = folders.top() + "/programs", kept = cache + "/" + *key;
-  SPELL_TRY(base::make_folders(cache));
-  auto given = give(kept, folder);
-  if (!given) return given.error();
-  if (*given) {
-    SPELL_TRY(base::remove_tree(place));
-    return Lines{"Program built before: source, compiler and SDK are the same"};
-  }
-  auto build = begin(host, start, tools, folder, place);
-  if (!build) return build.error();
-  auto state = await(*build, stop);
-  if (!state) return state.error();
-  if (stop.stop_requested()) return base::error("canceled", "the build was given up");
-  auto& exit = state->exit;
-  if (!exit || !exit->error_code.empty() || exit->code != 0) {
-    std::string how = !exit                  ? "its supervisor was lost"
-                      : !exit->error.empty() ? exit->error
-                      : exit->ended_by == "timeout"
-                          ? "it took longer than an hour"
-                          : "exit code " + std::to_string(exit->code.value_or(-1));
-    auto error = build_failed(how, last_lines(place + "/spell"));
-    SPELL_TRY(base::remove_tree(place));
-    return error;
-  }
-  SPELL_TRY(take_program(place + "/spell", *start.request.build, kept));
+  std::string folder = folders.run(start.run), place = folder + "/compile";
+  auto record = read_mount_record(folder);
+  if (!record) return record.error();
+  // Before it is made: whoever finds this folder knows what it uses.
+  record->keys.push_back(*key);
+  SPELL_TRY(write_mount_record(folder, *record));
+  auto made = cache.use(
+      start.run, *key, 0,
+      [&](const std::string& path, std::stop_token token) -> Result<> {
+        auto turn = turns.take(token);
+        if (!turn) return base::error("canceled", "the build was given up");
+        return build_program(host, start, tools, folder, place, path, std::move(token));
+      },
+      stop);
   SPELL_TRY(base::remove_tree(place));
-  forget_old(cache);
-  given = give(kept, folder);
-  if (!given) return given.error();
-  if (!*given) return failed("what was built is gone again");
-  return Lines{"Program built with " + tools.compiler};
+  if (!made) return made.error();
+  // What it was built of is not its business.
+  std::erase_if(record->mounts, [](auto& mount) {
+    return mount.to == model::build_source || mount.to == model::build_sdk;
+  });
+  record->binds.push_back({made->path, std::string(model::built_program), true});
+  SPELL_TRY(write_mount_record(folder, *record));
+  return std::vector<std::string>{
+      made->was_there ? "Program built before: source, compiler and SDK are the same"
+                      : "Program built with " + tools.compiler};
 }
 
 }  // namespace spell::worker

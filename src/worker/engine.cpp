@@ -130,6 +130,7 @@ void Engine::stop() {
   if (poll_thread_.joinable()) poll_thread_.join();
   steps_.stop();
   mounting_.stop();
+  compiling_.stop();
   launches_.stop();
   courier_.stop();
   streams_.stop();
@@ -415,10 +416,10 @@ void Engine::mount_run(const std::string& run) {
 
 void Engine::compile_run(const std::string& run) {
   work<std::vector<std::string>>(
-      mounting_,
+      compiling_,
       [this, start = agent_.find(run)->start(), preparing = begin_preparing(run)]() mutable {
         std::stop_callback end(calls_.get_token(), [&] { preparing.request_stop(); });
-        return compile(folders_, options_.host, start, preparing.get_token());
+        return compile(folders_, options_.host, start, *trees_, builds_, preparing.get_token());
       },
       [this, run](auto& compiled, std::int64_t now, Actions& out) {
         agent_.compiled(run, compiled, now, out);

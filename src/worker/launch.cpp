@@ -65,10 +65,7 @@ Result<Launched> launch(const Folders& folders, const Host& host,
   what.containment = host.capabilities.containment;
   what.binds = std::move(mounts->binds);
   if (start.manages) lead_to_service(host, what, start);
-  if (start.request.build) {
-    start.env["SPELL_PROGRAM"] = model::built_program;
-    what.binds.push_back({what.folder + "/program", std::string(model::built_program), true});
-  }
+  if (start.request.build) start.env["SPELL_PROGRAM"] = model::built_program;
   auto paths = run_paths(host.capabilities.containment, what.folder);
   auto environment = environment_of(
       start,
@@ -92,11 +89,6 @@ Result<Launched> launch(const Folders& folders, const Host& host,
   what.working_folder = start.request.folder;
   what.hidden = host.hidden;
   what.mounts = std::move(mounts->mounts);
-  // What its program was built of is not its business.
-  if (start.request.build)
-    std::erase_if(what.mounts, [](auto& mount) {
-      return mount.to == model::build_source || mount.to == model::build_sdk;
-    });
   what.log_limit = start.request.log_limit;
   what.stop_grace_s = start.request.stop_grace;
   what.timeout_s = start.request.timeout.value_or(0);
