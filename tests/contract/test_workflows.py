@@ -88,3 +88,19 @@ def test_what_makes_no_workflow(service):
     code_of(service.post(path, {"run": {"command": "true"}, "build": project}), 409, "incomplete_pack")
     code_of(service.post(service.of_owner("runs"), {"command": "true", "build": "x"}), 400, "invalid_request")
     assert service.get(path).json == before
+
+
+def test_a_project_that_is_to_be_built(service, sent):
+    _, folder = sent
+    path, before = service.of_owner("workflows"), service.get(service.of_owner("workflows")).json
+    made = service.post(path, {"run": {"command": "exec \"$SPELL_PROGRAM\""}, "build": {**folder, "target": "pipeline"}})
+    if made.status != 201:  # there is no SDK in this build, or no compiler here
+        assert code_of(made, made.status, {409: "sdk_missing", 422: "cannot_build"}[made.status]).count("--program") == 1
+        assert service.get(path).json == before
+        return
+    number, run = made.json["workflow"]["id"], made.json["run"]["id"]
+    ended = service.wait(run)
+    assert (ended["status"], ended["reason_code"]) == ("build_failed", "build_failed") and "CMakeLists.txt" in ended["reason"], ended
+    kept = service.get(service.of_owner(f"resources/uploads/workflows/{number}")).json["entries"]
+    assert [entry["path"] for entry in kept] == ["sdk", "source"], kept
+    code_of(service.post(service.of_owner(f"runs/{run}/rerun")), 400, "invalid_request")

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from faults import await_service, kill_and_wait, kill_service, run_folders
-from harness import BUILD, PATIENCE, Place, processes_of, wait_for
+from harness import BUILD, PATIENCE, SOURCE, Place, processes_of, wait_for
 from machines import Machine
 from machines import spell as team_spell
 
@@ -64,8 +64,8 @@ def log_of(place, number):
 
 
 def test_a_program_of_the_sdk_is_built_once(place, tmp_path):
-    source = project(tmp_path / "flow", "cmake_minimum_required(VERSION 3.20)\nproject(flow LANGUAGES CXX)\nfind_package(spell 0.1 REQUIRED)\n"
-                     "add_executable(pipeline main.cpp)\ntarget_link_libraries(pipeline PRIVATE spell::static)\n", main_cpp=PIPELINE)
+    page = re.search(r"\n\n(    find_package\(spell .*?)\n\n", (SOURCE / "docs/workflows.md").read_text(), re.S)[1]
+    source = project(tmp_path / "flow", "cmake_minimum_required(VERSION 3.20)\nproject(flow LANGUAGES CXX)\n" + page, pipeline_cpp=PIPELINE)
     (source / "build").mkdir()
     (source / "build/CMakeCache.txt").write_text("of another machine\n")
     done = create(place, "--build", f"{source}:pipeline", check=0)
@@ -74,12 +74,12 @@ def test_a_program_of_the_sdk_is_built_once(place, tmp_path):
     assert run["status"] == "complete" and run["output_files"] == 0, run
     assert "Run is building" in log_of(place, 1) and "Program built with" in log_of(place, 1)
     sent = place.spell("ls", "--json", "uploads/workflows/1/source", check=0).json["entries"]
-    assert [entry["name"] for entry in sent] == ["CMakeLists.txt", "main.cpp"], sent  # not the folder of another build
+    assert [entry["name"] for entry in sent] == ["CMakeLists.txt", "pipeline.cpp"], sent  # not the folder of another build
     again = create(place, "--build", source, check=0)  # the same target by its place
     assert again.stdout == "in workflow 2\n" and "Program built with" in log_of(place, 2)
     third = create(place, "--build", source, check=0)
     assert third.stdout == "in workflow 3\n" and "Program built before" in log_of(place, 3)
-    (source / "main.cpp").write_text(PIPELINE.replace("in workflow", "changed, in workflow"))
+    (source / "pipeline.cpp").write_text(PIPELINE.replace("in workflow", "changed, in workflow"))
     assert create(place, "--build", source, check=0).stdout == "changed, in workflow 4\n"
 
 
