@@ -215,8 +215,8 @@ Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
     for (auto* machine : servers(anyhow))
       lacking.push_back(machine->name + " has no " + machine->lacks_for_builds);
     return base::error("cannot_build",
-                       "no machine that serves '" + type + "' can build a program: " +
-                           base::join(lacking, ", ") +
+                       "no machine that serves '" + type +
+                           "' can build a program: " + base::join(lacking, ", ") +
                            "; install that on one and start its worker anew, or build the program "
                            "here and send it (--program)");
   }

@@ -31,7 +31,7 @@ struct Machine {
   /// memory, and `ahead` of them may be given beyond its cores, to begin as soon as one is free.
   bool by_place = false;
   int ahead = 0;
-  int uneven = 0;  ///< runs here that take anything but one core
+  int uneven = 0;                  ///< runs here that take anything but one core
   std::string lacks_for_builds{};  ///< what programs cannot be built here without; "": nothing
 };
 
@@ -83,8 +83,8 @@ class Cluster {
   /// never more than there is unless it asks for it.
   Amounts demand(const Machine&, const Waiting&) const;
   /// Whether it could be run, some day, on a machine that has joined. Errors
-  /// `unknown_machine_type`, `machine_not_allowed`, `machine_too_small`, `cannot_build`; `as_asked`:
-  /// the type as the user wrote it.
+  /// `unknown_machine_type`, `machine_not_allowed`, `machine_too_small`, `cannot_build`;
+  /// `as_asked`: the type as the user wrote it.
   Result<> check(const Waiting&, const std::string& as_asked) const;
   /// Whether this machine serves the run, and no other has what it wants.
   bool depends_on(const Waiting&, const std::string& machine) const;

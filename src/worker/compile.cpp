@@ -55,9 +55,9 @@ std::string script(const model::StartCommand& start, const Toolchain& tools) {
   return "export LC_ALL=C.UTF-8; { " + cmake + " -S " + source + " -B build -G " +
          (ninja ? "Ninja" : "'Unix Makefiles'") +
          " -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=" + base::shell_quote(tools.compiler) +
-         " -DCMAKE_MAKE_PROGRAM=" + base::shell_quote(tools.builder) + " -DCMAKE_PREFIX_PATH=" + sdk +
-         " -DCMAKE_RUNTIME_OUTPUT_DIRECTORY=\"$PWD/bin\" && nice " + cmake +
-         " --build build -j \"$(nproc)\"" + (target.empty() ? "" : " --target " + target) +
+         " -DCMAKE_MAKE_PROGRAM=" + base::shell_quote(tools.builder) +
+         " -DCMAKE_PREFIX_PATH=" + sdk + " -DCMAKE_RUNTIME_OUTPUT_DIRECTORY=\"$PWD/bin\" && nice " +
+         cmake + " --build build -j \"$(nproc)\"" + (target.empty() ? "" : " --target " + target) +
          "; } > log 2>&1";
 }
 

@@ -56,9 +56,9 @@ class TreeCache {
   /// Makes the tree at a path that does not exist yet, whole and durable or not at all.
   using Make = std::function<Result<>(const std::string& path, std::stop_token)>;
   /// The tree for a run, which holds it from now on. Waits where another run has it made just now.
-  /// Makes room for `bytes` before it has one made, and when the disk is full; a file is reckoned by
-  /// its size from then on, for `bytes` may not be known before (0). Error `canceled` after a stop,
-  /// those of `make`.
+  /// Makes room for `bytes` before it has one made, and when the disk is full; a file is reckoned
+  /// by its size from then on, for `bytes` may not be known before (0). Error `canceled` after a
+  /// stop, those of `make`.
   Result<Use> use(const std::string& run, const std::string& key, std::int64_t bytes,
                   const Make& make, std::stop_token stop);
 

@@ -368,7 +368,8 @@ TEST_CASE("managing runs take nothing but their own allowance") {
   CHECK(none.check(manager("m"), "CPU").error().code() == "machine_too_small");
 }
 
-TEST_CASE("a program that is to be built goes to machines that can, and to none that lacks something") {
+TEST_CASE(
+    "a program that is to be built goes to machines that can, and to none that lacks something") {
   auto bare = box("bare", {"cpu"}, {64, 64 * GB, 0, 50});
   bare.lacks_for_builds = "cmake";
   auto full = box("full", {"cpu"}, {2, 8 * GB, 0, 1});
@@ -393,7 +394,6 @@ TEST_CASE("a program that is to be built goes to machines that can, and to none 
   CHECK(refused.error().message() ==
         "no machine that serves 'CPU' can build a program: bare has no cmake; install that on one "
         "and start its worker anew, or build the program here and send it (--program)");
-  CHECK(none.why_waiting(builder("m")) ==
-        "waiting for a CPU machine: none can build its program");
+  CHECK(none.why_waiting(builder("m")) == "waiting for a CPU machine: none can build its program");
   CHECK(Cluster().check(builder("m"), "CPU").error().code() == "unknown_machine_type");
 }
