@@ -238,6 +238,8 @@ Result<> build_program(const Host& host, const model::StartCommand& start, const
   if (!state) return state.error();
   if (stop.stop_requested()) return base::error("canceled", "the build was given up");
   auto& exit = state->exit;
+  if (exit && exit->ended_by == "shutdown")  // of the machine, whose next worker does it anew
+    return base::error("canceled", "the machine is shut down");
   if (!exit || !exit->error_code.empty() || exit->code != 0)
     return build_failed(how_it_ended(exit, start), last_lines(place + "/spell"));
   return take_program(place + "/spell", *start.request.build, to);
