@@ -1,6 +1,5 @@
 # The SDK that a service hands out for programs that are built on its machines (`spell workflow create --build`): headers, a
 # static library that needs nothing but libc and the C++ library, and a CMake package. In the build tree it is sdk/.
-# The library is one object in which only our own names are to be seen: a program may have another Boost, OpenSSL or SQLite.
 if(NOT TARGET spell_static OR NOT SPELL_SELF_CONTAINED OR SPELL_SANITIZE)
   return()
 endif()
@@ -16,25 +15,19 @@ foreach(name git2 ssh2 mbedtls mbedx509 mbedcrypto http_parser pcre2-8 zstd sqli
 endforeach()
 
 set(SPELL_SDK ${PROJECT_BINARY_DIR}/sdk)
-set(work ${PROJECT_BINARY_DIR}/sdk-parts)
 file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/spell/*.hpp)
 list(REMOVE_ITEM headers ${PROJECT_SOURCE_DIR}/include/spell/service.hpp
   ${PROJECT_SOURCE_DIR}/include/spell/worker.hpp ${PROJECT_SOURCE_DIR}/include/spell/testing.hpp)
 add_custom_command(OUTPUT ${SPELL_SDK}/lib/libspell.a
-  COMMAND ${CMAKE_COMMAND} -E rm -rf ${SPELL_SDK} ${work}
-  COMMAND ${CMAKE_COMMAND} -E make_directory ${SPELL_SDK}/include/spell ${SPELL_SDK}/lib/cmake/spell ${work}
+  COMMAND ${CMAKE_COMMAND} -E rm -rf ${SPELL_SDK}
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${SPELL_SDK}/include/spell ${SPELL_SDK}/lib/cmake/spell
   COMMAND ${CMAKE_COMMAND} -E copy ${headers} ${SPELL_SDK}/include/spell
   COMMAND ${CMAKE_COMMAND} -E copy ${PROJECT_BINARY_DIR}/spellConfigVersion.cmake ${SPELL_SDK}/lib/cmake/spell
   COMMAND ${CMAKE_COMMAND} -E copy ${PROJECT_SOURCE_DIR}/cmake/sdkConfig.cmake ${SPELL_SDK}/lib/cmake/spell/spellConfig.cmake
-  # Groups become plain sections: of a group that a program has too the linker drops one, and ours is ours.
-  COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${work}/all.o
-    --whole-archive $<TARGET_FILE:spell_static> --no-whole-archive
-    --start-group $<TARGET_FILE:spell_libgit2_gaps> ${archives} --end-group
-  COMMAND ${CMAKE_OBJCOPY} --strip-debug --wildcard --keep-global-symbols=${PROJECT_SOURCE_DIR}/cmake/sdk.symbols
-    ${work}/all.o ${work}/spell.o
-  COMMAND ${CMAKE_AR} rcs ${SPELL_SDK}/lib/libspell.a ${work}/spell.o
-  COMMAND ${CMAKE_COMMAND} -E rm -rf ${work}
-  DEPENDS spell_static spell_libgit2_gaps ${PROJECT_SOURCE_DIR}/cmake/sdkConfig.cmake ${PROJECT_SOURCE_DIR}/cmake/sdk.symbols ${headers}
+  COMMAND ${CMAKE_COMMAND} -E env LD=${CMAKE_LINKER} NM=${CMAKE_NM} OBJCOPY=${CMAKE_OBJCOPY} AR=${CMAKE_AR}
+    sh ${PROJECT_SOURCE_DIR}/cmake/sdk_library.sh ${SPELL_SDK}/lib/libspell.a
+    $<TARGET_FILE:spell_static> $<TARGET_FILE:spell_libgit2_gaps> ${archives}
+  DEPENDS spell_static spell_libgit2_gaps ${PROJECT_SOURCE_DIR}/cmake/sdkConfig.cmake ${PROJECT_SOURCE_DIR}/cmake/sdk_library.sh ${headers}
   COMMENT "Putting the SDK together" VERBATIM)
 add_custom_target(spell_sdk ALL DEPENDS ${SPELL_SDK}/lib/libspell.a)
 install(DIRECTORY ${SPELL_SDK} DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/spell COMPONENT programs)

@@ -7,7 +7,6 @@ if(NOT TARGET spell::static)
     IMPORTED_LOCATION ${_spell_sdk}/lib/libspell.a
     INTERFACE_INCLUDE_DIRECTORIES ${_spell_sdk}/include
     INTERFACE_COMPILE_FEATURES cxx_std_20
-    INTERFACE_LINK_OPTIONS "-Wl,--gc-sections"
     INTERFACE_LINK_LIBRARIES "Threads::Threads;m;${CMAKE_DL_LIBS}")
   add_library(spell::spell INTERFACE IMPORTED)
   set_target_properties(spell::spell PROPERTIES INTERFACE_LINK_LIBRARIES spell::static)

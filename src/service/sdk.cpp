@@ -54,7 +54,6 @@ Result<CheckedUpload> Sdk::give(Context& context, const Call& call) {
     if (!owns) return owns.error();
     if (*owns) {
       out.record = known->second.record;
-      out.record.creator = call->caller.name;
       return out;
     }
   }
@@ -67,11 +66,10 @@ Result<CheckedUpload> Sdk::give(Context& context, const Call& call) {
     auto owns = objects.owns(owner, root->node);
     if (!owns) return owns.error();
     if (!*owns && attempt < 3) continue;
-    out.record = {owner,      "sdk",
-                  "folder",   root->node.text(),
-                  root->size, root->files,
-                  root->mode, root->mtime_ns / 1000,
-                  0,          call->caller.name};
+    // It counts for nobody: its creator is the service.
+    out.record = {owner,      "sdk",       "folder",   root->node.text(),
+                  root->size, root->files, root->mode, root->mtime_ns / 1000,
+                  0,          ""};
     known_[owner] = {std::move(state), out.record};
     return out;
   }
