@@ -1,4 +1,5 @@
 """Programs of workflows that are built on their machine."""
+import json
 import os
 import re
 import shutil
@@ -75,7 +76,7 @@ def test_a_program_of_the_sdk_is_built_once(place, tmp_path):
     assert run["status"] == "complete" and run["output_files"] == 0, run
     assert "Run is building" in log_of(place, 1) and "Program built with" in log_of(place, 1)
     sent = place.spell("ls", "--json", "uploads/workflows/1/source", check=0).json["entries"]
-    assert [entry["name"] for entry in sent] == ["CMakeLists.txt", "pipeline.cpp"], sent  # not the folder of another build
+    assert [entry["path"] for entry in sent] == ["CMakeLists.txt", "pipeline.cpp"], sent  # not the folder of another build
     again = create(place, "--build", source, check=0)  # the same target by its place
     assert again.stdout == "in workflow 2\n" and "Program built with" in log_of(place, 2)
     third = create(place, "--build", source, check=0)
@@ -94,7 +95,7 @@ def test_what_cannot_be_built_says_why(place, tmp_path):
         assert place.spell("workflow", "info", number, "--json", check=0).json["workflow"]["status"] == "build_failed"
         return log_of(place, number)
     log = failed("main.c", "error", lists=C_PROJECT + "add_executable(p main.c)\n", main_c="int main(void) { return nothing; }\n")
-    assert "'nothing' undeclared" in log
+    assert "‘nothing’ undeclared" in log
     failed("CMake Error", lists=C_PROJECT + "find_package(nobody REQUIRED)\n")
     failed("no program", lists=C_PROJECT)
     two = C_PROJECT + "add_executable(one main.c)\nadd_executable(two main.c)\n"
@@ -158,7 +159,8 @@ def test_two_that_want_the_same_build_it_once(place, tmp_path):
     begun(told)
     wait_for(lambda: all(manager(place, number)["status"] == "building" for number in (1, 2, 3)), what="three that build")
     builder = next(folder for folder in run_folders(place) if (folder / "compile").exists())
-    building = int(re.search(r'"number": *(\d+)', (builder / "journal").read_text())[1])
+    run = json.loads((builder / "journal").read_text().splitlines()[0])["told"]["commands"][0]["start"]["number"]
+    building = next(number for number in (1, 2, 3) if manager(place, number)["id"] == run)
     place.spell("workflow", "kill", building, check=0)
     begun(told, 2)  # another does it
     go.touch()
