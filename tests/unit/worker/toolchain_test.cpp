@@ -32,10 +32,11 @@ TEST_CASE("what builds programs is found in PATH, and what is missing is named")
   CHECK(found.compiler == folder + "/b/g++");
   CHECK(found.cmake == folder + "/a/cmake");
   CHECK(found.builder == folder + "/b/make");
-  CHECK(found.id() == find_toolchain(environment).id());
+  auto before = found.id();
+  CHECK(before == find_toolchain(environment).id());
   SECTION("another compiler is another one") {
     put("b/g++", "12");
-    CHECK(find_toolchain(environment).id() != found.id());
+    CHECK(find_toolchain(environment).id() != before);
   }
   SECTION("the first that suits wins") {
     put("a/ninja", "1");
