@@ -25,7 +25,6 @@ constexpr Unavailable table[] = {
     {"run", "--tensorboard-dir"},
     {"upload", "-c"},
     {"cost", ""},
-    {"workflow", "--build"},
     {"workflow", "--pip"},
     {"workflow", "--apt"},
     {"workflow", "--conda-file"},

@@ -16,7 +16,7 @@ namespace {
 
 struct WorkflowOptions {
   Words repositories{}, remotes{}, command{};
-  std::optional<std::string> program{};
+  std::optional<std::string> program{}, build{};
   bool local = false, background = false;
   RunOptions run{};
 
@@ -27,6 +27,9 @@ struct WorkflowOptions {
         .list("--github-repo", remotes, "LABEL=URL[:REF]", "the same of a repository elsewhere")
         .value("--program", program, "FILE",
                "an executable of this computer: sent along, and run with COMMAND as its arguments")
+        .value("--build", build, "DIR[:TARGET]",
+               "a CMake project: sent along, built on the machine, and run with COMMAND as its "
+               "arguments")
         .flag("--local", local, "run COMMAND here; only its runs are the service's")
         .flag("-b,--background", background, "do not follow the log of the managing run")
         .flag("-v,--verbose", run.verbose, "show every entry of the log")
@@ -45,9 +48,18 @@ struct WorkflowOptions {
             "the service; it takes no place there.\n\n"
             "Examples:\n"
             "  spell workflow create --repo char-rnn=../char-rnn --program build/pipeline\n"
+            "  spell workflow create --repo char-rnn=../char-rnn --build pipeline:pipeline\n"
             "  spell workflow create --local --repo char-rnn=../char-rnn build/pipeline\n");
   }
 };
+
+/// DIR[:TARGET]: the last ':' divides, unless it belongs to the folder's name.
+std::pair<std::string, std::string> project_of(const std::string& text) {
+  struct stat st;
+  auto colon = text.rfind(':');
+  if (colon == text.npos || ::stat(text.c_str(), &st) == 0) return {text, ""};
+  return {text.substr(0, colon), text.substr(colon + 1)};
+}
 
 Result<WorkflowSpec> spec_of(const WorkflowOptions& given) {
   WorkflowSpec spec;
@@ -56,15 +68,19 @@ Result<WorkflowSpec> spec_of(const WorkflowOptions& given) {
   for (const auto& text : given.remotes)
     if (auto added = add_repository(text, true, spec.repositories); !added) return added.error();
   spec.description = given.run.description.value_or("");
-  if (given.local && given.program)
-    return usage_error("--program is for the service's machines; --local runs COMMAND here");
-  if (given.command.empty() && !given.program)
+  if (given.program && given.build)
+    return usage_error("--program and --build: a workflow has one program; give one of them");
+  bool brings_program = given.program || given.build;
+  if (given.local && brings_program)
+    return usage_error(std::string(given.program ? "--program" : "--build") +
+                       " is for the service's machines; --local runs COMMAND here");
+  if (given.command.empty() && !brings_program)
     return usage_error(
         "what starts the runs? spell workflow create [OPTIONS] COMMAND [ARGS]... (see spell "
         "workflow create --help)");
   if (given.local) return spec;
   RunOptions run = given.run;
-  run.command = given.program ? Words{"program"} : given.command;
+  run.command = brings_program ? Words{"program"} : given.command;
   run.no_venv = true;
   auto asked = run.spec([](const char* name) -> const char* { return std::getenv(name); });
   if (!asked) return asked.error();
@@ -75,9 +91,13 @@ Result<WorkflowSpec> spec_of(const WorkflowOptions& given) {
   // The program may be in the repository here, of which the commit counts, as of all the others.
   auto here = inspect(Code::here());
   if (!here && here.error().code() != "not_a_repository") return here.error();
-  asked->code = here && !given.program ? Code::here().require_clean() : Code::none();
+  asked->code = here && !brings_program ? Code::here().require_clean() : Code::none();
   spec.run = std::move(*asked);
   if (given.program) spec.program = WorkflowProgram{*given.program, given.command};
+  if (given.build) {
+    auto [folder, target] = project_of(*given.build);
+    spec.build = WorkflowBuild{folder, target, given.command};
+  }
   return spec;
 }
 

@@ -46,6 +46,7 @@ Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs&
   serving.service.places = places();
   serving.service.notes = dirs.notes;
   serving.service.packages = packages_folder(options.packages);
+  serving.service.sdk = sdk_folder();
   serving.service.idle_seconds = options.idle_seconds;
   EmbeddedWorker& worker = serving.worker.emplace();
   worker.folder = dirs.state + "/worker";

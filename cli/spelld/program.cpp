@@ -24,6 +24,13 @@ std::string packages_folder(const std::string& option) {
   return path.substr(0, path.rfind('/') + 1) + "../share/spell/packages";
 }
 
+std::string sdk_folder() {
+  std::string path = own_path(), folder = path.substr(0, path.rfind('/') + 1) + "../";
+  for (auto* place : {"libexec/spelld/sdk", "libexec/spell/sdk"})  // a package's, an installation's
+    if (::access((folder + place).c_str(), F_OK) == 0) return folder + place;
+  return folder + "sdk";
+}
+
 void tell_systemd_ready() {
   const char* name = std::getenv("NOTIFY_SOCKET");
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};

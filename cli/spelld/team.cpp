@@ -257,6 +257,7 @@ Result<int> serve(const TeamOptions& options) {
   serving.service.socket_path = *data + "/spelld.sock";
   serving.service.owner = settings->owner;
   serving.service.packages = packages_folder(options.packages);
+  serving.service.sdk = sdk_folder();
   serving.service.idle_seconds = 0;
   serving.service.keep_free = settings->keep_free;
   serving.service.managing = settings->managing_runs;

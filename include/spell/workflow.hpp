@@ -52,6 +52,14 @@ struct WorkflowProgram {
   std::vector<std::string> arguments{};  ///< given to it
 };
 
+/// A CMake project of this computer whose program a managing run is to execute. It is built on the
+/// machine, against the SDK of the service: find_package(spell), spell::static.
+struct WorkflowBuild {
+  std::string folder{};  ///< with CMakeLists.txt; folders of builds and .git are left out
+  std::string target{};  ///< "": the only program that there is
+  std::vector<std::string> arguments{};  ///< given to it
+};
+
 /// What is asked for. Plain values; every member has a default.
 struct WorkflowSpec {
   std::string description{};
@@ -60,6 +68,7 @@ struct WorkflowSpec {
   /// the labels.
   std::optional<RunSpec> run{};
   std::optional<WorkflowProgram> program{};  ///< becomes the command of `run`
+  std::optional<WorkflowBuild> build{};      ///< likewise; instead of `program`
 };
 
 /// A cheap, thread-safe handle on a workflow.

@@ -20,5 +20,7 @@ Result<RunInfo> submit(Connection&, const RunSpec&, std::int64_t workflow, const
                        const SubmitProgress&, const SubmitNotice&, const Limit&);
 /// Sends a file, and returns what it is to be called: the body of put_upload.
 Result<json> send_file(Connection&, const std::string& path, const Limit&);
+/// The same of a folder with a CMake project, without what is made of it.
+Result<json> send_project(Connection&, const std::string& folder, const Limit&);
 
 }  // namespace spell::detail

@@ -127,7 +127,8 @@ class Upload {
   }
 
   /// Sends without giving a name; all of it is looked at.
-  Result<json> send_only(const std::string& path) {
+  Result<json> send_only(const std::string& path, bool is_project = false) {
+    is_project_ = is_project;
     SPELL_TRY(look(path));
     UploadInfo sent;
     auto root = send(sent);
@@ -169,6 +170,8 @@ class Upload {
     if (is_folder)
       for (std::string_view name : spellfs::usually_left_out)
         if (name == std::string_view(path).substr(path.rfind('/') + 1)) return true;
+    if (is_folder && is_project_ && base::exists(real_ + "/" + path + "/CMakeCache.txt"))
+      return true;
     return rules_.ignores(path, is_folder);
   }
 
@@ -284,7 +287,7 @@ class Upload {
   const UploadOptions& options_;
   const Limit& limit_;
   std::string real_, cache_;
-  bool is_folder_ = false;
+  bool is_folder_ = false, is_project_ = false;
   UploadPath target_;
   spellfs::IgnoreRules rules_;
   std::mutex telling_;
@@ -296,6 +299,12 @@ Result<json> detail::send_file(Connection& connection, const std::string& path,
                                const Limit& limit) {
   UploadOptions options;
   return Upload(connection, options, limit).send_only(path);
+}
+
+Result<json> detail::send_project(Connection& connection, const std::string& folder,
+                                  const Limit& limit) {
+  UploadOptions options;
+  return Upload(connection, options, limit).send_only(folder, true);
 }
 
 Result<UploadInfo> Resources::upload(const std::string& path, const UploadOptions& options,

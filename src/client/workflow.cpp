@@ -50,6 +50,14 @@ Result<> check(Connection& connection, const std::string& path, const CallOption
   return ok();
 }
 
+/// Whether this is a project; that a machine can build it the service sees to.
+Result<> check(const WorkflowBuild& build) {
+  if (base::exists(build.folder + "/CMakeLists.txt")) return ok();
+  std::string folder = base::to_utf8(build.folder);
+  return base::error("invalid_program",
+                     folder + " is no CMake project: there is no " + folder + "/CMakeLists.txt");
+}
+
 std::string quoted(const std::string& word) {
   std::string out = "'";
   for (char c : word) out += c == '\'' ? "'\\''" : std::string(1, c);
@@ -71,8 +79,11 @@ Workflows Client::workflows() const { return Workflows(connection_); }
 Result<WorkflowInfo> Workflows::create(const WorkflowSpec& spec, const std::string& key,
                                        const SubmitProgress& progress, CallOptions options) const {
   Limit limit(options, connection_->waiter());
-  if (spec.program && !spec.run)
+  if ((spec.program || spec.build) && !spec.run)
     return base::error("invalid_request", "a program needs a managing run that executes it");
+  if (spec.program && spec.build)
+    return base::error("invalid_request",
+                       "a managing run executes one program: send it, or have it built");
   json body{{"description", spec.description}};
   std::optional<RunSpec> run = spec.run;
   if (spec.program) {
@@ -85,6 +96,15 @@ Result<WorkflowInfo> Workflows::create(const WorkflowSpec& spec, const std::stri
     body["program"] = std::move(*sent);
     run->command = "./" + std::string(model::program_folder) + name;
     for (auto& argument : spec.program->arguments) run->command += " " + quoted(argument);
+  }
+  if (spec.build) {
+    SPELL_TRY(check(*spec.build));
+    auto sent = send_project(*connection_, spec.build->folder, limit);
+    if (!sent) return sent.error();
+    (*sent)["target"] = spec.build->target;
+    body["build"] = std::move(*sent);
+    run->command = "exec \"$SPELL_PROGRAM\"";
+    for (auto& argument : spec.build->arguments) run->command += " " + quoted(argument);
   }
   std::map<std::string, model::CodeRef> commits;
   for (auto& [label, code] : spec.repositories) {

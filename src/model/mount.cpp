@@ -12,8 +12,9 @@ namespace spell::model {
 namespace {
 
 /// What must stay as it is for a run to work, or to be fenced in.
-constexpr std::string_view closed_below[] = {"/proc",      "/sys",     "/dev",    "/spell-tmp",
-                                             "/spell-bin", "/.hidden", "/.level", service_folder};
+constexpr std::string_view closed_below[] = {
+    "/proc",    "/sys",    "/dev",         "/spell-tmp",   "/spell-bin",
+    "/.hidden", "/.level", service_folder, "/spell-build", built_program};
 constexpr std::string_view closed[] = {"/bin",     "/boot",    "/etc",      "/lib",  "/lib32",
                                        "/lib64",   "/libx32",  "/run",      "/sbin", "/usr",
                                        "/usr/bin", "/usr/lib", "/usr/sbin", "/var",  "/tmp"};

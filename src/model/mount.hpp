@@ -14,6 +14,10 @@ inline constexpr std::size_t max_mounts = 50;
 /// Where a run that manages a workflow finds a personal service's socket.
 inline constexpr std::string_view service_folder = "/spell-service";
 
+/// Where a build finds what it is made of, and where a run finds the program that was built for it.
+inline constexpr std::string_view build_source = "/spell-build/source",
+                                  build_sdk = "/spell-build/sdk", built_program = "/spell-program";
+
 /// What a resource begins with that is a folder of the machine itself: "machine:/data".
 inline constexpr std::string_view machine_scheme = "machine:";
 /// The path of a resource without what says nothing ("runs/3/" is "runs/3"). Error `invalid_mount`:

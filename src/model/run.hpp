@@ -39,6 +39,9 @@ struct RunRequest {
   std::optional<std::int64_t> gpus{};
   std::string gpu_name{};     ///< part of the name of the GPUs, in any case; "": any
   std::int64_t workflow = 0;  ///< the run is one of this workflow; 0: of none
+  /// Its program is built first, from what it mounts at build_source: the target's name, "": the
+  /// only program. Said by the service alone, of a run that manages a workflow.
+  std::optional<std::string> build{};
 };
 
 json to_json(const RunRequest&);

@@ -194,6 +194,8 @@ constexpr Field<RunRequest> fields[] = {
     {"gpu_name",
      [](const json& j, RunRequest& r, Unknown) { return read_optional_name(j, r.gpu_name); }},
     {"workflow", [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.workflow); }},
+    {"build",
+     [](const json& j, RunRequest& r, Unknown) { return read_optional(j, r.build, read_target); }},
 };
 
 /// Members that have their default stay away.
@@ -210,6 +212,16 @@ class Writer {
 };
 
 }  // namespace
+
+Problem read_target(const json& j, std::string& out) {
+  if (auto problem = read_text(j, out, 200)) return problem;
+  bool fine = std::all_of(out.begin(), out.end(), [](unsigned char c) {
+    return std::isalnum(c) ||
+           std::string_view("._+-").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  return fine && !out.starts_with('-') ? Problem{}
+                                       : Problem{"", "must be the name of a CMake target"};
+}
 
 Problem read_code(const json& j, CodeRef& out, Unknown unknown) {
   if (auto problem = read_object<CodeRef>(j, out, code_fields, unknown)) return problem;
@@ -258,6 +270,7 @@ json to_json(const RunRequest& request) {
   out.put("workflow", request.workflow, standard.workflow);
   json object = out.take();
   if (request.gpus) object.emplace("gpus", *request.gpus);
+  if (request.build) object.emplace("build", *request.build);
   if (request.timeout) object.emplace("timeout", *request.timeout);
   if (request.code) object.emplace("code", to_json(*request.code));
   if (!request.mounts.empty()) {

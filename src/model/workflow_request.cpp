@@ -44,6 +44,18 @@ constexpr Field<WorkflowRequest> fields[] = {
        r.program.erase("name");
        return {};
      }},
+    {"build",
+     [](const json& j, WorkflowRequest& r, Unknown) -> Problem {
+       if (j.is_null()) return {};
+       if (!j.is_object()) return {"", "must be an object"};
+       r.build_target.emplace();
+       if (auto target = j.find("target"); target != j.end())
+         if (auto problem = read_target(*target, *r.build_target))
+           return std::move(problem).within("target");
+       r.build = j;
+       r.build.erase("target");
+       return {};
+     }},
 };
 
 }  // namespace
@@ -53,6 +65,12 @@ Result<WorkflowRequest> parse_workflow_request(const json& j) {
   auto problem = read_object<WorkflowRequest>(j, request, fields, Unknown::refuse);
   if (!problem && !request.program_name.empty() && !request.run)
     problem = {"program", "needs a run that executes it"};
+  if (!problem && request.build_target && !request.run)
+    problem = {"build", "needs a run that executes what is built"};
+  if (!problem && request.build_target && !request.program_name.empty())
+    problem = {"build", "and 'program': give one of them"};
+  if (!problem && request.run && request.run->build)
+    problem = {"run.build", "is given by the workflow itself"};
   if (!problem && request.run && request.run->workflow != 0)
     problem = {"run.workflow", "is given by the workflow itself"};
   if (problem) return problem.error("invalid_request");

@@ -21,6 +21,10 @@ struct WorkflowRequest {
   /// of PUT …/uploads/{name}.
   std::string program_name{};
   json program{};
+  /// Instead: a CMake project, of which `run` builds this target ("": its only program), and what
+  /// it is, as the body of PUT …/uploads/{name}.
+  std::optional<std::string> build_target{};
+  json build{};
 };
 
 /// Errors: `invalid_request`, naming the field.

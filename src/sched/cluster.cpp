@@ -69,6 +69,7 @@ std::optional<std::pair<std::string, std::string>> shortage(const Amounts& wante
 
 std::string kind_of(const Waiting& run) {
   std::string kind = (run.nested ? "nested " : run.manages ? "manages " : "") + run.machine_type;
+  if (run.builds) kind = "builds " + kind;
   for (auto& part :
        {run.owner, run.user, run.project, run.ask.gpu_name, std::to_string(run.ask.cpus),
         std::to_string(run.ask.memory), run.ask.gpus ? std::to_string(*run.ask.gpus) : ""})
@@ -137,7 +138,7 @@ std::vector<const Machine*> Cluster::servers(const Waiting& run) const {
   std::string gpu = base::lower(run.ask.gpu_name);
   for (auto& name : served->second) {
     auto& machine = machines_.at(name);
-    if (!suits(machine, run)) continue;
+    if (!suits(machine, run) || (run.builds && !machine.lacks_for_builds.empty())) continue;
     if (!gpu.empty() &&
         std::none_of(machine.gpu_names.begin(), machine.gpu_names.end(),
                      [&](auto& other) { return base::lower(other).find(gpu) != other.npos; }))
@@ -206,6 +207,19 @@ Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
                            way);
   }
   auto able = servers(run);
+  if (able.empty() && run.builds) {
+    auto anyhow = run;
+    anyhow.builds = false;
+    SPELL_TRY(check(anyhow, as_asked));
+    std::vector<std::string> lacking;
+    for (auto* machine : servers(anyhow))
+      lacking.push_back(machine->name + " has no " + machine->lacks_for_builds);
+    return base::error("cannot_build",
+                       "no machine that serves '" + type +
+                           "' can build a program: " + base::join(lacking, ", ") +
+                           "; install that on one and start its worker anew, or build the program "
+                           "here and send it (--program)");
+  }
   if (able.empty()) {
     bool gpu = !run.ask.gpu_name.empty() &&
                std::any_of(served->second.begin(), served->second.end(),
@@ -325,7 +339,7 @@ std::string Cluster::why_waiting(const Waiting& run) const {
   bool named = machines_.contains(run.machine_type);
   std::string text = named ? "waiting for machine " + run.machine_type + ": "
                            : "waiting for a " + shown(run.machine_type) + " machine: ";
-  if (able.empty()) return text + "none serves it";
+  if (able.empty()) return text + (run.builds ? "none can build its program" : "none serves it");
   int busy = 0, away = 0, drained = 0, small = 0, free = 0;
   for (auto* machine : able) {
     auto takes = demand(*machine, run);

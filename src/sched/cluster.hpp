@@ -31,7 +31,8 @@ struct Machine {
   /// memory, and `ahead` of them may be given beyond its cores, to begin as soon as one is free.
   bool by_place = false;
   int ahead = 0;
-  int uneven = 0;  ///< runs here that take anything but one core
+  int uneven = 0;                  ///< runs here that take anything but one core
+  std::string lacks_for_builds{};  ///< what programs cannot be built here without; "": nothing
 };
 
 /// What a run says of its wants; 0 and none: what its type gives.
@@ -50,6 +51,7 @@ struct Waiting {
   bool manages = false;
   /// The workflow that it manages has such a run already, which may wait for it: it takes nothing.
   bool nested = false;
+  bool builds = false;  ///< its program is built on its machine
 };
 
 struct Placement {
@@ -81,8 +83,8 @@ class Cluster {
   /// never more than there is unless it asks for it.
   Amounts demand(const Machine&, const Waiting&) const;
   /// Whether it could be run, some day, on a machine that has joined. Errors
-  /// `unknown_machine_type`, `machine_not_allowed`, `machine_too_small`; `as_asked`: the type as
-  /// the user wrote it.
+  /// `unknown_machine_type`, `machine_not_allowed`, `machine_too_small`, `cannot_build`;
+  /// `as_asked`: the type as the user wrote it.
   Result<> check(const Waiting&, const std::string& as_asked) const;
   /// Whether this machine serves the run, and no other has what it wants.
   bool depends_on(const Waiting&, const std::string& machine) const;
@@ -105,7 +107,8 @@ class Cluster {
 
  private:
   friend class Round;
-  /// Those that may take it: joined, of its owner, allowed, with the GPUs it names.
+  /// Those that may take it: joined, of its owner, allowed, with the GPUs it names and what it is
+  /// built with.
   std::vector<const Machine*> servers(const Waiting&) const;
   bool suits(const Machine&, const Waiting&) const;
 

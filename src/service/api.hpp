@@ -39,6 +39,8 @@ namespace spell::service {
 
 using model::json;
 
+class Sdk;
+
 struct Context {
   const ServiceOptions& options;
   Readers& readers;
@@ -56,6 +58,7 @@ struct Context {
   Streams& streams;
   Collector& collector;
   Packages& packages;
+  Sdk& sdk;
   SecretBox& secrets;
   Metrics& metrics;
   std::int64_t started_us;

@@ -159,6 +159,9 @@ void create_run(Context& context, Call call) {
   if (!body) return refuse(call, body.error());
   auto request = model::parse_run_request(*body);
   if (!request) return refuse(call, request.error());
+  if (request->build)
+    return refuse(call,
+                  base::error("invalid_request", "'build' is for workflows: POST …/workflows"));
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
   if (auto into = into_workflow(context, call, *request, *key); !into)

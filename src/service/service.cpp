@@ -16,6 +16,7 @@
 #include "service/api.hpp"
 #include "service/machine_tokens.hpp"
 #include "service/router.hpp"
+#include "service/sdk.hpp"
 #include "spellfs/pack_store.hpp"
 
 namespace spell::service {
@@ -50,6 +51,7 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   std::unique_ptr<Streams> streams;
   std::unique_ptr<Collector> collector;
   std::unique_ptr<Packages> packages;
+  std::unique_ptr<Sdk> sdk;
   std::unique_ptr<Context> context;
   std::unique_ptr<Callers> callers;
   TeamCallers* team = nullptr;  ///< callers, of a team's service
@@ -261,6 +263,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
       std::make_unique<Collector>(*self.storage, *self.readers, *self.reactor, self.timer,
                                   *self.logs, self.log_jobs, options.log, options.retention);
   self.packages = std::make_unique<Packages>(options.packages);
+  self.sdk = std::make_unique<Sdk>(options.sdk);
   self.context.reset(
       new Context{.options = self.options,
                   .readers = *self.readers,
@@ -278,6 +281,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
                   .streams = *self.streams,
                   .collector = *self.collector,
                   .packages = *self.packages,
+                  .sdk = *self.sdk,
                   .secrets = *self.secrets,
                   .metrics = self.metrics,
                   .started_us = base::unix_us(),

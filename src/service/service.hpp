@@ -36,6 +36,7 @@ struct ServiceOptions {
   /// credentials counts; "": none.
   std::string workflow_socket{};
   std::vector<std::string> notes;  ///< what is degraded, and the remedy
+  std::string sdk{};       ///< folder of the SDK that builds of programs use; see service/sdk.hpp
   std::string packages{};  ///< folder of the Debian packages that /install/ hands out; "": none
   std::int64_t idle_seconds =
       600;  ///< ends by itself after so long without anything to do; 0: never

@@ -86,10 +86,15 @@ std::vector<std::int64_t> waits_for(const RunRecord& run) {
 
 sched::Waiting waiting_of(const RunRecord& run) {
   auto& asked = run.request;
-  return {run.id,      asked.machine_type.empty() ? "cpu" : base::lower(asked.machine_type),
-          run.owner,   run.creator,
-          run.project, {asked.cpus, asked.memory, asked.gpus, asked.gpu_name},
-          run.manages, run.nested()};
+  return {run.id,
+          asked.machine_type.empty() ? "cpu" : base::lower(asked.machine_type),
+          run.owner,
+          run.creator,
+          run.project,
+          {asked.cpus, asked.memory, asked.gpus, asked.gpu_name},
+          run.manages,
+          run.nested(),
+          asked.build.has_value()};
 }
 
 Result<> State::load() {

@@ -49,8 +49,8 @@ struct NewWorkflow {
   std::int64_t within = 0;  ///< no new one: `run` becomes another managing run of this one
   /// The managing run; its code may be one of those, by its label.
   std::optional<Submission> run;
-  /// What the last mount of `run` is; its name is completed here.
-  std::optional<store::UploadRecord> program;
+  /// What the last mounts of `run` are; their names are completed here.
+  std::vector<store::UploadRecord> uploads;
 };
 
 struct MadeWorkflow {

@@ -164,6 +164,10 @@ void State::show(MachineState& machine) {
   view.offers.memory = limited(machine.hello.memory, record.memory);
   view.offers.gpus = limited(std::ssize(machine.hello.gpus), record.gpus);
   view.offers.managing = options_.managing;
+  if (auto& can = machine.hello.capabilities; !can.empty()) {
+    auto lacks = can.find("lacks_for_builds");
+    view.lacks_for_builds = lacks == can.end() ? "worker of this version" : lacks->second;
+  }
   cluster_.put(std::move(view));
   changed_machines_.insert(record.name);
   look_ = true;

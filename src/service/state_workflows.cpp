@@ -143,17 +143,20 @@ Result<MadeWorkflow> State::add_manager(store::WorkflowRecord workflow, const Ne
   else
     SPELL_TRY(check_nesting(made.workflow, stored_key(submission)));
   SPELL_TRY(to_commit_of_label(made.workflow, submission.request));
-  std::optional<store::UploadRecord> program = asked.program;
-  if (program) {
-    program->name = workflow_upload(number, program->name);
-    program->created_us = now_us;
-    submission.mounts.back().resource = submission.request.mounts.back().resource =
-        "uploads/" + program->name;
+  auto uploads = asked.uploads;
+  auto mount = submission.mounts.size() - uploads.size();
+  for (auto& upload : uploads) {
+    upload.name = workflow_upload(number, upload.name);
+    upload.created_us = now_us;
+    submission.mounts[mount].resource = submission.request.mounts[mount].resource =
+        "uploads/" + upload.name;
+    ++mount;
   }
   auto run = submit(submission, now_us);
   if (!run) return run.error();
   made.existed = run->existed;
-  if (program && !run->existed) SPELL_TRY(writer_.put_upload(*program));
+  if (!run->existed)
+    for (auto& upload : uploads) SPELL_TRY(writer_.put_upload(upload));
   if (made.workflow.run == 0 && asked.within == 0) {
     made.workflow.run = run->run.number;
     SPELL_TRY(writer_.put_workflow(made.workflow));

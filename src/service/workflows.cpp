@@ -9,6 +9,7 @@
 #include "service/api.hpp"
 #include "service/mounts.hpp"
 #include "service/resource_path.hpp"
+#include "service/sdk.hpp"
 #include "spell/json.hpp"
 
 namespace spell::service {
@@ -89,9 +90,21 @@ void change_workflow(
 
 /// What keeps what a new workflow names until it is durable.
 struct Pins {
-  std::shared_ptr<void> mounts, program;
-  std::vector<std::shared_ptr<void>> commits;
+  std::shared_ptr<void> mounts;
+  std::vector<std::shared_ptr<void>> uploads, commits;
 };
+
+/// One more mount of the managing run: of what comes along with it.
+void mount_upload(NewWorkflow& workflow, Pins& pins, CheckedUpload upload, const std::string& at) {
+  Mount mount{"uploads/" + upload.record.name, at};
+  model::ResolvedMount resolved;
+  resolved.at = at;
+  describe(resolved, root_of(upload.record));
+  workflow.run->request.mounts.push_back(std::move(mount));
+  workflow.run->mounts.push_back(std::move(resolved));
+  workflow.uploads.push_back(std::move(upload.record));
+  pins.uploads.push_back(std::move(upload.pin));
+}
 
 /// Looks up all that the managing run names. Blocks.
 Result<Pins> look_up(Context& context, const Call& call, model::WorkflowRequest& request,
@@ -114,22 +127,25 @@ Result<Pins> look_up(Context& context, const Call& call, model::WorkflowRequest&
   if (!mounts) return mounts.error();
   run.mounts = std::move(mounts->list);
   pins.mounts = mounts->pins;
-  if (request.program_name.empty()) return pins;
-  auto program = check_upload(context, call, request.program_name, request.program);
-  if (!program) return program.error();
-  pins.program = program->pin;
-  Mount mount{"uploads/" + request.program_name,
-              std::string(model::program_folder) + request.program_name};
-  auto at = model::mount_target(mount, run.request.folder);
-  if (!at) return at.error();
-  model::ResolvedMount resolved;
-  resolved.at = *at;
-  describe(resolved, root_of(program->record));
-  run.request.mounts.push_back(std::move(mount));
-  run.mounts.push_back(std::move(resolved));
-  SPELL_TRY(model::mount_targets(run.request));
-  SPELL_TRY(model::check_nesting(run.mounts));
-  out.program = std::move(program->record);
+  if (!request.program_name.empty()) {
+    auto program = check_upload(context, call, request.program_name, request.program);
+    if (!program) return program.error();
+    auto at = model::mount_target({"", std::string(model::program_folder) + request.program_name},
+                                  run.request.folder);
+    if (!at) return at.error();
+    mount_upload(out, pins, std::move(*program), *at);
+    SPELL_TRY(model::mount_targets(run.request));
+    SPELL_TRY(model::check_nesting(run.mounts));
+  }
+  if (request.build_target) {
+    auto source = check_upload(context, call, "source", request.build);
+    if (!source) return source.error();
+    auto sdk = context.sdk.give(context, call);
+    if (!sdk) return sdk.error();
+    run.request.build = request.build_target;
+    mount_upload(out, pins, std::move(*source), std::string(model::build_source));
+    mount_upload(out, pins, std::move(*sdk), std::string(model::build_sdk));
+  }
   return pins;
 }
 
@@ -137,12 +153,12 @@ void submit(Context& context, Call call, NewWorkflow asked, Pins pins) {
   context.reactor.post([&context, call = std::move(call), asked = std::move(asked), pins](
                            State& state, std::int64_t now) -> Reactor::Answer {
     auto made = state.create_workflow(asked, now);
-    Result<> noted = made && asked.program ? Collector::note_named(state) : ok();
+    Result<> noted = made && !asked.uploads.empty() ? Collector::note_named(state) : ok();
     return [&context, call, made = std::move(made), noted, pins](const Result<>& committed) {
       if (!made) return refuse(call, made.error());
       if (!noted) return refuse(call, noted.error());
       if (!committed) return refuse(call, committed.error());
-      if (pins.program) context.collector.arrival_is_noted(false);
+      if (!pins.uploads.empty()) context.collector.arrival_is_noted(false);
       auto info = context.readers.with(
           [&](store::Reader& reader) { return to_info(reader, made->workflow); });
       if (!info) return refuse(call, info.error());
@@ -213,13 +229,24 @@ void create_workflow(Context& context, Call call) {
     if (auto form = check_upload_form(request->program); !form) return refuse(call, form.error());
     if (request->program["type"] != "file") return wrong("'program.type' must be file");
   }
+  if (request->build_target) {
+    if (auto form = check_upload_form(request->build); !form) return refuse(call, form.error());
+    if (request->build["type"] != "folder") return wrong("'build.type' must be folder");
+  }
   if (auto room = check_bytes(context, call); !room) return refuse(call, room.error());
-  context.jobs.post([&context, call = std::move(call), request = std::move(*request),
-                     asked = std::move(asked)]() mutable {
-    auto pins = look_up(context, call, request, asked);
-    if (!pins) return refuse(call, pins.error());
-    submit(context, std::move(call), std::move(asked), std::move(*pins));
-  });
+  bool builds = request->build_target.has_value();
+  auto go_on = [&context, call = std::move(call), request = std::move(*request),
+                asked = std::move(asked)]() mutable {
+    context.jobs.post([&context, call = std::move(call), request = std::move(request),
+                       asked = std::move(asked)]() mutable {
+      auto pins = look_up(context, call, request, asked);
+      if (!pins) return refuse(call, pins.error());
+      submit(context, std::move(call), std::move(asked), std::move(*pins));
+    });
+  };
+  // Whether a machine can build it is known when it has said what it has.
+  if (builds) return context.machines.when_settled(std::move(go_on));
+  go_on();
 }
 
 void list_workflows(Context& context, Call call) {

@@ -14,7 +14,8 @@ struct Action {
     append,   ///< append `text` to the run's journal
     build,    ///< put the run's code in place; told by Agent::built
     mount,    ///< bring what it mounts to this machine; told by Agent::mounted
-    give_up,  ///< building or mounting: the run is not to be started any more
+    compile,  ///< build its program; told by Agent::compiled
+    give_up,  ///< building, mounting or compiling: the run is not to be started any more
     launch,   ///< start its supervisor; told by Agent::launched
     stop,     ///< tell the supervisor
     kill,

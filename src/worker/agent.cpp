@@ -247,6 +247,11 @@ void Agent::mounted(const std::string& id, const Result<std::vector<std::string>
                     std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->mounted(mounted, now, out);
 }
+
+void Agent::compiled(const std::string& id, const Result<std::vector<std::string>>& compiled,
+                     std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->compiled(compiled, now, out);
+}
 void Agent::launched(const std::string& id, const Result<std::vector<std::string>>& launched,
                      std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->launched(launched, now, out);

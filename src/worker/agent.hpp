@@ -67,6 +67,8 @@ class Agent {
              Actions&);
   void mounted(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
                Actions&);
+  void compiled(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
+                Actions&);
   void launched(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
                 Actions&);
   void observed(const std::string& run, const exec::State&, std::int64_t now, Actions&);

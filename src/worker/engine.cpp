@@ -82,6 +82,8 @@ Result<> Engine::start(std::vector<Journal> found) {
         log("run folder " + folders_.run(run) + " is put aside: " + attached.error().message());
         SPELL_TRY(folders_.park(run, journal.start.epoch));
         continue;
+      } else if (journal.start.request.build) {
+        end_compiling(folders_.run(run));
       }
     }
     carried.shipper = std::make_shared<LogShipper>(folders_.run(run) + "/spool", false);
@@ -129,6 +131,7 @@ void Engine::stop() {
   if (poll_thread_.joinable()) poll_thread_.join();
   steps_.stop();
   mounting_.stop();
+  compiling_.stop();
   launches_.stop();
   courier_.stop();
   streams_.stop();
@@ -282,6 +285,8 @@ void Engine::perform(const Action& action) {
       return log(action.text);
     case Action::Type::mount:
       return mount_run(run);
+    case Action::Type::compile:
+      return compile_run(run);
     case Action::Type::give_up:
       carried_[run].preparing.request_stop();
       return;
@@ -407,6 +412,18 @@ void Engine::mount_run(const std::string& run) {
       },
       [this, run](auto& mounted, std::int64_t now, Actions& out) {
         agent_.mounted(run, mounted, now, out);
+      });
+}
+
+void Engine::compile_run(const std::string& run) {
+  work<std::vector<std::string>>(
+      compiling_,
+      [this, start = agent_.find(run)->start(), preparing = begin_preparing(run)]() mutable {
+        std::stop_callback end(calls_.get_token(), [&] { preparing.request_stop(); });
+        return compile(folders_, options_.host, start, *trees_, builds_, preparing.get_token());
+      },
+      [this, run](auto& compiled, std::int64_t now, Actions& out) {
+        agent_.compiled(run, compiled, now, out);
       });
 }
 

@@ -53,7 +53,7 @@ class Engine {
     std::int64_t spool_end = 0;
     std::shared_ptr<LogShipper> shipper, metrics;  ///< each used by one job at a time
     std::shared_ptr<Pack> pack;
-    std::stop_source preparing;  ///< building or mounting
+    std::stop_source preparing;  ///< building, mounting or compiling
   };
   struct OfferedPoll {
     Agent::Poll poll;
@@ -83,6 +83,7 @@ class Engine {
   Result<> append_journal(const std::string& run, const std::string& lines);
   void build_run(const std::string& run);
   void mount_run(const std::string& run);
+  void compile_run(const std::string& run);
   std::stop_source begin_preparing(const std::string& run);
   void launch_run(const std::string& run);
   void ship_log(const std::string& run);
@@ -122,7 +123,9 @@ class Engine {
   std::vector<std::function<void()>> messages_;
   std::optional<OfferedPoll> offered_;
 
-  base::Pool steps_{4}, mounting_{4}, launches_{2}, courier_{2};
+  Turns builds_{4};
+  // Who compiles mostly waits: for the compiler, for another's build of the same, for its turn.
+  base::Pool steps_{4}, mounting_{4}, compiling_{64}, launches_{2}, courier_{2};
   Streams streams_;
   MetricIntake metrics_{[this](const std::string& run) { post([this, run] { measure(run); }); }};
   std::thread loop_thread_, poll_thread_;

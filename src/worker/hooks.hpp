@@ -15,6 +15,7 @@
 #include "worker/run_users.hpp"
 #include "worker/share.hpp"
 #include "worker/tree_cache.hpp"
+#include "worker/turns.hpp"
 
 namespace spell::worker {
 
@@ -39,6 +40,15 @@ Result<std::vector<std::string>> build(const Folders&, const model::StartCommand
 Result<std::vector<std::string>> mount(const Folders&, const Host&, const model::StartCommand&,
                                        const spellfs::ObjectSource& source, TreeCache&,
                                        std::stop_token);
+
+/// compile.cpp: builds the run's program from the source that it mounts, against the SDK that it
+/// mounts, or finds in the cache what was built of the same before; the run gets it at
+/// model::built_program, read-only. Returns lines for the log. Errors: `build_failed`, of which the
+/// lines after the first are the last of what the build printed; `canceled` after a stop.
+Result<std::vector<std::string>> compile(const Folders&, const Host&, const model::StartCommand&,
+                                         TreeCache&, Turns&, std::stop_token);
+/// compile.cpp: ends a build that an earlier worker has begun.
+void end_compiling(const std::string& run_folder);
 
 struct Launched {
   exec::Supervised supervised;

@@ -65,6 +65,7 @@ Result<Launched> launch(const Folders& folders, const Host& host,
   what.containment = host.capabilities.containment;
   what.binds = std::move(mounts->binds);
   if (start.manages) lead_to_service(host, what, start);
+  if (start.request.build) start.env["SPELL_PROGRAM"] = model::built_program;
   auto paths = run_paths(host.capabilities.containment, what.folder);
   auto environment = environment_of(
       start,

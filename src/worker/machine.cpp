@@ -15,6 +15,7 @@
 #include "base/library.hpp"
 #include "base/text.hpp"
 #include "worker/gpus.hpp"
+#include "worker/toolchain.hpp"
 
 namespace spell::worker {
 
@@ -142,6 +143,9 @@ model::WorkerHello describe_machine(const std::string& version, int cores,
   if (::uname(&system) == 0) hello.capabilities["architecture"] = system.machine;
   hello.capabilities["glibc"] = ::gnu_get_libc_version();
   hello.capabilities["libraries"] = known_libraries();
+  auto tools = find_toolchain(base_environment());
+  hello.capabilities["lacks_for_builds"] =
+      capabilities.containment == exec::Containment::best_effort ? "namespaces" : tools.missing;
   hello.capabilities["mounts"] = capabilities.containment == exec::Containment::best_effort
                                      ? "copies"
                                  : capabilities.overlays ? "overlays"

@@ -210,7 +210,7 @@ void RunTracker::mounted(const Result<std::vector<std::string>>& notices, std::i
   if (given_up(notices)) return given_up_ ? advance(now, out) : void();
   if (!notices) {
     model::RunResult result;
-    result.status = "mount_failed";
+    result.status = compiles() ? "build_failed" : "mount_failed";
     result.reason_code = notices.error().code();
     result.reason = notices.error().message();
     finish(std::move(result), now, out);
@@ -218,7 +218,22 @@ void RunTracker::mounted(const Result<std::vector<std::string>>& notices, std::i
   }
   for (auto& notice : *notices) say("", notice, now, true);
   write_journal(out);
-  if (step_ == Step::mount) step_ = Step::launch;
+  if (step_ == Step::mount) step_ = compiles() ? Step::compile : Step::launch;
+  advance(now, out);
+}
+
+void RunTracker::compiled(const Result<std::vector<std::string>>& notices, std::int64_t now,
+                          Actions& out) {
+  busy_ = false;
+  if (given_up(notices)) return given_up_ ? advance(now, out) : void();
+  if (!notices) {
+    auto lines = base::split(notices.error().message(), '\n');
+    for (std::size_t i = 1; i < lines.size(); ++i) say("", lines[i], now, true, true);
+    return not_created(Error(notices.error().code(), lines[0]), now, out);
+  }
+  for (auto& notice : *notices) say("", notice, now, true);
+  write_journal(out);
+  step_ = Step::launch;
   advance(now, out);
 }
 
@@ -427,7 +442,7 @@ void RunTracker::online(bool online, std::int64_t now, Actions& out) {
 // ---- what to do next
 
 void RunTracker::control(Actions& out) {
-  bool preparing = step_ == Step::build || step_ == Step::mount;
+  bool preparing = step_ == Step::build || step_ == Step::mount || step_ == Step::compile;
   if (preparing && busy_ && !given_up_ && (want_ || leave_ != Leave::no)) {
     given_up_ = true;
     act(Action::Type::give_up, out);
@@ -480,7 +495,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
     case Step::mount:
       if (want_) return finish_unstarted(out, now);
       if (!start_.mounts.empty()) {
-        say("mounting", "Run is mounting", now, true);
+        if (!compiles()) say("mounting", "Run is mounting", now, true);
         write_journal(out);
         busy_ = true;
         return act(Action::Type::mount, out);
@@ -492,6 +507,10 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       if (lacks_secrets_) return;
       busy_ = true;
       return act(Action::Type::launch, out);
+    case Step::compile:
+      if (want_) return finish_unstarted(out, now);
+      busy_ = true;
+      return act(Action::Type::compile, out);
     case Step::follow:
       return ship(now, out);
     case Step::drain: {

@@ -1,6 +1,7 @@
 // One run's way through this machine, without I/O: event + now -> actions.
 //
-//   build -> mount -> launch -> follow -> drain -> save -> push -> report -> (forgotten)
+//   build -> mount -> (compile) -> launch -> follow -> drain -> save -> push -> report ->
+//   (forgotten)
 //     |        |        |         |         |        |      |
 //     |        |        |         |         |        +------+-- kill: nothing more is saved
 //     |        |        |         |         +-- the whole output is with the service
@@ -52,6 +53,7 @@ class RunTracker {
   void not_created(const Error&, std::int64_t now, Actions& out);
   void built(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
   void mounted(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
+  void compiled(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
   /// `notices`: what the log has to say of how the run was started.
   void launched(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
   void observed(const exec::State&, std::int64_t now, Actions& out);
@@ -88,7 +90,7 @@ class RunTracker {
   std::size_t events() const { return events_.size(); }
 
  private:
-  enum class Step { build, mount, launch, follow, drain, save, push, report };
+  enum class Step { build, mount, compile, launch, follow, drain, save, push, report };
   enum class Leave { no, forgotten, refused };
   struct Event {
     model::RunEvent event;
@@ -122,6 +124,8 @@ class RunTracker {
   void write_journal(Actions& out);
   void finish(model::RunResult, std::int64_t ended_at, Actions& out);
   void finish_unstarted(Actions& out, std::int64_t now);
+  /// Its program is built here; that is part of `building`, and so is what it mounts for it.
+  bool compiles() const { return start_.request.build.has_value(); }
   static bool given_up(const Result<std::vector<std::string>>&);
   void act(Action::Type type, Actions& out, std::string text = {}) {
     out.push_back({type, start_.run, std::move(text)});
@@ -138,7 +142,7 @@ class RunTracker {
   bool result_acknowledged_ = false;
 
   Step step_ = Step::build;
-  bool given_up_ = false;       ///< building or mounting was told to end
+  bool given_up_ = false;       ///< building, mounting or compiling was told to end
   bool busy_ = false;           ///< a job of this run is under way
   bool lacks_secrets_ = false;  ///< waits for started_again() before it is launched
   Leave leave_ = Leave::no;

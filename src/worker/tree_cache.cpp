@@ -135,17 +135,24 @@ std::vector<std::string> TreeCache::evict(std::int64_t limit, std::int64_t more)
   return gone;
 }
 
-Result<> TreeCache::make_room_and_make(const std::string& key, std::int64_t bytes, const Make& make,
-                                       std::stop_token stop) {
+Result<std::int64_t> TreeCache::make_room_and_make(const std::string& key, std::int64_t bytes,
+                                                   const Make& make, std::stop_token stop) {
   // This tree counts already.
   remove_all(evict(limit_, 0));
   std::string use = path(key) + std::string(use_suffix);
+  auto note = [&] { return base::write_file(use, std::to_string(bytes) + "\n", 0600, false); };
   for (bool again = false;; again = true) {
-    auto made = base::write_file(use, std::to_string(bytes) + "\n", 0600, false);
+    auto made = note();
     if (made) made = make(path(key), stop);
-    if (made) return made;
+    struct stat st;
+    if (made && ::stat(path(key).c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
+        bytes != reckoned_size(st.st_size, 1)) {
+      bytes = reckoned_size(st.st_size, 1);
+      (void)note();  // if not: after a restart it is reckoned as before
+    }
+    if (made) return bytes;
     ::unlink(use.c_str());
-    if (made.error().code() != "disk_full" || again || !make_room()) return made;
+    if (made.error().code() != "disk_full" || again || !make_room()) return made.error();
   }
 }
 
@@ -182,9 +189,9 @@ Result<TreeCache::Use> TreeCache::use(const std::string& run, const std::string&
   lock.lock();
   tree.busy = false;
   tree.whole = made.ok();
+  tree.bytes = made.value_or(0);
   if (!made) {
     tree.runs.erase(run);
-    tree.bytes = 0;
     if (tree.runs.empty()) trees_.erase(key);
   }
   lock.unlock();

@@ -56,8 +56,9 @@ class TreeCache {
   /// Makes the tree at a path that does not exist yet, whole and durable or not at all.
   using Make = std::function<Result<>(const std::string& path, std::stop_token)>;
   /// The tree for a run, which holds it from now on. Waits where another run has it made just now.
-  /// Makes room for `bytes` before it has one made, and when the disk is full. Error `canceled`
-  /// after a stop, those of `make`.
+  /// Makes room for `bytes` before it has one made, and when the disk is full; a file is reckoned
+  /// by its size from then on, for `bytes` may not be known before (0). Error `canceled` after a
+  /// stop, those of `make`.
   Result<Use> use(const std::string& run, const std::string& key, std::int64_t bytes,
                   const Make& make, std::stop_token stop);
 
@@ -77,8 +78,9 @@ class TreeCache {
   std::vector<CachedTree> trees() const;
   /// Moves trees aside and returns where they are now.
   std::vector<std::string> evict(std::int64_t limit, std::int64_t more);
-  Result<> make_room_and_make(const std::string& key, std::int64_t bytes, const Make&,
-                              std::stop_token);
+  /// Returns what it is reckoned to take.
+  Result<std::int64_t> make_room_and_make(const std::string& key, std::int64_t bytes, const Make&,
+                                          std::stop_token);
 
   const std::string folder_;
   const std::int64_t limit_;

@@ -8,7 +8,7 @@ import tempfile
 import time
 import pathlib
 
-from place import BUILD, PROGRAMS, output_of, place, seconds_of
+from place import BUILD, PROGRAMS, Skipped, output_of, place, seconds_of
 from rows import SOURCE, Measures, row
 
 FLAGS = ["g++", "-std=c++20", f"-I{SOURCE}/include"]
@@ -128,6 +128,24 @@ def chain():
         create = (PROGRAMS / "spell", "workflow", "create", "-q", "--program", PROGRAMS / "spell_flow", "--", "chain", "true", "true", "true")
         seconds_of(*create, **here.options)  # the program is here from then on
         yield Measures(lambda: 1000 * seconds_of(*create, **here.options))
+
+
+@row("sdk-build", "`spell workflow create --build` of an unchanged project to its end; floor: the same program by --program", "ms", "100 above the floor")
+def build():
+    if not (BUILD / "sdk/lib/libspell.a").exists():
+        raise Skipped("this build has no SDK")
+    with tempfile.TemporaryDirectory() as folder, place() as here:
+        source, floor = pathlib.Path(folder) / "source", pathlib.Path(folder) / "ends"
+        source.mkdir()
+        (source / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.20)\nproject(p LANGUAGES C)\nadd_executable(ends ends.c)\n")
+        (source / "ends.c").write_text("int main(void) { return 0; }\n")
+        output_of("gcc", "-O2", source / "ends.c", "-o", floor)
+        create = (PROGRAMS / "spell", "workflow", "create", "-q")
+        built, sent = (*create, "--build", source), (*create, "--program", floor)
+        first = seconds_of(*built, **here.options)
+        seconds_of(*sent, **here.options)
+        yield Measures(lambda: 1000 * seconds_of(*built, **here.options), lambda: 1000 * seconds_of(*sent, **here.options),
+                       notes=[f"the first start, with the build: {first:.2f} s"])
 
 
 @row("sdk-children", "1,000 runs of `true`, made and awaited by the program of one workflow", "runs/s", "300")

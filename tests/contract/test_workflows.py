@@ -69,11 +69,16 @@ def test_a_workflow_with_its_managing_run(service):
 def test_what_makes_no_workflow(service):
     path, before = service.of_owner("workflows"), service.get(service.of_owner("workflows")).json
     program = {"name": "p", "type": "file", "node": "", "size": 0}
+    project = {"type": "folder", "node": "s" + "0" * 64, "size": 5}
     for bad, code in (([], 400), ({"x": 1}, 400), ({"run": {}}, 400), ({"run": {"command": "true", "workflow": 1}}, 400), ({"program": program}, 400),
                       ({"run": {"command": "true", "machine_type": "K80"}}, 400), ({"commits": {"a b": {"commit": NO_SUCH_ID}}}, 400),
                       ({"commits": {"a": {"label": "b"}}}, 400),
                       ({"run": {"command": "true"}, "program": {**program, "name": "../x"}}, 400), ({"run": {"command": "true"}, "program": {**program, "type": "folder"}}, 400),
-                      ({"run": {"command": "true"}, "program": {**program, "size": 9}}, 400), ({"description": "x" * 20000}, 400)):
+                      ({"run": {"command": "true"}, "program": {**program, "size": 9}}, 400),
+                      ({"build": project}, 400), ({"run": {"command": "true"}, "build": {**project, "type": "file"}}, 400),
+                      ({"run": {"command": "true"}, "build": {**project, "target": "a b"}}, 400), ({"run": {"command": "true"}, "build": {**project, "target": "-x"}}, 400),
+                      ({"run": {"command": "true"}, "build": {**project, "name": "x"}}, 400), ({"run": {"command": "true"}, "build": project, "program": program}, 400),
+                      ({"run": {"command": "true", "build": "x"}}, 400), ({"description": "x" * 20000}, 400)):
         code_of(service.post(path, bad), code, "invalid_request")
     code_of(service.post(path, {"run": {"command": "true", "code": {"label": "a"}}}), 422, "unknown_commit_label")
     code_of(service.post(path, {"run": {"command": "true", "code": {"workspace": NO_SUCH_ID, "commit": NO_SUCH_ID}}}), 409, "commit_not_found")
@@ -81,4 +86,22 @@ def test_what_makes_no_workflow(service):
     code_of(service.post(path, {"run": {"command": "true", "mounts": [{"resource": "uploads/none"}]}}), 422, "invalid_mount")
     missing = {**program, "node": "s" + "0" * 64, "size": 5}
     code_of(service.post(path, {"run": {"command": "true"}, "program": missing}), 409, "incomplete_pack")
+    code_of(service.post(path, {"run": {"command": "true"}, "build": project}), 409, "incomplete_pack")
+    code_of(service.post(service.of_owner("runs"), {"command": "true", "build": "x"}), 400, "invalid_request")
     assert service.get(path).json == before
+
+
+def test_a_project_that_is_to_be_built(service, sent):
+    _, folder = sent
+    path, before = service.of_owner("workflows"), service.get(service.of_owner("workflows")).json
+    made = service.post(path, {"run": {"command": "exec \"$SPELL_PROGRAM\""}, "build": {**folder, "target": "pipeline"}})
+    if made.status != 201:  # there is no SDK in this build, or no compiler here
+        assert code_of(made, made.status, {409: "sdk_missing", 422: "cannot_build"}[made.status]).count("--program") == 1
+        assert service.get(path).json == before
+        return
+    number, run = made.json["workflow"]["id"], made.json["run"]["id"]
+    ended = service.wait(run)
+    assert (ended["status"], ended["reason_code"]) == ("build_failed", "build_failed") and "CMakeLists.txt" in ended["reason"], ended
+    kept = [entry["path"] for entry in service.get(service.of_owner("resources/uploads")).json["entries"]]
+    assert {f"workflows/{number}/sdk", f"workflows/{number}/source"} <= set(kept), kept
+    code_of(service.post(service.of_owner(f"runs/{run}/rerun")), 400, "invalid_request")

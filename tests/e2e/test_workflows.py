@@ -328,7 +328,7 @@ def test_bad_repositories_start_nothing(place, repo):
     (repo / "hello.txt").write_text("changed\n")
     refused(6, "a: ", "-r", f"a={repo}")
     assert place.spell("workflow", "create", "true", cwd=repo, check=6).stderr
-    refused(2, "not available", "--build", "x")
+    refused(2, "not available", "--pip", "x")
     assert place.spell("workflow", "create", check=2).stderr
     assert place.spell("workflow", "--program", "x", "--local", "y", check=2).stderr
     assert "did you mean" in place.spell("workflow", "lst", check=2).stderr

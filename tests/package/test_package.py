@@ -56,7 +56,8 @@ def check_hello(program, environment):
 
 
 def test_all_parts_are_installed(prefix, library_folder):
-    for path in ["bin/spell", "bin/spelld", "libexec/spell/spell-supervisor", "share/spell/openapi.json"]:
+    for path in ["bin/spell", "bin/spelld", "libexec/spell/spell-supervisor", "share/spell/openapi.json",
+                 "libexec/spell/sdk/lib/libspell.a", "libexec/spell/sdk/lib/cmake/spell/spellConfig.cmake"]:
         assert (prefix / path).is_file(), path
     installed = {path.name for path in (prefix / "include" / "spell").iterdir()}
     assert installed == {path.name for path in (SOURCE / "include" / "spell").iterdir()}

@@ -367,3 +367,33 @@ TEST_CASE("managing runs take nothing but their own allowance") {
   auto none = cluster_of({machine});
   CHECK(none.check(manager("m"), "CPU").error().code() == "machine_too_small");
 }
+
+TEST_CASE(
+    "a program that is to be built goes to machines that can, and to none that lacks something") {
+  auto bare = box("bare", {"cpu"}, {64, 64 * GB, 0, 50});
+  bare.lacks_for_builds = "cmake";
+  auto full = box("full", {"cpu"}, {2, 8 * GB, 0, 1});
+  auto builder = [](const std::string& id) {
+    auto waiting = run(id, "cpu");
+    waiting.manages = waiting.builds = true;
+    return waiting;
+  };
+  auto cluster = cluster_of({bare, full});
+  CHECK(cluster.check(builder("m"), "CPU"));
+  // The second waits, though there is room on the other; who brings its program along does not.
+  auto program = run("p", "cpu");
+  program.manages = true;
+  CHECK(place(cluster, {builder("m"), builder("n"), program}) == Words{"m@full", "p@bare"});
+  CHECK(cluster.depends_on(builder("n"), "full"));
+  CHECK(kind_of(builder("n")) != kind_of(program));
+
+  auto none = cluster_of({bare});
+  CHECK(none.check(program, "CPU"));
+  auto refused = none.check(builder("m"), "CPU");
+  CHECK(refused.error().code() == "cannot_build");
+  CHECK(refused.error().message() ==
+        "no machine that serves 'CPU' can build a program: bare has no cmake; install that on one "
+        "and start its worker anew, or build the program here and send it (--program)");
+  CHECK(none.why_waiting(builder("m")) == "waiting for a CPU machine: none can build its program");
+  CHECK(Cluster().check(builder("m"), "CPU").error().code() == "unknown_machine_type");
+}

@@ -151,7 +151,8 @@ class World {
   FakeCommand next_command;  ///< what the next launch runs
   std::map<std::string, Error>
       fails;  ///< action ("save", "build", …) -> its error, while it is in here
-  bool mounting_takes_long = false;  ///< it ends only when it is given up
+  bool mounting_takes_long = false;   ///< it ends only when it is given up
+  bool compiling_takes_long = false;  ///< likewise
   std::string boot = "boot-1";
   std::vector<GpuInfo> gpus{};
   std::int64_t now = 1'000'000;
@@ -348,9 +349,20 @@ class World {
         if (mounting_takes_long) return;
         return then([this, run, mounted](Actions& out) { agent->mounted(run, mounted, now, out); });
       }
+      case Type::compile: {
+        auto compiled = outcome<std::vector<std::string>>(
+            "compile", std::vector<std::string>{"Program built with c++"});
+        if (compiling_takes_long) return;
+        return then(
+            [this, run, compiled](Actions& out) { agent->compiled(run, compiled, now, out); });
+      }
       case Type::give_up:
         return then([this, run](Actions& out) {
-          agent->mounted(run, base::error("canceled", "given up"), now, out);
+          auto given_up = base::error("canceled", "given up");
+          if (compiling_takes_long)
+            agent->compiled(run, given_up, now, out);
+          else
+            agent->mounted(run, given_up, now, out);
         });
       case Type::launch: {
         auto launched = outcome<std::vector<std::string>>("launch", std::vector<std::string>{});
@@ -437,6 +449,13 @@ inline model::StartCommand start_command(
   start.machine = "here";
   start.request.command = "python3 train.py";
   start.request.machine_type = "CPU";
+  return start;
+}
+inline model::StartCommand start_with_mount();
+/// One whose program is built first.
+inline model::StartCommand start_with_build() {
+  auto start = start_with_mount();
+  start.request.build = "pipeline";
   return start;
 }
 inline model::StartCommand start_with_mount() {

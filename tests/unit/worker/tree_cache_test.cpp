@@ -226,3 +226,17 @@ TEST_CASE("on a full disk what is unused goes, then it is tried once more") {
   CHECK(cache.names() == Keys{"b", "c"});
   CHECK_FALSE(base::exists(cache.path("d.use")));
 }
+
+TEST_CASE("a file whose size is not known before is reckoned when it is there") {
+  Cache cache(50'000);
+  auto make = [](const std::string& at, std::stop_token) {
+    return base::write_file(at, std::string(20'000, 'x'), 0755, false);
+  };
+  REQUIRE(cache.trees->use("run", "a", 0, make, {}));
+  CHECK(cache.trees->bytes() == reckoned_size(20'000, 1));
+  cache.trees->release("run");
+  cache.open(50'000);
+  CHECK(cache.trees->bytes() == reckoned_size(20'000, 1));
+  REQUIRE(cache.trees->use("run", "b", 30'000, make, {}));
+  CHECK(cache.names() == Keys{"b"});
+}
