@@ -39,12 +39,17 @@ struct RunRequest {
   std::optional<std::int64_t> gpus{};
   std::string gpu_name{};     ///< part of the name of the GPUs, in any case; "": any
   std::int64_t workflow = 0;  ///< the run is one of this workflow; 0: of none
+  /// Name -> what stands in the command where its `:NAME:` stood.
+  std::map<std::string, std::string> params{};
 };
 
 json to_json(const RunRequest&);
 /// Checks types, ranges, UTF-8, NULs, unknown fields. Errors: `invalid_request`, naming the field.
 /// Labels and `after` lose what stands there twice.
 Result<RunRequest> parse_run_request(const json&);
+/// Puts the parameters of a submission into its command. Error `invalid_request`: it has no place for
+/// one of them, or becomes empty or too long.
+Result<> fill_params(RunRequest&);
 /// Parses a body: depth at most 32, no member twice. Errors `invalid_json` with the place,
 /// `too_large` beyond `limit` bytes. Answers may be longer than requests: a client gives its own
 /// limit.

@@ -159,6 +159,7 @@ void create_run(Context& context, Call call) {
   if (!body) return refuse(call, body.error());
   auto request = model::parse_run_request(*body);
   if (!request) return refuse(call, request.error());
+  if (auto filled = model::fill_params(*request); !filled) return refuse(call, filled.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
   if (auto into = into_workflow(context, call, *request, *key); !into)

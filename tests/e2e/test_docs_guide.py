@@ -15,7 +15,7 @@ def text_of(page):
     return (SOURCE / "docs" / page).read_text()
 
 
-@pytest.mark.parametrize("page", ["runs.md", "resources.md"])
+@pytest.mark.parametrize("page", ["runs.md", "resources.md", "machine-types.md", "workflows.md"])
 def test_its_blocks_run(place, repo, page):
     if not shutil.which("curl"):
         pytest.skip("there is no curl here")
