@@ -48,6 +48,10 @@ if(TARGET spell_client)
     # Hidden symbols could not be exported: what the shared library shows is said in libspell.map alone.
     set_target_properties(spell_${module} PROPERTIES CXX_VISIBILITY_PRESET default)
   endforeach()
+  # Boost, whose inline functions every object brings along, under a name of our own: a program that links libspell.a may have
+  # another version of it.
+  # (No header may be found by a macro with that name in it: the user's configuration, and what Boost.Date_Time stands on.)
+  target_compile_definitions(spell_net PRIVATE boost=spell_boost BOOST_NO_USER_CONFIG BOOST_ASIO_DISABLE_BOOST_DATE_TIME)
   set(SPELL_SDK_LIBRARIES OpenSSL::SSL OpenSSL::Crypto PkgConfig::LIBGIT2 ZLIB::ZLIB PkgConfig::ZSTD SQLite::SQLite3 Threads::Threads ${CMAKE_DL_LIBS})
   add_library(spell SHARED ${SPELL_SDK_OBJECTS})
   add_library(spell_static STATIC ${SPELL_SDK_OBJECTS})

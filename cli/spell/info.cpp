@@ -41,6 +41,7 @@ Table details(const RunInfo& run) {
   for (const auto& mount : run.mounts) add("Mount", mount.resource + " on " + mount.at);
   if (run.timeout) add("Timeout", format_duration(*run.timeout));
   for (const auto& [name, value] : run.env) add("Variable", name + "=" + value);
+  for (const auto& [name, value] : run.params) add("Parameter", name + "=" + value);
   for (const auto& [variable, name] : run.secrets) add("Secret", name + " as " + variable);
   add("Created", format_time(run.created_at));
   add("Started", format_time(run.started_at));

@@ -40,6 +40,7 @@ template std::string json_text(std::string_view, const MachineInfo&);
 template std::string json_text(std::string_view, const std::vector<MachineInfo>&);
 template std::string json_text(std::string_view, const MachineTypeInfo&);
 template std::string json_text(std::string_view, const std::vector<MachineTypeInfo>&);
+template std::string json_text(std::string_view, const std::vector<RankedMachineType>&);
 template std::string json_text(std::string_view, const ServiceInfo&);
 template std::string json_text(std::string_view, const Identity&);
 template std::string json_text(std::string_view, const OwnerInfo&);

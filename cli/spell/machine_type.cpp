@@ -1,5 +1,6 @@
 #include "command.hpp"
 #include "json_text.hpp"
+#include "machine_query.hpp"
 #include "machine_text.hpp"
 #include "text.hpp"
 
@@ -91,11 +92,33 @@ Result<int> scale(Context& context) {
   return show(context, client->machine_types().scale(words[0], *change));
 }
 
+/// The best first, each with what speaks for it.
+int show_ranked(Output& out, const std::vector<RankedMachineType>& types) {
+  if (out.json()) return out.json_line(json_text("machine_types", types)), 0;
+  Table table;
+  table.header = {"TYPE", "WHY"};
+  table.flexible = 1;
+  for (const auto& type : types) table.rows.push_back({{type.name}, {type.reason}});
+  out.table(table);
+  return 0;
+}
+
 Result<int> list_types(Context& context, const std::string& name) {
-  Options options(name, "[OPTIONS]", "Lists the machine types.");
+  Options options(name, "[OPTIONS]",
+                  "Lists the machine types; with an option that says what a run needs, those that "
+                  "fit, the best first.");
+  MachineQueryOptions needs;
+  needs.define(options);
   if (auto done = context.parse(options)) return *done;
+  auto query = needs.query();
+  if (!query) return query.error();
   auto client = context.client();
   if (!client) return client.error();
+  if (*query) {
+    auto found = client->select(**query);
+    if (!found) return found.error();
+    return show_ranked(context.out, *found);
+  }
   auto types = client->machine_types().list();
   if (!types) return types.error();
   if (context.out.json()) {

@@ -38,6 +38,21 @@ Result<bool> ask_about_code(Context& context, const RunOptions& options, Code& c
                      ". Run without them?");
 }
 
+/// What a run of a workflow needs, and one that is of none cannot have. Nothing has been sent yet.
+Result<> check_workflow(const RunOptions& options, std::int64_t workflow) {
+  if (workflow == 0 && options.commit_label)
+    return Error("unknown_commit_label",
+                 "--commit-label " + shell_quote(*options.commit_label) +
+                     ": this run is of no workflow, and only those have labelled commits "
+                     "(spell workflow create --repo LABEL=PATH)");
+  if (workflow != 0 && !options.key && !options.idempotent)
+    return usage_error("--key is missing: a run of workflow " + std::to_string(workflow) +
+                       " has a name in it, by which a program that was started again finds the run "
+                       "instead of making another; or --idempotent: the same options are the same "
+                       "run");
+  return ok();
+}
+
 /// Mounts of paths here become mounts of what is uploaded of them: only what the service lacks is
 /// sent.
 Result<> upload_mounts(Context& context, const Client& client, RunSpec& spec) {
@@ -97,6 +112,8 @@ Result<int> run_command(Context& context) {
     if (auto saved = write_command_file(*given.save_command, options, given.command); !saved)
       return saved.error();
 
+  if (auto fits = check_workflow(given, context.client_options().workflow); !fits)
+    return fits.error();
   spec->code = code_of(given);
   if (context.out.terminal().can_ask && !given.force && !given.github_url && !given.commit_label &&
       !context.out.json()) {

@@ -39,6 +39,8 @@ void RunOptions::define(Options& options) {
       .value("--github-url", github_url, "URL",
              "run that repository's code; nothing is sent from here")
       .value("--github-ref", github_ref, "REF", "of --github-url (default HEAD)")
+      .list("--param", params, "NAME=VALUE",
+            "put VALUE where the command has :NAME:, and keep it with the run")
       .list("--after", after, "ID[,ID...]", "start when these runs are complete with exit code 0")
       .flag("--idempotent", idempotent, "reuse an identical run if there is one")
       .value("--timeout", timeout, "MINUTES", "then stop the run and save its outputs")
@@ -115,6 +117,15 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
       return usage_error("--secret " + shell_quote(text) + ": give NAME or NAME=VARIABLE");
     if (!spec.secrets.emplace(variable, name).second || spec.env.contains(variable))
       return usage_error("--secret " + shell_quote(text) + ": " + variable + " is set already");
+  }
+  for (const auto& text : params) {
+    auto cut = text.find('=');
+    std::string name = text.substr(0, cut), option = "--param " + shell_quote(text) + ": ";
+    if (cut == text.npos || name.empty()) return usage_error(option + "give NAME=VALUE");
+    if (!spec.params.emplace(name, text.substr(cut + 1)).second)
+      return usage_error(option + name + " is given twice");
+    if (spec.command.find(":" + name + ":") == spec.command.npos)
+      return usage_error(option + "the command has no :" + name + ": where its value belongs");
   }
   if (timeout) {
     spec.timeout = parse_minutes(*timeout);

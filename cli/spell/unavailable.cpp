@@ -14,7 +14,6 @@ constexpr Unavailable table[] = {
     {"run", "--docker-image"},
     {"run", "--from"},
     {"run", "--checkpoints"},
-    {"run", "--param"},
     {"run", "--append"},
     {"run", "--exclusive"},
     {"run", "--with-history"},

@@ -60,7 +60,9 @@ class Runs {
  public:
   /// Submits a run. `key`: the same key and spec give the same run (kept 30 days); same key, other
   /// spec: `key_conflict`.
-  /// "": the library makes one for its own retries. Returns when the run is durable.
+  /// "": the library makes one for its own retries; of a client that works in a workflow error
+  /// `invalid_request`, but for an idempotent spec, whose key is its hash. Returns when the run is
+  /// durable.
   Result<Run> create(const RunSpec&, const std::string& key = {}, CallOptions = {}) const;
   /// The same, with what the service reports, and progress while code is sent. Callbacks come on
   /// the calling thread.
@@ -72,23 +74,13 @@ class Runs {
   Stream<RunInfo> list(const RunFilter& = {}, CallOptions = {}) const;
 
   // For those who have a number and not a handle: as Run's members of these names.
-  Result<RunInfo> stop(std::int64_t id, CallOptions options = {}) const {
-    return Run(connection_, id).stop(options);
-  }
-  Result<RunInfo> kill(std::int64_t id, CallOptions options = {}) const {
-    return Run(connection_, id).kill(options);
-  }
-  Result<RunInfo> wait(std::int64_t id, CallOptions options = {}) const {
-    return Run(connection_, id).wait(options);
-  }
-  Stream<LogEntry> logs(std::int64_t id, LogOptions options = {}) const {
-    return Run(connection_, id).logs(std::move(options));
-  }
+  Result<RunInfo> stop(std::int64_t id, CallOptions = {}) const;
+  Result<RunInfo> kill(std::int64_t id, CallOptions = {}) const;
+  Result<RunInfo> wait(std::int64_t id, CallOptions = {}) const;
+  Stream<LogEntry> logs(std::int64_t id, LogOptions = {}) const;
   /// What the run saved, at the top or at `path`.
   Result<std::vector<ResourceInfo>> resources(std::int64_t id, std::string_view path = "",
-                                              CallOptions options = {}) const {
-    return Resources(connection_).list(Run(connection_, id).output(path), options);
-  }
+                                              CallOptions = {}) const;
 
   explicit Runs(std::shared_ptr<detail::Connection> connection)
       : connection_(std::move(connection)) {}
@@ -108,10 +100,8 @@ class Client {
   /// Of the environment only HOME and XDG_* count here: they say where this user's folders are.
   static Result<Client> make(const ClientOptions&);
 
-  Result<Run> run(const RunSpec& spec, const std::string& key = {},
-                  CallOptions options = {}) const {
-    return runs().create(spec, key, options);
-  }
+  /// As Runs::create().
+  Result<Run> run(const RunSpec&, const std::string& key = {}, CallOptions = {}) const;
   Runs runs() const { return Runs(connection_); }
   Workflows workflows() const;  ///< see spell/workflow.hpp
   Resources resources() const { return Resources(connection_); }
@@ -131,10 +121,7 @@ class Client {
   Machines machines() const { return Machines(connection_); }
   MachineTypes machine_types() const { return MachineTypes(connection_); }
   /// As MachineTypes::select().
-  Result<std::vector<RankedMachineType>> select(const MachineQuery& query,
-                                                CallOptions options = {}) const {
-    return machine_types().select(query, options);
-  }
+  Result<std::vector<RankedMachineType>> select(const MachineQuery&, CallOptions = {}) const;
   /// spell::inspect, with a memory: much quicker the second time where Git's own index is stale.
   Result<CodeInfo> inspect(const Code&) const;
   Result<std::vector<RepositoryInfo>> repositories(CallOptions = {}) const;

@@ -18,7 +18,7 @@ struct Metric {
   std::string name{};
   std::chrono::system_clock::time_point time{};  ///< when the machine took it
   std::int64_t index = 0;                        ///< its step; by default one more than the last
-  std::variant<double, std::string> value{0.0};  ///< a number, NaN and infinities too; or text
+  std::variant<double, std::string> value{};     ///< a number, NaN and infinities too; or text
 
   bool is_number() const noexcept { return value.index() == 0; }
   /// 0 where it is text.
@@ -48,9 +48,7 @@ struct MetricOptions {
 Result<> send_metric(std::string_view name, double value, std::optional<std::int64_t> index = {});
 Result<> send_metric(std::string_view name, std::string_view text,
                      std::optional<std::int64_t> index = {});
-inline Result<> send_metric(std::string_view name, const char* text,
-                            std::optional<std::int64_t> index = {}) {
-  return send_metric(name, std::string_view(text), index);
-}
+Result<> send_metric(std::string_view name, const char* text,
+                     std::optional<std::int64_t> index = {});
 
 }  // namespace spell

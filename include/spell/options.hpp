@@ -2,7 +2,6 @@
 // default.
 #pragma once
 #include <chrono>
-#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>

@@ -197,24 +197,14 @@ class Resource {
   Resource below(std::string_view name) const {
     return Resource(connection_, path_ + "/" + std::string(name));
   }
-  Result<ResourceInfo> stat(CallOptions options = {}) const {
-    return Resources(connection_).stat(path_, options);
-  }
-  Stream<ResourceInfo> list(CallOptions options = {}) const {
-    return Resources(connection_).entries(path_, options);
-  }
+  Result<ResourceInfo> stat(CallOptions = {}) const;
+  Stream<ResourceInfo> list(CallOptions = {}) const;
   /// Only for "uploads/x" and "public/x".
   Result<UploadInfo> upload(const std::string& local, UploadOptions = {}, CallOptions = {}) const;
-  Result<DownloadInfo> download(const std::string& destination, const DownloadOptions& what = {},
-                                CallOptions options = {}) const {
-    return Resources(connection_).fetch(path_, destination, what, options);
-  }
-  Result<ResourceReader> open(CallOptions options = {}) const {
-    return Resources(connection_).open(path_, options);
-  }
-  Result<> remove(CallOptions options = {}) const {
-    return Resources(connection_).remove(path_, options);
-  }
+  Result<DownloadInfo> download(const std::string& destination, const DownloadOptions& = {},
+                                CallOptions = {}) const;
+  Result<ResourceReader> open(CallOptions = {}) const;
+  Result<> remove(CallOptions = {}) const;
 
   Resource() = default;
   Resource(std::shared_ptr<detail::Connection> connection, std::string path)

@@ -87,6 +87,9 @@ struct RunSpec {
   /// on a machine with GPUs that is named.
   std::string gpu{};
   std::int64_t cpus = 0, memory = 0;  ///< cores, bytes; 0: what the machine type gives
+  /// Name -> what stands in the command for each `:NAME:`; kept with the run. Error
+  /// `invalid_request`: the command has no such place.
+  std::map<std::string, std::string> params{};
 };
 
 /// What the service reports of a run.
@@ -117,6 +120,7 @@ struct RunInfo {
   std::optional<std::int64_t> workflow{};        ///< whose run it is
   std::string key{};     ///< its name in that workflow; "": it was made without one
   bool manages = false;  ///< its program manages the workflow
+  std::map<std::string, std::string> params{};  ///< what stands in the command for their names
 };
 
 enum class LogKind { output, status, system };

@@ -1,6 +1,5 @@
 // Being inside a run: a command beside its own, connections to its ports.
 #pragma once
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>

@@ -122,6 +122,15 @@ Result<std::vector<RepositoryInfo>> Client::repositories(CallOptions options) co
   return member<std::vector<RepositoryInfo>>(*answer, "repositories");
 }
 
+Result<Run> Client::run(const RunSpec& spec, const std::string& key, CallOptions options) const {
+  return runs().create(spec, key, options);
+}
+
+Result<std::vector<RankedMachineType>> Client::select(const MachineQuery& query,
+                                                      CallOptions options) const {
+  return machine_types().select(query, options);
+}
+
 std::string Client::owner() const { return connection_->owner(); }
 
 Result<ServiceInfo> Client::status(CallOptions options) const {

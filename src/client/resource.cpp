@@ -201,6 +201,27 @@ Result<> Resources::remove(const std::string& path, CallOptions options) const {
   return ok();
 }
 
+Result<ResourceInfo> Resource::stat(CallOptions options) const {
+  return Resources(connection_).stat(path_, options);
+}
+
+Stream<ResourceInfo> Resource::list(CallOptions options) const {
+  return Resources(connection_).entries(path_, options);
+}
+
+Result<DownloadInfo> Resource::download(const std::string& destination, const DownloadOptions& what,
+                                        CallOptions options) const {
+  return Resources(connection_).fetch(path_, destination, what, options);
+}
+
+Result<ResourceReader> Resource::open(CallOptions options) const {
+  return Resources(connection_).open(path_, options);
+}
+
+Result<> Resource::remove(CallOptions options) const {
+  return Resources(connection_).remove(path_, options);
+}
+
 Result<UploadInfo> Resource::upload(const std::string& local, UploadOptions what,
                                     CallOptions options) const {
   auto upload = upload_path(*connection_, path_);

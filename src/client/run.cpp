@@ -177,6 +177,27 @@ Result<Run> Run::rerun(CallOptions options) const {
   return Run(connection_, info->id);
 }
 
+Result<RunInfo> Runs::stop(std::int64_t id, CallOptions options) const {
+  return Run(connection_, id).stop(options);
+}
+
+Result<RunInfo> Runs::kill(std::int64_t id, CallOptions options) const {
+  return Run(connection_, id).kill(options);
+}
+
+Result<RunInfo> Runs::wait(std::int64_t id, CallOptions options) const {
+  return Run(connection_, id).wait(options);
+}
+
+Stream<LogEntry> Runs::logs(std::int64_t id, LogOptions options) const {
+  return Run(connection_, id).logs(std::move(options));
+}
+
+Result<std::vector<ResourceInfo>> Runs::resources(std::int64_t id, std::string_view path,
+                                                  CallOptions options) const {
+  return Resources(connection_).list(Run(connection_, id).output(path), options);
+}
+
 Result<Run> Runs::get(std::int64_t id, CallOptions options) const {
   auto info = Run(connection_, id).info(options);
   if (!info) return info.error();

@@ -74,4 +74,8 @@ Result<> send_metric(std::string_view name, std::string_view text,
   return send({std::string(name), index, std::string(text)});
 }
 
+Result<> send_metric(std::string_view name, const char* text, std::optional<std::int64_t> index) {
+  return send_metric(name, std::string_view(text), index);
+}
+
 }  // namespace spell

@@ -98,6 +98,7 @@ Result<model::RunRequest> request_of(const RunSpec& spec) {
   request.secrets = spec.secrets;
   request.cpus = spec.cpus;
   request.memory = spec.memory;
+  request.params = spec.params;
   if (!spec.gpu.empty()) {
     auto colon = spec.gpu.rfind(':');
     if (colon != spec.gpu.npos) request.gpu_name = spec.gpu.substr(0, colon);
@@ -156,7 +157,9 @@ Result<model::RunRequest> detail::prepare(Connection& connection, const RunSpec&
   if (spec.code.kind() == Code::Kind::label)
     request.code = model::CodeRef{.label = spec.code.location()};
   // What the service would refuse is refused before anything is sent.
-  if (auto valid = model::parse_run_request(model::to_json(request)); !valid) return valid.error();
+  auto valid = model::parse_run_request(model::to_json(request));
+  if (!valid) return valid.error();
+  SPELL_TRY(model::fill_params(*valid));
   // Relative mounts are looked at when the folder is known.
   bool sends = spec.code.kind() != Code::Kind::none && spec.code.kind() != Code::Kind::label;
   if (sends) {
@@ -173,12 +176,19 @@ Result<model::RunRequest> detail::prepare(Connection& connection, const RunSpec&
 
 namespace {
 
+/// Of who has given none: of what is the same in a workflow, the same; else good for the call's own
+/// retries.
+std::string key_for(const model::RunRequest& request) {
+  if (request.workflow == 0 || !request.idempotent) return base::Id::make().text();
+  return "spec-" + model::request_hash(request).substr(0, 32);
+}
+
 Result<RunInfo> create_run(Connection& connection, const model::RunRequest& request,
                            const std::string& key, const Limit& limit) {
   auto answer = connection.call(
       {.route = Route::create_run,
        .body = model::to_json(request),
-       .headers = {{"Idempotency-Key", key.empty() ? base::Id::make().text() : key}}},
+       .headers = {{"Idempotency-Key", key.empty() ? key_for(request) : key}}},
       limit);
   if (!answer) return answer.error();
   return member<RunInfo>(*answer, "run");
@@ -189,6 +199,11 @@ Result<RunInfo> create_run(Connection& connection, const model::RunRequest& requ
 Result<RunInfo> detail::submit(Connection& connection, const RunSpec& spec, std::int64_t workflow,
                                const std::string& key, const SubmitProgress& progress,
                                const SubmitNotice& notice, const Limit& limit) {
+  // A random key would make the run twice when the program is started again.
+  if (workflow != 0 && key.empty() && !spec.idempotent)
+    return base::error("invalid_request",
+                       "a run of a workflow has a key: its name, by which a program that was "
+                       "started again finds it; one that is idempotent needs none");
   auto request = prepare(connection, spec, workflow, progress, notice, limit);
   if (!request) return request.error();
   auto made = create_run(connection, *request, key, limit);

@@ -182,10 +182,6 @@ Result<WorkflowInfo> Workflow::info(CallOptions options) const {
 }
 
 Result<Run> Workflow::run(const std::string& key, const RunSpec& spec, CallOptions options) const {
-  if (key.empty())
-    return base::error("invalid_request",
-                       "a run of a workflow has a key: its name, by which a program that was "
-                       "started again finds it");
   auto info = submit(*connection_, spec, id_, key, {}, {}, Limit(options, connection_->waiter()));
   if (!info) return info.error();
   return Run(connection_, info->id);

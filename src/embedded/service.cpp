@@ -50,6 +50,7 @@ Result<Service> Service::start(const ServiceOptions& options) {
   inner.state_folder = folder;
   inner.spell_dir = folder;
   inner.socket_path = options.socket;
+  inner.workflow_socket = impl->workflow_socket();
   inner.owner = impl->owner;
   inner.machine = impl->machine;
   int cores = static_cast<int>(std::thread::hardware_concurrency());

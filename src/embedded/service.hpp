@@ -15,6 +15,8 @@ struct Service::Impl {
   void stop();
   /// A connection to it. Error `service_unreachable`: it has ended.
   Result<base::Fd> dial();
+  /// By which the managing runs of its workflows reach it, with their credentials.
+  std::string workflow_socket() const { return options.folder + "/workflow-socket/spelld.sock"; }
 
   ServiceOptions options;
   std::string owner, machine;

@@ -24,6 +24,7 @@ Result<Worker> Worker::start(const Service& service, const WorkerOptions& option
     inner.token = home.service->machine_token();
   }
   inner.endpoint = "the service in " + home.options.folder;
+  inner.workflow_socket = home.workflow_socket();
   inner.dial = [service = impl->service] { return service->dial(); };
   inner.machine = home.machine;
   inner.folder = options.folder.empty() ? home.options.folder + "/worker" : options.folder;

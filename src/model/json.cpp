@@ -130,6 +130,7 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, workflow),
       SPELL_MEMBER(RunInfo, key),
       SPELL_MEMBER(RunInfo, manages),
+      SPELL_MEMBER(RunInfo, params),
   };
 };
 
@@ -494,6 +495,10 @@ void to_json(json& j, const JoinToken& token) { j = model::write_object(token); 
 void from_json(const json& j, JoinToken& token) { read_or_throw(j, token); }
 void to_json(json& j, const MachineTypeInfo& type) { j = model::write_object(type); }
 void from_json(const json& j, MachineTypeInfo& type) { read_or_throw(j, type); }
+void to_json(json& j, const RankedMachineType& type) {
+  to_json(j, static_cast<const MachineTypeInfo&>(type));
+  j["reason"] = type.reason;
+}
 void to_json(json& j, const WorkflowInfo& workflow) { j = model::write_object(workflow); }
 void from_json(const json& j, WorkflowInfo& workflow) { read_or_throw(j, workflow); }
 void to_json(json& j, const ServiceInfo& service) { j = model::write_object(service); }

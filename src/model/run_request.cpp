@@ -1,6 +1,7 @@
 #include "model/run_request.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
@@ -11,6 +12,7 @@ namespace spell::model {
 
 namespace {
 
+constexpr std::size_t longest_command = 256 << 10;
 constexpr std::int64_t year = 365 * 24 * 3600, day = 24 * 3600;
 
 bool is_git_id(std::string_view text) {
@@ -78,6 +80,12 @@ Problem read_secret_name(const std::string& variable, const json& j, std::string
   return read_name(j, out);
 }
 
+Problem read_param(const std::string& name, const json& j, std::string& out) {
+  if (!base::valid_name(name))
+    return {"", "is not a parameter's name: 1 to 64 letters, digits, '.', '_' and '-'"};
+  return read_text(j, out, 64 << 10);
+}
+
 /// In order, what stands there twice once.
 template <class T>
 void keep_first(std::vector<T>& list) {
@@ -117,7 +125,7 @@ constexpr Field<Mount> mount_fields[] = {
 constexpr Field<RunRequest> fields[] = {
     {"command",
      [](const json& j, RunRequest& r, Unknown) -> Problem {
-       if (auto problem = read_text(j, r.command, 256 << 10)) return problem;
+       if (auto problem = read_text(j, r.command, longest_command)) return problem;
        if (base::trim(r.command).empty()) return {"", "is empty"};
        return {};
      },
@@ -196,6 +204,8 @@ constexpr Field<RunRequest> fields[] = {
     {"workflow", [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.workflow); }},
     {"build",
      [](const json& j, RunRequest& r, Unknown) { return read_optional(j, r.build, read_target); }},
+    {"params", [](const json& j, RunRequest& r,
+                  Unknown) { return read_map(j, r.params, 100, read_param); }},
 };
 
 /// Members that have their default stay away.
@@ -268,6 +278,7 @@ json to_json(const RunRequest& request) {
   out.put("memory", request.memory, standard.memory);
   out.put("gpu_name", request.gpu_name, standard.gpu_name);
   out.put("workflow", request.workflow, standard.workflow);
+  out.put("params", request.params, standard.params);
   json object = out.take();
   if (request.gpus) object.emplace("gpus", *request.gpus);
   if (request.build) object.emplace("build", *request.build);
@@ -296,6 +307,37 @@ Result<RunRequest> parse_run_request(const json& j) {
   if (auto problem = read_run_request(j, request, Unknown::refuse))
     return problem.error("invalid_request");
   return request;
+}
+
+Result<> fill_params(RunRequest& request) {
+  if (request.params.empty()) return ok();
+  std::set<std::string_view> used;
+  std::string filled;
+  std::string_view rest = request.command;
+  // A value is not looked at again: it may have such names in it.
+  while (!rest.empty()) {
+    auto end = rest[0] == ':' ? rest.find(':', 1) : rest.npos;
+    auto found = request.params.end();
+    if (end != rest.npos) found = request.params.find(std::string(rest.substr(1, end - 1)));
+    if (found == request.params.end()) {
+      auto next = std::min(rest.find(':', 1), rest.size());
+      filled += rest.substr(0, next);
+      rest.remove_prefix(next);
+      continue;
+    }
+    used.insert(found->first);
+    filled += found->second;
+    rest.remove_prefix(end + 1);
+  }
+  for (auto& [name, value] : request.params)
+    if (!used.contains(name))
+      return base::error("invalid_request", "'params.\"" + name + "\"': the command has no :" + name +
+                                                ": where its value belongs");
+  if (base::trim(filled).empty() || filled.size() > longest_command)
+    return base::error("invalid_request",
+                       "'command' is empty or longer than 256 KiB with its params in place");
+  request.command = std::move(filled);
+  return ok();
 }
 
 std::string request_hash(const RunRequest& request) {

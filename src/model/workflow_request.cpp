@@ -74,6 +74,7 @@ Result<WorkflowRequest> parse_workflow_request(const json& j) {
   if (!problem && request.run && request.run->workflow != 0)
     problem = {"run.workflow", "is given by the workflow itself"};
   if (problem) return problem.error("invalid_request");
+  if (request.run) SPELL_TRY(fill_params(*request.run));
   return request;
 }
 

@@ -145,6 +145,7 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.labels = store::split_labels(run.labels);
   info.env = run.request.env;
   info.secrets = run.request.secrets;
+  info.params = run.request.params;
   if (run.request.code) {
     info.git_commit = run.request.code->commit;
     info.git_base_commit = run.request.code->base_commit;

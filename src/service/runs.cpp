@@ -162,6 +162,7 @@ void create_run(Context& context, Call call) {
   if (request->build)
     return refuse(call,
                   base::error("invalid_request", "'build' is for workflows: POST …/workflows"));
+  if (auto filled = model::fill_params(*request); !filled) return refuse(call, filled.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
   if (auto into = into_workflow(context, call, *request, *key); !into)

@@ -182,8 +182,9 @@ Result<> into_workflow(Context& context, const Call& call, model::RunRequest& re
   }
   if (request.workflow == 0) {
     if (request.code && !request.code->label.empty())
-      return base::error("invalid_request",
-                         "'code.label' names a commit of a workflow, and this run is of none");
+      return base::error("unknown_commit_label",
+                         "there is no commit with the label '" + request.code->label +
+                             "': workflows have such, and this run is of none");
     return ok();
   }
   if (key.empty())

@@ -160,3 +160,29 @@ def children(count=1000):
             return count / took["ended"]
 
     yield Measures(figure, notes=notes)
+
+
+def resident(pid):
+    """Megabytes."""
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
+@row("sdk-many", "10,000 runs of `true` of one workflow, made and awaited by its program", "runs/s", "", repeatable=False)
+def many(count=10_000):
+    notes = []
+
+    def figure():
+        with place() as here:
+            here.spell("status")
+            before = resident(here.service()["pid"])
+            took = json.loads(here.spell("workflow", "create", "-q", f"exec {PROGRAMS / 'spell_flow'} many {count} true"))
+            after = resident(here.service()["pid"])
+            shown = seconds_of(PROGRAMS / "spell", "workflow", "info", 1, "--json", **here.options)
+            listed = seconds_of(PROGRAMS / "spell", "ps", "-w", 1, "-n", count + 1, "--json", **here.options)
+            graph = json.loads(here.spell("workflow", "info", 1, "--json"))["workflow"]
+            assert graph["runs_by_status"] == {"complete": count + 1} and len(graph["runs"]) == count + 1
+            notes[:] = [f"all made within {took['made']:.1f} s; its graph in {shown:.2f} s, its runs listed in {listed:.2f} s; "
+                        f"the service {before:.0f} MB before, {after:.0f} after, {resident(here.service()['pid']):.0f} in the end"]
+            return count / took["ended"]
+
+    yield Measures(figure, notes=notes)

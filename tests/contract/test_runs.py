@@ -330,3 +330,16 @@ def test_run_metrics(service, document, ended_run):
     for path in ("runs/999999/metrics", "runs/999999/metrics/points"):
         code_of(service.get(service.of_owner(path)), 404, "run_not_found")
     assert service.get(service.of_owner(f"runs/{ended_run}/metrics/other")).status == 404
+
+
+def test_parameters(service):
+    made = service.post(service.of_owner("runs"), {"command": "echo :x:", "params": {"x": "1"}}).json["run"]
+    assert (made["command"], made["params"]) == ("echo 1", {"x": "1"})
+    assert service.wait(made["id"])["user_exit_code"] == 0
+    for params in ({"y": "1"}, {"x": 1}, {"": "1"}, {"x": "1", "a b": "2"}, [], {"x": None}):
+        code_of(service.post(service.of_owner("runs"), {"command": "echo :x:", "params": params}), 400, "invalid_request")
+    again = service.post(service.of_owner(f"runs/{made['id']}/rerun")).json["run"]
+    assert (again["command"], again["params"]) == ("echo 1", {"x": "1"})
+    flow = service.post(service.of_owner("workflows"), {"run": {"command": "echo :x:", "params": {"x": "1"}}})
+    assert flow.json["run"]["command"] == "echo 1"
+    code_of(service.post(service.of_owner("workflows"), {"run": {"command": "echo", "params": {"x": "1"}}}), 400, "invalid_request")

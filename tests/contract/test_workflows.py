@@ -31,7 +31,7 @@ def test_workflows(service, pack):
     assert "'command'" in code_of(run("one", code={"label": "it"}, command="false"), 409, "key_conflict")
     code_of(run("two", code={"label": "other"}), 422, "unknown_commit_label")
     code_of(run("", command="true"), 400, "invalid_request")
-    code_of(service.post(service.of_owner("runs"), {"command": "true", "code": {"label": "it"}}), 400, "invalid_request")
+    code_of(service.post(service.of_owner("runs"), {"command": "true", "code": {"label": "it"}}), 422, "unknown_commit_label")
     code_of(service.post(service.of_owner("runs"), {"command": "true", "workflow": 999999}, headers=key), 404, "workflow_not_found")
     assert service.wait(first["id"])["user_exit_code"] == 0
     assert [each["id"] for each in service.get(service.of_owner(f"runs?workflow={number}")).json["runs"]] == [first["id"]]

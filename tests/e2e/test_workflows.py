@@ -147,7 +147,7 @@ def test_the_end_of_a_workflow_ends_all_of_it(place, how, final):
     owner = place.spell("status", "--json", check=0).json["service"]["owner"]
     if how == "kill":  # void at once, whatever still runs
         assert ask(place.spell_dir / "spelld.sock", "GET", f"/v1/owners/{owner}/runs", token)[0] == 401
-    refused = place.spell("run", "-f", "true", env={"SPELL_WORKFLOW_ID": "1"}, check=1)
+    refused = place.spell("run", "-f", "--key", "x", "true", env={"SPELL_WORKFLOW_ID": "1"}, check=1)
     assert "no more runs can be made" in refused.stderr, refused
     found = ended(place, 1)
     assert found["status"] == final
@@ -162,9 +162,9 @@ def test_a_managing_run_that_dies_at_once(place):
     assert ended_badly.returncode == 7
     found = workflow(place, 1)
     assert (found["status"], found["user_exit_code"]) == ("complete", 7)
-    refused = place.spell("run", "-f", "true", env={"SPELL_WORKFLOW_ID": "1"}, check=1)
+    refused = place.spell("run", "-f", "--key", "x", "true", env={"SPELL_WORKFLOW_ID": "1"}, check=1)
     assert "workflow 1 has ended" in refused.stderr
-    assert "workflow_not_found" in place.spell("run", "-f", "--json", "true", env={"SPELL_WORKFLOW_ID": "99"}, check=1).stderr
+    assert "workflow_not_found" in place.spell("run", "-f", "--json", "--key", "x", "true", env={"SPELL_WORKFLOW_ID": "99"}, check=1).stderr
 
 
 def test_a_workflow_in_a_workflow_is_the_same_one(place):
@@ -297,6 +297,50 @@ def test_a_program_here(place):
     assert as_json.json["workflow"]["id"] == 3 and "not here" in as_json.stderr
 
 
+def test_a_script_that_was_killed_finds_its_runs_again(place):
+    """Started again it makes those that it had not made yet; a run without a name, which it could not find, is refused."""
+    number = place.spell("workflow", "create", "--local", "--json", "exit 0", check=0).json["workflow"]["id"]
+    refused = place.spell("run", "-f", "true", env={"SPELL_WORKFLOW_ID": str(number)}, check=2)
+    assert "--key is missing" in refused.stderr and "--idempotent" in refused.stderr and refused.stderr.count("\n") == 1, refused
+    first, told = Gate(place.root / "first"), place.root / "told"
+    made = start(place, f"""{run('a', 'echo a')}; {SPELL} run -q -f --idempotent 'echo b'; {SPELL} run -q -f -b --idempotent 'echo c'
+        echo "$SPELL_TOKEN $SPELL_BASE_URL" > {told}.part; mv {told}.part {told}; {first.waiting}""")
+    token, url = wait_for(lambda: told.exists() and told.read_text(), what="the managing run").split()
+    if url.startswith("unix:/spell-service/"):
+        url = f"unix:{place.spell_dir}/spelld-workflows/spelld.sock"
+    again = {"SPELL_TOKEN": token, "SPELL_BASE_URL": url, "SPELL_WORKFLOW_ID": str(made["id"]),
+             "SPELL_OWNER": place.spell("status", "--json", check=0).json["service"]["owner"]}
+
+    def manage(last):  # what the program does, as far as it comes
+        for words in (("--key", "a", "echo a"), ("--idempotent", "echo b"), ("--idempotent", "echo c"), ("--key", "d", "echo d"))[:last]:
+            place.spell("run", "-q", "-f", *words, env=again, check=0)
+    manage(3)
+    assert len(workflow(place, made["id"])["runs"]) == 4
+    manage(4)
+    manage(4)
+    runs = workflow(place, made["id"])["runs"]
+    assert [run["key"] for run in runs if not run["key"].startswith("spec-")] == ["", "a", "d"] and len(runs) == 5, runs
+    first.open()
+    ended(place, made["id"])
+
+
+def test_a_shell_script_is_killed_and_started_again(place):
+    """Killed after any of its steps it ends with the same runs, each made once."""
+    script = place.root / "manage"
+    script.write_text(f"""for name in a b c; do
+  {SPELL} run -q -f --key $name "echo $name" || exit 1
+  {SPELL} run -q -f --idempotent "echo again $name" || exit 1
+  test -e {place.root}/dies-after-$name && rm {place.root}/dies-after-$name && kill -9 $$
+done""")
+    for name in "ab":
+        (place.root / f"dies-after-{name}").touch()
+    made = start(place, f"while ! sh {script}; do :; done")
+    found = ended(place, made["id"])
+    assert log_of(place, made["run"]).count("a\n") >= 2
+    assert found["runs_by_status"] == {"complete": 7} and found["user_exit_code"] == 0, found
+    assert sorted(run["key"] for run in found["runs"] if not run["key"].startswith("spec-")) == ["", "a", "b", "c"]
+
+
 def test_commits_by_label(place, repo):
     """Repositories are sent before anything starts, each pinned to a commit."""
     other = place.make_repository("other", {"hello.txt": "first\n"})
@@ -310,9 +354,10 @@ def test_commits_by_label(place, repo):
     assert place.spell("workflow", "create", "-q", "cat deep.txt", cwd=repo / "sub", check=0).stdout == "deep\n"  # the one around here
     found = workflow(place, 1)
     assert found["commits"]["old"]["commit"] == first and set(found["commits"]) == {"here", "old", "new"}
-    unknown = place.spell("run", "--commit-label", "nobody", "true", env={"SPELL_WORKFLOW_ID": str(place.spell("workflow", "create", "--local", "-r", f"here={repo}", "-q", "true", check=0) and 3)})
+    unknown = place.spell("run", "--key", "x", "--commit-label", "nobody", "true", env={"SPELL_WORKFLOW_ID": str(place.spell("workflow", "create", "--local", "-r", f"here={repo}", "-q", "true", check=0) and 3)})
     assert unknown.returncode == 6 and "it has: here" in unknown.stderr, unknown
-    assert "of a workflow" in place.spell("run", "--commit-label", "here", "true", check=1).stderr
+    outside = place.spell("run", "--commit-label", "here", "--json", "true", check=6)
+    assert "--commit-label here: this run is of no workflow" in outside.stderr and "unknown_commit_label" in outside.stderr, outside
 
 
 def test_bad_repositories_start_nothing(place, repo):

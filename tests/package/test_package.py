@@ -10,6 +10,7 @@ import time
 import pytest
 
 from built import BUILD, SOURCE, run
+from exported import exported, symbols
 
 EXAMPLE = SOURCE / "examples" / "hello-run"
 
@@ -43,11 +44,6 @@ def environment(prefix, library_folder, tmp_path):
     run(prefix / "bin" / "spell", "service", "stop", env=variables, check=False)
 
 
-def symbols(library):
-    """Demangled names that a library exports."""
-    return [line.split(" ", 2)[2] for line in run("nm", "-DC", "--defined-only", "--without-symbol-versions", library).stdout.splitlines()]
-
-
 def check_hello(program, environment):
     done = run(program, env=environment)
     assert done.stdout == "hello\n"
@@ -78,23 +74,29 @@ def test_versions_agree(prefix, library_folder, environment):
     assert version in run(prefix / "bin" / "spelld", "--version", env=environment).stdout
 
 
-def test_the_library_exports_its_own_names_only(library_folder):
-    names = symbols(library_folder / "libspell.so")
-    public = ("spell::", "typeinfo for spell::Error", "typeinfo name for spell::Error", "vtable for spell::Error")
-    assert [name for name in names if not name.startswith(public)] == []
-    inner = ("spell::detail", "spell::base", "spell::model", "spell::net", "spell::git", "spell::proc")
-    assert [name for name in names if name.startswith(inner) or " spell::detail::" in name] == []
-    for name in ["spell::Client::from_environment()", "spell::Run::logs(spell::LogOptions) const", "spell::version()",
-                 "spell::inspect(spell::Code const&)"]:
-        assert name in names
-    assert any(name.startswith("spell::to_json(") for name in names)
+def test_the_library_exports_what_is_listed(library_folder):
+    """Who has linked it needs all of these, and sees nothing of Boost, OpenSSL and the others inside."""
+    library, listed = library_folder / "libspell.so", (SOURCE / "tests/package/libspell.names").read_text().splitlines()
+    found = exported(library)
+    assert found == listed, (
+        f"new: {sorted(set(found) - set(listed))}; gone, which breaks programs that use it: {sorted(set(listed) - set(found))}; "
+        "where that is meant: tests/package/exported.py LIBRARY > tests/package/libspell.names")
+    assert [name for letter, name in symbols(library, "-D") if letter in "Ww" and not name.startswith("spell::")] == []
+
+
+def test_the_static_libraries_leave_other_versions_of_boost_alone(library_folder):
+    """What its headers make in each object is under a name of ours, so a program may bring a Boost of its own."""
+    for archive in sorted(library_folder.glob("libspell*.a")):
+        names = {name for _, name in symbols(archive, "-g")}
+        assert len(names) > 10 and [name for name in names if re.search(r"(?<!\w)boost::", name)] == [], archive
+    assert any("spell_boost::asio" in name for _, name in symbols(library_folder / "libspell.a", "-g"))
 
 
 def test_the_library_exports_what_the_command_line_uses(library_folder):
     """It stands on the public headers alone, so a program of anybody's can do what it does."""
     objects = [*(BUILD / "CMakeFiles/spell-cli.dir").rglob("*.o")]
     used = {line.strip()[2:] for line in run("nm", "-uC", *objects).stdout.splitlines() if line.strip().startswith("U spell::")}
-    missing = {name for name in used if not name.startswith("spell::cli::")} - set(symbols(library_folder / "libspell.so"))
+    missing = {name for name in used if not name.startswith("spell::cli::")} - {name for _, name in symbols(library_folder / "libspell.so", "-D")}
     assert len(objects) > 20 and missing == set()
 
 
@@ -178,6 +180,8 @@ def test_the_reference_manual(tmp_path):
     done = run("doxygen", "docs/Doxyfile", cwd=SOURCE, env={**os.environ, "SPELL_MANUAL": str(tmp_path)}, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     assert (tmp_path / "html" / "classspell_1_1Client.html").exists()
+
+
 def test_the_workflow_example(prefix, environment, tmp_path):
     """Built against the install and sent to a machine; here, too, where it finds what it has made before."""
     if subprocess.run(["/usr/bin/python3", "-c", "import torch"], capture_output=True).returncode != 0:
@@ -198,6 +202,55 @@ def test_the_workflow_example(prefix, environment, tmp_path):
     assert (train["mounts"], sample["mounts"]) == ([fetch["id"]], [train["id"]])
     here = run(*create, "--local", build / "pipeline", "/usr/bin/python3", "20", cwd=tmp_path, env=environment)
     assert here.stdout.splitlines()[-1] == text, here.stdout  # the same commit and data give the same text
+
+
+def built_example(name, prefix, environment, build):
+    run("cmake", "-G", "Ninja", "-S", SOURCE / "examples" / name, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", env=environment)
+    run("cmake", "--build", build, env=environment)
+
+
+@pytest.mark.parametrize("how", [("--program",), ("--local",)])
+def test_the_example_that_watches_metrics(prefix, environment, tmp_path, how):
+    built_example("metrics-workflow", prefix, environment, tmp_path / "build")
+    spell = prefix / "bin/spell"
+    done = run(spell, "workflow", "create", *how, tmp_path / "build/search", cwd=tmp_path, env=environment)
+    found = re.search(r"best rate: (\S+), in (runs/(\d+)/model.txt)\n", done.stdout)
+    assert found, done
+    shown = json.loads(run(spell, "workflow", "info", "1", "--json", env=environment).stdout)["workflow"]
+    children = {each["id"]: each for each in shown["runs"] if each["key"]}
+    assert {each["key"] for each in children.values()} == {"rate-0.5", "rate-0.1", "rate-0.02"}
+    assert children[int(found[3])]["key"] == f"rate-{found[1]}"
+    assert sorted(each["status"] for each in children.values()) == ["killed", "killed", "stopped"] and children[int(found[3])]["status"] == "stopped"
+    assert run(spell, "ps", "-q", "--label", "best", env=environment).stdout.split() == [found[3]]
+    run(spell, "cp", found[2], "here", cwd=tmp_path, env=environment)
+    assert 0 < float((tmp_path / "here").read_text()) < 1
+    assert "loss" in run(spell, "metrics", found[3], env=environment).stdout
+
+
+def test_the_example_that_goes_on_where_it_was(prefix, environment, tmp_path):
+    """Ended by force in its first run, stopped in its second, it has the weights of one that was left alone."""
+    built_example("spot-resume", prefix, environment, tmp_path / "build")
+    spell, program = prefix / "bin/spell", ("--mount", tmp_path / "build/train:bin/train")
+
+    def ended(*options):  # what it printed
+        return run(spell, "run", "-q", "-f", *options, cwd=tmp_path, env=environment, check=False).stdout.splitlines()
+    newest = "ls checkpoints | tr -dc '0-9\\n' | sort -n | tail -1"
+    first = ended(*program, f"bin/train 100000 & until test \"$({newest})\" -ge 20; do sleep 0.01; done 2> /dev/null; kill -9 $!; wait $!")
+    assert "epoch 19" in first and "weights" not in first[-1]
+    second = subprocess.Popen([spell, "run", "-q", "-f", *program, "--mount", "runs/1/checkpoints:before", "bin/train 100000 before"], cwd=tmp_path,
+                              env=environment, stdout=subprocess.PIPE, text=True)
+    begun = int(re.fullmatch(r"going on after epoch (\d+)\n", second.stdout.readline())[1])
+    assert begun >= 20
+    while second.stdout.readline() != f"epoch {begun + 10}\n":
+        assert second.poll() is None
+    run(spell, "stop", "2", env=environment)
+    second.communicate(timeout=60)
+    saved = run(spell, "ls", "runs/2/checkpoints", env=environment).stdout
+    last = max(int(step) for step in re.findall(r"(?m)(?<![.\w])step-(\d+)\.txt$", saved))
+    assert last >= begun + 9
+    resumed = ended(*program, "--mount", "runs/2/checkpoints:before", f"bin/train {last + 10} before")
+    assert resumed[0] == f"going on after epoch {last}" and len(resumed) == 12
+    assert resumed[-1].startswith("weights 0x") and resumed[-1] == ended(*program, f"bin/train {last + 10}")[-1]
 
 
 def test_every_header_compiles_by_itself(prefix, tmp_path):

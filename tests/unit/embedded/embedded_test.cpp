@@ -49,10 +49,9 @@ std::vector<std::string> sockets_in(const std::string& folder) {
 
 }  // namespace
 
-TEST_CASE("a pipeline runs with nothing but the library, and without a socket of the service's") {
+TEST_CASE("a pipeline runs with nothing but the library") {
   test::TemporaryFolder place;
   auto service = serve(place.path + "/state").value();
-  CHECK(sockets_in(place.path).empty());
   auto client = service.client();
   auto first = client.run(command("echo 42 > answer")).value();  // waits for a worker
   auto worker = work(service).value();
@@ -65,6 +64,31 @@ TEST_CASE("a pipeline runs with nothing but the library, and without a socket of
   CHECK(log[0].text == "42");
   CHECK(second.wait_success());
   CHECK(client.resources().read(first.output("answer")).value() == "42\n");
+}
+
+TEST_CASE("managing runs reach a service without a socket by one that is theirs alone") {
+  test::TemporaryFolder place;
+  // Longer than the address of a socket may be.
+  std::string state = place.path + "/" + std::string(120, 'x');
+  {
+    auto service = serve(state).value();
+    auto worker = work(service).value();
+    auto client = service.client();
+    WorkflowSpec spec;
+    spec.run = command(std::string(SPELL_BINARY_DIR) + "/bin/spell_flow chain true 'echo two'");
+    auto made = client.workflows().create(spec).value();
+    CHECK(client.runs().wait(made.run.value()).value().user_exit_code == 0);
+    auto info = client.workflows().get(made.id).value().info().value();
+    CHECK(info.status == "complete");
+    REQUIRE(info.runs.size() == 3);
+    CHECK(info.runs[2].key == "run-2");
+    auto sockets = sockets_in(state + "/workflow-socket");
+    REQUIRE(sockets.size() == 1);
+    ClientOptions other;
+    other.service = "unix:" + sockets[0];
+    CHECK(Client::make(other).value().status().error().code() == "unauthorized");
+  }
+  CHECK(sockets_in(state + "/workflow-socket").empty());
 }
 
 TEST_CASE("checkpoints of a run that goes on are told once they are safe, and come back whole") {

@@ -257,3 +257,36 @@ TEST_CASE("the hash says whether two submissions are the same") {
   auto two = request_hash(parse(R"({"command": "true", "env": {"A": "1", "B": "2"}})"));
   CHECK(two == request_hash(parse(R"({"env": {"B": "2", "A": "1"}, "command": "true"})")));
 }
+
+TEST_CASE("parameters are put where the command names them") {
+  auto filled = [](const std::string& command, std::map<std::string, std::string> params) {
+    RunRequest request;
+    request.command = command;
+    request.params = std::move(params);
+    auto done = fill_params(request);
+    return done ? request.command : "refused: " + done.error().message();
+  };
+  CHECK(filled("train --lr :lr:", {{"lr", "0.1"}}) == "train --lr 0.1");
+  CHECK(filled(":a::b::a:", {{"a", "x"}, {"b", "y"}}) == "xyx");
+  CHECK(filled("scp host:7:lr: :", {{"lr", ""}}) == "scp host:7 :");
+  // What a value says is not looked at again.
+  CHECK(filled(":a: :b:", {{"a", ":b:"}, {"b", "1"}}) == ":b: 1");
+  CHECK(filled("echo :x: a:b", {}) == "echo :x: a:b");
+  CHECK(filled("train", {{"lr", "1"}}) ==
+        "refused: 'params.\"lr\"': the command has no :lr: where its value belongs");
+  CHECK(filled("train :LR:", {{"lr", "1"}}).starts_with("refused: "));
+  CHECK(filled(":a:", {{"a", " "}}).starts_with("refused: 'command' is empty"));
+  CHECK(filled(":a:" + std::string(250'000, 'x') + ":a:", {{"a", std::string(60'000, 'y')}})
+            .starts_with("refused: 'command' is empty or longer"));
+}
+
+TEST_CASE("parameters have names, and are part of what makes a request the same") {
+  CHECK(refused("params", {{"", "1"}}).find("parameter's name") != std::string::npos);
+  CHECK(refused("params", {{"a:b", "1"}}).find("parameter's name") != std::string::npos);
+  CHECK(refused("params", {{"a", 1}}) != "");
+  json body{{"command", "train"}, {"params", {{"lr", "1"}}}};
+  auto one = parse_run_request(body).value();
+  CHECK(to_json(one) == body);
+  body["params"]["lr"] = "2";
+  CHECK(request_hash(one) != request_hash(parse_run_request(body).value()));
+}
