@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from faults import Gate, kill_service, service, start_run, info, output_of
-from harness import need_terminals, wait_for
+from harness import found_below, need_terminals, wait_for
 
 VALUE = "s3cr3t-Value/äö=42"
 
@@ -14,9 +14,12 @@ VALUE = "s3cr3t-Value/äö=42"
 def files_with(folder, text):
     """Files below the folder whose bytes hold the text, database and journals included."""
     found = []
-    for path in pathlib.Path(folder).rglob("*"):
-        if path.is_file() and not path.is_symlink() and text.encode() in path.read_bytes():
-            found.append(str(path))
+    for path in found_below(folder, "*"):
+        try:
+            if path.is_file() and not path.is_symlink() and text.encode() in path.read_bytes():
+                found.append(str(path))
+        except FileNotFoundError:
+            continue  # gone meanwhile
     return found
 
 
