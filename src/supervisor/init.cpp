@@ -201,6 +201,7 @@ void serve(const Spec& spec, pid_t command, int level, int signals) {
         map_one_id("/proc/self/gid_map", group)))
     give_up(Report::no_fence, "", "map the user into a namespace", errno);
   Failure failure;
+  umask(022);  // also for what is made on the way to a mount: the run's user goes through it
   if (fenced && !build_root(spec, folder, level, files.owner_map, failure))
     give_up(failure.of_mount ? Report::error : Report::no_fence, "mount_failed", failure.what,
             failure.error);
@@ -221,7 +222,6 @@ void serve(const Spec& spec, pid_t command, int level, int signals) {
   add_default(spec, used, "SPELL_ROOT", root);
   add_default(spec, used, "TMPDIR", tmp);
   enter_working_folder(spec, root);
-  umask(022);
   set_default_limits();
 
   Report started;  // first: whoever sees output knows that it runs

@@ -243,3 +243,31 @@ def test_only_machines_that_can_build_are_given_builds(team, tmp_path):
         assert team_spell(team, "workflow", "create", "--build", source, check=0, timeout=3 * PATIENCE).stdout == "built\n"
     for machine in (bare, full):
         machine.close()
+
+
+def test_a_build_has_its_runs_user(team, tmp_path):
+    """Who can read what is there for all and nothing else; nor is the program his to change."""
+    if os.getuid() != 0:
+        pytest.skip("users for runs take root")
+    box = Machine(team, "box", start=False)
+    (box.folder / "worker.toml").write_text("")  # with users
+    assert box.join().returncode == 0
+    box.start()
+    can = team_spell(team, "machine", "info", "box", "--json", check=0).json["machine"]["capabilities"]
+    if can["isolation"] != "users":
+        pytest.skip("no users for runs are to be had here")
+    look = f'id -u; touch /spell-build/source/x; ls {tmp_path} {team.data}; cat /etc/shadow'
+    source = project(tmp_path / "p", C_PROJECT + f'execute_process(COMMAND sh -c "{look}" OUTPUT_VARIABLE said ERROR_VARIABLE said)\nmessage("${{said}}")\n'
+                     "add_executable(p main.c)\n", main_c="syntax error\n")
+    team_spell(team, "workflow", "create", "--build", source)
+    log = team_spell(team, "logs", "-v", 1, check=0)
+    said = log.stdout + log.stderr
+    assert len(re.findall("Read-only file system|Permission denied|No such file", said)) == 4 and "root:" not in said, said
+    (source / "main.c").write_text('#include <stdio.h>\n#include <unistd.h>\n#include <sys/stat.h>\n'
+                                   'int main(void) { printf("%d %d\\n", getuid() != 0, chmod("/spell-program", 0777)); return 0; }\n')
+    for _ in range(2):
+        assert team_spell(team, "workflow", "create", "--build", source, check=0).stdout == "1 -1\n"
+    uploaded = project(tmp_path / "data", "x")
+    team_spell(team, "upload", uploaded, "-n", "data", check=0)
+    assert team_spell(team, "run", "-f", "--mount", "uploads/data:/deep/er/data", "cat /deep/er/data/CMakeLists.txt", check=0).stdout == "x"
+    box.close()
