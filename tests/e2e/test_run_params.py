@@ -19,7 +19,7 @@ def test_values_stand_in_the_command_and_are_kept(spell, repo):
 def test_they_are_written_to_a_file_and_read_from_it(spell, repo):
     spell("run", "-q", "--param", "x=1", "--save-command", "saved.yaml", "echo :x:", cwd=repo, check=0)
     assert spell("run", "-q", "-f", "--from-file", "saved.yaml", cwd=repo, check=0).stdout == "1\n"
-    (repo / "other.yaml").write_text("param: {x: 7}\ncommand: echo :x:\n")
+    (repo / "other.yaml").write_text("param: {x: 7}\ncommand: 'echo :x:'\n")
     assert spell("run", "-q", "-f", "--from-file", "other.yaml", cwd=repo, check=0).stdout == "7\n"
 
 

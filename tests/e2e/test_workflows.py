@@ -331,7 +331,8 @@ def test_a_shell_script_is_killed_and_started_again(place):
   {SPELL} run -q -f --key $name "echo $name" || exit 1
   {SPELL} run -q -f --idempotent "echo again $name" || exit 1
   test -e {place.root}/dies-after-$name && rm {place.root}/dies-after-$name && kill -9 $$
-done""")
+done
+exit 0""")
     for name in "ab":
         (place.root / f"dies-after-{name}").touch()
     made = start(place, f"while ! sh {script}; do :; done")

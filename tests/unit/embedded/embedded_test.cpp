@@ -79,7 +79,7 @@ TEST_CASE("managing runs reach a service without a socket by one that is theirs 
     auto made = client.workflows().create(spec).value();
     CHECK(client.runs().wait(made.run.value()).value().user_exit_code == 0);
     auto info = client.workflows().get(made.id).value().info().value();
-    CHECK(info.status == "complete");
+    CHECK(info.status == RunStatus::complete);
     REQUIRE(info.runs.size() == 3);
     CHECK(info.runs[2].key == "run-2");
     auto sockets = sockets_in(state + "/workflow-socket");
