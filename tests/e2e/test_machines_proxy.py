@@ -140,7 +140,7 @@ def test_who_is_named_in_no_proxy_is_reached_without_it(place, team):
         assert HOST in refused.stderr and "proxy" not in refused.stderr and len(refused.stderr.splitlines()) == 1, refused
     assert proxy.asked == []
     # This computer itself never is reached through one; who is not named, is.
-    team.spell("whoami", env={"HTTPS_PROXY": proxy.url(), "SPELL_BASE_URL": f"https://127.0.0.1:{team.port}"}, check=1)  # the certificate is HOST's
+    team.spell("whoami", env={"HTTPS_PROXY": proxy.url(), "SPELL_BASE_URL": f"https://127.0.0.1:{team.port}"}, check=0)
     assert proxy.asked == []
     team.spell("whoami", env={"HTTPS_PROXY": proxy.url(), "NO_PROXY": "other.example"}, check=0)
     assert len(proxy.asked) >= 1
