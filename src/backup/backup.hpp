@@ -18,13 +18,11 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
 #include "backup/folder.hpp"
@@ -34,6 +32,8 @@
 #include "spellfs/store.hpp"
 
 namespace spell::backup {
+
+class Lease;
 
 /// A tree that is safe.
 struct Tree {
@@ -106,28 +106,31 @@ class Backup {
   class Sent;
 
   Backup(BackupOptions options, Safe& safe);
-  Result<> begin(const std::optional<Tree>& last);
+  Result<> begin();
   void work();
   void send();
   Result<> take_over(const Tree& last);
   void start_over();
   void pump();
   void capture(const Order& order);
-  Outcome capture_link(const Order& order);
-  Outcome capture_file(const Order& order);
-  Result<spellfs::Entry> read(int fd, const struct stat& st, class Lease* lease);
+  /// What became of it; none: it is captured.
+  std::optional<Outcome> capture_link(const Order& order);
+  std::optional<Outcome> capture_file(const Order& order);
+  Result<spellfs::Entry> read(int fd, std::int64_t size, const Lease* lease);
   base::Fd clone(int fd);
-  void publish(Cut cut);
-  Result<> open_pack();
-  Result<> close_pack();
+  void publish(const Cut& cut);
+  Result<spellfs::PackWriter*> pack();
+  Result<> close_pack(std::optional<Tree> tree, const Cut& cut);
   Result<int> next_pack(std::int64_t size);
   void hand_over(Job job);
   void wait(std::optional<Time> until);
-  void wake();
+  void wake() const;
   bool has_room() const;
+  bool is_over() const;
   void say(const std::string& line) const {
     if (options_.log) options_.log(line);
   }
+  void say_not(const std::string& path, const Error& error);
   void update();
 
   BackupOptions options_;
@@ -144,15 +147,19 @@ class Backup {
   base::Fd pack_file_;
   std::unique_ptr<spellfs::PackWriter> pack_;
   Time free_at_ = 0;  ///< by the rate
-  Time looked_at_ = 0, pumped_at_ = 0, tried_at_ = 0;
-  class Lease* lease_ = nullptr;
+  Time look_at_ = 0, heard_at_ = 0, tried_at_ = 0, told_age_ = 60'000'000'000;
+  bool try_ = false;            ///< something happened since the last cut was tried
+  const Lease* lease_ = nullptr;  ///< under which is being read
+  int told_files_ = 0;
+  bool lost_pack_ = false;
   bool clones_ = true, told_limit_ = false, told_leases_ = false;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Job> jobs_;
   std::int64_t spooled_ = 0;
-  bool stopping_ = false, ended_ = false, over_ = false, lost_ = false;
+  bool stopping_ = false, over_ = false, lost_ = false;
+  std::optional<Tree> last_;
   BackupStatus status_;
   Backlog waiting_;  ///< in the ledger
   std::thread worker_, sender_;

@@ -402,6 +402,13 @@ void Ledger::not_captured(std::int64_t id, Outcome outcome, Time now) {
   File* file = find(id);
   if (!file || !file->capturing) return;
   file->capturing = false;
+  // Of a file that grows the prefix will do.
+  bool held_open = outcome == Outcome::busy || outcome == Outcome::disturbed ||
+                   outcome == Outcome::no_lease;
+  if (held_open && !file->fresh && grows(file->path)) {
+    file->dirty = true;
+    return grow(*file, now);
+  }
   switch (outcome) {
     case Outcome::busy:
       if (file->tries < static_cast<int>(std::size(busy_again)))
@@ -466,8 +473,8 @@ std::optional<Cut> Ledger::cut(Time now) {
     bool made = all.open || (!unit.whole && now - unit.active_at < options_.quiet);
     Seq from = made ? std::max(all.first, overtaken + 1) : all.first;
     never_from(from);
-    if (!all.open && !unit.whole)
-      wake(std::min(unit.active_at + options_.quiet, unit.made_at + options_.unrest));
+    for (Time at : {unit.active_at + options_.quiet, unit.made_at + options_.unrest})
+      if (!all.open && !unit.whole && at > now) wake(at);
   }
   auto waits = [&](const File& file) {
     if (waiting.empty()) return false;

@@ -74,8 +74,7 @@ void Watch::arrive(const std::string& top, Time now, Arrival how) {
     if (!path.empty() && left_out_ && left_out_(path, true)) continue;
     base::Fd folder = folder_->open_folder(path);
     if (!folder) continue;
-    bool fresh = !path.empty() && how != Arrival::there &&
-                 (how != Arrival::looked || !watches_.contains(path));
+    bool fresh = !path.empty() && (how != Arrival::looked || !watches_.contains(path));
     if (fresh) ledger_->folder_made(path, now, how == Arrival::renamed);
     watch(folder, path);
     for (auto& name : names_in(folder)) {
@@ -90,13 +89,13 @@ void Watch::arrive(const std::string& top, Time now, Arrival how) {
   }
 }
 
-void Watch::look(Time now, bool first) {
+void Watch::look(Time now) {
   // What is still in the queue is seen by the look itself.
   pump(now);
   blind_ = false;
   limited_ = false;
   ledger_->begin_look();
-  arrive("", now, first ? Arrival::there : Arrival::looked);
+  arrive("", now, Arrival::looked);
   for (auto& path : ledger_->names())
     if (!folder_->state(path)) ledger_->gone(path, now);
   ledger_->end_look();

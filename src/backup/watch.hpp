@@ -25,9 +25,8 @@ class Watch {
   int fd() const { return events_.get(); }
   /// Tells all that has happened until now, without waiting.
   void pump(Time now);
-  /// Tells what is other than the ledger expects, and watches what is not watched. `first`: what is
-  /// there was there before the run, as far as folders go.
-  void look(Time now, bool first = false);
+  /// Tells what is other than the ledger expects, and watches what is not watched.
+  void look(Time now);
   /// Events were lost: look() is due.
   bool is_blind() const { return blind_; }
   /// Some folders are not watched, since the kernel's limit is reached: only look() sees them.
@@ -39,7 +38,7 @@ class Watch {
     std::string path{};
     bool folder = false;
   };
-  enum class Arrival { made, renamed, there, looked };
+  enum class Arrival { made, renamed, looked };
 
   Watch(const Folder& folder, Ledger& ledger, LeftOut left_out)
       : folder_(&folder), ledger_(&ledger), left_out_(std::move(left_out)) {}

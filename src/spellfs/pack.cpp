@@ -10,6 +10,7 @@
 #include "base/fd.hpp"
 #include "base/hash.hpp"
 #include "spellfs/bytes.hpp"
+#include "spellfs/store.hpp"
 
 namespace spell::spellfs {
 

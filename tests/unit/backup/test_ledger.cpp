@@ -318,6 +318,17 @@ TEST_CASE("a file that grows is captured as it is, now and then, and only if it 
     CHECK(desk.cut());
     CHECK(desk.tree == std::map<std::string, std::int64_t>{{"a", 1}, {"train.log", 2}});
   }
+  SECTION("found and still open it is taken as it is") {
+    desk.ledger.finished("found.log", 10, desk.now, Way::found);
+    auto found = desk.ledger.next(desk.now);
+    REQUIRE(found);
+    CHECK_FALSE(found->prefix);
+    desk.ledger.not_captured(found->id, Outcome::busy, desk.now);
+    desk.wait(3 * s);
+    found = desk.ledger.next(desk.now);
+    REQUIRE(found);
+    CHECK(found->prefix);
+  }
   SECTION("closed it is a file like others") {
     desk.ledger.finished("train.log", 10, desk.now, Way::closed);
     auto last = desk.ledger.next(desk.now);
