@@ -238,10 +238,10 @@ void Backup::work() {
     if (captured) continue;
     at = ledger_->wake_at();
     if (at && !free) at = std::max(*at, now >= free_at_ ? now + 500 * ms : free_at_);
-    if (try_ || (at && *at < tried_at_ + between_tries)) {
-      Time next = tried_at_ + between_tries;
-      at = at && try_ ? std::min(std::max(*at, now), next) : at ? std::max(*at, now) : next;
-    }
+    // A cut is not tried all the time; a capture that is due does not wait for that.
+    Time next = tried_at_ + between_tries;
+    if (at && *at <= now) at = next;
+    if (try_) at = std::min(at.value_or(next), next);
     wait(std::min(at.value_or(look_at_), look_at_));
   }
 }
@@ -400,7 +400,8 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
   base::Fd copy;
   if (vouched && st.st_size >= clone_from) copy = clone(file.get());
   if (copy) lease->give_back();
-  auto entry = read(copy ? copy.get() : file.get(), st.st_size, copy || !vouched ? nullptr : &*lease);
+  auto entry =
+      read(copy ? copy.get() : file.get(), st.st_size, copy || !vouched ? nullptr : &*lease);
   if (lease) lease->give_back();
   if (!entry) {
     if (entry.error().code() == "canceled") return Outcome::disturbed;
@@ -415,7 +416,8 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
   entry->mode = state.mode;
   entry->mtime_ns = state.mtime_ns;
   Time now = base::boot_ns();
-  free_at_ = std::max(free_at_, now) + entry->size * second / std::max<std::int64_t>(1, options_.rate);
+  free_at_ =
+      std::max(free_at_, now) + entry->size * second / std::max<std::int64_t>(1, options_.rate);
   ledger_->captured(order.id, std::move(*entry), state, now);
   return std::nullopt;
 }
@@ -442,7 +444,8 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
   spellfs::SaveOptions options;
   options.threads = 2;
   options.stop = stop.get_token();
-  options.missing = [this](std::span<const spellfs::Name> names) -> Result<std::vector<spellfs::Name>> {
+  options.missing =
+      [this](std::span<const spellfs::Name> names) -> Result<std::vector<spellfs::Name>> {
     return sent_->add(names);
   };
   options.progress = [&](std::int64_t, std::int64_t bytes) {
@@ -535,9 +538,10 @@ Result<> Backup::close_pack(std::optional<Tree> tree, const Cut& cut) {
   if (pack_->objects() > 0) {
     auto size = pack_->finish();
     if (!size) return size.error();
-    SPELL_TRY(spellfs::each_folder_node(
-        pack_file_.get(), *size,
-        [&](const spellfs::Name& name, std::string bytes) { nodes_->keep(name, std::move(bytes)); }));
+    SPELL_TRY(spellfs::each_folder_node(pack_file_.get(), *size,
+                                        [&](const spellfs::Name& name, std::string bytes) {
+                                          nodes_->keep(name, std::move(bytes));
+                                        }));
     job.pack = std::make_shared<base::Fd>(std::move(pack_file_));
     job.size = *size;
     pack_.reset();

@@ -1,5 +1,5 @@
-// The backup of a run while it runs: what its program has finished writing goes to SpellFS, beginning
-// at once, as a sequence of trees that each are a moment of the program (ledger.hpp).
+// The backup of a run while it runs: what its program has finished writing goes to SpellFS,
+// beginning at once, as a sequence of trees that each are a moment of the program (ledger.hpp).
 //
 //   Watch (inotify) -> Ledger -> capture: read under a lease into packs -> spool -> Safe
 //                        `-> cut: the next tree, when all in it is captured
@@ -39,11 +39,12 @@ class Lease;
 struct Tree {
   spellfs::Name name{};
   std::int64_t files = 0, bytes = 0;
-  std::int64_t until_ns = 0;  ///< of the time of day: changes from before are in it, or in a later one
+  std::int64_t until_ns =
+      0;  ///< of the time of day: changes from before are in it, or in a later one
 };
 
-/// Where backups go. Calls come from one thread at a time and may take long; one that failed is made
-/// again.
+/// Where backups go. Calls come from one thread at a time and may take long; one that failed is
+/// made again.
 class Safe {
  public:
   virtual ~Safe() = default;
@@ -148,7 +149,7 @@ class Backup {
   std::unique_ptr<spellfs::PackWriter> pack_;
   Time free_at_ = 0;  ///< by the rate
   Time look_at_ = 0, heard_at_ = 0, tried_at_ = 0, told_age_ = 60'000'000'000;
-  bool try_ = false;            ///< something happened since the last cut was tried
+  bool try_ = false;              ///< something happened since the last cut was tried
   const Lease* lease_ = nullptr;  ///< under which is being read
   int told_files_ = 0;
   bool lost_pack_ = false;

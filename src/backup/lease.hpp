@@ -1,5 +1,6 @@
-// The kernel's word that nobody has a file open for writing: a read lease (fcntl(2), F_SETLEASE). Who
-// opens it for writing waits until the lease is given back, so it must not be kept from him long.
+// The kernel's word that nobody has a file open for writing: a read lease (fcntl(2), F_SETLEASE).
+// Who opens it for writing waits until the lease is given back, so it must not be kept from him
+// long.
 #pragma once
 #include <chrono>
 #include <optional>

@@ -186,9 +186,8 @@ std::map<std::string, Ledger::Members> Ledger::members() {
 
 bool Ledger::is_open(const std::string& folder) const {
   auto [from, to] = range_below(paths_, folder);
-  return std::any_of(from, to, [&](auto& path) {
-    return files_.at(path.second).dirty && !grows(path.first);
-  });
+  return std::any_of(
+      from, to, [&](auto& path) { return files_.at(path.second).dirty && !grows(path.first); });
 }
 
 bool Ledger::ready(const Unit& unit, const Members& members, Time now) const {
@@ -403,8 +402,8 @@ void Ledger::not_captured(std::int64_t id, Outcome outcome, Time now) {
   if (!file || !file->capturing) return;
   file->capturing = false;
   // Of a file that grows the prefix will do.
-  bool held_open = outcome == Outcome::busy || outcome == Outcome::disturbed ||
-                   outcome == Outcome::no_lease;
+  bool held_open =
+      outcome == Outcome::busy || outcome == Outcome::disturbed || outcome == Outcome::no_lease;
   if (held_open && !file->fresh && grows(file->path)) {
     file->dirty = true;
     return grow(*file, now);
@@ -599,7 +598,8 @@ std::vector<std::string> Ledger::incomplete(Time end) const {
     if (!unit.whole && unit.active_at > end - options_.quiet) torn_units.insert(path);
   for (auto& [id, file] : files_)
     if (!file.removed)
-      if (auto unit = unit_of_path(file.path); unit != units_.end() && torn_units.contains(unit->first))
+      if (auto unit = unit_of_path(file.path);
+          unit != units_.end() && torn_units.contains(unit->first))
         out.insert(file.path);
   return {out.begin(), out.end()};
 }

@@ -85,7 +85,7 @@ enum class Outcome {
 /// A tree's difference to the one before it.
 struct Cut {
   Seq number = 0;
-  Time oldest = 0;                ///< when the first of it was finished
+  Time oldest = 0;  ///< when the first of it was finished
   spellfs::Changes changes{};
 };
 
@@ -165,18 +165,18 @@ class Ledger {
     std::string path{};
     Way way = Way::closed;
     std::int64_t size = 0;
-    Seq first = 0, last = 0;      ///< of what is in no tree: the first and the last; 0: none
-    Seq after = 0;                ///< the first behind what is held; 0: none
-    Seq fresh = 0;                ///< the first behind what is being captured; 0: none
+    Seq first = 0, last = 0;  ///< of what is in no tree: the first and the last; 0: none
+    Seq after = 0;            ///< the first behind what is held; 0: none
+    Seq fresh = 0;            ///< the first behind what is being captured; 0: none
     Time first_at = 0, after_at = 0, fresh_at = 0, last_at = 0;
-    bool dirty = false;           ///< written to since it was last finished
-    bool removed = false;         ///< the last that happened to it
-    bool late = false;            ///< what is held will not do: a newer one is to be captured
+    bool dirty = false;    ///< written to since it was last finished
+    bool removed = false;  ///< the last that happened to it
+    bool late = false;     ///< what is held will not do: a newer one is to be captured
     bool capturing = false;
-    bool more = false;            ///< a file that grows has done so since its last capture began
-    Seq vouched = 0;              ///< what the capture under way is of
+    bool more = false;  ///< a file that grows has done so since its last capture began
+    Seq vouched = 0;    ///< what the capture under way is of
     int tries = 0;
-    Time captured_at = 0;         ///< a prefix
+    Time captured_at = 0;  ///< a prefix
     std::optional<Held> held{};
     std::optional<Time> later{};  ///< its place in later_
     Seq queued = 0;               ///< its place in queue_; 0: none
@@ -228,11 +228,11 @@ class Ledger {
   std::int64_t ids_ = 0;
   std::map<std::string, std::int64_t> paths_;
   std::unordered_map<std::int64_t, File> files_;
-  std::map<std::string, Unit> units_;                ///< new folders, the topmost ones only
+  std::map<std::string, Unit> units_;  ///< new folders, the topmost ones only
   std::map<std::string, spellfs::KnownFile> tree_;
-  std::set<std::pair<Seq, std::int64_t>> queue_;     ///< to be captured
-  std::set<std::pair<Time, std::int64_t>> later_;    ///< to be captured, but not yet
-  std::deque<Moment> moments_;                       ///< as far back as `patience`
+  std::set<std::pair<Seq, std::int64_t>> queue_;   ///< to be captured
+  std::set<std::pair<Time, std::int64_t>> later_;  ///< to be captured, but not yet
+  std::deque<Moment> moments_;                     ///< as far back as `patience`
   std::optional<Time> cut_at_;
   std::vector<std::string> notes_;
 };

@@ -1,7 +1,7 @@
-// Hears what happens in a run's folder (inotify) and tells the ledger. A new folder is watched, then
-// listed, so that nothing made in between is missed. Where events were lost (the kernel's queue
-// overflowed) or cannot be had (its limit of watches) a look at the whole folder finds out. Not
-// thread-safe.
+// Hears what happens in a run's folder (inotify) and tells the ledger. A new folder is watched,
+// then listed, so that nothing made in between is missed. Where events were lost (the kernel's
+// queue overflowed) or cannot be had (its limit of watches) a look at the whole folder finds out.
+// Not thread-safe.
 #pragma once
 #include <cstdint>
 #include <functional>

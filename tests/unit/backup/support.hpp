@@ -122,6 +122,7 @@ struct Backed {
     options.rules.settle = 50'000'000;
     options.rules.quiet = 300'000'000;
     options.rules.growth = 100'000'000;
+    options.rules.patience = 500'000'000;
     options.log = [this](const std::string& line) {
       std::lock_guard lock(mutex);
       lines.push_back(line);

@@ -151,7 +151,8 @@ TEST_CASE("a mapping that can be written to is a writer, too") {
   constexpr std::size_t size = 1 << 20;
   int fd = ::open((run / "mapped").c_str(), O_RDWR | O_CREAT, 0644);
   REQUIRE(::ftruncate(fd, size) == 0);
-  auto* memory = static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  auto* memory =
+      static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
   ::close(fd);
   std::memset(memory, 'a', size / 2);
   write(run / "other", "x");
@@ -294,7 +295,8 @@ TEST_CASE("a large file costs its new chunks only") {
   CHECK(run.vault.sent - first < (1 << 20));
 }
 
-TEST_CASE("a version that is captured arrives though it is written over while the service is away") {
+TEST_CASE(
+    "a version that is captured arrives though it is written over while the service is away") {
   Backed run;
   run.vault.away = true;
   run.start();

@@ -656,8 +656,7 @@ void play(std::uint64_t seed) {
     finish(closed.first, closed.second);
     desk.ledger.finished(closed.first, 10, desk.now, Way::closed);
   }
-  for (auto& one : reading)
-    desk.ledger.captured(one.order.id, version(one.number), {}, desk.now);
+  for (auto& one : reading) desk.ledger.captured(one.order.id, version(one.number), {}, desk.now);
   for (int i = 0; i < 100; ++i) {
     while (auto order = desk.ledger.next(desk.now)) {
       desk.ledger.begun(order->id, desk.now);
