@@ -263,6 +263,8 @@ TEST_CASE("killed at random while a checkpoint is rewritten in place: whole vers
     ::usleep(static_cast<useconds_t>(random() % 300'000));
     auto now = base::boot_ns();
     child->kill();
+    // Time enough to be taken in: what its end has closed settles, and is not published.
+    ::usleep(250'000);
     auto torn = run.backup->incomplete(now);
     std::ifstream in(run / "model", std::ios::binary);
     std::string here{std::istreambuf_iterator<char>(in), {}};
