@@ -10,6 +10,7 @@
 #include "base/fd.hpp"
 #include "base/hash.hpp"
 #include "spellfs/bytes.hpp"
+#include "spellfs/store.hpp"
 
 namespace spell::spellfs {
 
@@ -335,6 +336,22 @@ Result<> read_stored(int fd, const Frame& frame, char* to) {
   std::string expected;
   put_head(expected, frame);
   return expected == std::string_view(head, sizeof head) ? ok() : Result<>(damaged(frame));
+}
+
+Result<> each_folder_node(int fd, std::int64_t size,
+                          const std::function<void(const Name&, std::string bytes)>& take) {
+  auto pack = PackFileReader::open(fd, size);
+  if (!pack) return pack.error();
+  Decompressor decompressor;
+  for (auto& frame : pack->frames()) {
+    if (frame.kind != Kind::folder) continue;
+    auto stored = pack->stored(frame);
+    if (!stored) return stored.error();
+    auto bytes = decompressor.unpack(frame, *stored);
+    if (!bytes) return bytes.error();
+    take(frame.name, std::string(*bytes));
+  }
+  return ok();
 }
 
 }  // namespace spell::spellfs

@@ -323,4 +323,22 @@ Result<SaveResult> save(const std::string& path, const SaveOptions& options, Pac
   return result;
 }
 
+Result<Entry> save_open_file(int fd, std::int64_t size, const SaveOptions& options,
+                             PackWriter& pack) {
+  struct stat st;
+  if (::fstat(fd, &st) != 0) return base::errno_error("read the file");
+  st.st_size = std::min<std::int64_t>(st.st_size, size);
+  Builder builder(options, pack, nullptr);
+  SaveProgress progress(options);
+  Pipeline pipeline(builder, thread_count(options.threads), progress);
+  Blocks blocks(pipeline.spare_blocks());
+  auto read = read_open_file(fd, st, blocks, progress, [&](Event event) {
+    return !options.stop.stop_requested() && pipeline.push(std::move(event));
+  });
+  // The builder's error is the cause where there is one.
+  SPELL_TRY(pipeline.finish());
+  if (!read) return read.error();
+  return builder.single();
+}
+
 }  // namespace spell::spellfs

@@ -233,4 +233,15 @@ bool save_file(int folder, const std::string& name, const std::string& path, Blo
   }
 }
 
+Result<> read_open_file(int fd, const struct stat& st, Blocks& blocks, SaveProgress& progress,
+                        const Sink& sink) {
+  FileReading reading(blocks, progress, sink);
+  auto size = reading.read_file(fd, st);
+  if (!size) return size.error();
+  progress.add_file();
+  if (reading.stopped() || !sink(Done{entry_of({}, EntryType::file, st)}))
+    return base::error("canceled", "stopped before all was read");
+  return ok();
+}
+
 }  // namespace spell::spellfs

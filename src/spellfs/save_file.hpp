@@ -35,4 +35,9 @@ inline constexpr std::int64_t crew_file = 2 << 20;
 bool save_file(int folder, const std::string& name, const std::string& path, Blocks& blocks,
                SaveProgress& progress, const Sink& sink);
 
+/// Reads what is open, up to the size that `st` says, once, and ends it with Done. Errors: those of
+/// reading, `canceled` if the sink has returned false.
+Result<> read_open_file(int fd, const struct stat& st, Blocks& blocks, SaveProgress& progress,
+                        const Sink& sink);
+
 }  // namespace spell::spellfs

@@ -89,4 +89,8 @@ class PackWriter {
   std::unique_ptr<Impl> impl_;
 };
 
+/// The folder nodes in a finished pack: what edit() needs of a tree that was just made.
+Result<> each_folder_node(int fd, std::int64_t size,
+                          const std::function<void(const Name&, std::string bytes)>& take);
+
 }  // namespace spell::spellfs

@@ -67,6 +67,12 @@ struct SaveResult {
 /// `not_a_file`: a device or the like), the pack not written.
 Result<SaveResult> save(const std::string& path, const SaveOptions&, PackWriter& pack);
 
+/// Reads the first `size` bytes of a file that is open, fewer where there are no more, into an
+/// entry without a name; the caller sees to it that nobody changes them meanwhile. `progress` and
+/// `stop` are asked in this thread, about once a megabyte. Errors: `canceled`, those of reading and
+/// of the pack.
+Result<Entry> save_open_file(int fd, std::int64_t size, const SaveOptions&, PackWriter& pack);
+
 /// What becomes of a path: an entry (its name is the path's last component, whatever it says), or
 /// none: it goes. Folders on the way are made where they are missing (0755).
 using Changes = std::map<std::string, std::optional<Entry>>;

@@ -1,0 +1,609 @@
+#include "backup/backup.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <linux/fs.h>
+#endif
+
+#include <algorithm>
+#include <cerrno>
+#include <stop_token>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "backup/lease.hpp"
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+namespace spell::backup {
+
+namespace {
+
+constexpr Time ms = 1'000'000, second = 1'000 * ms;
+constexpr std::int64_t pack_limit = 64 << 20;
+/// Smaller files are read before a clone is made.
+constexpr std::int64_t clone_from = 4 << 20;
+/// Events are read in gusts: a program that writes much is not to be followed write by write.
+constexpr Time gust = 10 * ms;
+constexpr Time between_tries = 100 * ms;
+
+bool same(const spellfs::KnownFile& a, const spellfs::KnownFile& b) {
+  return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns &&
+         a.inode == b.inode && a.mode == b.mode;
+}
+
+}  // namespace
+
+/// Folder nodes of the last trees, so that the next one is made without asking for them.
+class Backup::Nodes final : public spellfs::ObjectSource {
+ public:
+  explicit Nodes(const spellfs::ObjectSource& behind) : behind_(behind) {}
+  Result<std::string> get(spellfs::Kind kind, const spellfs::Name& name) const override {
+    auto found = nodes_.find(name);
+    return found == nodes_.end() ? behind_.get(kind, name) : Result<std::string>(found->second);
+  }
+  void keep(const spellfs::Name& name, std::string bytes) {
+    if (bytes_ > most) clear();
+    bytes_ += bytes.size();
+    nodes_.emplace(name, std::move(bytes));
+  }
+  void clear() {
+    nodes_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  static constexpr std::size_t most = 32 << 20;
+  const spellfs::ObjectSource& behind_;
+  std::unordered_map<spellfs::Name, std::string, spellfs::NameHash> nodes_;
+  std::size_t bytes_ = 0;
+};
+
+/// Names that need not be sent again, the last ones: about 16 GB of content.
+class Backup::Sent {
+ public:
+  /// Those that were not in it, which are from now on.
+  std::vector<spellfs::Name> add(std::span<const spellfs::Name> names) {
+    std::vector<spellfs::Name> fresh;
+    for (auto& name : names)
+      if (names_.insert(name).second) {
+        fresh.push_back(name);
+        order_.push_back(name);
+      }
+    while (order_.size() > most) {
+      names_.erase(order_.front());
+      order_.pop_front();
+    }
+    return fresh;
+  }
+  void clear() {
+    names_.clear();
+    order_.clear();
+  }
+
+ private:
+  static constexpr std::size_t most = 256 << 10;
+  std::unordered_set<spellfs::Name, spellfs::NameHash> names_;
+  std::deque<spellfs::Name> order_;
+};
+
+Backup::Backup(BackupOptions options, Safe& safe)
+    : options_(std::move(options)),
+      safe_(safe),
+      nodes_(std::make_unique<Nodes>(safe.objects())),
+      sent_(std::make_unique<Sent>()) {}
+
+Result<std::unique_ptr<Backup>> Backup::start(BackupOptions options, Safe& safe,
+                                              std::optional<Tree> last) {
+  std::unique_ptr<Backup> out(new Backup(std::move(options), safe));
+  out->last_ = std::move(last);
+  out->status_.tree = out->last_;
+  SPELL_TRY(out->begin());
+  out->worker_ = std::thread([backup = out.get()] { backup->work(); });
+  out->sender_ = std::thread([backup = out.get()] { backup->send(); });
+  return out;
+}
+
+Result<> Backup::begin() {
+  auto folder = Folder::open(options_.folder);
+  if (!folder) return folder.error();
+  folder_ = std::move(*folder);
+  wake_ = base::Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_) return base::errno_error("make the backup's wake-up");
+  ledger_ = std::make_unique<Ledger>(options_.rules);
+  auto watch = Watch::start(*folder_, *ledger_, options_.left_out);
+  if (!watch) return watch.error();
+  watch_.emplace(std::move(*watch));
+  if (options_.rules.renames_only)
+    say("/spell is on a network file system: while the run runs, only files that are renamed into "
+        "place are backed up");
+  return ok();
+}
+
+Backup::~Backup() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = over_ = true;
+  }
+  changed_.notify_all();
+  wake();
+  if (worker_.joinable()) worker_.join();
+  if (sender_.joinable()) sender_.join();
+}
+
+void Backup::wake() const {
+  std::uint64_t one = 1;
+  (void)!::write(wake_.get(), &one, sizeof one);
+}
+
+bool Backup::is_over() const {
+  std::lock_guard lock(mutex_);
+  return over_;
+}
+
+bool Backup::has_room() const {
+  std::lock_guard lock(mutex_);
+  return spooled_ < options_.spool;
+}
+
+BackupStatus Backup::status() const {
+  std::lock_guard lock(mutex_);
+  auto out = status_;
+  out.backlog = waiting_;
+  for (auto& job : jobs_) {
+    out.backlog.files += job.files;
+    out.backlog.bytes += job.bytes;
+    if (job.oldest && (!out.backlog.oldest || job.oldest < out.backlog.oldest))
+      out.backlog.oldest = job.oldest;
+  }
+  return out;
+}
+
+std::vector<std::string> Backup::incomplete(Time end) {
+  {
+    std::lock_guard lock(mutex_);
+    over_ = true;
+  }
+  changed_.notify_all();
+  wake();
+  if (worker_.joinable()) worker_.join();
+  // What the end itself closed.
+  watch_->pump(base::boot_ns());
+  return ledger_->incomplete(end);
+}
+
+Result<> Backup::flush(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  bool done = changed_.wait_for(lock, time, [&] { return jobs_.empty() || stopping_; });
+  if (done && jobs_.empty()) return ok();
+  return base::error("canceled", "not all of the backup is safe yet");
+}
+
+// ---- hearing and deciding
+
+void Backup::work() {
+  Lease::hold_signals();
+  for (auto& [path, state] : options_.known) ledger_->in_tree(path, state);
+  if (last_) {
+    if (auto taken = take_over(*last_); !taken) {
+      say("the backup begins anew: " + taken.error().message());
+      start_over();
+    }
+  }
+  while (!is_over()) {
+    bool lost;
+    {
+      std::lock_guard lock(mutex_);
+      lost = std::exchange(lost_, false);
+    }
+    if (lost || std::exchange(lost_pack_, false)) start_over();
+    Time now = base::boot_ns();
+    if (watch_->is_blind() || now >= look_at_) {
+      watch_->look(now);
+      look_at_ = now + std::chrono::nanoseconds(options_.look).count();
+      try_ = true;
+      if (watch_->is_limited() && !std::exchange(told_limit_, true))
+        say("the limit of inotify watches is reached (fs.inotify.max_user_watches): what is not "
+            "watched is looked at every " +
+            std::to_string(options_.look.count()) + " s");
+    } else {
+      pump();
+    }
+    bool free = now >= free_at_ && has_room();
+    bool captured = false;
+    if (free) {
+      if (auto order = ledger_->next(now)) {
+        capture(*order);
+        captured = try_ = true;
+      }
+    }
+    now = base::boot_ns();
+    auto at = ledger_->wake_at();
+    bool due = try_ || (at && *at <= now);
+    if (due && now >= tried_at_ + between_tries) {
+      tried_at_ = now;
+      try_ = false;
+      // It lived after `now`: what was closed well before was not closed by its end.
+      if (!options_.alive || options_.alive())
+        if (auto cut = ledger_->cut(now)) publish(*cut);
+      for (auto& note : ledger_->take_notes()) say(note);
+      update();
+    }
+    if (captured) continue;
+    at = ledger_->wake_at();
+    if (at && !free) at = std::max(*at, now >= free_at_ ? now + 500 * ms : free_at_);
+    // A cut is not tried all the time; a capture that is due does not wait for that.
+    Time next = tried_at_ + between_tries;
+    if (at && *at <= now) at = next;
+    if (try_) at = std::min(at.value_or(next), next);
+    wait(std::min(at.value_or(look_at_), look_at_));
+  }
+}
+
+void Backup::wait(std::optional<Time> until) {
+  Time now = base::boot_ns();
+  // The next gust.
+  if (heard_at_ + gust > now) Lease::wait(std::chrono::nanoseconds(heard_at_ + gust - now));
+  now = base::boot_ns();
+  pollfd events[2] = {{watch_->fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+  int timeout = -1;
+  if (until)
+    timeout = static_cast<int>(std::clamp<Time>((*until - now + ms - 1) / ms, 0, 3'600'000));
+  ::poll(events, 2, timeout);
+  if (events[1].revents) {
+    std::uint64_t counter;
+    (void)!::read(wake_.get(), &counter, sizeof counter);
+  }
+  if (events[0].revents) {
+    heard_at_ = base::boot_ns();
+    try_ = true;
+  }
+}
+
+void Backup::pump() { watch_->pump(base::boot_ns()); }
+
+void Backup::update() {
+  auto backlog = ledger_->backlog();
+  {
+    std::lock_guard lock(mutex_);
+    waiting_ = backlog;
+  }
+  auto all = status().backlog;
+  Time age = all.oldest ? base::boot_ns() - all.oldest : 0;
+  if (age < told_age_) {
+    if (age < 60 * second) told_age_ = 60 * second;
+    return;
+  }
+  told_age_ = 2 * age;
+  say("the backup is behind: " + base::format_size(all.bytes) + " in " + std::to_string(all.files) +
+      " files are not safe yet, the oldest for " + std::to_string(age / second) + " s");
+}
+
+/// What a Backup before this one has made.
+Result<> Backup::take_over(const Tree& last) {
+  struct Waiting {
+    std::string path;
+    spellfs::Entry folder;
+  };
+  spellfs::Entry root;
+  root.type = spellfs::EntryType::folder;
+  root.node = last.name;
+  std::vector<Waiting> folders{{"", root}};
+  while (!folders.empty()) {
+    auto next = std::move(folders.back());
+    folders.pop_back();
+    SPELL_TRY(spellfs::each_entry(*nodes_, next.folder, [&](spellfs::Entry& entry) -> Result<> {
+      auto path = next.path.empty() ? entry.name : next.path + "/" + entry.name;
+      if (entry.type == spellfs::EntryType::folder) {
+        folders.push_back({path, entry});
+        return ok();
+      }
+      spellfs::KnownFile state;
+      state.size = entry.size;
+      state.mtime_ns = entry.mtime_ns;
+      // Its ctime tells whether it is what was captured.
+      if (auto st = folder_->state(path)) {
+        auto here = known_state(*st);
+        bool as_saved = here.mtime_ns == entry.mtime_ns && here.mode == entry.mode &&
+                        here.ctime_ns < last.until_ns &&
+                        (S_ISLNK(st->st_mode) ? entry.type == spellfs::EntryType::link
+                                              : here.size == entry.size);
+        if (as_saved) state = here;
+      }
+      ledger_->in_tree(path, state);
+      return ok();
+    }));
+  }
+  tree_ = last.name;
+  return ok();
+}
+
+/// What was sent cannot be relied on: all that is here is sent once more.
+void Backup::start_over() {
+  {
+    std::lock_guard lock(mutex_);
+    jobs_.clear();
+    spooled_ = 0;
+  }
+  pack_.reset();
+  pack_file_.reset();
+  nodes_->clear();
+  sent_->clear();
+  tree_.reset();
+  ledger_ = std::make_unique<Ledger>(options_.rules);
+  auto watch = Watch::start(*folder_, *ledger_, options_.left_out);
+  if (!watch) return say("the backup ends: " + watch.error().message());
+  watch_.emplace(std::move(*watch));
+  for (auto& [path, state] : options_.known) ledger_->in_tree(path, state);
+  look_at_ = 0;
+}
+
+// ---- capturing
+
+void Backup::capture(const Order& order) {
+  auto failed = capture_file(order);
+  if (failed) ledger_->not_captured(order.id, *failed, base::boot_ns());
+}
+
+std::optional<Outcome> Backup::capture_link(const Order& order) {
+  auto st = folder_->state(order.path);
+  auto target = folder_->target(order.path);
+  if (!st || !target || !S_ISLNK(st->st_mode)) return Outcome::gone;
+  pump();
+  ledger_->begun(order.id, base::boot_ns());
+  spellfs::Entry entry;
+  entry.type = spellfs::EntryType::link;
+  entry.mode = st->st_mode & 07777;
+  entry.mtime_ns = known_state(*st).mtime_ns;
+  entry.target = *target;
+  ledger_->captured(order.id, std::move(entry), known_state(*st), base::boot_ns());
+  return std::nullopt;
+}
+
+std::optional<Outcome> Backup::capture_file(const Order& order) {
+  base::Fd file = folder_->open_file(order.path);
+  if (!file) {
+    if (errno == ELOOP) return capture_link(order);
+    if (errno == ENOENT || errno == ENOTDIR) return Outcome::gone;
+    say_not(order.path, base::errno_error("open"));
+    return Outcome::unreadable;
+  }
+  struct stat st;
+  if (::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode)) return Outcome::unreadable;
+  std::optional<Lease> lease;
+  bool vouched = false;
+  if (!order.prefix) {
+    lease.emplace(file.get());
+    if (lease->answer() == Lease::Answer::busy) return Outcome::busy;
+    vouched = lease->answer() == Lease::Answer::granted;
+    if (!vouched && order.way != Way::renamed) {
+      if (!std::exchange(told_leases_, true))
+        say("there are no leases for files here: while the run runs, only those that are renamed "
+            "into place are backed up");
+      return Outcome::no_lease;
+    }
+  }
+  // All that led to this version is told before it counts.
+  pump();
+  if (!order.prefix) ledger_->begun(order.id, base::boot_ns());
+  if (::fstat(file.get(), &st) != 0) return Outcome::gone;
+  auto state = known_state(st);
+  if (auto* stands = ledger_->tree_state(order.path); stands && same(*stands, state))
+    if (ledger_->unchanged(order.id)) return std::nullopt;
+
+  base::Fd copy;
+  if (vouched && st.st_size >= clone_from) copy = clone(file.get());
+  if (copy) lease->give_back();
+  auto entry =
+      read(copy ? copy.get() : file.get(), st.st_size, copy || !vouched ? nullptr : &*lease);
+  if (lease) lease->give_back();
+  if (!entry) {
+    if (entry.error().code() == "canceled") return Outcome::disturbed;
+    say_not(order.path, entry.error());
+    return entry.error().code() == "disk_full" ? Outcome::later : Outcome::unreadable;
+  }
+  if (!vouched && !order.prefix) {
+    struct stat after;
+    if (::fstat(file.get(), &after) != 0 || !same(known_state(after), state))
+      return Outcome::disturbed;
+  }
+  entry->mode = state.mode;
+  entry->mtime_ns = state.mtime_ns;
+  Time now = base::boot_ns();
+  free_at_ =
+      std::max(free_at_, now) + entry->size * second / std::max<std::int64_t>(1, options_.rate);
+  ledger_->captured(order.id, std::move(*entry), state, now);
+  return std::nullopt;
+}
+
+/// A copy that shares the file's blocks; none where the file system cannot.
+base::Fd Backup::clone(int fd) {
+#ifdef FICLONE
+  if (clones_) {
+    auto copy = options_.temporary();
+    if (copy && ::ioctl(copy->get(), FICLONE, fd) == 0) return std::move(*copy);
+    clones_ = false;
+  }
+#endif
+  (void)fd;
+  return {};
+}
+
+Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* lease) {
+  auto writer = pack();
+  if (!writer) return writer.error();
+  std::stop_source stop;
+  std::optional<Time> wanted;
+  Time began = base::boot_ns();
+  spellfs::SaveOptions options;
+  options.threads = 2;
+  options.stop = stop.get_token();
+  options.missing =
+      [this](std::span<const spellfs::Name> names) -> Result<std::vector<spellfs::Name>> {
+    return sent_->add(names);
+  };
+  options.progress = [&](std::int64_t, std::int64_t bytes) {
+    Time now = base::boot_ns();
+    if (lease && lease->is_wanted()) {
+      if (!wanted) wanted = now;
+      if (now - *wanted > std::chrono::nanoseconds(options_.yield).count()) stop.request_stop();
+    }
+    if (is_over()) stop.request_stop();
+    pump();
+    // The rate, as an average over some seconds: a lease is better short than gentle.
+    Time ahead = bytes * second / std::max<std::int64_t>(1, options_.rate) - (now - began);
+    if (ahead > 4 * second && !stop.stop_requested()) {
+      if (lease)
+        Lease::wait(std::chrono::nanoseconds(second));
+      else
+        Lease::wait(std::chrono::nanoseconds(200 * ms));
+    }
+  };
+  lease_ = lease;
+  auto entry = spellfs::save_open_file(fd, size, options, **writer);
+  lease_ = nullptr;
+  // What the next pack would have been is not there; or this one may be torn, and what is held in
+  // it lost with it.
+  if (!entry && !pack_file_) pack_.reset();
+  if (!entry && entry.error().code() == "disk_full") lost_pack_ = true;
+  return entry;
+}
+
+void Backup::say_not(const std::string& path, const Error& error) {
+  constexpr int most = 20;
+  if (told_files_++ < most) say("not backed up: " + base::to_utf8(path) + ": " + error.message());
+}
+
+Result<spellfs::PackWriter*> Backup::pack() {
+  if (!pack_) {
+    auto file = options_.temporary();
+    if (!file) return file.error();
+    pack_file_ = std::move(*file);
+    pack_ = std::make_unique<spellfs::PackWriter>(
+        pack_file_.get(), pack_limit, [this](std::int64_t size) { return next_pack(size); });
+  }
+  return pack_.get();
+}
+
+/// A pack is full in the middle of a file. Called by a thread of the save.
+Result<int> Backup::next_pack(std::int64_t size) {
+  hand_over({std::make_shared<base::Fd>(std::move(pack_file_)), size});
+  std::unique_lock lock(mutex_);
+  Time wanted = 0;
+  while (spooled_ >= options_.spool) {
+    changed_.wait_for(lock, std::chrono::milliseconds(50));
+    if (over_) return base::error("canceled", "the backup ends");
+    if (!lease_ || !lease_->is_wanted()) continue;
+    Time now = base::boot_ns();
+    if (!wanted) wanted = now;
+    if (now - wanted > std::chrono::nanoseconds(options_.yield).count())
+      return base::error("canceled", "a writer waits for the file");
+  }
+  lock.unlock();
+  auto file = options_.temporary();
+  if (!file) return file.error();
+  pack_file_ = std::move(*file);
+  return pack_file_.get();
+}
+
+// ---- trees
+
+void Backup::publish(const Cut& cut) {
+  auto writer = pack();
+  if (!writer) return say("the backup waits: " + writer.error().message()), start_over();
+  auto root = spellfs::edit(*nodes_, tree_, cut.changes, **writer);
+  if (!root) {
+    say("the backup begins anew: " + root.error().message());
+    return start_over();
+  }
+  std::optional<Tree> tree;
+  if (!tree_ || *tree_ != root->node)
+    tree = Tree{root->node, root->files, root->size, base::unix_us() * 1000};
+  if (auto closed = close_pack(tree, cut); !closed) {
+    say("the backup begins anew: " + closed.error().message());
+    return start_over();
+  }
+  tree_ = root->node;
+}
+
+Result<> Backup::close_pack(std::optional<Tree> tree, const Cut& cut) {
+  Job job;
+  job.tree = tree;
+  if (pack_->objects() > 0) {
+    auto size = pack_->finish();
+    if (!size) return size.error();
+    SPELL_TRY(spellfs::each_folder_node(pack_file_.get(), *size,
+                                        [&](const spellfs::Name& name, std::string bytes) {
+                                          nodes_->keep(name, std::move(bytes));
+                                        }));
+    job.pack = std::make_shared<base::Fd>(std::move(pack_file_));
+    job.size = *size;
+    pack_.reset();
+  }
+  for (auto& [path, entry] : cut.changes)
+    if (entry) ++job.files, job.bytes += entry->size;
+  job.oldest = cut.oldest;
+  if (job.pack || job.tree) hand_over(std::move(job));
+  return ok();
+}
+
+void Backup::hand_over(Job job) {
+  {
+    std::lock_guard lock(mutex_);
+    spooled_ += job.size;
+    jobs_.push_back(std::move(job));
+  }
+  changed_.notify_all();
+}
+
+// ---- sending
+
+void Backup::send() {
+  std::unique_lock lock(mutex_);
+  auto delay = std::chrono::milliseconds(100);
+  for (;;) {
+    changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+    if (stopping_) return;
+    Job job = jobs_.front();
+    lock.unlock();
+    Result<> done = ok();
+    if (job.pack) done = safe_.send_pack(job.pack->get(), job.size);
+    if (done && job.tree) done = safe_.record(*job.tree);
+    lock.lock();
+    // Begun anew meanwhile.
+    bool mine = !jobs_.empty() && jobs_.front().pack == job.pack &&
+                jobs_.front().tree.has_value() == job.tree.has_value() &&
+                (!job.tree || jobs_.front().tree->name == job.tree->name);
+    if (!mine) continue;
+    if (done) {
+      delay = std::chrono::milliseconds(100);
+      spooled_ -= job.size;
+      jobs_.pop_front();
+      if (job.tree) {
+        status_.tree = job.tree;
+        ++status_.trees;
+      }
+      lock.unlock();
+      changed_.notify_all();
+      wake();
+      if (options_.changed) options_.changed();
+      lock.lock();
+    } else if (done.error().code() == "incomplete_pack" || done.error().code() == "bad_pack") {
+      lost_ = true;
+      jobs_.clear();
+      spooled_ = 0;
+      wake();
+    } else {
+      changed_.wait_for(lock, delay, [&] { return stopping_; });
+      delay = std::min(delay * 2, std::chrono::milliseconds(10'000));
+    }
+  }
+}
+
+}  // namespace spell::backup

@@ -1,0 +1,169 @@
+// The backup of a run while it runs: what its program has finished writing goes to SpellFS,
+// beginning at once, as a sequence of trees that each are a moment of the program (ledger.hpp).
+//
+//   Watch (inotify) -> Ledger -> capture: read under a lease into packs -> spool -> Safe
+//                        `-> cut: the next tree, when all in it is captured
+//
+// A version that is begun is finished, whatever the link does: it is read at the speed of the disk
+// into packs in the spool, of which only new chunks are part. A writer who wants the file back gets
+// it after `yield` at most (a version that is not finished by then is lost, the next one is taken);
+// where the file system can, it is cloned first, and nobody waits at all. When the spool is full
+// versions wait where they are.
+//
+// Nothing of this is on disk but the files in the spool, which have no names: after a kill -9 the
+// next Backup begins with what is safe (Resume) and a look at the folder. Two threads a run: one
+// hears, captures and decides, one sends. They end with the object.
+#pragma once
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backup/folder.hpp"
+#include "backup/ledger.hpp"
+#include "backup/watch.hpp"
+#include "base/fd.hpp"
+#include "spellfs/store.hpp"
+
+namespace spell::backup {
+
+class Lease;
+
+/// A tree that is safe.
+struct Tree {
+  spellfs::Name name{};
+  std::int64_t files = 0, bytes = 0;
+  std::int64_t until_ns =
+      0;  ///< of the time of day: changes from before are in it, or in a later one
+};
+
+/// Where backups go. Calls come from one thread at a time and may take long; one that failed is
+/// made again.
+class Safe {
+ public:
+  virtual ~Safe() = default;
+  /// Durable on return. Error `incomplete_pack`: something that was sent before is not there any
+  /// more; all is sent anew then.
+  virtual Result<> send_pack(int fd, std::int64_t size) = 0;
+  /// The run's backup is this tree from here on. Durable on return.
+  virtual Result<> record(const Tree& tree) = 0;
+  /// What was sent before.
+  virtual const spellfs::ObjectSource& objects() const = 0;
+};
+
+struct BackupOptions {
+  std::string folder{};  ///< the run's /spell
+  /// A new file without a name, on a disk that has room for the spool.
+  std::function<Result<base::Fd>()> temporary{};
+  LedgerOptions rules{};
+  std::map<std::string, spellfs::KnownFile> known{};  ///< see SaveOptions::known
+  Watch::LeftOut left_out{};
+  /// Whether the run's command is alive now, which must not be answered from memory.
+  std::function<bool()> alive{};
+  std::int64_t rate = 250'000'000;       ///< bytes a second, at most
+  std::int64_t spool = 4LL << 30;        ///< bytes that wait to be sent, about
+  std::chrono::milliseconds yield{250};  ///< that a writer waits, at most
+  std::chrono::seconds look{600};        ///< how often the folder is looked at whatever is heard
+  std::function<void(const std::string& line)> log{};
+  std::function<void()> changed{};  ///< a tree is safe, or the backlog is another
+};
+
+struct BackupStatus {
+  std::optional<Tree> tree{};
+  Backlog backlog{};       ///< finished, not safe; times are those of base::boot_ns()
+  std::int64_t trees = 0;  ///< that were recorded by this object
+};
+
+class Backup {
+ public:
+  /// `last`: what is safe of this run already. Errors: the folder cannot be opened or watched.
+  static Result<std::unique_ptr<Backup>> start(BackupOptions options, Safe& safe,
+                                               std::optional<Tree> last = {});
+  ~Backup();
+  /// Any thread.
+  BackupStatus status() const;
+  /// The run was ended by force at `end` (base::boot_ns()): ends hearing and capturing. Returns the
+  /// files in the folder that are not sure to be whole versions, or parts of whole folders.
+  std::vector<std::string> incomplete(Time end);
+  /// Waits until all that is decided is safe; error `canceled` once this object's end has begun, or
+  /// after the time.
+  Result<> flush(std::chrono::milliseconds time);
+
+ private:
+  struct Job {
+    std::shared_ptr<base::Fd> pack{};
+    std::int64_t size = 0;
+    std::optional<Tree> tree{};
+    std::int64_t files = 0, bytes = 0;  ///< of the cut
+    Time oldest = 0;
+  };
+  class Nodes;
+  class Sent;
+
+  Backup(BackupOptions options, Safe& safe);
+  Result<> begin();
+  void work();
+  void send();
+  Result<> take_over(const Tree& last);
+  void start_over();
+  void pump();
+  void capture(const Order& order);
+  /// What became of it; none: it is captured.
+  std::optional<Outcome> capture_link(const Order& order);
+  std::optional<Outcome> capture_file(const Order& order);
+  Result<spellfs::Entry> read(int fd, std::int64_t size, const Lease* lease);
+  base::Fd clone(int fd);
+  void publish(const Cut& cut);
+  Result<spellfs::PackWriter*> pack();
+  Result<> close_pack(std::optional<Tree> tree, const Cut& cut);
+  Result<int> next_pack(std::int64_t size);
+  void hand_over(Job job);
+  void wait(std::optional<Time> until);
+  void wake() const;
+  bool has_room() const;
+  bool is_over() const;
+  void say(const std::string& line) const {
+    if (options_.log) options_.log(line);
+  }
+  void say_not(const std::string& path, const Error& error);
+  void update();
+
+  BackupOptions options_;
+  Safe& safe_;
+  std::optional<Folder> folder_;
+  std::unique_ptr<Ledger> ledger_;
+  std::optional<Watch> watch_;
+  base::Fd wake_;
+
+  // Of the working thread.
+  std::unique_ptr<Nodes> nodes_;
+  std::unique_ptr<Sent> sent_;
+  std::optional<spellfs::Name> tree_;
+  base::Fd pack_file_;
+  std::unique_ptr<spellfs::PackWriter> pack_;
+  Time free_at_ = 0;  ///< by the rate
+  Time look_at_ = 0, heard_at_ = 0, tried_at_ = 0, told_age_ = 60'000'000'000;
+  bool try_ = false;              ///< something happened since the last cut was tried
+  const Lease* lease_ = nullptr;  ///< under which is being read
+  int told_files_ = 0;
+  bool lost_pack_ = false;
+  bool clones_ = true, told_limit_ = false, told_leases_ = false;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  std::int64_t spooled_ = 0;
+  bool stopping_ = false, over_ = false, lost_ = false;
+  std::optional<Tree> last_;
+  BackupStatus status_;
+  Backlog waiting_;  ///< in the ledger
+  std::thread worker_, sender_;
+};
+
+}  // namespace spell::backup

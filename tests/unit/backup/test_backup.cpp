@@ -1,0 +1,418 @@
+// Backups of a real folder: what writers of all kinds finish arrives, whole, and soon.
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "backup/watch.hpp"
+#include "base/clock.hpp"
+#include "base/hash.hpp"
+#include "support.hpp"
+
+using namespace spell;
+using namespace spell::backup;
+
+namespace {
+
+std::string noise(std::size_t size, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::string out(size, '\0');
+  for (std::size_t i = 0; i + 8 <= size; i += 8) {
+    auto word = random();
+    std::memcpy(&out[i], &word, 8);
+  }
+  return out;
+}
+
+/// A checkpoint that knows whether it is whole: a number, bytes made of it.
+std::string checkpoint(std::uint32_t number, std::size_t size) {
+  std::string out(size, '\0');
+  for (std::size_t i = 0; i + 4 <= size; i += 4) {
+    std::uint32_t word = number + static_cast<std::uint32_t>(i);
+    std::memcpy(&out[i], &word, 4);
+  }
+  return out;
+}
+bool is_whole(const std::string& bytes, std::size_t size) {
+  std::uint32_t number = 0;
+  if (bytes.size() != size) return false;
+  std::memcpy(&number, bytes.data(), 4);
+  return bytes == checkpoint(number, size);
+}
+
+/// A process of its own that does `work` until it is killed.
+struct Child {
+  pid_t pid;
+  explicit Child(const std::function<void()>& work) : pid(::fork()) {
+    if (pid == 0) {
+      ::signal(SIGIO, SIG_DFL);
+      work();
+      ::_exit(0);
+    }
+  }
+  bool alive() const {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == 0;
+  }
+  void kill() {
+    if (pid <= 0) return;
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    pid = 0;
+  }
+  ~Child() { kill(); }
+};
+
+/// Rewrites a file in place, piece by piece.
+void rewrite(const std::string& path, const std::string& bytes, std::size_t piece, int pause_us) {
+  int fd = ::open(path.c_str(), O_WRONLY | O_CREAT, 0644);
+  for (std::size_t at = 0; at < bytes.size(); at += piece) {
+    (void)!::pwrite(fd, bytes.data() + at, std::min(piece, bytes.size() - at),
+                    static_cast<off_t>(at));
+    if (pause_us) ::usleep(static_cast<useconds_t>(pause_us));
+  }
+  ::close(fd);
+}
+
+}  // namespace
+
+TEST_CASE("what is closed, renamed, linked, removed arrives") {
+  Backed run;
+  write(run / "before", "was there");
+  run.start();
+  CHECK(run.comes("before", "was there"));
+  write(run / "a", "one");
+  CHECK(run.comes("a", "one"));
+  write(run / "a.tmp", "two");
+  std::filesystem::rename(run / "a.tmp", run / "a");
+  CHECK(run.comes("a", "two"));
+  CHECK_FALSE(run.vault.content("a.tmp"));
+  std::filesystem::create_directories(run / "new/deep");
+  write(run / "new/deep/file", "in new folders");
+  CHECK(run.comes("new/deep/file", "in new folders"));
+  std::filesystem::create_symlink("a", run / "link");
+  CHECK(eventually([&] {
+    auto tree = run.vault.last();
+    auto entry = spellfs::find(*run.vault.store, tree->name, "link");
+    return entry && entry->type == spellfs::EntryType::link && entry->target == "a";
+  }));
+  std::filesystem::rename(run / "new", run / "moved");
+  CHECK(run.comes("moved/deep/file", "in new folders"));
+  CHECK_FALSE(run.vault.content("new/deep/file"));
+  std::filesystem::remove_all(run / "moved");
+  CHECK(eventually([&] { return !run.vault.content("moved/deep/file"); }));
+  CHECK(run.vault.content("a") == "two");
+  CHECK(eventually([&] { return run.backup->status().backlog.files == 0; }));
+  CHECK(run.backup->status().tree->name == run.vault.last()->name);
+}
+
+TEST_CASE("mode, times and size are those of the file") {
+  Backed run;
+  run.start();
+  auto bytes = noise(5 << 20, 1);
+  write(run / "big.tmp", bytes);
+  ::chmod((run / "big.tmp").c_str(), 0750);
+  timespec times[2] = {{1'000'000'000, 5}, {1'000'000'000, 5}};
+  ::utimensat(AT_FDCWD, (run / "big.tmp").c_str(), times, 0);
+  std::filesystem::rename(run / "big.tmp", run / "big");
+  CHECK(run.comes("big", bytes));
+  auto entry = spellfs::find(*run.vault.store, run.vault.last()->name, "big").value();
+  CHECK(entry.mode == 0750);
+  CHECK(entry.mtime_ns == 1'000'000'000'000'000'005);
+}
+
+TEST_CASE("a file that is open for writing is not there, however long it says nothing") {
+  Backed run;
+  run.start();
+  int fd = ::open((run / "model").c_str(), O_WRONLY | O_CREAT, 0644);
+  REQUIRE(::write(fd, "half", 4) == 4);
+  write(run / "other.tmp", "x");
+  int again = ::open((run / "second").c_str(), O_WRONLY | O_CREAT, 0644);
+  int both = ::open((run / "second").c_str(), O_WRONLY);
+  ::close(again);  // a close event, and a writer that is left
+  CHECK(run.comes("other.tmp", "x"));
+  CHECK_FALSE(run.vault.content("model"));
+  CHECK_FALSE(run.vault.content("second"));
+  REQUIRE(::write(fd, " whole", 6) == 6);
+  ::close(fd);
+  ::close(both);
+  CHECK(run.comes("model", "half whole"));
+  CHECK(run.comes("second", ""));
+}
+
+TEST_CASE("a mapping that can be written to is a writer, too") {
+  Backed run;
+  run.start();
+  constexpr std::size_t size = 1 << 20;
+  int fd = ::open((run / "mapped").c_str(), O_RDWR | O_CREAT, 0644);
+  REQUIRE(::ftruncate(fd, size) == 0);
+  auto* memory =
+      static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  ::close(fd);
+  std::memset(memory, 'a', size / 2);
+  write(run / "other", "x");
+  // Nothing is held up by what was never finished.
+  CHECK(run.comes("other", "x"));
+  CHECK_FALSE(run.vault.content("mapped"));
+  std::memset(memory, 'b', size);
+  ::munmap(memory, size);
+  CHECK(run.comes("mapped", std::string(size, 'b')));
+  for (auto& tree : run.vault.trees())
+    if (auto content = run.vault.content(tree, "mapped")) CHECK(*content == std::string(size, 'b'));
+}
+
+TEST_CASE("a CSV that is held open is backed up as far as it is") {
+  Backed run;
+  run.options.rules.grows = [](const std::string& path) { return path.ends_with(".csv"); };
+  run.start();
+  std::ofstream csv(run / "metrics.csv");
+  std::string all;
+  for (int i = 0; i < 3; ++i) {
+    auto line = "step," + std::to_string(i) + "\n";
+    csv << line << std::flush;
+    all += line;
+    INFO("line " << i << ", there is " << run.vault.content("metrics.csv").value_or("nothing"));
+    CHECK(run.comes("metrics.csv", all));
+  }
+  csv.close();
+  for (auto& tree : run.vault.trees())
+    if (auto content = run.vault.content(tree, "metrics.csv")) CHECK(all.starts_with(*content));
+}
+
+TEST_CASE("a folder of eight files is there as a whole or not at all") {
+  Backed run;
+  run.start();
+  std::thread program([&] {
+    for (int step = 0; step < 3; ++step) {
+      std::string folder = run / ("step-" + std::to_string(step));
+      std::filesystem::create_directory(folder);
+      for (int i = 0; i < 8; ++i) {
+        write(folder + "/" + std::to_string(i), noise(100'000, static_cast<std::uint64_t>(i)));
+        ::usleep(30'000);
+      }
+    }
+    write(run / "done", "yes");
+  });
+  program.join();
+  CHECK(run.comes("done", "yes"));
+  std::set<int> seen;
+  for (auto& tree : run.vault.trees())
+    for (int step = 0; step < 3; ++step) {
+      auto folder = spellfs::find(*run.vault.store, tree.name, "step-" + std::to_string(step));
+      if (!folder) continue;
+      CHECK(folder->files == 8);
+      seen.insert(step);
+    }
+  CHECK(seen == std::set<int>{0, 1, 2});
+}
+
+TEST_CASE("who wants to write waits less than a second, and the version that is read is not torn") {
+  Backed run;
+  run.options.yield = std::chrono::milliseconds(0);
+  constexpr std::size_t size = 96 << 20;
+  auto first = checkpoint(1, size), second = checkpoint(2, size);
+  run.start();
+  write(run / "model", first);
+  auto slowest = std::chrono::steady_clock::duration::zero();
+  for (int i = 0; i < 20; ++i) {
+    auto began = std::chrono::steady_clock::now();
+    int fd = ::open((run / "model").c_str(), O_WRONLY);
+    slowest = std::max(slowest, std::chrono::steady_clock::now() - began);
+    (void)!::pwrite(fd, second.data(), size / 2, 0);
+    ::close(fd);
+    ::usleep(10'000);
+  }
+  CHECK(slowest < std::chrono::seconds(1));
+  write(run / "model.tmp", second);
+  std::filesystem::rename(run / "model.tmp", run / "model");
+  CHECK(run.comes("model", second));
+}
+
+TEST_CASE("killed at random while a checkpoint is rewritten in place: whole versions only") {
+  std::mt19937 random(GENERATE(7u, 8u, 9u));
+  constexpr std::size_t size = 3 << 20;
+  Backed run;
+  std::unique_ptr<Child> child;
+  std::mutex mutex;
+  run.options.alive = [&] {
+    std::lock_guard lock(mutex);
+    return child && child->alive();
+  };
+  for (int life = 0; life < 5; ++life) {
+    std::optional<Tree> last = run.vault.last();
+    // A resumed run finds what was safe.
+    if (auto content = run.vault.content("model")) write(run / "model", *content);
+    {
+      std::lock_guard lock(mutex);
+      child = std::make_unique<Child>([&] {
+        for (std::uint32_t i = 1;; ++i) {
+          rewrite(run / "model", checkpoint(i * 1000 + static_cast<unsigned>(life), size), 64 << 10,
+                  1000);
+          ::usleep(120'000);  // it computes
+        }
+      });
+    }
+    auto before = run.vault.trees().size();
+    run.start(last);
+    CHECK(eventually([&] { return run.vault.trees().size() > before; }));
+    ::usleep(static_cast<useconds_t>(random() % 300'000));
+    auto now = base::boot_ns();
+    child->kill();
+    // Time enough to be taken in: what its end has closed settles, and is not published.
+    ::usleep(250'000);
+    auto torn = run.backup->incomplete(now);
+    std::ifstream in(run / "model", std::ios::binary);
+    std::string here{std::istreambuf_iterator<char>(in), {}};
+    // What is torn is said to be.
+    if (!is_whole(here, size)) CHECK(torn == std::vector<std::string>{"model"});
+    run.backup.reset();
+  }
+  int versions = 0;
+  for (auto& tree : run.vault.trees())
+    if (auto content = run.vault.content(tree, "model")) {
+      ++versions;
+      CHECK(is_whole(*content, size));
+    }
+  CHECK(versions >= 5);
+}
+
+TEST_CASE("a large file costs its new chunks only") {
+  Backed run;
+  run.start();
+  auto bytes = noise(32 << 20, 3);
+  write(run / "model", bytes);
+  CHECK(run.comes("model", bytes));
+  auto first = run.vault.sent.load();
+  CHECK(first > (32 << 20));
+  std::memset(&bytes[10 << 20], 'x', 1000);
+  int fd = ::open((run / "model").c_str(), O_WRONLY);
+  REQUIRE(::pwrite(fd, &bytes[10 << 20], 1000, 10 << 20) == 1000);
+  ::close(fd);
+  CHECK(run.comes("model", bytes));
+  CHECK(run.vault.sent - first < (1 << 20));
+}
+
+TEST_CASE(
+    "a version that is captured arrives though it is written over while the service is away") {
+  Backed run;
+  run.vault.away = true;
+  run.start();
+  write(run / "model", "first");
+  CHECK(eventually([&] { return run.backup->status().backlog.files == 1; }));
+  // In the spool once it is decided; from then on the file may be what it likes.
+  REQUIRE(eventually([&] {
+    auto at = run.backup->status().backlog.oldest;
+    return at && base::boot_ns() - at > 300'000'000;
+  }));
+  write(run / "model", "second");
+  CHECK(run.backup->status().backlog.oldest > 0);
+  run.vault.away = false;
+  CHECK(run.comes("model", "second"));
+  std::vector<std::string> versions;
+  for (auto& tree : run.vault.trees()) versions.push_back(run.vault.content(tree, "model").value());
+  CHECK(versions == std::vector<std::string>{"first", "second"});
+}
+
+TEST_CASE("after a kill -9 it goes on from what is safe") {
+  Backed run;
+  run.start();
+  for (int i = 0; i < 20; ++i) write(run / ("file-" + std::to_string(i)), noise(50'000, 1));
+  write(run / "goes", "soon");
+  CHECK(eventually([&] {
+    auto tree = run.vault.last();
+    return tree && tree->files == 21 && run.backup->status().backlog.files == 0;
+  }));
+  auto last = run.vault.last();
+  auto sent = run.vault.sent.load();
+  run.backup.reset();
+  // While nobody listens:
+  write(run / "file-3", "other");
+  std::filesystem::remove(run / "goes");
+  std::filesystem::create_directory(run / "half");
+  write(run / "half/a", "a");
+  int fd = ::open((run / "half/b").c_str(), O_WRONLY | O_CREAT, 0644);
+  run.start(last);
+  CHECK(run.comes("file-3", "other"));
+  CHECK_FALSE(run.vault.content("goes"));
+  CHECK_FALSE(run.vault.content("half/a"));
+  REQUIRE(::write(fd, "b", 1) == 1);
+  ::close(fd);
+  CHECK(run.comes("half/b", "b"));
+  CHECK(run.vault.content("half/a") == "a");
+  CHECK(run.vault.sent - sent < 20'000);  // what is safe is not sent again
+}
+
+TEST_CASE("what the service has lost is sent once more") {
+  Backed run;
+  run.start();
+  write(run / "a", "one");
+  CHECK(run.comes("a", "one"));
+  run.vault.store = spellfs::make_memory_store();
+  run.vault.forgetful = true;
+  write(run / "b", "two");
+  CHECK(run.comes("b", "two"));
+  CHECK(run.vault.content("a") == "one");
+}
+
+TEST_CASE("no link leads the backup out of its folder") {
+  Backed run;
+  std::filesystem::create_directory(run.top / "outside");
+  write(run.top / "outside/secret", "secret");
+  std::filesystem::create_directory(run / "folder");
+  write(run / "folder/secret", "mine");
+  run.start();
+  CHECK(run.comes("folder/secret", "mine"));
+  std::filesystem::rename(run / "folder", run / "away");
+  std::filesystem::create_directory_symlink(run.top / "outside", run / "folder");
+  write(run.top / "outside/secret", "secret, and more");
+  write(run / "after", "x");
+  CHECK(run.comes("after", "x"));
+  for (auto& tree : run.vault.trees())
+    for (auto* path : {"folder/secret", "away/secret"})
+      if (auto content = run.vault.content(tree, path)) CHECK(*content == "mine");
+}
+
+TEST_CASE("what is left out and what is known stays out") {
+  Backed run;
+  write(run / "code.py", "print()");
+  struct stat st;
+  REQUIRE(::stat((run / "code.py").c_str(), &st) == 0);
+  run.options.known["code.py"] = known_state(st);
+  run.options.left_out = [](const std::string& path, bool) { return path == "__pycache__"; };
+  run.start();
+  std::filesystem::create_directory(run / "__pycache__");
+  write(run / "__pycache__/x", "x");
+  write(run / "a", "a");
+  CHECK(run.comes("a", "a"));
+  CHECK(run.vault.last()->files == 1);
+  write(run / "code.py", "print(1)");
+  CHECK(run.comes("code.py", "print(1)"));
+}
+
+TEST_CASE("events that the kernel dropped are made up for by a look") {
+  Backed run;
+  auto folder = Folder::open(run.folder).value();
+  Ledger ledger{LedgerOptions{}};
+  auto watch = Watch::start(folder, ledger, {}).value();
+  watch.look(1);
+  std::ifstream limit("/proc/sys/fs/inotify/max_queued_events");
+  int most = 16'384;
+  limit >> most;
+  if (most > 100'000) return;
+  for (int i = 0; i <= most / 2 && !watch.is_blind(); ++i) {
+    int fd = ::open((run / std::to_string(i)).c_str(), O_WRONLY | O_CREAT, 0644);
+    ::close(fd);
+  }
+  std::filesystem::create_directory(run / "last");
+  write(run / "last/file", "x");
+  watch.pump(2);
+  REQUIRE(watch.is_blind());
+  watch.look(3);
+  CHECK_FALSE(watch.is_blind());
+  CHECK(ledger.backlog().files == most / 2 + 2);
+}
