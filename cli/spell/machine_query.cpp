@@ -67,8 +67,7 @@ Result<std::optional<MachineQuery>> MachineQueryOptions::query() const {
   else if (prefer == "power")
     query.prefer = Prefer::power;
   else if (prefer && prefer != "price")
-    return usage_error("--prefer " + shell_quote(*prefer) +
-                       ": give price, availability or power");
+    return usage_error("--prefer " + shell_quote(*prefer) + ": give price, availability or power");
   return std::optional(query);
 }
 

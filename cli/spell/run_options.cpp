@@ -55,7 +55,8 @@ void RunOptions::define(Options& options) {
       .value("--save-command", save_command, "F.yaml",
              "write this call's options to a file, then run");
   options.notes(
-      "A single COMMAND goes to the shell as it is, ARGS are quoted. Options: before it, or after a "
+      "A single COMMAND goes to the shell as it is, ARGS are quoted. Options: before it, or after "
+      "a "
       "quoted one; -- ends them.\n\n"
       "Examples:\n"
       "  spell run \"python3 train.py --epochs 10\"\n"

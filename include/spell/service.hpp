@@ -17,8 +17,8 @@ namespace spell {
 struct ServiceOptions {
   std::string folder{};  ///< its data, made (0700) if missing; of one service at a time; required
   /// Path of a Unix socket by which other programs of this user reach it ("unix:PATH"); "": none,
-  /// only this program does, and those that manage its workflows: they have a socket in `folder`, on
-  /// which nothing but their credentials counts.
+  /// only this program does, and those that manage its workflows: they have a socket in `folder`,
+  /// on which nothing but their credentials counts.
   std::string socket{};
   std::string owner{};  ///< whose runs these are; "": the login name
   int places = 0;       ///< runs that its worker carries out at once; 0: one a core, at least 2

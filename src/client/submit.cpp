@@ -185,11 +185,11 @@ std::string key_for(const model::RunRequest& request) {
 
 Result<RunInfo> create_run(Connection& connection, const model::RunRequest& request,
                            const std::string& key, const Limit& limit) {
-  auto answer = connection.call(
-      {.route = Route::create_run,
-       .body = model::to_json(request),
-       .headers = {{"Idempotency-Key", key.empty() ? key_for(request) : key}}},
-      limit);
+  auto answer =
+      connection.call({.route = Route::create_run,
+                       .body = model::to_json(request),
+                       .headers = {{"Idempotency-Key", key.empty() ? key_for(request) : key}}},
+                      limit);
   if (!answer) return answer.error();
   return member<RunInfo>(*answer, "run");
 }

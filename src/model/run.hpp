@@ -50,8 +50,8 @@ json to_json(const RunRequest&);
 /// Checks types, ranges, UTF-8, NULs, unknown fields. Errors: `invalid_request`, naming the field.
 /// Labels and `after` lose what stands there twice.
 Result<RunRequest> parse_run_request(const json&);
-/// Puts the parameters of a submission into its command. Error `invalid_request`: it has no place for
-/// one of them, or becomes empty or too long.
+/// Puts the parameters of a submission into its command. Error `invalid_request`: it has no place
+/// for one of them, or becomes empty or too long.
 Result<> fill_params(RunRequest&);
 /// Parses a body: depth at most 32, no member twice. Errors `invalid_json` with the place,
 /// `too_large` beyond `limit` bytes. Answers may be longer than requests: a client gives its own

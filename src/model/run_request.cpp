@@ -204,8 +204,8 @@ constexpr Field<RunRequest> fields[] = {
     {"workflow", [](const json& j, RunRequest& r, Unknown) { return read_int(j, r.workflow); }},
     {"build",
      [](const json& j, RunRequest& r, Unknown) { return read_optional(j, r.build, read_target); }},
-    {"params", [](const json& j, RunRequest& r,
-                  Unknown) { return read_map(j, r.params, 100, read_param); }},
+    {"params",
+     [](const json& j, RunRequest& r, Unknown) { return read_map(j, r.params, 100, read_param); }},
 };
 
 /// Members that have their default stay away.
@@ -331,8 +331,8 @@ Result<> fill_params(RunRequest& request) {
   }
   for (auto& [name, value] : request.params)
     if (!used.contains(name))
-      return base::error("invalid_request", "'params.\"" + name + "\"': the command has no :" + name +
-                                                ": where its value belongs");
+      return base::error("invalid_request", "'params.\"" + name + "\"': the command has no :" +
+                                                name + ": where its value belongs");
   if (base::trim(filled).empty() || filled.size() > longest_command)
     return base::error("invalid_request",
                        "'command' is empty or longer than 256 KiB with its params in place");

@@ -281,9 +281,9 @@ TEST_CASE("parameters are put where the command names them") {
 }
 
 TEST_CASE("parameters have names, and are part of what makes a request the same") {
-  CHECK(refused("params", {{"", "1"}}).find("parameter's name") != std::string::npos);
-  CHECK(refused("params", {{"a:b", "1"}}).find("parameter's name") != std::string::npos);
-  CHECK(refused("params", {{"a", 1}}) != "");
+  CHECK(refused("/params", {{"", "1"}}).find("parameter's name") != std::string::npos);
+  CHECK(refused("/params", {{"a:b", "1"}}).find("parameter's name") != std::string::npos);
+  CHECK(refused("/params", {{"a", 1}}) != "");
   json body{{"command", "train"}, {"params", {{"lr", "1"}}}};
   auto one = parse_run_request(body).value();
   CHECK(to_json(one) == body);
