@@ -289,8 +289,9 @@ Result<base::Fd> HttpClient::Impl::connect_through_proxy(const std::string& host
   MessageParser parser(MessageParser::Kind::response_to_head, header_limit);
   while (!parser.head_done()) {
     auto size = receive(channel, wait, small_buffer, endpoint);
+    bool closed = size ? *size == 0 : size.error().code() == "connection_lost";
+    if (closed) return failed("closed the connection");
     if (!size) return size.error();
-    if (*size == 0) return failed("closed the connection");
     auto step = parser.feed(channel.received());
     if (!step) return failed("sent " + step.error().message());
     channel.begin += step->used;
