@@ -110,6 +110,27 @@ def test_find_package(prefix, environment, tmp_path, library):
     check_hello(build / "hello-run", environment)
 
 
+@pytest.mark.parametrize("library", ["spell::spell", "spell::static"])
+def test_add_subdirectory(prefix, environment, tmp_path, library):
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.25)\nproject(consumer LANGUAGES CXX)\n"
+        f"add_subdirectory({SOURCE} spell EXCLUDE_FROM_ALL)\n"
+        f"add_executable(consumer {EXAMPLE}/main.cpp)\ntarget_link_libraries(consumer PRIVATE {library})\n")
+    build = tmp_path / "build"
+    run("cmake", "-G", "Ninja", "-S", tmp_path, "-B", build, "-DCMAKE_BUILD_TYPE=Release", env=environment)
+    made = run("ninja", "-C", build, "-t", "targets", "all", env=environment).stdout
+    assert "spell_unit_base" not in made, "a project's own tests are no part of who uses it"
+    run("cmake", "--build", build, env=environment)
+    check_hello(build / "consumer", environment)
+
+
+@pytest.mark.parametrize("wanted, says", [("9.0 REQUIRED", "version"), ("0.1 REQUIRED COMPONENTS nothing", "nothing")])
+def test_what_find_package_cannot_give_is_said(prefix, environment, tmp_path, wanted, says):
+    (tmp_path / "CMakeLists.txt").write_text(f"cmake_minimum_required(VERSION 3.25)\nproject(consumer LANGUAGES CXX)\nfind_package(spell {wanted})\n")
+    refused = run("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}", env=environment, check=False)
+    assert refused.returncode != 0 and says in refused.stderr, refused.stderr
+
+
 def test_the_asynchronous_example(prefix, environment, tmp_path):
     build = tmp_path / "build"
     run("cmake", "-G", "Ninja", "-S", SOURCE / "examples/async", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", env=environment)
