@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#include <memory>
 #ifdef __linux__
 #include <sys/vfs.h>
 #endif
@@ -78,38 +80,81 @@ Result<> make_folders(const std::string& path, unsigned mode) {
 
 namespace {
 
-Result<> remove_below(int parent, const char* name, dev_t device, const std::string& shown) {
-  struct stat st;
-  if (::fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-    return errno == ENOENT ? ok() : Result<>(errno_error("remove " + shown));
-  if (!S_ISDIR(st.st_mode)) {
-    if (::unlinkat(parent, name, 0) != 0 && errno != ENOENT) return errno_error("remove " + shown);
+/// Removes what is in a folder. Whoever made it may have made it deeper than a stack: what lies too
+/// deep is moved up and removed in another round.
+class Emptier {
+ public:
+  Emptier(int top, dev_t device) : top_(top), device_(device) {}
+
+  Result<> run(const std::string& shown) {
+    do {
+      moved_ = false;
+      int fd = ::openat(top_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      if (fd < 0) return errno_error("remove " + shown);
+      SPELL_TRY(empty(fd, shown, 1));
+    } while (moved_);
     return ok();
   }
-  if (st.st_dev != device)
-    return error("io_error", "cannot remove " + shown + ": another file system is mounted there");
-  if ((st.st_mode & 0700) != 0700) ::fchmodat(parent, name, 0700, 0);
-  int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return errno_error("remove " + shown);
-  DIR* folder = ::fdopendir(fd);
-  if (!folder) {
-    ::close(fd);
+
+ private:
+  static constexpr int deepest = 100;
+
+  Result<> remove(int parent, const char* name, const std::string& shown, int depth) {
+    struct stat st;
+    if (::fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+      return errno == ENOENT ? ok() : Result<>(errno_error("remove " + shown));
+    if (!S_ISDIR(st.st_mode)) {
+      if (::unlinkat(parent, name, 0) != 0 && errno != ENOENT)
+        return errno_error("remove " + shown);
+      return ok();
+    }
+    if (st.st_dev != device_)
+      return error("io_error", "cannot remove " + shown + ": another file system is mounted there");
+    if ((st.st_mode & 0700) != 0700) ::fchmodat(parent, name, 0700, 0);
+    if (depth > deepest) return move_up(parent, name, shown);
+    int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return errno_error("remove " + shown);
+    SPELL_TRY(empty(fd, shown, depth + 1));
+    if (::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+      return errno_error("remove " + shown);
+    return ok();
+  }
+
+  /// Closes `fd`. What cannot be removed keeps nothing else.
+  Result<> empty(int fd, const std::string& shown, int depth) {
+    std::unique_ptr<DIR, int (*)(DIR*)> folder(::fdopendir(fd), ::closedir);
+    if (!folder) {
+      Error e = errno_error("remove " + shown);
+      ::close(fd);
+      return e;
+    }
+    Result<> result = ok();
+    while (dirent* entry = ::readdir(folder.get())) {
+      std::string_view child = entry->d_name;
+      if (child == "." || child == "..") continue;
+      auto removed = remove(fd, entry->d_name, shown + "/" + entry->d_name, depth);
+      if (!removed && result) result = removed;
+    }
+    return result;
+  }
+
+  Result<> move_up(int parent, const char* name, const std::string& shown) {
+    for (int tries = 0; tries < 1000; ++tries) {
+      std::string up = ".deep-" + std::to_string(count_++);
+      if (::renameat(parent, name, top_, up.c_str()) == 0) {
+        moved_ = true;
+        return ok();
+      }
+      if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR) break;
+    }
     return errno_error("remove " + shown);
   }
-  Result<> result = ok();
-  while (dirent* entry = ::readdir(folder)) {
-    std::string_view child = entry->d_name;
-    if (child == "." || child == "..") continue;
-    if (auto removed =
-            remove_below(::dirfd(folder), entry->d_name, device, shown + "/" + entry->d_name);
-        !removed && result)
-      result = removed;
-  }
-  ::closedir(folder);
-  if (result && ::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
-    return errno_error("remove " + shown);
-  return result;
-}
+
+  const int top_;
+  const dev_t device_;
+  int count_ = 0;
+  bool moved_ = false;
+};
 
 }  // namespace
 
@@ -117,7 +162,16 @@ Result<> remove_tree(const std::string& path) {
   struct stat st;
   if (::lstat(path.c_str(), &st) != 0)
     return errno == ENOENT ? ok() : Result<>(errno_error("remove " + path));
-  return remove_below(AT_FDCWD, path.c_str(), st.st_dev, path);
+  if (!S_ISDIR(st.st_mode)) {
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return errno_error("remove " + path);
+    return ok();
+  }
+  if ((st.st_mode & 0700) != 0700) ::fchmodat(AT_FDCWD, path.c_str(), 0700, 0);
+  Fd top(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!top) return errno_error("remove " + path);
+  SPELL_TRY(Emptier(top.get(), st.st_dev).run(path));
+  if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return errno_error("remove " + path);
+  return ok();
 }
 
 std::int64_t free_bytes(const std::string& path) {

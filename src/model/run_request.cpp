@@ -327,15 +327,18 @@ Result<> fill_params(RunRequest& request) {
     }
     used.insert(found->first);
     filled += found->second;
+    if (filled.size() > longest_command) break;  // refused below
     rest.remove_prefix(end + 1);
   }
+  if (filled.size() > longest_command)
+    return base::error("invalid_request",
+                       "'command' is longer than 256 KiB with its params in place");
   for (auto& [name, value] : request.params)
     if (!used.contains(name))
       return base::error("invalid_request", "'params.\"" + name + "\"': the command has no :" +
                                                 name + ": where its value belongs");
-  if (base::trim(filled).empty() || filled.size() > longest_command)
-    return base::error("invalid_request",
-                       "'command' is empty or longer than 256 KiB with its params in place");
+  if (base::trim(filled).empty())
+    return base::error("invalid_request", "'command' is empty with its params in place");
   request.command = std::move(filled);
   return ok();
 }

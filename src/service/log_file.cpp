@@ -63,7 +63,7 @@ std::string LogFile::Part::record() const {
 
 struct LogFile::Parts {
   std::vector<Part> all;
-  bool sound = true;
+  bool sound = true, stale = false;
 };
 
 LogFile::Parts LogFile::read_parts(const std::string& path, int data, std::int64_t size) {
@@ -80,7 +80,8 @@ LogFile::Parts LogFile::read_parts(const std::string& path, int data, std::int64
               static_cast<std::int64_t>(number(bytes, 8)),
               static_cast<std::int64_t>(number(bytes, 16)), number(bytes, 24)};
     // What was cut off by a power loss has its record still.
-    if (part.checked <= part.file || part.checked > size) break;
+    out.stale = part.checked > size;
+    if (part.checked <= part.file || out.stale) break;
     if (out.all.empty() ? part.file != 0 || part.output != 0
                         : part.file < out.all.back().checked ||
                               part.output <= out.all.back().output)
@@ -113,6 +114,7 @@ Result<> LogFile::load() {
     return ok();
   }
   auto known = read_parts(path_, data_.get(), st.st_size);
+  stale_ = known.stale;
   std::size_t first = 0;  // the first part whose record is not right
   if (!known.all.empty()) {
     parts_ = known.all;
@@ -138,6 +140,7 @@ Result<> LogFile::load() {
     more = take(*bytes) > 0;
   }
   longer_ = file_size_ < st.st_size;
+  durable_ = parts_.size() - 1;
   if (!hurt_) {
     write_parts(first);
     if (::ftruncate(records_.get(), static_cast<off_t>(parts_.size() * record_size)) != 0)
@@ -200,10 +203,17 @@ Result<std::int64_t> LogFile::append(std::int64_t offset, std::string_view frame
     sum_ = {};
     hurt_ = false;
     longer_ = true;
+    stale_ = true;
   }
   if (longer_ && ::ftruncate(data_.get(), file_size_) != 0)
     return base::errno_error("shorten " + path_);
   longer_ = false;
+  // No record of what stood here may outlive a power loss: what comes now is other bytes.
+  auto records = static_cast<off_t>((parts_.size() - 1) * record_size);
+  if (stale_ &&
+      (::ftruncate(records_.get(), records) != 0 || ::fdatasync(records_.get()) != 0))
+    return base::errno_error("write " + path_ + ".parts");
+  stale_ = false;
   if (auto done = base::pwrite_all(data_.get(), frames, file_size_); !done) {
     longer_ = ::ftruncate(data_.get(), file_size_) != 0;
     return done.error();
@@ -214,8 +224,21 @@ Result<std::int64_t> LogFile::append(std::int64_t offset, std::string_view frame
   return output_size_;
 }
 
-Result<> LogFile::sync() const {
-  return ::fdatasync(data_.get()) == 0 ? ok() : base::errno_error("sync " + path_);
+Result<> LogFile::sync() {
+  std::unique_lock lock(mutex_);
+  std::size_t last = parts_.size() - 1;
+  lock.unlock();
+  if (::fdatasync(data_.get()) == 0) {
+    lock.lock();
+    durable_ = std::max(durable_, std::min(last, parts_.size() - 1));
+    return ok();
+  }
+  Error error = base::errno_error("sync " + path_);
+  lock.lock();
+  // It can be read now, but the kernel tells of the failure only once.
+  if (parts_.size() > durable_ + 1) parts_.resize(durable_ + 1);
+  hurt_ = true;
+  return error;
 }
 
 Error LogFile::damaged(std::int64_t at) const {
@@ -247,9 +270,14 @@ Result<std::string> LogFile::read(std::int64_t from, std::int64_t until, std::si
   for (auto& part : wanted) {
     auto at = static_cast<std::size_t>(part.file - begin),
          size = static_cast<std::size_t>(part.checked - part.file);
-    if (raw->size() < at + size ||
-        base::checksum(std::string_view(*raw).substr(at, size)) != part.sum)
-      return damaged(part.file);
+    if (raw->size() >= at + size &&
+        base::checksum(std::string_view(*raw).substr(at, size)) == part.sum)
+      continue;
+    if (&part == &wanted.front()) return damaged(part.file);
+    // What lies before it is sound.
+    raw->resize(std::min(raw->size(), at));
+    until = std::min(until, part.output);
+    break;
   }
   // The common case, whole frames, is returned as it was read.
   std::string out;
@@ -283,7 +311,7 @@ Result<std::string> LogFile::read(std::int64_t from, std::int64_t until, std::si
   return raw;
 }
 
-Result<LogFile::Sound> LogFile::check(const std::string& path) {
+Result<LogFile::Sound> LogFile::check(const std::string& path, std::stop_token stop) {
   Sound out;
   auto data = base::open(path, O_RDONLY);
   if (!data && data.error().code() == "not_found") return out;
@@ -295,6 +323,7 @@ Result<LogFile::Sound> LogFile::check(const std::string& path) {
   std::int64_t at = 0;
   std::size_t part = 0;
   while (at < st.st_size) {
+    if (stop.stop_requested()) return base::error("canceled", "stopped before all was checked");
     // One part, or a block where none is known.
     bool checked = part < known.all.size() && known.all[part].file == at;
     std::int64_t end = part + 1 < known.all.size() ? known.all[part + 1].file

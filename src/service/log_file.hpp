@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,7 +39,7 @@ class LogFile {
     bool damaged = false;     ///< what follows is not; false: a power loss has cut it, at most
     bool parts = true;        ///< false: a record of `.parts` is damaged
   };
-  static Result<Sound> check(const std::string& path);
+  static Result<Sound> check(const std::string& path, std::stop_token stop = {});
   /// The names of its files.
   static std::vector<std::string> names(const std::string& path);
 
@@ -47,7 +48,8 @@ class LogFile {
   /// Appends whole frames whose first byte of output is `offset`; nothing where that is not the end
   /// of what is stored. Returns that end. Not durable before sync().
   Result<std::int64_t> append(std::int64_t offset, std::string_view frames);
-  Result<> sync() const;
+  /// Where it fails, what was not durable has to come again: append() says so.
+  Result<> sync();
   /// Frames from output byte `from` on, up to `until` and about `limit` bytes; the first and the
   /// last may be pieces of one. Error `damaged`.
   Result<std::string> read(std::int64_t from, std::int64_t until, std::size_t limit) const;
@@ -78,8 +80,10 @@ class LogFile {
   std::vector<Part> parts_{Part{}};
   base::Checksum sum_;  // of the last part
   std::int64_t file_size_ = 0, output_size_ = 0;
-  bool longer_ = false;  // bytes that are no frames lie behind
-  bool hurt_ = false;    // the last part is not as it was written
+  std::size_t durable_ = 0;  // the last part that was durable once, in part at least
+  bool longer_ = false;      // bytes that are no frames lie behind
+  bool hurt_ = false;        // the last part is not as it was written, or not durable
+  bool stale_ = false;       // a record on disk may be of bytes that are replaced
 };
 
 }  // namespace spell::service

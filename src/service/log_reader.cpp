@@ -107,8 +107,8 @@ Result<std::string> LogReader::read() {
         next < events->size() ? std::min((*events)[next].log_offset, *size) : *size;
     if (cursor_.bytes >= until) break;
     auto frames = logs_.read(query_.run, cursor_.bytes, until, piece_size);
-    if (!frames) return frames.error();
-    if (frames->empty()) break;
+    if (!frames && out.empty()) return frames.error();
+    if (!frames || frames->empty()) break;  // an error is told with the next piece
     // The last frame tells how far this went.
     std::int64_t end = cursor_.bytes;
     for (std::size_t at = 0; at + model::frame_header_size <= frames->size();) {

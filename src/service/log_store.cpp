@@ -38,7 +38,8 @@ std::string LogStore::path_of(const std::string& run) const {
 }
 
 Result<std::shared_ptr<LogFile>> LogStore::open(const std::string& run, bool create) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  opened_.wait(lock, [&] { return !opening_.contains(run); });
   if (auto found = files_.find(run); found != files_.end()) return found->second;
   std::string path = path_of(run);
   bool fresh = !base::exists(path);
@@ -49,7 +50,12 @@ Result<std::shared_ptr<LogFile>> LogStore::open(const std::string& run, bool cre
     SPELL_TRY(base::make_folders(parent));
     if (new_parent) SPELL_TRY(base::sync_folder(folder_));
   }
+  opening_.insert(run);
+  lock.unlock();
   auto opened = LogFile::open(path);
+  lock.lock();
+  opening_.erase(run);
+  opened_.notify_all();
   if (!opened) return opened.error();
   if (fresh) SPELL_TRY(base::sync_folder(parent));
   std::shared_ptr<LogFile> file = std::move(*opened);
@@ -156,8 +162,9 @@ Result<std::int64_t> LogStore::tail(const std::string& run, std::int64_t lines) 
 }
 
 Result<> LogStore::remove(const std::string& run) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   for (auto& kept : {run, metrics_of(run)}) {
+    opened_.wait(lock, [&] { return !opening_.contains(kept); });
     files_.erase(kept);
     recent_.remove(kept);
     std::string path = path_of(kept);
@@ -183,8 +190,8 @@ Result<std::int64_t> LogStore::sweep(
   return freed;
 }
 
-Result<LogFile::Sound> LogStore::check(const std::string& run) const {
-  return LogFile::check(path_of(run));
+Result<LogFile::Sound> LogStore::check(const std::string& run, std::stop_token stop) const {
+  return LogFile::check(path_of(run), std::move(stop));
 }
 
 std::int64_t LogStore::stored_bytes() const {

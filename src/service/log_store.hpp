@@ -2,11 +2,14 @@
 // are not here: they are events of the store, and merged by the reader at their log offset.
 // Thread-safe; append() blocks on the disk.
 #pragma once
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -47,7 +50,7 @@ class LogStore {
   /// bytes.
   Result<std::int64_t> sweep(const std::function<Result<bool>(const std::string& run)>& known);
   /// Of a run that has ended; changes nothing.
-  Result<LogFile::Sound> check(const std::string& run) const;
+  Result<LogFile::Sound> check(const std::string& run, std::stop_token stop = {}) const;
   /// On disk: of all logs, of one.
   std::int64_t stored_bytes() const;
   std::int64_t stored_bytes(const std::string& run) const;
@@ -61,6 +64,8 @@ class LogStore {
 
   std::string folder_;
   std::mutex mutex_;
+  std::condition_variable opened_;
+  std::set<std::string> opening_;  // which may mean to read all of it: nobody else waits
   std::unordered_map<std::string, std::shared_ptr<LogFile>> files_;
   std::list<std::string> recent_;  // the newest first; bounds how many files are open
 };

@@ -109,6 +109,8 @@ Result<> check_lifetime(State& state, const Caller& caller, const store::TokenRe
   if (!tokens) return tokens.error();
   auto by = std::find_if(tokens->begin(), tokens->end(),
                          [&](auto& token) { return token.id == caller.token; });
+  if (by == tokens->end() && !caller.token.empty())
+    return base::error("unauthorized", "the token that asks for another is not valid any more");
   if (by == tokens->end() || by->kind != "access" || by->expires_us == 0) return ok();
   if (made.expires_us != 0 && made.expires_us <= by->expires_us) return ok();
   return base::error("not_permitted",

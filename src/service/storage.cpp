@@ -149,10 +149,16 @@ Result<Checked> Storage::check(std::stop_token stop) {
   auto runs = readers_.with([](store::Reader& reader) { return reader.log_lengths(); });
   if (!runs) return runs.error();
   for (auto& [run, length] : *runs) {
-    auto log = logs_.check(run.id), metrics = logs_.check(LogStore::metrics_of(run.id));
+    auto log = logs_.check(run.id, stop),
+         metrics = logs_.check(LogStore::metrics_of(run.id), stop);
     if (!log) return log.error();
     if (!metrics) return metrics.error();
     std::string name = shown(run.owner, "runs/" + std::to_string(run.number));
+    if (log->output < length) {
+      auto there = readers_.with([&](store::Reader& reader) { return reader.has_run(run.id); });
+      if (!there) return there.error();
+      if (!*there) continue;  // removed meanwhile
+    }
     if (log->output < length)
       out.hurt.push_back(name + ": of its log " + std::to_string(log->output) + " bytes of " +
                          std::to_string(length) + " are there and sound");

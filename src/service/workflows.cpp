@@ -146,6 +146,11 @@ Result<Pins> look_up(Context& context, const Call& call, model::WorkflowRequest&
     mount_upload(out, pins, std::move(*source), std::string(model::build_source));
     mount_upload(out, pins, std::move(*sdk), std::string(model::build_sdk));
   }
+  // What is stored and sent to workers is read with this limit.
+  if (run.request.mounts.size() > model::max_mounts)
+    return base::error("invalid_request",
+                       "'run.mounts' has too many entries: with those of its program there may be " +
+                           std::to_string(model::max_mounts));
   return pins;
 }
 

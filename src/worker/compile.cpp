@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -86,6 +89,7 @@ std::vector<std::string> last_lines(const std::string& place) {
   auto from = std::max<off_t>(0, st.st_size - static_cast<off_t>(text.size()));
   auto got = ::pread(file.get(), text.data(), text.size(), from);
   text.resize(static_cast<std::size_t>(std::max<ssize_t>(0, got)));
+  std::replace(text.begin(), text.end(), '\0', ' ');  // no text of the protocol has any
   std::vector<std::string> lines;
   for (auto& line : base::split(base::to_utf8(text), '\n'))
     if (line.find_first_not_of(" \t\r") != line.npos) lines.push_back(line);
@@ -106,18 +110,23 @@ Error build_failed(const std::string& how, const std::vector<std::string>& lines
   return failed(text);
 }
 
-/// The names of the programs in bin/.
-std::vector<std::string> programs_in(const std::string& place) {
+/// The names of the programs in bin/, or of `target` alone; some of them, where there are many.
+std::vector<std::string> programs_in(const std::string& place, const std::string& target) {
   std::vector<std::string> names;
   auto top = base::open(place, O_PATH | O_DIRECTORY);
   int bin = top ? ::openat(top->get(), "bin", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
   if (bin < 0) return names;
   std::unique_ptr<DIR, int (*)(DIR*)> folder(::fdopendir(bin), ::closedir);
-  while (dirent* entry = folder ? ::readdir(folder.get()) : nullptr) {
+  while (dirent* entry = folder && names.size() < 10 ? ::readdir(folder.get()) : nullptr) {
+    std::string_view name = entry->d_name;
+    if (!target.empty() && name != target) continue;
+    // Shown in one line, or not at all.
+    if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
+      continue;
     struct stat st;
     if (::fstatat(bin, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
         (st.st_mode & 0100))
-      names.push_back(entry->d_name);
+      names.emplace_back(name);
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -125,18 +134,17 @@ std::vector<std::string> programs_in(const std::string& place) {
 
 /// Copies the one program that there is to `to`, whole and durable.
 Result<> take_program(const std::string& place, const std::string& target, const std::string& to) {
-  auto names = programs_in(place);
-  if (!target.empty()) std::erase_if(names, [&](auto& name) { return name != target; });
+  auto names = programs_in(place, target);
   if (names.empty())
     return failed("the build leaves no program" + (target.empty() ? "" : " " + target) +
                   " where CMAKE_RUNTIME_OUTPUT_DIRECTORY says");
   if (names.size() > 1)
-    return failed("the build leaves several programs: " + base::join(names, ", ") +
+    return failed("the build leaves several programs: " + base::to_utf8(base::join(names, ", ")) +
                   "; name one: --build DIR:TARGET");
   auto from = open_inside(place, {"bin", names[0]});
   struct stat st;
   if (!from || ::fstat(from.get(), &st) != 0 || st.st_size > largest_program)
-    return failed("the program " + names[0] + " cannot be read");
+    return failed("the program " + base::to_utf8(names[0]) + " cannot be read");
   std::string coming = to + ".new";
   auto out = base::open(coming, O_WRONLY | O_CREAT | O_TRUNC, 0755);
   if (!out) return out.error();
@@ -153,8 +161,9 @@ Result<> take_program(const std::string& place, const std::string& target, const
   return written;
 }
 
-/// Waits for its end; after a stop it is killed, then waited for.
-Result<exec::State> await(exec::Supervised& build, std::stop_token stop) {
+/// Waits for its end; after a stop it is killed, then waited for. `files`: what it writes.
+Result<exec::State> await(exec::Supervised& build, const std::string& files,
+                          std::stop_token stop) {
   base::Fd told(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!told) return base::errno_error("wait for a build");
   std::stop_callback tell(stop, [&] {
@@ -168,6 +177,8 @@ Result<exec::State> await(exec::Supervised& build, std::stop_token stop) {
     if (!state) return state;
     if (state->phase != exec::State::Phase::starting && state->phase != exec::State::Phase::running)
       return state;
+    // A disk that is full: its supervisor waits for room to write the end, and it has the disk.
+    if (state->log_full && state->command_ended) (void)base::remove_tree(files);
     pollfd fds[] = {{build.event_fd(), POLLIN, 0}, {killed ? -1 : told.get(), POLLIN, 0}};
     if (::poll(fds, 2, -1) < 0 && errno != EINTR) return base::errno_error("wait for a build");
   }
@@ -181,9 +192,11 @@ std::int64_t time_limit_of(const model::StartCommand& start) {
 Result<exec::Supervised> begin(const Host& host, const model::StartCommand& start,
                                const Toolchain& tools, const std::string& run_folder,
                                const std::string& place) {
-  if (auto before = exec::Supervised::attach(place)) {  // of a worker that was killed
+  auto before = exec::Supervised::attach(place);  // of a worker that was killed
+  if (!before && before.error().code() != "not_found") return before.error();
+  if (before) {
     SPELL_TRY(before->kill());
-    if (auto ended = await(*before, {}); !ended) return ended.error();
+    if (auto ended = await(*before, place + "/spell", {}); !ended) return ended.error();
   }
   SPELL_TRY(base::remove_tree(place));
   SPELL_TRY(base::make_folders(place + "/spell", 0755));
@@ -228,17 +241,29 @@ std::string how_it_ended(const std::optional<exec::Exit>& exit, const model::Sta
   return "exit code " + std::to_string(exit->code.value_or(-1));
 }
 
+bool stops_soon(std::stop_token stop) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any told;
+  told.wait_for(lock, stop, std::chrono::seconds(30), [] { return false; });
+  return stop.stop_requested();
+}
+
 /// Builds in `place`, and puts the program at `to`.
 Result<> build_program(const Host& host, const model::StartCommand& start, const Toolchain& tools,
                        const std::string& run_folder, const std::string& place,
                        const std::string& to, std::stop_token stop) {
   auto build = begin(host, start, tools, run_folder, place);
   if (!build) return build.error();
-  auto state = await(*build, stop);
-  if (!state) return state.error();
+  auto state = await(*build, place + "/spell", stop);
+  if (!state) {
+    (void)build->kill();
+    return state.error();
+  }
   if (stop.stop_requested()) return base::error("canceled", "the build was given up");
   auto& exit = state->exit;
-  if (exit && exit->ended_by == "shutdown")  // of the machine, whose next worker does it anew
+  // Of the machine, whose next worker does it anew: then this one is told to stop, too.
+  if (exit && exit->ended_by == "shutdown" && stops_soon(stop))
     return base::error("canceled", "the machine is shut down");
   if (!exit || !exit->error_code.empty() || exit->code != 0)
     return build_failed(how_it_ended(exit, start), last_lines(place + "/spell"));
@@ -271,11 +296,13 @@ Result<std::vector<std::string>> compile(const Folders& folders, const Host& hos
   auto made = cache.use(
       start.run, *key, 0,
       [&](const std::string& path, std::stop_token token) -> Result<> {
-        auto turn = turns.take(token);
+        auto turn = turns.take(start.owner, token);
         if (!turn) return base::error("canceled", "the build was given up");
         return build_program(host, start, tools, folder, place, path, std::move(token));
       },
       stop);
+  // Of a build that may still go on nothing is taken away.
+  if (!made && made.error().code() == "supervisor_unreachable") return made.error();
   SPELL_TRY(base::remove_tree(place));
   if (!made) return made.error();
   // What it was built of is not its business.

@@ -367,7 +367,11 @@ Result<> Engine::append_journal(const std::string& run, const std::string& lines
     if (!opened) return opened.error();
     journal = std::move(*opened);
   }
-  return base::write_all(journal.get(), lines);
+  off_t end = ::lseek(journal.get(), 0, SEEK_END);
+  auto written = base::write_all(journal.get(), lines);
+  // Of a disk that was full: no half line stands before the next.
+  if (!written && end >= 0) (void)!::ftruncate(journal.get(), end);
+  return written;
 }
 
 std::stop_source Engine::begin_preparing(const std::string& run) {

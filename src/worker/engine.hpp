@@ -65,7 +65,10 @@ class Engine {
   template <class Work>
   auto with_room(Work work) {
     auto done = work();
-    if (!done && done.error().code() == "disk_full" && trees_->make_room()) done = work();
+    // The service's disk is another one, unless this is its own worker.
+    bool here = !done && done.error().code() == "disk_full" &&
+                (done.error().http_status() == 0 || options_.host.source);
+    if (here && trees_->make_room()) done = work();
     return done;
   }
 

@@ -90,7 +90,11 @@ Result<std::int64_t> LogShipper::ship(std::int64_t spool_end, const Send& send) 
   std::int64_t from = offset_ + skip_;
   auto batch = next_batch(spool_end);
   if (!batch) return batch.error();
-  if (batch->frames.empty()) return from;
+  if (batch->frames.empty()) {
+    auto durable = send(from, {});
+    if (durable && *durable < from) SPELL_TRY(seek(*durable, spool_end));
+    return durable;
+  }
   auto durable = send(from, std::move(batch->frames));
   if (!durable) return durable;
   if (*durable != batch->next_offset) {

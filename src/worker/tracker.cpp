@@ -228,7 +228,8 @@ void RunTracker::compiled(const Result<std::vector<std::string>>& notices, std::
   if (given_up(notices)) return given_up_ ? advance(now, out) : void();
   if (!notices) {
     auto lines = base::split(notices.error().message(), '\n');
-    for (std::size_t i = 1; i < lines.size(); ++i) say("", lines[i], now, true, true);
+    for (std::size_t i = 1; i < std::min<std::size_t>(lines.size(), 21); ++i)
+      say("", lines[i], now, true, true);
     return not_created(Error(notices.error().code(), lines[0]), now, out);
   }
   for (auto& notice : *notices) say("", notice, now, true);
@@ -431,6 +432,9 @@ void RunTracker::started_again(const model::StartCommand& start, std::int64_t no
 
 void RunTracker::online(bool online, std::int64_t now, Actions& out) {
   if (online && !online_) {
+    // It may have less than it had: restored from a backup, or with a log whose end was damaged.
+    if (log_.shipped > 0) log_.shipped = -1;
+    if (metrics_.shipped > 0 && metrics_.shipped != INT64_MAX) metrics_.shipped = -1;
     log_.backoff.reset();
     metrics_.backoff.reset();
     step_backoff_.reset();

@@ -129,7 +129,9 @@ std::vector<std::string> TreeCache::evict(std::int64_t limit, std::int64_t more)
   for (auto& key : choose_to_evict(trees(), limit, more)) {
     // The note goes first: a tree without one is half a tree.
     ::unlink((path(key) + std::string(use_suffix)).c_str());
-    if (auto moved = move_aside(folder_, path(key)); !moved.empty()) gone.push_back(moved);
+    auto moved = move_aside(folder_, path(key));
+    if (moved.empty() && base::exists(path(key))) continue;  // a disk so full that it cannot
+    if (!moved.empty()) gone.push_back(moved);
     trees_.erase(key);
   }
   return gone;

@@ -93,6 +93,21 @@ TEST_CASE("removal takes everything below and follows no link") {
   CHECK(remove_tree(folder / "none"));
 }
 
+TEST_CASE("a tree that is deeper than a stack is removed, too") {
+  TempFolder folder;
+  int at = ::open(folder.path.c_str(), O_PATH | O_DIRECTORY);
+  for (int depth = 0; depth < 5000; ++depth) {
+    REQUIRE(::mkdirat(at, "d", depth == 200 ? 0500 : 0700) == 0);
+    if (depth == 200) ::fchmodat(at, "d", 0700, 0);
+    int next = ::openat(at, "d", O_PATH | O_DIRECTORY);
+    ::close(at);
+    at = next;
+  }
+  ::close(at);
+  REQUIRE(remove_tree(folder / "d"));
+  CHECK_FALSE(exists(folder / "d"));
+}
+
 TEST_CASE("a broken link exists; free space is known") {
   Folder folder;
   fs::create_symlink("none", folder / "link");

@@ -157,7 +157,7 @@ TEST_CASE("a build ends with its run's time, and when it is given up") {
   CHECK(builds.compile(stop.get_token()).error().code() == "canceled");
   stops.join();
   // One that waits for its turn is given up, too.
-  auto turn = builds.turns.take({});
+  auto turn = builds.turns.take("ann", {});
   CHECK(builds.compile(stop.get_token()).error().code() == "canceled");
   CHECK(builds.cache.bytes() == 0);
 }
