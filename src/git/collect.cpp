@@ -87,6 +87,7 @@ class Store::Collection {
   Result<Freed> run() {
     auto joiner = lock_file(store_.path + "/" + joiner_lock, LOCK_EX);
     if (!joiner) return joiner.error();
+    SPELL_TRY(remove_half_packs());
     for (bool alone : {false, true}) {
       std::optional<Locks> locks;
       if (alone) SPELL_TRY(lock(locks));
@@ -109,6 +110,21 @@ class Store::Collection {
     if (!keeper) return keeper.error();
     locks.emplace(Locks{std::move(*writer), std::move(*keeper)});
     return ok();
+  }
+
+  /// What a process left that was killed while it published a pack.
+  Result<> remove_half_packs() {
+    auto writer = lock_file(store_.path + "/" + writer_lock, LOCK_EX);
+    if (!writer) return writer.error();
+    std::vector<std::string> half;
+    for (auto& name : names_in(store_.pack_folder()))
+      if (name.starts_with("pack-") && name.ends_with(".pack")) {
+        auto pack = name.substr(0, name.size() - 5);
+        if (!base::exists(store_.pack_folder() + "/" + pack + ".idx")) half.push_back(pack);
+      }
+    if (half.empty()) return ok();
+    auto removed = store_.remove_packs(half);
+    return removed ? ok() : Result<>(removed.error());
   }
 
   /// False: something came that needs what was about to go.
@@ -183,7 +199,9 @@ class Store::Collection {
       auto text = base::read_file(file, 1 << 10);
       struct stat st;
       if (!text || ::stat(file.c_str(), &st) != 0) continue;
-      bool hold = name.starts_with(hold_prefix);
+      // One that is just being written has a name of its own, and counts as soon as it is there.
+      bool coming = name.find(".new-") != name.npos;
+      bool hold = coming || name.starts_with(hold_prefix);
       auto age = std::chrono::seconds(base::unix_us() / 1'000'000 - st.st_mtim.tv_sec);
       if (age >= (hold ? std::chrono::seconds(longest_hold) : spare_)) {
         ::unlink(file.c_str());

@@ -50,7 +50,16 @@ void get_log(Context& context, Call call) {
                                 "'" + cursor + "' is no cursor of a log; it looks like 4096.7"));
     query.from = *from;
   }
-  if (!cursor.empty() || *tail < 0) return begin(context, call, query, type);
+  if (cursor.empty() && *tail < 0) return begin(context, call, query, type);
+  if (!cursor.empty()) {
+    // Whoever comes back after an answer that was cut short hears why, if it was damage.
+    context.log_jobs.post([&context, call, query, type] {
+      auto next = context.logs.read(query.run, query.from.bytes, INT64_MAX, 1);
+      if (!next) return refuse(call, next.error());
+      begin(context, call, query, type);
+    });
+    return;
+  }
   context.log_jobs.post([&context, call, query, lines = *tail, type]() mutable {
     auto from = context.logs.tail(query.run, lines);
     if (!from) return refuse(call, from.error());

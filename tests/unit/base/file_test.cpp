@@ -94,11 +94,10 @@ TEST_CASE("removal takes everything below and follows no link") {
 }
 
 TEST_CASE("a tree that is deeper than a stack is removed, too") {
-  TempFolder folder;
+  Folder folder;
   int at = ::open(folder.path.c_str(), O_PATH | O_DIRECTORY);
   for (int depth = 0; depth < 5000; ++depth) {
-    REQUIRE(::mkdirat(at, "d", depth == 200 ? 0500 : 0700) == 0);
-    if (depth == 200) ::fchmodat(at, "d", 0700, 0);
+    REQUIRE(::mkdirat(at, "d", 0700) == 0);
     int next = ::openat(at, "d", O_PATH | O_DIRECTORY);
     ::close(at);
     at = next;
