@@ -5,18 +5,20 @@
 #include "json_text.hpp"
 #include "progress.hpp"
 #include "run_options.hpp"
+#include "settings.hpp"
 #include "text.hpp"
 
 namespace spell::cli {
 
 namespace {
 
-Code code_of(const RunOptions& options) {
+Code code_of(const RunOptions& options, const Settings& settings) {
   if (options.commit_label) return Code::label(*options.commit_label);
   if (options.github_url)
     return Code::url(*options.github_url, options.github_ref.value_or("HEAD"));
   Code code = Code::here(options.commit_ref.value_or("HEAD"));
-  return code.include_untracked(options.include_untracked).require_clean(options.require_clean);
+  bool clean = options.require_clean || !settings.include_uncommitted;
+  return code.include_untracked(options.include_untracked).require_clean(clean);
 }
 
 /// A run without files is what the user may have meant only where no commit was named.
@@ -114,7 +116,9 @@ Result<int> run_command(Context& context) {
 
   if (auto fits = check_workflow(given, context.client_options().workflow); !fits)
     return fits.error();
-  spec->code = code_of(given);
+  auto settings = read_settings(context.client_options());
+  if (!settings) return settings.error();
+  spec->code = code_of(given, *settings);
   if (context.out.terminal().can_ask && !given.force && !given.github_url && !given.commit_label &&
       !context.out.json()) {
     auto consent = ask_about_code(context, given, spec->code);

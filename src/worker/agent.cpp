@@ -217,6 +217,9 @@ void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_
   if (!answer) {
     report_backoff_.failed(now);
     if (int status = answer.error().http_status(); status >= 400 && status < 500) report_width_ = 1;
+    if (answer.error().code() == "incomplete_pack" && sent.size() == 1)
+      if (auto* run = tracker(sent[0].run); run && run->start().epoch == sent[0].epoch)
+        run->outputs_lost(now, out);
     if (answer.error().code() == "incarnation_changed" && current) {
       incarnation_.clear();
       waiting_.clear();

@@ -368,6 +368,11 @@ void RunTracker::pushed(const Result<>& pushed, std::int64_t now, Actions& out) 
     return;
   }
   step_backoff_.reset();
+  if (again_) {
+    again_->outputs = saved_.tree;
+    finish(*again_, again_->ended_age_us, out);
+    return advance(now, out);
+  }
   // A kill that came while the outputs travelled is a kill.
   auto ending = ending_of(phase_, started_us_ != 0, exit_, want_, start_.request);
   if (ending.save) {
@@ -377,6 +382,14 @@ void RunTracker::pushed(const Result<>& pushed, std::int64_t now, Actions& out) 
   }
   finish(std::move(ending.result), ended_us_, out);
   advance(now, out);
+}
+
+void RunTracker::outputs_lost(std::int64_t now, Actions& out) {
+  if (step_ != Step::report || !result_ || result_acknowledged_) return;
+  again_ = std::exchange(result_, std::nullopt);
+  step_ = Step::save;
+  save_failed(Error("incomplete_pack", "what was saved is not at the service any more"), now,
+              out);
 }
 
 void RunTracker::save_failed(const Error& error, std::int64_t now, Actions& out) {
@@ -530,6 +543,10 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
     }
     case Step::save:
     case Step::push:
+      if (again_ && want_ && want_->type == "kill") {
+        again_->outputs.clear();
+        return finish(*again_, again_->ended_age_us, out);
+      }
       if (want_ && want_->type == "kill")
         return finish(ending_of(phase_, started_us_ != 0, exit_, want_, start_.request).result,
                       ended_us_, out);

@@ -48,7 +48,7 @@ class RunTracker {
   std::int64_t output_bytes() const { return log_.bytes; }
   /// It takes a place: until its command has ended. What is left of its tree is ended, and its
   /// outputs are saved, beside the next one.
-  bool under_way() const { return !result_ && !command_ended_; }
+  bool under_way() const { return !result_ && !again_ && !command_ended_; }
 
   void not_created(const Error&, std::int64_t now, Actions& out);
   void built(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
@@ -66,6 +66,8 @@ class RunTracker {
   void saving(std::int64_t files, std::int64_t bytes, std::int64_t now, Actions& out);
   void saved(const Result<Saved>&, std::int64_t now, Actions& out);
   void pushed(const Result<>&, std::int64_t now, Actions& out);
+  /// The service has none of the outputs that the result names: freed before it heard of them.
+  void outputs_lost(std::int64_t now, Actions& out);
   /// Stop, kill or forget.
   void told(const model::Command&, const std::string& boot_id, std::int64_t now, Actions& out);
   /// The service will never take a report of this run.
@@ -139,6 +141,7 @@ class RunTracker {
   std::vector<Event> events_;
   std::size_t acknowledged_ = 0, journaled_ = 0;
   std::optional<model::RunResult> result_;
+  std::optional<model::RunResult> again_;  ///< what it was before its outputs were lost
   bool result_acknowledged_ = false;
 
   Step step_ = Step::build;

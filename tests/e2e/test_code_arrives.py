@@ -301,3 +301,17 @@ def test_rerun_takes_the_commit_of_then(place, spell, repo):
     assert spell("rerun", 1, cwd=repo, check=0).stdout == "uncommitted then\n"
     repo.rename(place.work / "gone")
     assert spell("rerun", 1, cwd=place.work, check=0).stdout == "uncommitted then\n"
+
+
+def test_a_setting_asks_for_clean_repositories(place, repo):
+    (repo / "hello.txt").write_text("changed\n")
+    settings = place.spell_dir / "config.toml"
+    place.spell("run", "cat hello.txt", cwd=repo, check=0)
+    settings.write_text("include_uncommitted = false\n")
+    refused = place.spell("run", "cat hello.txt", cwd=repo, check=6)
+    assert "uncommitted" in refused.stderr.lower(), refused.stderr
+    for wrong, said in (("include_uncommited = false", "there is include_uncommitted"), ("include_uncommitted = 0", "true or false"), ("x", "line 1")):
+        settings.write_text(wrong + "\n")
+        refused = place.spell("run", "true", cwd=repo, check=3)
+        assert said in refused.stderr and "config.toml, line 1" in refused.stderr, refused.stderr
+    assert place.spell("ps", "-q", check=0).stdout.split() == ["1"]

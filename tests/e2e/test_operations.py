@@ -11,7 +11,7 @@ from faults import Gate
 from harness import wait_for
 from operated import Operated
 from storage import Connection
-from test_machines_clock import Clock
+from wrong_clock import Clock
 
 
 @pytest.fixture

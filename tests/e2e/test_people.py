@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from clock import Clock
+from wrong_clock import Clock
 from harness import PATIENCE, need_terminals, wait_for
 from team import PASSWORD, Team
 
@@ -383,7 +383,7 @@ def test_what_is_open_ends_when_its_user_may_do_less(place, how):
         team.spell("access-tokens", "revoke", mine, check=0)
     out = inside.finish()
     assert out.returncode not in (0, None) and out.stderr, out
-    team.spell("exec", number, "touch /spell/stop", check=0)
+    team.spell("exec", number, "touch /spell/stop")  # may end with the run
     followed = follower.finish()
     if how == "demoted":
         assert followed.returncode == 0 and followed.stdout == "begun\ndone\n", followed

@@ -206,3 +206,18 @@ TEST_CASE("the hello says how high the numbers of runs are that were heard of") 
   agent.resume(std::move(*journal), false, 1000, actions);
   CHECK(agent.next_poll(0).request.numbers == std::map<std::string, std::int64_t>{{owner, 7}});
 }
+
+TEST_CASE("outputs that were freed before the service heard of them are saved and sent once more") {
+  World world;
+  bool crashes = GENERATE(false, true);
+  world.service.loses_outputs = 2;
+  world.service.assign(start_with_code());
+  REQUIRE(world.run_until([&] { return world.service.loses_outputs == 0; }));
+  if (crashes) world.crash();
+  world.run();
+  auto& run = world.service.runs[start_command().run];
+  REQUIRE(run.result);
+  CHECK(run.result->status == "complete");
+  CHECK(run.result->exit_code == 0);
+  CHECK(run.outputs.contains(run.result->outputs));
+}

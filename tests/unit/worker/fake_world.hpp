@@ -44,6 +44,8 @@ class FakeService {
   std::map<std::string, ServedRun> runs;
   std::vector<std::string> refuses;  ///< runs whose reports it refuses
   std::string chokes_on;             ///< a run whose report makes it refuse the whole request
+  int loses_outputs =
+      -1;  ///< so often what a result names was freed before it came; -1: never asked
   std::vector<model::SyncRequest> heard;
 
   void assign(const model::StartCommand& start) {
@@ -64,6 +66,13 @@ class FakeService {
     for (auto& report : request.reports)
       if (report.run == chokes_on)
         return base::error("invalid_request", "no").with_http_status(400);
+    for (auto& report : request.reports)
+      if (report.result && !report.result->outputs.empty() && loses_outputs >= 0) {
+        auto& stored = runs[report.run].outputs;
+        if (loses_outputs > 0 && loses_outputs-- > 0) stored.clear();
+        if (!stored.contains(report.result->outputs))
+          return base::error("incomplete_pack", "collected").with_http_status(409);
+      }
     if (request.hello) hello(request);
     while (!commands_.empty() && commands_.front().number <= request.seen) commands_.pop_front();
     model::SyncAnswer answer;

@@ -1,0 +1,14 @@
+// $SPELL_DIR/config.toml: what a user wants of every call.
+#pragma once
+#include "spell/client.hpp"
+
+namespace spell::cli {
+
+struct Settings {
+  bool include_uncommitted = true;  ///< false: as if every run had --require-clean
+};
+
+/// The defaults where there is no such file. Error `invalid_configuration` names line and setting.
+Result<Settings> read_settings(const ClientOptions&);
+
+}  // namespace spell::cli
