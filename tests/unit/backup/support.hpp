@@ -11,6 +11,7 @@
 #include <fstream>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,9 +56,10 @@ class Vault final : public Safe {
  public:
   std::unique_ptr<spellfs::ChunkStore> store = spellfs::make_memory_store();
   std::atomic<bool> away{false}, forgetful{false};
-  std::atomic<std::int64_t> sent{0};
+  std::atomic<std::int64_t> sent{0}, asked{0};
 
   Result<> send_pack(int fd, std::int64_t size) override {
+    ++asked;
     if (away) return base::error("service_unreachable", "away");
     if (forgetful.exchange(false)) return base::error("incomplete_pack", "something is gone");
     SPELL_TRY(store->add_pack("me", fd, size));
