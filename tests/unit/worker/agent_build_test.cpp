@@ -6,10 +6,6 @@ using namespace spell;
 using namespace spell::worker;
 using namespace spell::worker::testing;
 
-namespace {
-const std::string id = start_command().run;
-}  // namespace
-
 TEST_CASE("a run's program is built before it is started") {
   World world;
   world.service.assign(start_with_build());
@@ -47,32 +43,9 @@ TEST_CASE("what a program is built of and cannot be had fails the build") {
 }
 
 TEST_CASE("a build is given up when the run is not wanted any more") {
-  for (auto* how : {"kill", "stop"}) {
-    World world;
-    world.compiling_takes_long = true;
-    world.service.assign(start_with_build());
-    world.run();
-    CHECK_FALSE(world.service.runs[id].result);
-    world.service.want(id, how);
-    world.run();
-    auto& run = world.service.runs[id];
-    REQUIRE(run.result);
-    CHECK(run.result->status == "killed");
-    CHECK(world.launches[id] == 0);
-    CHECK(world.agent->idle());
-  }
+  check_given_up(start_with_build(), &World::compiling_takes_long);
 }
 
 TEST_CASE("a worker that is killed while it builds does it anew") {
-  for (int crash = 0; crash < 60; ++crash) {
-    World world;
-    world.crash_at = crash;
-    world.service.assign(start_with_build());
-    world.run();
-    auto& run = world.service.runs[id];
-    REQUIRE(run.result);
-    CHECK(run.result->status == "complete");
-    CHECK(run.count("Program built with c++") == 1);
-    CHECK(world.launches[id] == 1);
-  }
+  check_done_anew(start_with_build(), "Program built with c++");
 }

@@ -7,10 +7,6 @@ using namespace spell;
 using namespace spell::worker;
 using namespace spell::worker::testing;
 
-namespace {
-const std::string id = start_command().run;
-}  // namespace
-
 TEST_CASE("a run with mounts is mounted before it is started") {
   World world;
   world.service.assign(start_with_mount());
@@ -36,33 +32,11 @@ TEST_CASE("a mount that fails ends the run, which is not started") {
 }
 
 TEST_CASE("mounting is given up when the run is not wanted any more") {
-  for (auto* how : {"kill", "stop"}) {
-    World world;
-    world.mounting_takes_long = true;
-    world.service.assign(start_with_mount());
-    world.run();
-    CHECK_FALSE(world.service.runs[id].result);
-    world.service.want(id, how);
-    world.run();
-    auto& run = world.service.runs[id];
-    REQUIRE(run.result);
-    CHECK(run.result->status == "killed");
-    CHECK(world.launches[id] == 0);
-    CHECK(world.agent->idle());
-  }
+  check_given_up(start_with_mount(), &World::mounting_takes_long);
 }
 
 TEST_CASE("a worker that is killed while it mounts does it anew") {
-  for (int crash = 0; crash < 60; ++crash) {
-    World world;
-    world.crash_at = crash;
-    world.service.assign(start_with_mount());
-    world.run();
-    auto& run = world.service.runs[id];
-    REQUIRE(run.result);
-    CHECK(run.result->status == "complete");
-    CHECK(run.count("Mounted uploads/x") == 1);
-  }
+  check_done_anew(start_with_mount(), "Mounted uploads/x");
 }
 
 TEST_CASE("a mount that the supervisor cannot make is a failed mount") {

@@ -6,11 +6,6 @@ using namespace spell;
 using namespace spell::worker;
 using namespace spell::worker::testing;
 
-namespace {
-const std::string id = start_command().run;
-const std::vector<std::string> whole_life{"building", "running", "saving", "pushing"};
-}  // namespace
-
 TEST_CASE("an hour without the service: all of the run is told once afterwards") {
   World world;
   world.next_command.never_ends = true;

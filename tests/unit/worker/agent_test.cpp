@@ -7,11 +7,6 @@ using namespace spell;
 using namespace spell::worker;
 using namespace spell::worker::testing;
 
-namespace {
-const std::string id = start_command().run;
-const std::vector<std::string> whole_life{"building", "running", "saving", "pushing"};
-}  // namespace
-
 TEST_CASE("a run goes its whole way and is forgotten") {
   World world;
   world.service.assign(start_with_code());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "catch.hpp"
 #include "worker/agent.hpp"
 
 namespace spell::worker::testing {
@@ -460,19 +461,18 @@ inline model::StartCommand start_command(
   start.request.machine_type = "CPU";
   return start;
 }
-inline model::StartCommand start_with_mount();
-/// One whose program is built first.
-inline model::StartCommand start_with_build() {
-  auto start = start_with_mount();
-  start.request.build = "pipeline";
-  return start;
-}
 inline model::StartCommand start_with_mount() {
   auto start = start_command();
   start.request.mounts = {{"uploads/x", ""}};
   start.mounts.emplace_back();
   start.mounts[0].resource = "uploads/x";
   start.mounts[0].at = "/spell/x";
+  return start;
+}
+/// One whose program is built first.
+inline model::StartCommand start_with_build() {
+  auto start = start_with_mount();
+  start.request.build = "pipeline";
   return start;
 }
 inline model::StartCommand start_with_code() {
@@ -482,6 +482,44 @@ inline model::StartCommand start_with_code() {
   start.request.code->commit = std::string(40, 'b');
   start.code_url = "file:///code.git";
   return start;
+}
+
+/// The id of start_command(), and what is seen of a run that comes to its end.
+inline const std::string id = start_command().run;
+inline const std::vector<std::string> whole_life{"building", "running", "saving", "pushing"};
+
+/// A step before the start that takes long is given up when the run is not wanted any more.
+inline void check_given_up(const model::StartCommand& start, bool World::*takes_long) {
+  for (auto* how : {"kill", "stop"}) {
+    World world;
+    world.*takes_long = true;
+    world.service.assign(start);
+    world.run();
+    CHECK_FALSE(world.service.runs[id].result);
+    world.service.want(id, how);
+    world.run();
+    auto& run = world.service.runs[id];
+    REQUIRE(run.result);
+    CHECK(run.result->status == "killed");
+    CHECK(world.launches[id] == 0);
+    CHECK(world.agent->idle());
+  }
+}
+
+/// Whenever the worker is killed, the run comes to its end, with `line` in its log once.
+inline void check_done_anew(const model::StartCommand& start, const std::string& line) {
+  for (int crash = 0; crash < 60; ++crash) {
+    CAPTURE(crash);
+    World world;
+    world.crash_at = crash;
+    world.service.assign(start);
+    world.run();
+    auto& run = world.service.runs[id];
+    REQUIRE(run.result);
+    CHECK(run.result->status == "complete");
+    CHECK(run.count(line) == 1);
+    CHECK(world.launches[id] == 1);
+  }
 }
 
 }  // namespace spell::worker::testing

@@ -179,7 +179,6 @@ model::StartCommand command(const std::string& text) {
   start.request.command = text;
   return start;
 }
-const std::string id = start_command().run;
 
 /// A repository with one commit, and the pack that a service would send of it.
 struct SentCode {
