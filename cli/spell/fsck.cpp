@@ -22,9 +22,9 @@ Result<int> fsck_command(Context& context) {
   }
   for (const auto& line : check->damaged) context.out.line("damaged: " + line);
   for (const auto& line : check->hurt) context.out.line("hurt: " + line);
-  context.out.line(std::to_string(check->packs) + " packs, " + std::to_string(check->objects) +
-                   " objects, " + format_size(check->bytes) + " read: " +
-                   (sound ? "all is as it was written" : "something is damaged"));
+  context.out.line(count(check->packs, "pack") + ", " + count(check->objects, "object") + ", " +
+                   format_size(check->bytes) +
+                   " read: " + (sound ? "all is as it was written" : "something is damaged"));
   return sound ? 0 : 1;
 }
 

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "base/clock.hpp"
+#include "base/count.hpp"
 #include "base/error.hpp"
 #include "base/spell_dir.hpp"
 #include "base/text.hpp"
@@ -34,10 +35,6 @@ int fail(const Error& error, bool as_json) {
   return error.code() == "invalid_configuration" ? 3 : 1;
 }
 
-std::string count(std::int64_t n, const char* thing) {
-  return std::to_string(n) + " " + thing + (n == 1 ? "" : "s");
-}
-
 }  // namespace
 
 int back_up(const BackupOptions& options) {
@@ -57,9 +54,9 @@ int back_up(const BackupOptions& options) {
   }
   auto& backup = (*done)["backup"];
   auto number = [&](const char* name) { return backup.value(name, std::int64_t{0}); };
-  std::cout << "Backed up to " << folder << ": " << count(number("files"), "file") << ", "
+  std::cout << "Backed up to " << folder << ": " << base::count(number("files"), "file") << ", "
             << base::format_size(number("bytes"))
-            << "; new since the last time: " << count(number("new_files"), "file") << ", "
+            << "; new since the last time: " << base::count(number("new_files"), "file") << ", "
             << base::format_size(number("new_bytes"))
             << ". It holds the service's keys: keep it as safe as the service." << std::endl;
   return 0;
@@ -85,8 +82,9 @@ int restore(const RestoreOptions& options) {
     return 0;
   }
   std::cout << "Restored the backup of " << base::rfc3339(restored->time_us) << " to " << data
-            << ": " << count(restored->runs, "run") << ", " << base::format_size(restored->bytes)
-            << "\nRun numbers go on " << restored->numbers_skipped
+            << ": " << base::count(restored->runs, "run") << ", "
+            << base::format_size(restored->bytes) << "\nRun numbers go on "
+            << restored->numbers_skipped
             << " above the last one that the backup knows, for it does not know those that were "
                "given since.\n";
   if (!restored->interrupted.empty())

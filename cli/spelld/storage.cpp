@@ -6,6 +6,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "base/count.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "service/storage.hpp"
@@ -57,8 +58,8 @@ int collect(const StorageOptions& options) {
   for (auto& problem : collected["problems"])
     std::cerr << "spelld: " << problem.get<std::string>() << std::endl;
   std::cout << "Freed " << base::format_size(collected.value("bytes", std::int64_t{0})) << ": "
-            << collected.value("objects", std::int64_t{0}) << " objects that nothing named any more"
-            << std::endl;
+            << base::count(collected.value("objects", std::int64_t{0}), "object")
+            << " that nothing named any more" << std::endl;
   return collected["problems"].empty() ? 0 : 1;
 }
 
@@ -83,8 +84,8 @@ int check(const StorageOptions& options) {
   }
   for (auto& line : checked["damaged"]) std::cout << "damaged: " << line.get<std::string>() << "\n";
   for (auto& line : checked["hurt"]) std::cout << "hurt: " << line.get<std::string>() << "\n";
-  std::cout << checked.value("packs", std::int64_t{0}) << " packs, "
-            << checked.value("objects", std::int64_t{0}) << " objects, "
+  std::cout << base::count(checked.value("packs", std::int64_t{0}), "pack") << ", "
+            << base::count(checked.value("objects", std::int64_t{0}), "object") << ", "
             << base::format_size(checked.value("bytes", std::int64_t{0}))
             << " read: " << (fine ? "all is as it was written" : "something is damaged")
             << std::endl;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/count.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 
@@ -42,10 +43,6 @@ std::string shown(std::string type) {
   return type;
 }
 
-std::string count(std::int64_t n, const std::string& what) {
-  return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
-}
-
 std::string gigabytes(std::int64_t bytes) {
   return std::to_string(bytes / 1'000'000'000) + "." + std::to_string(bytes / 100'000'000 % 10) +
          " GB";
@@ -55,11 +52,11 @@ std::string gigabytes(std::int64_t bytes) {
 std::optional<std::pair<std::string, std::string>> shortage(const Amounts& wanted,
                                                             const Amounts& there) {
   if (wanted.managing > there.managing)
-    return std::pair(count(wanted.managing, "managing run"), std::to_string(there.managing));
+    return std::pair(base::count(wanted.managing, "managing run"), std::to_string(there.managing));
   if (wanted.gpus > there.gpus)
-    return std::pair(count(wanted.gpus, "GPU"), std::to_string(there.gpus));
+    return std::pair(base::count(wanted.gpus, "GPU"), std::to_string(there.gpus));
   if (wanted.cpus > there.cpus)
-    return std::pair(count(wanted.cpus, "core"), std::to_string(there.cpus));
+    return std::pair(base::count(wanted.cpus, "core"), std::to_string(there.cpus));
   if (wanted.memory > there.memory)
     return std::pair(gigabytes(wanted.memory) + " of memory", gigabytes(there.memory));
   return std::nullopt;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 
+#include "base/count.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "git/store.hpp"
@@ -11,14 +12,6 @@
 #include "service/resource_path.hpp"
 
 namespace spell::service {
-
-namespace {
-
-std::string count(std::size_t number, const char* what) {
-  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
-}
-
-}  // namespace
 
 std::string Storage::shown(const std::string& owner, const std::string& resource) const {
   return owner == owner_ || owner == public_owner ? resource : owner + ": " + resource;
@@ -142,15 +135,15 @@ Result<Checked> Storage::check(std::stop_token stop) {
     out.damaged.push_back("pack " + damage.pack + ": " + damage.what +
                           (damage.name ? " (object " + damage.name->text() + ")" : ""));
   for (auto& hurt : checked->hurt)
-    out.hurt.push_back(hurt.label + ": " + count(hurt.names.size(), "object") +
+    out.hurt.push_back(hurt.label + ": " +
+                       base::count(static_cast<std::int64_t>(hurt.names.size()), "object") +
                        (hurt.names.size() >= 100 ? " or more" : "") + " damaged or missing");
   for (auto& repository : code()) SPELL_TRY(check_code(repository, stop, out));
   // Of an ended run it is known how long its log was.
   auto runs = readers_.with([](store::Reader& reader) { return reader.log_lengths(); });
   if (!runs) return runs.error();
   for (auto& [run, length] : *runs) {
-    auto log = logs_.check(run.id, stop),
-         metrics = logs_.check(LogStore::metrics_of(run.id), stop);
+    auto log = logs_.check(run.id, stop), metrics = logs_.check(LogStore::metrics_of(run.id), stop);
     if (!log) return log.error();
     if (!metrics) return metrics.error();
     std::string name = shown(run.owner, "runs/" + std::to_string(run.number));

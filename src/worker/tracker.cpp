@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/count.hpp"
 #include "base/text.hpp"
 #include "worker/ending.hpp"
 #include "worker/link.hpp"
@@ -15,21 +16,16 @@ namespace {
 
 constexpr std::size_t skipped_shown = 20;
 
-std::string count(std::int64_t n, const char* thing) {
-  return std::to_string(n) + " " + thing + (n == 1 ? "" : "s");
-}
-
 /// What is stored is what was not there before, compressed where that pays.
 std::string saved_text(const Saved& saved) {
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%.1f", static_cast<double>(saved.took_us) / 1e6);
   double rate = static_cast<double>(saved.bytes) * 1e6 /
                 static_cast<double>(std::max<std::int64_t>(1, saved.took_us));
-  return "Saved " + count(saved.files, "file") + ", " + base::format_size(saved.bytes) + " (" +
-         base::format_size(std::max<std::int64_t>(0, saved.bytes - saved.fresh_bytes)) +
+  return "Saved " + base::count(saved.files, "file") + ", " + base::format_size(saved.bytes) +
+         " (" + base::format_size(std::max<std::int64_t>(0, saved.bytes - saved.fresh_bytes)) +
          " deduplicated, " + base::format_size(saved.new_bytes) + " stored) in " + seconds +
-         " s, " +
-         base::format_size(static_cast<std::int64_t>(rate)) + "/s";
+         " s, " + base::format_size(static_cast<std::int64_t>(rate)) + "/s";
 }
 
 }  // namespace
@@ -324,8 +320,8 @@ void RunTracker::metrics_shipped(const Result<std::int64_t>& bytes, std::int64_t
 
 void RunTracker::saving(std::int64_t files, std::int64_t bytes, std::int64_t now, Actions& out) {
   if (step_ != Step::save || reached("pushing")) return;
-  say("", "Saving: " + count(files, "file") + ", " + base::format_size(bytes) + " so far", now,
-      true);
+  say("", "Saving: " + base::count(files, "file") + ", " + base::format_size(bytes) + " so far",
+      now, true);
   write_journal(out);
 }
 
@@ -340,7 +336,7 @@ void RunTracker::saved(const Result<Saved>& saved, std::int64_t now, Actions& ou
     if (!saved_.tree.empty()) say("", saved_text(saved_), now, true);
     if (saved_.left_out > 0)
       say("",
-          count(saved_.left_out, "file") +
+          base::count(saved_.left_out, "file") +
               " left out (__pycache__, .git, .venv, node_modules, .ipynb_checkpoints and what "
               ".spellignore names; --save-all takes them along)",
           now, true);
@@ -388,8 +384,7 @@ void RunTracker::outputs_lost(std::int64_t now, Actions& out) {
   if (step_ != Step::report || !result_ || result_acknowledged_) return;
   again_ = std::exchange(result_, std::nullopt);
   step_ = Step::save;
-  save_failed(Error("incomplete_pack", "what was saved is not at the service any more"), now,
-              out);
+  save_failed(Error("incomplete_pack", "what was saved is not at the service any more"), now, out);
 }
 
 void RunTracker::save_failed(const Error& error, std::int64_t now, Actions& out) {

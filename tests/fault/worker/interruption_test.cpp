@@ -9,8 +9,6 @@ using namespace spell::worker::testing;
 
 namespace {
 
-const std::string id = start_command().run;
-
 /// Runs the scenario; true if it had been undisturbed: no step was left to fail.
 void check_whole(World& world) {
   auto& run = world.service.runs[id];
