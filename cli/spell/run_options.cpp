@@ -56,8 +56,7 @@ void RunOptions::define(Options& options) {
              "write this call's options to a file, then run");
   options.notes(
       "A single COMMAND goes to the shell as it is, ARGS are quoted. Options: before it, or after "
-      "a "
-      "quoted one; -- ends them.\n\n"
+      "a quoted one; -- ends them.\n\n"
       "Examples:\n"
       "  spell run \"python3 train.py --epochs 10\"\n"
       "  spell run --after 7 --mount runs/7/checkpoints --mount uploads/set:/data \"python3 "

@@ -11,6 +11,7 @@
 
 #include "file_watch.hpp"
 #include "json_text.hpp"
+#include "settings.hpp"
 #include "status.hpp"
 #include "text.hpp"
 #include "user_unit.hpp"
@@ -165,13 +166,6 @@ Result<> call(const char* command) {
   return Error("systemd_failed", std::string(command) + " failed");
 }
 
-std::string personal_folder(const Context& context) {
-  std::string folder = context.client_options().spell_dir;
-  if (!folder.empty()) return fs::absolute(folder).string();
-  const char* home = std::getenv("HOME");
-  return std::string(home ? home : "") + "/.spell";
-}
-
 /// Lets this user's units run while he is not logged in. Asked of root once, where nobody answers
 /// for him (polkit).
 Result<> enable_lingering() {
@@ -201,7 +195,7 @@ Result<int> service_enable(Context& context) {
   std::error_code failure;
   fs::create_directories(fs::path(*path).parent_path(), failure);
   std::ofstream unit(*path, std::ios::trunc);
-  unit << user_unit(*spelld, personal_folder(context));
+  unit << user_unit(*spelld, personal_folder(context.client_options()));
   unit.close();
   if (!unit) return Error("output_failed", *path + " cannot be written");
   context.out.status(Mark::step, "Wrote " + *path);

@@ -1,6 +1,7 @@
 #include "settings.hpp"
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #define TOML_HEADER_ONLY 1
@@ -9,12 +10,15 @@
 
 namespace spell::cli {
 
+std::string personal_folder(const ClientOptions& client) {
+  if (!client.spell_dir.empty()) return std::filesystem::absolute(client.spell_dir).string();
+  const char* home = std::getenv("HOME");
+  return std::string(home ? home : "") + "/.spell";
+}
+
 Result<Settings> read_settings(const ClientOptions& client) {
-  std::string folder = client.spell_dir;
-  if (const char* home = std::getenv("HOME"); folder.empty() && home)
-    folder = std::string(home) + "/.spell";
   Settings settings;
-  std::string path = folder + "/config.toml";
+  std::string path = personal_folder(client) + "/config.toml";
   std::ifstream file(path);
   if (!file) return settings;
   auto parsed = toml::parse(file);
@@ -25,8 +29,8 @@ Result<Settings> read_settings(const ClientOptions& client) {
   if (!parsed) return bad(parsed.error().source(), std::string(parsed.error().description()));
   for (auto& [key, value] : parsed.table()) {
     if (key != "include_uncommitted")
-      return bad(value.source(), "'" + std::string(key.str()) +
-                                     "' is no setting; there is include_uncommitted");
+      return bad(value.source(),
+                 "'" + std::string(key.str()) + "' is no setting; there is include_uncommitted");
     auto wanted = value.value_exact<bool>();
     if (!wanted) return bad(value.source(), "include_uncommitted is true or false");
     settings.include_uncommitted = *wanted;

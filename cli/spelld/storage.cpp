@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "service/storage.hpp"
+#include "spell/json.hpp"
 
 namespace spell::daemon {
 
@@ -68,12 +69,7 @@ int check(const StorageOptions& options) {
   auto done = on_storage(options, "check", nullptr, [](service::Storage& storage) -> Result<json> {
     auto checked = storage.check();
     if (!checked) return checked.error();
-    return json{{"check",
-                 {{"packs", checked->packs},
-                  {"objects", checked->objects},
-                  {"bytes", checked->bytes},
-                  {"damaged", checked->damaged},
-                  {"hurt", checked->hurt}}}};
+    return json{{"check", *checked}};
   });
   if (!done) return fail(done.error());
   auto& checked = (*done)["check"];

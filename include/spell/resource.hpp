@@ -101,8 +101,9 @@ struct UsageInfo {
 /// What a look at all that a service stores has found.
 struct StorageCheck {
   std::int64_t packs = 0, objects = 0, bytes = 0;  ///< read
-  std::vector<std::string> damaged{};  ///< files that are not as they were written, and what is wrong
-  std::vector<std::string> hurt{};     ///< "runs/7: …": resources, code and logs that lack something
+  std::vector<std::string>
+      damaged{};                    ///< files that are not as they were written, and what is wrong
+  std::vector<std::string> hurt{};  ///< "runs/7: …": resources, code and logs that lack something
 };
 
 /// A file that is open for reading: bytes come as they are asked for, over lost connections too.

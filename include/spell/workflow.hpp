@@ -85,6 +85,7 @@ class Workflow {
   /// Makes a run of this workflow, or finds the one that was made under this key before: a program
   /// that was started again goes on where it was. The same key with another spec: error
   /// `key_conflict`, naming the field. Errors also: `workflow_ended`, `unknown_commit_label`.
+  /// `key` "": only of an idempotent spec, whose key is its hash; else error `invalid_request`.
   Result<Run> run(const std::string& key, const RunSpec&, CallOptions = {}) const;
   /// The oldest first.
   Result<std::vector<RunInfo>> runs(CallOptions = {}) const;

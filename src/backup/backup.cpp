@@ -33,11 +33,6 @@ constexpr std::int64_t clone_from = 4 << 20;
 constexpr Time gust = 10 * ms;
 constexpr Time between_tries = 100 * ms;
 
-bool same(const spellfs::KnownFile& a, const spellfs::KnownFile& b) {
-  return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns &&
-         a.inode == b.inode && a.mode == b.mode;
-}
-
 }  // namespace
 
 /// Folder nodes of the last trees, so that the next one is made without asking for them.
@@ -309,7 +304,7 @@ Result<> Backup::take_over(const Tree& last) {
       state.mtime_ns = entry.mtime_ns;
       // Its ctime tells whether it is what was captured.
       if (auto st = folder_->state(path)) {
-        auto here = known_state(*st);
+        auto here = spellfs::state_of(*st);
         bool as_saved = here.mtime_ns == entry.mtime_ns && here.mode == entry.mode &&
                         here.ctime_ns < last.until_ns &&
                         (S_ISLNK(st->st_mode) ? entry.type == spellfs::EntryType::link
@@ -360,9 +355,9 @@ std::optional<Outcome> Backup::capture_link(const Order& order) {
   spellfs::Entry entry;
   entry.type = spellfs::EntryType::link;
   entry.mode = st->st_mode & 07777;
-  entry.mtime_ns = known_state(*st).mtime_ns;
+  entry.mtime_ns = spellfs::state_of(*st).mtime_ns;
   entry.target = *target;
-  ledger_->captured(order.id, std::move(entry), known_state(*st), base::boot_ns());
+  ledger_->captured(order.id, std::move(entry), spellfs::state_of(*st), base::boot_ns());
   return std::nullopt;
 }
 
@@ -393,8 +388,8 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
   pump();
   if (!order.prefix) ledger_->begun(order.id, base::boot_ns());
   if (::fstat(file.get(), &st) != 0) return Outcome::gone;
-  auto state = known_state(st);
-  if (auto* stands = ledger_->tree_state(order.path); stands && same(*stands, state))
+  auto state = spellfs::state_of(st);
+  if (auto* stands = ledger_->tree_state(order.path); stands && *stands == state)
     if (ledger_->unchanged(order.id)) return std::nullopt;
 
   base::Fd copy;
@@ -410,7 +405,7 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
   }
   if (!vouched && !order.prefix) {
     struct stat after;
-    if (::fstat(file.get(), &after) != 0 || !same(known_state(after), state))
+    if (::fstat(file.get(), &after) != 0 || spellfs::state_of(after) != state)
       return Outcome::disturbed;
   }
   entry->mode = state.mode;

@@ -11,7 +11,7 @@
 // versions wait where they are.
 //
 // Nothing of this is on disk but the files in the spool, which have no names: after a kill -9 the
-// next Backup begins with what is safe (Resume) and a look at the folder. Two threads a run: one
+// next Backup begins with what is safe (`last`) and a look at the folder. Two threads a run: one
 // hears, captures and decides, one sends. They end with the object.
 #pragma once
 #include <chrono>

@@ -22,10 +22,6 @@ base::Fd open_at(int folder, const std::string& name, int flags) {
   return base::Fd(fd);
 }
 
-std::int64_t ns(const timespec& time) {
-  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
-}
-
 }  // namespace
 
 Result<Folder> Folder::open(const std::string& path) {
@@ -75,11 +71,6 @@ std::optional<std::string> Folder::target(const std::string& path) const {
   ssize_t size = ::readlinkat(folder.get(), name.c_str(), target, sizeof target);
   if (size <= 0 || size > static_cast<ssize_t>(spellfs::max_target)) return std::nullopt;
   return std::string(target, static_cast<std::size_t>(size));
-}
-
-spellfs::KnownFile known_state(const struct stat& st) {
-  return {st.st_size, ns(st.st_mtim), ns(st.st_ctim), st.st_ino,
-          static_cast<std::uint32_t>(st.st_mode & 07777)};
 }
 
 std::vector<std::string> names_in(const base::Fd& folder) {

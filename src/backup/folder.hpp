@@ -32,7 +32,6 @@ class Folder {
   base::Fd top_;
 };
 
-spellfs::KnownFile known_state(const struct stat& st);
 /// The names in an open folder; empty where it cannot be read.
 std::vector<std::string> names_in(const base::Fd& folder);
 

@@ -3,9 +3,6 @@
 // long.
 #pragma once
 #include <chrono>
-#include <optional>
-
-#include "backup/ledger.hpp"
 
 namespace spell::backup {
 

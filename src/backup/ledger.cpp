@@ -329,19 +329,14 @@ std::optional<Order> Ledger::next(Time now) {
 }
 
 bool Ledger::expects(const std::string& path, const spellfs::KnownFile& state) const {
-  auto same = [&](const spellfs::KnownFile& other) {
-    return state.size == other.size && state.mtime_ns == other.mtime_ns &&
-           state.ctime_ns == other.ctime_ns && state.inode == other.inode &&
-           state.mode == other.mode;
-  };
   auto found = paths_.find(path);
   if (found == paths_.end()) {
     auto* stands = tree_state(path);
-    return stands && same(*stands);
+    return stands && *stands == state;
   }
   auto& file = files_.at(found->second);
   if (file.dirty || file.removed) return false;
-  if (file.held) return !file.after && same(file.held->state);
+  if (file.held) return !file.after && file.held->state == state;
   return file.first != 0;
 }
 

@@ -6,7 +6,7 @@
 // what happened up to some number. The promises (DESIGN.md, promise 5), and how they are kept:
 //
 //   one finished version     only what was captured gets in: read while the kernel vouched that
-//                            nobody has the file open for writing (capture.hpp), or renamed into
+//                            nobody has the file open for writing (lease.hpp), or renamed into
 //                            place where it cannot vouch
 //   not what a kill closed   a version counts `settle` after its close, if the run still lives then
 //   order                    a number is a cut if of every file the version there is the newest
@@ -122,7 +122,6 @@ class Ledger {
   void in_tree(const std::string& path, const spellfs::KnownFile& state) { tree_[path] = state; }
   /// What the tree has of it; none: nothing.
   const spellfs::KnownFile* tree_state(const std::string& path) const;
-  const std::map<std::string, spellfs::KnownFile>& tree() const { return tree_; }
 
   /// Whether a file in this state is nothing new: in the tree, captured, or about to be captured.
   bool expects(const std::string& path, const spellfs::KnownFile& state) const;

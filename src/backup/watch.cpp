@@ -60,7 +60,7 @@ void Watch::file_arrived(const std::string& path, const struct stat& st, Time no
   if (left_out_ && left_out_(path, false)) return;
   bool link = S_ISLNK(st.st_mode);
   if (!link && !S_ISREG(st.st_mode)) return;
-  if (how != Arrival::renamed && ledger_->expects(path, known_state(st))) return;
+  if (how != Arrival::renamed && ledger_->expects(path, spellfs::state_of(st))) return;
   ledger_->finished(path, st.st_size, now,
                     link || how == Arrival::renamed ? Way::renamed : Way::found);
 }

@@ -146,7 +146,7 @@ Result<Collected> Collector::collect_now(std::optional<seconds> spare) {
   return collected;
 }
 
-void Collector::check(std::function<void(Result<Checked>)> done) {
+void Collector::check(std::function<void(Result<StorageCheck>)> done) {
   jobs_.post([this, done = std::move(done)] { done(storage_.check(stop_.get_token())); });
 }
 

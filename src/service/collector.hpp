@@ -58,7 +58,7 @@ class Collector {
   void collect(std::optional<std::chrono::seconds> spare,
                std::function<void(Result<Collected>)> done);
   /// The same thread for a check: the two never run at the same time.
-  void check(std::function<void(Result<Checked>)> done);
+  void check(std::function<void(Result<StorageCheck>)> done);
   /// The same thread for a backup: nothing is collected under its hands.
   void back_up(const std::string& state_folder, const std::string& folder, const std::string& owner,
                std::function<void(Result<BackupDone>)> done);

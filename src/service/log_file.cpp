@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "model/log.hpp"
+#include "spellfs/bytes.hpp"
 
 namespace spell::service {
 
@@ -19,16 +20,6 @@ namespace {
 
 constexpr std::int64_t part_size = 256 << 10;
 constexpr std::size_t record_size = 40, block_size = 1 << 20;
-
-void put(std::string& out, std::uint64_t value) {
-  for (int i = 0; i < 8; ++i) out += static_cast<char>(value >> (8 * i));
-}
-
-std::uint64_t number(std::string_view bytes, std::size_t at) {
-  std::uint64_t out = 0;
-  for (std::size_t i = 8; i-- > 0;) out = out << 8 | static_cast<unsigned char>(bytes[at + i]);
-  return out;
-}
 
 /// The frame at `at`, if it is whole and the output of byte `output`.
 std::optional<model::FrameHeader> frame_at(std::string_view bytes, std::size_t at,
@@ -40,6 +31,17 @@ std::optional<model::FrameHeader> frame_at(std::string_view bytes, std::size_t a
       bytes.size() - at - frame_header_size < header->size)
     return {};
   return *header;
+}
+
+/// How many of `bytes` are whole frames, the first of them of byte `output`; moves that behind
+/// them.
+std::size_t whole_frames(std::string_view bytes, std::int64_t& output) {
+  std::size_t at = 0;
+  while (auto header = frame_at(bytes, at, output)) {
+    at += frame_header_size + header->size;
+    output += header->size;
+  }
+  return at;
 }
 
 Result<std::string> read_at(int file, std::int64_t at, std::int64_t size) {
@@ -56,8 +58,8 @@ std::string LogFile::Part::record() const {
   std::string out;
   for (std::uint64_t value : {static_cast<std::uint64_t>(file), static_cast<std::uint64_t>(output),
                               static_cast<std::uint64_t>(checked), sum})
-    put(out, value);
-  put(out, base::checksum(out));
+    spellfs::put_fixed(out, value, 8);
+  spellfs::put_fixed(out, base::checksum(out), 8);
   return out;
 }
 
@@ -66,29 +68,29 @@ struct LogFile::Parts {
   bool sound = true, stale = false;
 };
 
-LogFile::Parts LogFile::read_parts(const std::string& path, int data, std::int64_t size) {
+LogFile::Parts LogFile::read_parts(const std::string& path, std::int64_t size) {
   Parts out;
   auto stored = base::read_file(path + ".parts", INT64_MAX);
   if (!stored) return out;
   for (std::size_t at = 0; at + record_size <= stored->size(); at += record_size) {
     std::string_view bytes(stored->data() + at, record_size);
-    if (base::checksum(bytes.substr(0, 32)) != number(bytes, 32)) {
+    spellfs::ByteReader in(bytes);
+    Part part;
+    part.file = static_cast<std::int64_t>(in.fixed(8));
+    part.output = static_cast<std::int64_t>(in.fixed(8));
+    part.checked = static_cast<std::int64_t>(in.fixed(8));
+    part.sum = in.fixed(8);
+    if (base::checksum(bytes.substr(0, 32)) != in.fixed(8)) {
       out.sound = false;
       break;
     }
-    Part part{static_cast<std::int64_t>(number(bytes, 0)),
-              static_cast<std::int64_t>(number(bytes, 8)),
-              static_cast<std::int64_t>(number(bytes, 16)), number(bytes, 24)};
     // What was cut off by a power loss has its record still.
     out.stale = part.checked > size;
     if (part.checked <= part.file || out.stale) break;
-    if (out.all.empty() ? part.file != 0 || part.output != 0
-                        : part.file < out.all.back().checked ||
-                              part.output <= out.all.back().output)
+    if (out.all.empty()
+            ? part.file != 0 || part.output != 0
+            : part.file < out.all.back().checked || part.output <= out.all.back().output)
       break;
-    char head[frame_header_size];
-    auto n = base::pread_full(data, head, sizeof head, part.file);
-    if (!n || *n < sizeof head) break;
     out.all.push_back(part);
   }
   return out;
@@ -113,11 +115,11 @@ Result<> LogFile::load() {
     if (::ftruncate(records_.get(), 0) != 0) return base::errno_error("write " + path_ + ".parts");
     return ok();
   }
-  auto known = read_parts(path_, data_.get(), st.st_size);
+  auto known = read_parts(path_, st.st_size);
   stale_ = known.stale;
   std::size_t first = 0;  // the first part whose record is not right
   if (!known.all.empty()) {
-    parts_ = known.all;
+    parts_ = std::move(known.all);
     Part& last = parts_.back();
     auto bytes = read_at(data_.get(), last.file, last.checked - last.file);
     if (!bytes) return bytes.error();
@@ -125,11 +127,7 @@ Result<> LogFile::load() {
     hurt_ = sum_.value() != last.sum;
     // Its frames, whatever their bytes are, tell where it ends.
     output_size_ = last.output;
-    std::size_t at = 0;
-    while (auto header = frame_at(*bytes, at, output_size_)) {
-      at += frame_header_size + header->size;
-      output_size_ += header->size;
-    }
+    auto at = whole_frames(*bytes, output_size_);
     hurt_ = hurt_ || at != bytes->size();
     file_size_ = last.file + static_cast<std::int64_t>(at);
     first = parts_.size() - 1;
@@ -210,8 +208,7 @@ Result<std::int64_t> LogFile::append(std::int64_t offset, std::string_view frame
   longer_ = false;
   // No record of what stood here may outlive a power loss: what comes now is other bytes.
   auto records = static_cast<off_t>((parts_.size() - 1) * record_size);
-  if (stale_ &&
-      (::ftruncate(records_.get(), records) != 0 || ::fdatasync(records_.get()) != 0))
+  if (stale_ && (::ftruncate(records_.get(), records) != 0 || ::fdatasync(records_.get()) != 0))
     return base::errno_error("write " + path_ + ".parts");
   stale_ = false;
   if (auto done = base::pwrite_all(data_.get(), frames, file_size_); !done) {
@@ -318,7 +315,7 @@ Result<LogFile::Sound> LogFile::check(const std::string& path, std::stop_token s
   if (!data) return data.error();
   struct stat st;
   if (::fstat(data->get(), &st) != 0) return base::errno_error("read " + path);
-  auto known = read_parts(path, data->get(), st.st_size);
+  auto known = read_parts(path, st.st_size);
   out.parts = known.sound;
   std::int64_t at = 0;
   std::size_t part = 0;
@@ -328,7 +325,7 @@ Result<LogFile::Sound> LogFile::check(const std::string& path, std::stop_token s
     bool checked = part < known.all.size() && known.all[part].file == at;
     std::int64_t end = part + 1 < known.all.size() ? known.all[part + 1].file
                        : checked                   ? known.all[part].checked
-                                  : at + static_cast<std::int64_t>(block_size + frame_header_size);
+                                 : at + static_cast<std::int64_t>(block_size + frame_header_size);
     auto bytes = read_at(data->get(), at, end - at);
     if (!bytes) return bytes.error();
     if (checked) {
@@ -337,11 +334,7 @@ Result<LogFile::Sound> LogFile::check(const std::string& path, std::stop_token s
                     base::checksum(std::string_view(*bytes).substr(0, size)) != known.all[part].sum;
       if (out.damaged) return out;
     }
-    std::size_t taken = 0;
-    while (auto header = frame_at(*bytes, taken, out.output)) {
-      taken += frame_header_size + header->size;
-      out.output += header->size;
-    }
+    auto taken = whole_frames(*bytes, out.output);
     out.damaged = checked && taken != bytes->size();
     if (out.damaged || taken == 0) return out;
     at += static_cast<std::int64_t>(taken);

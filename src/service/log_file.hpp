@@ -33,12 +33,13 @@ class LogFile {
  public:
   /// Opens the file, or makes it.
   static Result<std::unique_ptr<LogFile>> open(const std::string& path);
-  /// Of a log on disk that nobody writes to; changes nothing.
+  /// What check() has found.
   struct Sound {
     std::int64_t output = 0;  ///< bytes from the first on that are as they were written
     bool damaged = false;     ///< what follows is not; false: a power loss has cut it, at most
     bool parts = true;        ///< false: a record of `.parts` is damaged
   };
+  /// Of a log on disk that nobody writes to; changes nothing.
   static Result<Sound> check(const std::string& path, std::stop_token stop = {});
   /// The names of its files.
   static std::vector<std::string> names(const std::string& path);
@@ -67,7 +68,7 @@ class LogFile {
 
   explicit LogFile(std::string path) : path_(std::move(path)) {}
   Result<> load();
-  static Parts read_parts(const std::string& path, int data, std::int64_t size);
+  static Parts read_parts(const std::string& path, std::int64_t size);
   /// Takes the frames of `bytes`, which lie at the end of the file, into the parts; returns how
   /// many bytes whole frames are.
   std::int64_t take(std::string_view bytes);

@@ -137,8 +137,7 @@ Result<std::int64_t> LogStore::tail(const std::string& run, std::int64_t lines) 
     // The output of one part in one piece.
     std::string text;
     while (*part + static_cast<std::int64_t>(text.size()) < until) {
-      auto frames =
-          read(run, *part + static_cast<std::int64_t>(text.size()), until, 1 << 20);
+      auto frames = read(run, *part + static_cast<std::int64_t>(text.size()), until, 1 << 20);
       if (!frames) return frames.error();
       if (frames->empty()) break;
       model::FrameParser parser;

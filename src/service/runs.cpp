@@ -203,9 +203,9 @@ void list_runs(Context& context, Call call) {
   auto workflow = call->number("workflow", 0, 1, INT64_MAX);
   if (!workflow) return refuse(call, workflow.error());
   if (auto own = call->caller.workflow; own != 0 && *workflow != 0 && *workflow != own)
-    return refuse(call, base::error("not_permitted", "the credentials of workflow " +
-                                                         std::to_string(own) +
-                                                         " show its own runs only"));
+    return refuse(
+        call, base::error("not_permitted", "the credentials of workflow " + std::to_string(own) +
+                                               " show its own runs only"));
   store::RunQuery query;
   query.owner = call->owner();
   query.limit = static_cast<int>(*limit) + 1;

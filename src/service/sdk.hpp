@@ -16,8 +16,8 @@ class Sdk {
   /// `folder`: where it is on disk; it need not be there.
   explicit Sdk(std::string folder) : folder_(std::move(folder)) {}
   /// As an upload of the caller's owner that counts for no user, without its workflow's part of the
-  /// name. Blocks; only the
-  /// first time it is read from disk. Error `sdk_missing`.
+  /// name. Blocks; only the first time it is read from
+  /// disk. Error `sdk_missing`.
   Result<CheckedUpload> give(Context&, const Call&);
 
  private:

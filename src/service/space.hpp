@@ -19,8 +19,8 @@ class Space {
   /// the disk became full, or had room again, from the thread that found out. Looks at once.
   /// `keep_free`: percent of the disk that new runs leave free. `squeeze`: told when the disk
   /// becomes full, and with each later look at it, to make room; must not block.
-  Space(std::string folder, Timer& timer, std::function<void(bool full)> changed,
-        int keep_free = 0, std::function<void()> squeeze = {});
+  Space(std::string folder, Timer& timer, std::function<void(bool full)> changed, int keep_free = 0,
+        std::function<void()> squeeze = {});
 
   /// Looks how much room there is: to be called before something is written. Costs one system call.
   void look();

@@ -52,7 +52,7 @@ Result<> Storage::collect_code(const Code& code, std::chrono::seconds spare, std
   return ok();
 }
 
-Result<> Storage::check_code(const Code& code, std::stop_token stop, Checked& out) {
+Result<> Storage::check_code(const Code& code, std::stop_token stop, StorageCheck& out) {
   auto commits = readers_.with(
       [&](store::Reader& reader) { return reader.commits(code.owner, code.workspace); });
   if (!commits) return commits.error();
@@ -119,8 +119,8 @@ Result<Collected> Storage::collect(std::chrono::seconds spare, std::chrono::seco
   return out;
 }
 
-Result<Checked> Storage::check(std::stop_token stop) {
-  Checked out;
+Result<StorageCheck> Storage::check(std::stop_token stop) {
+  StorageCheck out;
   auto problems = readers_.with([](store::Reader& reader) { return reader.check(); });
   if (!problems) return problems.error();
   for (auto& problem : *problems) out.damaged.push_back("the database: " + problem);
@@ -151,10 +151,9 @@ Result<Checked> Storage::check(std::stop_token stop) {
       auto there = readers_.with([&](store::Reader& reader) { return reader.has_run(run.id); });
       if (!there) return there.error();
       if (!*there) continue;  // removed meanwhile
-    }
-    if (log->output < length)
       out.hurt.push_back(name + ": of its log " + std::to_string(log->output) + " bytes of " +
                          std::to_string(length) + " are there and sound");
+    }
     if (metrics->damaged)
       out.hurt.push_back(name + ": its metrics are damaged behind byte " +
                          std::to_string(metrics->output));

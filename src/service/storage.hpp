@@ -13,6 +13,7 @@
 
 #include "service/log_store.hpp"
 #include "service/readers.hpp"
+#include "spell/resource.hpp"
 #include "spell/result.hpp"
 #include "spellfs/pack_store.hpp"
 
@@ -24,14 +25,6 @@ struct Collected {
   std::int64_t code_bytes = 0;          ///< of that, from the code of removed runs
   bool code_spared = false;             ///< code that came lately may be wanted yet
   std::vector<std::string> problems;    ///< what could not be collected, a line each
-};
-
-struct Checked {
-  std::int64_t packs = 0, objects = 0, bytes = 0;  ///< that were read
-  std::vector<std::string> damaged;                ///< a line each: which file, what is wrong
-  /// Resources that lost something ("runs/7", "uploads/data"), a line each.
-  std::vector<std::string> hurt;
-  bool fine() const { return damaged.empty() && hurt.empty(); }
 };
 
 struct Room {
@@ -54,7 +47,7 @@ class Storage {
   Result<Collected> collect(std::chrono::seconds spare, std::chrono::seconds spare_code,
                             std::stop_token stop = {});
   /// Errors are those of a check that could not be carried out; what it finds is in the result.
-  Result<Checked> check(std::stop_token stop = {});
+  Result<StorageCheck> check(std::stop_token stop = {});
 
   /// What is at the path of a resource; "", "runs", "uploads", "public": of all of them.
   Result<Room> usage(const std::string& owner, const std::string& path);
@@ -69,7 +62,7 @@ class Storage {
   };
   std::vector<Code> code() const;
   Result<> collect_code(const Code&, std::chrono::seconds spare, std::stop_token, Collected&);
-  Result<> check_code(const Code&, std::stop_token, Checked&);
+  Result<> check_code(const Code&, std::stop_token, StorageCheck&);
   std::string shown(const std::string& owner, const std::string& resource) const;
   Result<std::vector<spellfs::Root>> roots();
   Result<Room> of(std::string name, const std::vector<spellfs::Name>& nodes);

@@ -4,6 +4,7 @@
 #include "model/fields.hpp"
 #include "service/api.hpp"
 #include "service/resource_path.hpp"
+#include "spell/json.hpp"
 
 namespace spell::service {
 
@@ -50,14 +51,9 @@ void collect_storage(Context& context, Call call) {
 }
 
 void check_storage(Context& context, Call call) {
-  context.collector.check([call = std::move(call)](Result<Checked> done) {
+  context.collector.check([call = std::move(call)](Result<StorageCheck> done) {
     if (!done) return refuse(call, done.error());
-    answer(call, {{"check",
-                   {{"packs", done->packs},
-                    {"objects", done->objects},
-                    {"bytes", done->bytes},
-                    {"damaged", done->damaged},
-                    {"hurt", done->hurt}}}});
+    answer(call, {{"check", *done}});
   });
 }
 

@@ -148,9 +148,10 @@ Result<Pins> look_up(Context& context, const Call& call, model::WorkflowRequest&
   }
   // What is stored and sent to workers is read with this limit.
   if (run.request.mounts.size() > model::max_mounts)
-    return base::error("invalid_request",
-                       "'run.mounts' has too many entries: with those of its program there may be " +
-                           std::to_string(model::max_mounts));
+    return base::error(
+        "invalid_request",
+        "'run.mounts' has too many entries: with those of its program there may be " +
+            std::to_string(model::max_mounts));
   return pins;
 }
 
@@ -241,18 +242,16 @@ void create_workflow(Context& context, Call call) {
   }
   if (auto room = check_bytes(context, call); !room) return refuse(call, room.error());
   bool builds = request->build_target.has_value();
-  auto go_on = [&context, call = std::move(call), request = std::move(*request),
-                asked = std::move(asked)]() mutable {
-    context.jobs.post([&context, call = std::move(call), request = std::move(request),
-                       asked = std::move(asked)]() mutable {
-      auto pins = look_up(context, call, request, asked);
-      if (!pins) return refuse(call, pins.error());
-      submit(context, std::move(call), std::move(asked), std::move(*pins));
-    });
+  std::function<void()> go_on = [&context, call = std::move(call), request = std::move(*request),
+                                 asked = std::move(asked)]() mutable {
+    auto pins = look_up(context, call, request, asked);
+    if (!pins) return refuse(call, pins.error());
+    submit(context, std::move(call), std::move(asked), std::move(*pins));
   };
+  if (!builds) return context.jobs.post(std::move(go_on));
   // Whether a machine can build it is known when it has said what it has.
-  if (builds) return context.machines.when_settled(std::move(go_on));
-  go_on();
+  context.machines.when_settled(
+      [&context, go_on = std::move(go_on)]() mutable { context.jobs.post(std::move(go_on)); });
 }
 
 void list_workflows(Context& context, Call call) {

@@ -200,8 +200,9 @@ class Walker {
     auto it = options_.known.find(path);
     if (it == options_.known.end()) return false;
     auto& known = it->second;
-    return is_as(known, st) || (options_.same && known.size == st.st_size &&
-                                known.mode == st.st_mode && options_.same(path, folder, name));
+    return is_as(known, st) ||
+           (options_.same && known.size == st.st_size &&
+            (known.mode & 07777) == (st.st_mode & 07777) && options_.same(path, folder, name));
   }
 
   /// A file that the last save saw as it is now.

@@ -17,7 +17,6 @@ namespace spell::spellfs {
 
 std::int64_t mtime_of(const struct stat&);
 std::int64_t ctime_of(const struct stat&);
-KnownFile state_of(const struct stat&);
 Entry entry_of(const std::string& name, EntryType type, const struct stat&);
 /// Without waiting, and without following a link.
 base::Fd open_in(int folder, const std::string& name, int flags);

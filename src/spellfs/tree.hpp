@@ -1,6 +1,8 @@
 // Saving a file or folder into packs, changing a saved tree, reading it: list, stat, file ranges,
 // and bringing it back to disk.
 #pragma once
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -22,14 +24,16 @@ struct KnownFile {
   std::int64_t size = 0, mtime_ns = 0, ctime_ns = 0;
   std::uint64_t inode = 0;
   std::uint32_t mode = 0;
+  bool operator==(const KnownFile&) const = default;
 };
+KnownFile state_of(const struct stat&);
 
 struct SaveOptions {
   std::map<std::string, KnownFile> known{};  ///< relative path -> state: left out where unchanged
   /// Asked about a known file or link whose state is another, though not its size and mode: whether
   /// its content is what it was. `name` lies in the open folder. Not set: it counts as changed.
   std::function<bool(const std::string& path, int folder, const std::string& name)> same{};
-  std::vector<std::string> skip_folders{};   ///< names of folders to leave out wherever they are
+  std::vector<std::string> skip_folders{};  ///< names of folders to leave out wherever they are
   /// Asked in batches of up to 16 MiB which of the names are missing at the store: only these are
   /// written. Not set: all are written. May be called from a thread of save()'s own, one call at a
   /// time.
@@ -49,11 +53,11 @@ struct SaveOptions {
 };
 
 struct SaveResult {
-  std::optional<Name> tree{};                        ///< of a folder; none: nothing to save
+  std::optional<Name> tree{};  ///< of a folder; none: nothing to save
   std::int64_t files = 0, bytes = 0;
-  std::int64_t fresh_bytes = 0;  ///< of `bytes`, what the store did not have
-  std::int64_t new_bytes = 0;    ///< written to the pack, compressed where that pays
-  std::int64_t left_out = 0;                         ///< files in skipped folders, and ignored ones
+  std::int64_t fresh_bytes = 0;        ///< of `bytes`, what the store did not have
+  std::int64_t new_bytes = 0;          ///< written to the pack, compressed where that pays
+  std::int64_t left_out = 0;           ///< files in skipped folders, and ignored ones
   std::vector<std::string> skipped{};  ///< "path: why": sockets, devices, unreadable files
   Entry root{};  ///< of what was saved; its name is the last component of the path
 };

@@ -41,7 +41,7 @@ struct Saved {
   bool push = false;   ///< the pack has something that the service lacks
   std::int64_t files = 0, bytes = 0, left_out = 0, took_us = 0;
   std::int64_t fresh_bytes = 0, new_bytes = 0;  ///< see spellfs::SaveResult
-  std::vector<std::string> skipped{};  ///< "path: why"
+  std::vector<std::string> skipped{};           ///< "path: why"
 };
 
 }  // namespace spell::worker

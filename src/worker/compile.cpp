@@ -121,7 +121,8 @@ std::vector<std::string> programs_in(const std::string& place, const std::string
     std::string_view name = entry->d_name;
     if (!target.empty() && name != target) continue;
     // Shown in one line, or not at all.
-    if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
+    if (std::any_of(name.begin(), name.end(),
+                    [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
       continue;
     struct stat st;
     if (::fstatat(bin, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
@@ -162,8 +163,7 @@ Result<> take_program(const std::string& place, const std::string& target, const
 }
 
 /// Waits for its end; after a stop it is killed, then waited for. `files`: what it writes.
-Result<exec::State> await(exec::Supervised& build, const std::string& files,
-                          std::stop_token stop) {
+Result<exec::State> await(exec::Supervised& build, const std::string& files, std::stop_token stop) {
   base::Fd told(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!told) return base::errno_error("wait for a build");
   std::stop_callback tell(stop, [&] {

@@ -68,9 +68,9 @@ struct SaveOutcome {
 /// save.cpp: whether there is nothing to save, by a look that does not block; false: save() finds
 /// out.
 bool leaves_nothing(const Folders&, const std::string& run);
-/// save.cpp: what is new or changed in spell/, as a pack of what the service lacks. `progress`: told
-/// often of what was read so far, from another thread.
+/// Told often of what was read so far, from another thread.
 using SaveProgress = std::function<void(std::int64_t files, std::int64_t bytes)>;
+/// save.cpp: what is new or changed in spell/, as a pack of what the service lacks.
 Result<SaveOutcome> save(const Folders&, const model::StartCommand&, Link&, const CallOptions&,
                          SaveProgress progress = {});
 

@@ -259,8 +259,7 @@ Result<git::CheckoutManifest> read_manifest(const std::string& run_folder) {
         return base::error("damaged", run_folder + "/manifest is damaged");
       path += 1 + id_size;
     }
-    if ((*text)[path] != ' ')
-      return base::error("damaged", run_folder + "/manifest is damaged");
+    if ((*text)[path] != ' ') return base::error("damaged", run_folder + "/manifest is damaged");
     file.size = size;
     file.mtime_ns = mtime;
     file.ctime_ns = ctime;

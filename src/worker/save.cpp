@@ -66,8 +66,7 @@ bool leaves_nothing(const Folders& folders, const std::string& run) {
 }
 
 Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& start, Link& link,
-                         const CallOptions& call,
-                         SaveProgress progress) {
+                         const CallOptions& call, SaveProgress progress) {
   std::int64_t began = base::boot_ns();
   std::string folder = folders.run(start.run), top = folder + "/spell";
   spellfs::SaveOptions options;

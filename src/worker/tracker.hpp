@@ -1,13 +1,15 @@
 // One run's way through this machine, without I/O: event + now -> actions.
 //
-//   build -> mount -> (compile) -> launch -> follow -> drain -> save -> push -> report ->
-//   (forgotten)
-//     |        |        |         |         |        |      |
-//     |        |        |         |         |        +------+-- kill: nothing more is saved
-//     |        |        |         |         +-- the whole output is with the service
-//     |        |        |         +-- the command's end, also where its supervisor or its boot is
-//     |        |        |             gone
-//     +--------+--------+-- stop, kill: the command is never started
+//   build -> mount -> compile -> launch -> follow -> drain -> save -> push -> report -> (forgotten)
+//     |        |         |          |         |        |       |       |
+//     |        |         |          |         |        |       +-------+-- kill: saves no more
+//     |        |         |          |         |        +-- the whole output is with the service
+//     |        |         |          |         +-- the command's end, also where its supervisor or
+//     |        |         |          |             its boot is gone
+//     +--------+---------+----------+-- stop, kill: the command is never started
+//
+// compile: only where its program is built here. From report back to save where the service has
+// freed the outputs before it heard of them.
 //
 // A restarted worker enters at `build`, `follow` or `report`, as the journal and the supervisor's
 // folder say. Each step can be done again. Not thread-safe. Times are CLOCK_BOOTTIME µs.

@@ -1,4 +1,5 @@
-// So many at once, and the others after them; the last place is for an owner who has none. Thread-safe.
+// So many at once, and the others after them; the last place is for an owner who has none.
+// Thread-safe.
 #pragma once
 #include <condition_variable>
 #include <map>

@@ -393,7 +393,7 @@ TEST_CASE("what is left out and what is known stays out") {
   write(run / "code.py", "print()");
   struct stat st;
   REQUIRE(::stat((run / "code.py").c_str(), &st) == 0);
-  run.options.known["code.py"] = known_state(st);
+  run.options.known["code.py"] = spellfs::state_of(st);
   run.options.left_out = [](const std::string& path, bool) { return path == "__pycache__"; };
   run.start();
   std::filesystem::create_directory(run / "__pycache__");
