@@ -3,7 +3,10 @@
 All processes are killed, and what comes next lives in a mount namespace whose kernel tells another boot id, and in a time
 namespace whose CLOCK_BOOTTIME has begun again: the two things by which a process can know.
 """
+import contextlib
+import os
 import pathlib
+import signal
 import subprocess
 import uuid
 
@@ -11,7 +14,7 @@ import pytest
 
 from faults import Gate, await_gone, ended, info, kill_and_wait, lines, output_of, printing, run_folders, same_bytes, service, \
     start_run, supervisors, suspend, the_supervisor
-from harness import BUILD, Running, wait_for
+from harness import BUILD, Running, processes_of, wait_for
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -34,10 +37,15 @@ def reboot(place):
         return running.finish()
 
     def restart():
-        # The service first: it must not see the supervisors go.
-        kill_and_wait(service(place))
-        for supervisor in supervisors(place).values():
-            kill_and_wait(supervisor)
+        # First all stand still: who sees a service or a supervisor go would do something about it.
+        still = set()
+        while found := set(processes_of(place.root)) - still:
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            still |= found
+        for pid in still:
+            kill_and_wait(pid)
         assert not await_gone(place.root / "mark")
         return spell
 
