@@ -175,7 +175,8 @@ class MachinesSoak(soak.Soak):
         if how == ("interrupted", "machine_lost"):
             # It was lost before it had heard of the run: else its end would have come late.
             return not (self.place.root / "witness" / str(seed)).exists() and run["log_bytes"] == 0
-        return seed in self.killed and how == ("complete", "") and (run["user_exit_code"], run["user_signal"]) == (137, signal.SIGKILL)
+        by_kill = (run["user_exit_code"], run["user_signal"]) == (137, signal.SIGKILL)
+        return seed in self.killed and how in (("complete", ""), ("complete", "late_result")) and by_kill
 
     def check_run(self, seed, run):
         if not self.ended_by_accident(seed, run):
