@@ -160,6 +160,11 @@ class MachinesSoak(soak.Soak):
 
     def end_all(self):
         super().end_all()
+        # A machine that comes back goes on with what was given up, until it ends or somebody ends it.
+        for run in self.place.spell("ps", "--json", "-n", "100000", check=0).json["runs"]:
+            if run["reason_code"] == "machine_lost":
+                self.meant.setdefault(run["id"], set()).add("stop")
+                self.place.spell("stop", run["id"], check=0)
         # What a machine that counted as lost brings late is still its run's.
         for box in self.boxes:
             try:
