@@ -181,6 +181,23 @@ def test_the_programs_of_the_guide(prefix, environment, tmp_path):
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-7.txt", "step-8.txt", "step-9.txt"]
 
 
+def test_a_program_that_asks_for_all_there_will_be(prefix, library_folder, environment, tmp_path):
+    """It compiles as it is meant to be written, and goes as far as there is a machine for it."""
+    flags = run("pkg-config", "--cflags", "--libs", "spell", env=environment).stdout.split()
+    run("g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", SOURCE / "tests/package/pipeline.cpp", "-o", tmp_path / "pipeline", *flags)
+    stand_in = tmp_path / "bin/curl"  # in the place of a large download
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\necho "a text" > "$2"\n')
+    stand_in.chmod(0o755)
+    environment["PATH"] = f"{stand_in.parent}:{environment['PATH']}"
+    spell = prefix / "bin/spell"
+    done = run(spell, "workflow", "create", "--local", tmp_path / "pipeline", cwd=tmp_path, env=environment, check=False)
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("pipeline: ")]
+    assert done.returncode == 1 and "no machine type fits: " in told and "CPU: no GPU" in told, done.stderr
+    runs = json.loads(run(spell, "workflow", "info", "1", "--json", env=environment).stdout)["workflow"]["runs"]
+    assert [(made["key"], made["status"]) for made in runs] == [("fetch", "complete")]
+
+
 def test_pkg_config(prefix, environment, tmp_path):
     flags = run("pkg-config", "--cflags", "--libs", "spell", env=environment).stdout.split()
     run("g++", "-std=c++20", EXAMPLE / "main.cpp", "-o", tmp_path / "shared", *flags)
