@@ -22,17 +22,22 @@ struct Job {
   }
 };
 
-}  // namespace
-
-void AsyncCalls::in_background(const std::shared_ptr<Connection>& connection, Length length,
-                               std::stop_token stop, std::function<void(bool canceled)> call) {
+/// Once the call has begun the pool may be gone.
+void carry_out(base::Pool& pool, std::stop_token stop, std::function<void(bool canceled)> call) {
   auto job = std::make_shared<Job>();
   job->call = std::move(call);
-  auto& pool = length == Length::brief ? connection->brief() : connection->blocking();
   pool.post([job] { job->begin(false); });
   job->on_stop.emplace(std::move(stop), [weak = std::weak_ptr(job)] {
     if (auto there = weak.lock()) there->begin(true);
   });
+}
+
+}  // namespace
+
+void AsyncCalls::in_background(const std::shared_ptr<Connection>& connection, Length length,
+                               std::stop_token stop, std::function<void(bool canceled)> call) {
+  carry_out(length == Length::brief ? connection->brief() : connection->blocking(), std::move(stop),
+            std::move(call));
 }
 
 void AsyncCalls::wait(const Run& run, std::stop_token stop, Done done) {
@@ -46,7 +51,8 @@ void AsyncCalls::wait_success(const Run& run, std::stop_token stop, Done done) {
     if (!info || detail::is_success(*info)) return done(std::move(info));
     auto held = connection.lock();
     if (!held) return done(std::move(info));
-    auto tell = [held, id, stop, info = std::move(info),
+    auto& pool = held->brief();
+    auto tell = [held = std::move(held), id, stop, info = std::move(info),
                  done = std::move(done)](bool canceled) mutable {
       if (canceled) {
         info = base::error("canceled", "the wait was canceled");
@@ -57,7 +63,7 @@ void AsyncCalls::wait_success(const Run& run, std::stop_token stop, Done done) {
       held.reset();
       done(std::move(info));
     };
-    in_background(std::move(held), Length::brief, stop, std::move(tell));
+    carry_out(pool, stop, std::move(tell));
   };
   run.connection()->watcher().wait(run.id(), stop, std::move(look));
 }
