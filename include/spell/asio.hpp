@@ -61,6 +61,8 @@ class Completion {
 
   static void complete(std::shared_ptr<Completion> self, Result<T> result) {
     auto executor = self->work_.get_executor();
+    // Its context may go when the handler has run, which may be before post() has returned.
+    auto until_posted = boost::asio::make_work_guard(executor);
     boost::asio::post(executor, [self = std::move(self), result = std::move(result)]() mutable {
       boost::asio::get_associated_cancellation_slot(self->handler_).clear();
       Handler handler = std::move(self->handler_);
