@@ -82,7 +82,7 @@ Result<int> follow(Output& out, const Run& run, const FollowOptions& options) {
     view.interrupted(run.id());
     return interrupted_status;
   }
-  auto info = run.info();
+  auto info = options.to_the_end ? run.wait() : run.info();  // that of the chain's end
   if (!info) return info.error();
   if (!info->status.is_final()) {
     view.leave();

@@ -4,13 +4,16 @@
 //   auto ended = co_await spell::async_wait(run, asio::use_awaitable);
 //
 // Threads: waiting takes none; one thread of the client watches all runs that are waited for. Other
-// calls are carried out by threads of the client, at most 16, which come with the work and go; a
-// call that blocks for long (the end of a log) keeps one of them. Completions come on the handler's
-// associated executor, never from within the call that began them.
+// calls are carried out by threads of the client, which come with the work and go: those that only
+// ask the service by at most 16; what is given to async_call(), which may wait for as long as it
+// likes (wait_metric(), the end of a log), by one each, at most 1,000 at once. Neither keeps the
+// other waiting. Completions come on the handler's associated executor, never from within the call
+// that began them.
 //
-// Cancellation is that of the associated slot, of whatever type: the call ends with the error
-// `canceled`; what the service has already done stays done. Clients and runs may go before what was
-// begun with them has completed; the executor's context has to stay until then.
+// Cancellation is that of the associated slot, of whatever type, also before a thread has taken the
+// call: it ends with the error `canceled`; what the service has already done stays done. Clients
+// and runs may go before what was begun with them has completed; the executor's context has to stay
+// until then.
 //
 // g++ before 13 destroys some temporaries twice that stand in an expression with co_await: what is
 // handed over here must have a name there, and overloads that would take a temporary are deleted.
@@ -58,6 +61,8 @@ class Completion {
 
   static void complete(std::shared_ptr<Completion> self, Result<T> result) {
     auto executor = self->work_.get_executor();
+    // Its context may go when the handler has run, which may be before post() has returned.
+    auto until_posted = boost::asio::make_work_guard(executor);
     boost::asio::post(executor, [self = std::move(self), result = std::move(result)]() mutable {
       boost::asio::get_associated_cancellation_slot(self->handler_).clear();
       Handler handler = std::move(self->handler_);
@@ -93,33 +98,47 @@ auto async_end_of(const Run& run, void (*wait)(const Run&, std::stop_token, Asyn
 
 }  // namespace detail
 
-/// Any call of the SDK that blocks, as a function of its options, which carry the cancellation. It
-/// runs on another thread.
-///
-///   auto list = [client](CallOptions options) { return client.machines().list(options); };
-///   auto machines = co_await spell::async_call(client, list, asio::use_awaitable);
+namespace detail {
+
 template <class Operation, class Token>
-auto async_call(const Client& client, Operation&& operation, Token&& token) {
+auto async_call_of(const Client& client, AsyncCalls::Length length, Operation&& operation,
+                   Token&& token) {
   using Plain = std::decay_t<Operation>;
   using Answer = std::invoke_result_t<Plain&, CallOptions>;
   static_assert(!SPELL_NAME_IT_FIRST || std::is_lvalue_reference_v<Operation> ||
                     std::is_trivially_destructible_v<Plain>,
                 "give the operation a name first: g++ before 13 destroys such temporaries twice");
-  auto begin = [](auto handler, std::shared_ptr<detail::Connection> connection, Plain what) {
-    using Completion =
-        detail::Completion<typename Answer::value_type, std::decay_t<decltype(handler)>>;
+  auto begin = [](auto handler, std::shared_ptr<Connection> connection, AsyncCalls::Length kind,
+                  Plain what) {
+    using Completion = Completion<typename Answer::value_type, std::decay_t<decltype(handler)>>;
     auto completion = std::make_shared<Completion>(std::move(handler), connection);
     auto call = std::make_shared<Plain>(std::move(what));
-    AsyncCalls::in_background(connection, [completion, call]() mutable {
-      CallOptions options;
-      options.stop = completion->stop();
-      Answer answer = (*call)(options);
-      call.reset();
-      Completion::complete(std::move(completion), std::move(answer));
-    });
+    auto stop = completion->stop();
+    AsyncCalls::in_background(connection, kind, std::move(stop),
+                              [completion, call](bool canceled) mutable {
+                                CallOptions options;
+                                options.stop = completion->stop();
+                                Answer answer(Error("canceled", "the call was canceled"));
+                                if (!canceled) answer = (*call)(options);
+                                call.reset();
+                                Completion::complete(std::move(completion), std::move(answer));
+                              });
   };
   return boost::asio::async_initiate<Token, void(Answer)>(
-      std::move(begin), token, client.connection(), std::forward<Operation>(operation));
+      std::move(begin), token, client.connection(), length, std::forward<Operation>(operation));
+}
+
+}  // namespace detail
+
+/// Any call of the SDK that blocks, as a function of its options, which carry the cancellation. It
+/// runs on another thread, which it keeps for as long as it likes.
+///
+///   auto list = [client](CallOptions options) { return client.machines().list(options); };
+///   auto machines = co_await spell::async_call(client, list, asio::use_awaitable);
+template <class Operation, class Token>
+auto async_call(const Client& client, Operation&& operation, Token&& token) {
+  return detail::async_call_of(client, AsyncCalls::Length::any, std::forward<Operation>(operation),
+                               std::forward<Token>(token));
 }
 
 /// Runs::create.
@@ -128,7 +147,8 @@ auto async_run(const Client& client, const RunSpec& spec, const std::string& key
   auto create = [client, spec, key](CallOptions options) {
     return client.runs().create(spec, key, options);
   };
-  return async_call(client, create, std::forward<Token>(token));
+  return detail::async_call_of(client, AsyncCalls::Length::brief, create,
+                               std::forward<Token>(token));
 }
 template <class Token>
 auto async_run(const Client& client, const RunSpec& spec, Token&& token) {
@@ -155,21 +175,24 @@ auto async_wait_success(const Run& run, Token&& token) {
 template <class Token>
 auto async_info(const Run& run, Token&& token) {
   auto info = [run](CallOptions options) { return run.info(options); };
-  return async_call(Client(run.connection()), info, std::forward<Token>(token));
+  return detail::async_call_of(Client(run.connection()), AsyncCalls::Length::brief, info,
+                               std::forward<Token>(token));
 }
 
 /// Run::stop.
 template <class Token>
 auto async_stop(const Run& run, Token&& token) {
   auto stop = [run](CallOptions options) { return run.stop(options); };
-  return async_call(Client(run.connection()), stop, std::forward<Token>(token));
+  return detail::async_call_of(Client(run.connection()), AsyncCalls::Length::brief, stop,
+                               std::forward<Token>(token));
 }
 
 /// Run::kill.
 template <class Token>
 auto async_kill(const Run& run, Token&& token) {
   auto kill = [run](CallOptions options) { return run.kill(options); };
-  return async_call(Client(run.connection()), kill, std::forward<Token>(token));
+  return detail::async_call_of(Client(run.connection()), AsyncCalls::Length::brief, kill,
+                               std::forward<Token>(token));
 }
 
 }  // namespace spell

@@ -15,8 +15,13 @@ namespace spell {
 /// has been called. Thread-safe.
 struct AsyncCalls {
   using Done = std::function<void(Result<RunInfo>)>;
-  /// Carried out by a thread of the client's, later.
-  static void in_background(const std::shared_ptr<detail::Connection>&, std::function<void()> job);
+  /// How long a call blocks: as long as the service needs for an answer, or as long as it pleases.
+  /// Those that wait keep no brief one from being carried out.
+  enum class Length { brief, any };
+  /// `call` is carried out by a thread of the client's, later; or is told `canceled`, by the thread
+  /// of the stop, where that comes before it has begun. Once.
+  static void in_background(const std::shared_ptr<detail::Connection>&, Length, std::stop_token,
+                            std::function<void(bool canceled)> call);
   /// As Run::wait(), of any number of runs with one thread.
   static void wait(const Run&, std::stop_token, Done);
   /// As Run::wait_success(), of any number of runs with one thread.

@@ -36,15 +36,16 @@ struct MetricInfo {
 };
 
 struct MetricOptions {
-  std::string name{};                           ///< "": all names
-  bool follow = false;                          ///< goes on until the run has ended and all is read
+  std::string name{};   ///< "": all names
+  bool follow = false;  ///< goes on until the chain has ended and all is read
   std::optional<std::int64_t> first{}, last{};  ///< only points with these indices, both included
   std::stop_token stop{};                       ///< ends the stream with the error `canceled`
 };
 
 /// Inside a run: reports a point, which is the run's once this returns. Outside of one
 /// ($SPELL_METRICS is not set) nothing happens. Errors: `invalid_metric` (the name, the value),
-/// `service_unreachable` after 10 s: the worker is away. Blocks for about 0.1 ms. Thread-safe.
+/// `service_unreachable` after 10 s: the worker is away. Blocks for about 0.1 ms. Thread-safe: the
+/// process keeps one connection to the worker, from the first point on.
 Result<> send_metric(std::string_view name, double value, std::optional<std::int64_t> index = {});
 Result<> send_metric(std::string_view name, std::string_view text,
                      std::optional<std::int64_t> index = {});

@@ -18,6 +18,7 @@
 #include "spell/session.hpp"
 #include "spell/stats.hpp"
 #include "spell/stream.hpp"
+#include "spell/units.hpp"
 
 namespace spell {
 
@@ -90,6 +91,15 @@ struct RunSpec {
   /// Name -> what stands in the command for each `:NAME:`; kept with the run. Error
   /// `invalid_request`: the command has no such place.
   std::map<std::string, std::string> params{};
+  // What this version does not have yet is refused, before anything is sent: error `not_available`,
+  // naming the member.
+  /// Whether an interrupted run goes on as a new one; none: the machine type's default. Not yet:
+  /// true.
+  std::optional<bool> auto_resume{};
+  std::vector<std::string> pip{}, apt{};  ///< packages the run needs. Not yet: any
+  /// The folder, below /spell, that a resumed run finds as it was. Not yet: another one.
+  std::string checkpoints = "checkpoints";
+  std::optional<Dollars> max_cost{};  ///< then the run is stopped, its outputs saved. Not yet
 };
 
 /// What the service reports of a run.
@@ -139,8 +149,8 @@ struct LogEntry {
 std::ostream& operator<<(std::ostream&, const LogEntry&);
 
 struct LogOptions {
-  bool follow = false;                 ///< goes on until the run has ended and all is read
-  std::optional<std::int64_t> tail{};  ///< only the last N lines
+  bool follow = false;                 ///< goes on until the chain has ended and all is read
+  std::optional<std::int64_t> tail{};  ///< only the last N lines, of the chain's last run
   std::optional<LogKind> only{};       ///< only entries of this kind
   bool raw = false;                    ///< output in pieces as it comes, not cut into lines
   std::stop_token stop{};              ///< ends the stream with the error `canceled`
@@ -152,32 +162,37 @@ namespace detail {
 class Connection;
 }
 
-/// A cheap, thread-safe handle on a run.
+/// A cheap, thread-safe handle on a run and on those that it goes on as when it is interrupted: its
+/// chain. Waiting, reading and ending follow the chain from this run on; a run that is completed
+/// after all, though it was given up as interrupted, is its chain's end. What acts on this run
+/// alone says so.
 class Run {
  public:
   std::int64_t id() const noexcept { return id_; }
-  /// The state as the service knows it now.
+  /// The state of this run, as the service knows it now.
   Result<RunInfo> info(CallOptions = {}) const;
-  /// Waits for the end, whatever it is.
+  /// Waits for the end, whatever it is; `id` of the answer says which run of the chain it is.
   Result<RunInfo> wait(CallOptions = {}) const;
-  /// Waits for `complete` with exit code 0; else the error `run_unsuccessful` with reason and last
-  /// log lines.
+  /// Waits for `complete` with exit code 0; else the error `run_unsuccessful` with exit code or
+  /// status, signal, reason and last log lines. An interruption is its end only if nothing goes on.
   Result<RunInfo> wait_success(CallOptions = {}) const;
-  /// Waits until it has one of these; returns the state that has. Error `wait_failed` as soon as
-  /// that can no longer come: it has gone past all of them, or has ended.
+  /// Waits until a run of the chain has one of these; returns the state that has. Error
+  /// `wait_failed` as soon as that can no longer come: it has gone past all of them, or has ended.
   Result<RunInfo> wait_status(const std::vector<RunStatus>& any_of, CallOptions = {}) const;
-  /// Waits until something changed since `info.version`, or the run is final; returns the new
-  /// state.
+  /// Waits until something changed since `info`, a state of any run of the chain, and returns the
+  /// new one: after an interruption the first of the run that goes on. At once if the chain has
+  /// ended.
   Result<RunInfo> wait_change(const RunInfo& info, CallOptions = {}) const;
-  /// Reconnects by itself, without a gap or a double, when the service goes away.
+  /// Reconnects by itself, without a gap or a double, when the service goes away. Of a chain one
+  /// log after the other; `run` of an entry says whose it is.
   Stream<LogEntry> logs(LogOptions = {}) const;
-  /// What the run's program has sent with send_metric(), in its order. Reconnects by itself,
-  /// without a gap or a double.
+  /// What the program has sent with send_metric(), in its order. Reconnects by itself, without a
+  /// gap or a double. Of a chain the points of one run after those of the other.
   Stream<Metric> metrics(MetricOptions = {}) const;
-  /// The names there are, with the last point of each.
+  /// The names there are of this run, with the last point of each.
   Result<std::vector<MetricInfo>> metric_names(CallOptions = {}) const;
-  /// Waits for a point of this name for which `op` (<, <=, >, >=, ==) holds; it is returned. Error
-  /// `wait_failed` when the run has ended without one.
+  /// Waits for a point of this name for which `op` (<, <=, >, >=, ==) holds; it is returned. NaN
+  /// and text hold for nothing. Error `wait_failed` when the chain has ended without one.
   Result<Metric> wait_metric(std::string_view name, std::string_view op, double value,
                              CallOptions = {}) const;
   /// What is safe of its progress, by step, else by time; of a run that was resumed, all runs of
@@ -188,12 +203,15 @@ class Run {
   Result<Checkpoint> wait_checkpoint(CallOptions = {}) const;
   /// Waits for one of a later step; where the names tell none, of a later time.
   Result<Checkpoint> wait_checkpoint(const Checkpoint& after, CallOptions = {}) const;
-  /// "runs/7" or "runs/7/path", as `spell ls` and mounts take it.
+  /// "runs/9" or "runs/9/path", as `spell ls` and mounts take it: of the chain's last run, by now
+  /// the one that finished. Asks the service; where it cannot tell, this run is named.
   std::string output(std::string_view path = "") const;
-  /// Ends the command and saves its outputs; a run that is not yet running is killed. Idempotent.
+  /// Ends the command and saves its outputs; a run that is not yet running is killed. Nothing goes
+  /// on afterwards. Idempotent.
   Result<RunInfo> stop(CallOptions = {}) const;
-  /// Ends the run at once; nothing is saved. Idempotent.
+  /// Ends the run at once; nothing is saved, and nothing goes on. Idempotent.
   Result<RunInfo> kill(CallOptions = {}) const;
+  // This run alone, from here on.
   Result<RunInfo> archive(bool archived = true, CallOptions = {}) const;
   /// Deletes a final run for good, its log and outputs included.
   Result<> remove(CallOptions = {}) const;

@@ -1,6 +1,7 @@
 #include "base/pool.hpp"
 
 #include <chrono>
+#include <system_error>
 
 namespace spell::base {
 
@@ -16,9 +17,17 @@ void Pool::post(std::function<void()> job) {
     changed_.notify_one();
     return;
   }
-  ++threads_;
   // Detached: stop() waits for the count instead, so that a thread may end itself.
-  std::thread([this] { work(); }).detach();
+  try {
+    std::thread([this] { work(); }).detach();
+    ++threads_;
+  } catch (const std::system_error&) {
+    // The computer has no more: those that are there do it too.
+    if (threads_ == 0) {
+      jobs_.pop_back();
+      throw;
+    }
+  }
 }
 
 void Pool::work() {

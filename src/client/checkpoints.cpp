@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "client/chain.hpp"
 #include "client/connection.hpp"
 #include "client/run_poll.hpp"
 #include "spell/checkpoint.hpp"
@@ -62,8 +63,8 @@ class CheckpointSource : public Stream<Checkpoint>::Source {
     version_ = info->version;
     if (follow_ && !info->status.is_final()) return ok();
     SPELL_TRY(read(*info));
-    if (info->resumed_as_run) {
-      run_ = *info->resumed_as_run;
+    if (auto next = successor(*info)) {
+      run_ = *next;
       version_ = -1;
     } else {
       ended_ = true;

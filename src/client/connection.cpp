@@ -82,14 +82,15 @@ Result<net::ClientResponse> Connection::send(const net::ClientRequest& request, 
   Recovery recovery(*this, limit);
   for (;;) {
     bool asked = false;
-    auto answer = attempt(request, limit, asked);
+    auto answer = attempt(request, limit, asked, recovery);
     if (answer) return answer;
     SPELL_TRY(recovery.after(answer.error(), repeatable || !asked));
   }
 }
 
 Result<net::ClientResponse> Connection::attempt(const net::ClientRequest& request,
-                                                const Limit& limit, bool& asked) {
+                                                const Limit& limit, bool& asked,
+                                                Recovery& recovery) {
   if (!acquainted_ && request.method != "GET") SPELL_TRY(introduce(limit));
   auto left = limit.left();
   if (!left) return left.error();
@@ -97,11 +98,13 @@ Result<net::ClientResponse> Connection::attempt(const net::ClientRequest& reques
   auto answer = parts_.transport->send(request, *left);
   if (!answer) return answer;
   if (!acquainted_) SPELL_TRY(check_version(answer->headers, limit));
-  if (answer->status == 503) return error_of(answer->status, answer->body);
-  return answer;
+  if (answer->status != 503 && answer->status != 429) return answer;
+  recovery.heard(answer->headers);
+  return error_of(answer->status, answer->body);
 }
 
-Result<std::unique_ptr<Body>> Connection::open(const Call& what, const Limit& limit) {
+Result<std::unique_ptr<Body>> Connection::open(const Call& what, const Limit& limit,
+                                               Recovery& recovery) {
   SPELL_TRY(learn_owner(what, limit));
   auto left = limit.left();
   if (!left) return left.error();
@@ -109,6 +112,7 @@ Result<std::unique_ptr<Body>> Connection::open(const Call& what, const Limit& li
   if (!body) return body;
   if (!acquainted_) SPELL_TRY(check_version((*body)->headers(), limit));
   if (is_success((*body)->status())) return body;
+  recovery.heard((*body)->headers());
   std::string text;
   char buffer[4096];
   while (text.size() < 65536) {
@@ -130,7 +134,10 @@ Result<net::MessageStream> Connection::upgrade(const Call& what, const Limit& li
     asked = true;
     auto upgraded = parts_.transport->upgrade(make_request(what, owner()), *left);
     if (!upgraded) return upgraded.error();
-    if (!upgraded->stream) return error_of(upgraded->response.status, upgraded->response.body);
+    if (!upgraded->stream) {
+      recovery.heard(upgraded->response.headers);
+      return error_of(upgraded->response.status, upgraded->response.body);
+    }
     return std::move(*upgraded->stream);
   };
   for (;;) {
@@ -262,15 +269,20 @@ Result<> Connection::stop_service(bool handover, const Limit& limit) {
 }
 
 Result<> Recovery::after(const Error& error, bool repeatable) {
+  auto told = std::exchange(told_, std::nullopt);
+  auto left = limit_.time_left();
   auto what = remedy(error, {.repeatable = repeatable,
                              .can_start = connection_.can_start(),
-                             .reached = connection_.reached_});
+                             .reached = connection_.reached_,
+                             .told_when = told.has_value()});
   if (what == Remedy::none) return error;
+  if (told && !left && *told > longest_outage) return error;
   connection_.acquainted_ = false;
   if (what == Remedy::wait || !first_) {
     auto pause = backoff_.next(connection_.waiter().now(), connection_.waiter().random());
     if (!pause) return error;
-    if (auto left = limit_.time_left(); left && *left < *pause) pause = left;
+    if (told) pause = std::max(*pause, *told);
+    if (left && *left < *pause) pause = left;
     SPELL_TRY(connection_.waiter().sleep(*pause, limit_.stop()));
   }
   first_ = false;

@@ -21,6 +21,8 @@
 
 namespace spell::detail {
 
+class Recovery;
+
 class Connection {
  public:
   struct Parts {
@@ -47,7 +49,7 @@ class Connection {
   Result<std::string> request(const net::ClientRequest&, const Limit&);
   /// One attempt at an answer whose body is read as it comes; Recovery says whether there is
   /// another one.
-  Result<std::unique_ptr<Body>> open(const Call&, const Limit&);
+  Result<std::unique_ptr<Body>> open(const Call&, const Limit&, Recovery&);
   /// A two-way stream; what cannot have reached anything is tried again.
   Result<net::MessageStream> upgrade(const Call&, const Limit&);
   /// Returns when the service has ended; fine if none runs.
@@ -63,15 +65,18 @@ class Connection {
   std::int64_t workflow() const { return parts_.workflow; }
   std::string log() const { return parts_.service ? parts_.service->log() : std::string(); }
   Waiter& waiter() { return *parts_.waiter; }
-  /// For calls that block, of those who do not want to.
-  base::Pool& background() { return background_; }
+  /// For calls of those who do not want to block: a few that take as long as the service needs to
+  /// answer, and any number that wait for something, which keep none of the first from it.
+  base::Pool& brief() { return brief_; }
+  base::Pool& blocking() { return blocking_; }
   Watcher& watcher() { return watcher_; }
 
  private:
   friend class Recovery;
   Result<net::ClientResponse> send(const net::ClientRequest&, bool repeatable, const Limit&);
   /// `asked` tells whether the request itself may have arrived.
-  Result<net::ClientResponse> attempt(const net::ClientRequest&, const Limit&, bool& asked);
+  Result<net::ClientResponse> attempt(const net::ClientRequest&, const Limit&, bool& asked,
+                                      Recovery&);
   Result<> introduce(const Limit&);
   Result<> learn_owner(const Call&, const Limit&);
   Result<> check_version(const net::Headers&, const Limit&);
@@ -87,7 +92,7 @@ class Connection {
   std::mutex mutex_;  // of what follows
   std::condition_variable_any started_;
   bool starting_ = false, handed_over_ = false;
-  base::Pool background_{16};
+  base::Pool brief_{16}, blocking_{1000};
   Watcher watcher_{*this};  // last: its thread uses the rest
 };
 
@@ -98,6 +103,8 @@ class Recovery {
       : connection_(connection), limit_(limit), starts_(connection.starts()) {}
   /// Success: try again, what was to be waited for has been waited for. Else the error is final.
   Result<> after(const Error&, bool repeatable = true);
+  /// What came of an attempt, before its failure is told.
+  void heard(const net::Headers& headers) { told_ = retry_after(headers); }
   /// Things work again: the next failure is a new one.
   void reset();
 
@@ -107,6 +114,7 @@ class Recovery {
   bool first_ = true;
   std::uint64_t starts_;
   Backoff backoff_;
+  std::optional<std::chrono::milliseconds> told_;  ///< when to come again
 };
 
 /// The Error that an answer carries.

@@ -38,7 +38,7 @@ void FileReader::seek(std::int64_t offset) {
 Result<std::int64_t> FileReader::size(const Limit& limit) {
   Recovery recovery(connection_, limit);
   while (!size_)
-    if (auto asked = ask(limit); !asked) SPELL_TRY(recovery.after(asked.error()));
+    if (auto asked = ask(limit, recovery); !asked) SPELL_TRY(recovery.after(asked.error()));
   return *size_;
 }
 
@@ -46,7 +46,7 @@ Result<std::size_t> FileReader::read(char* buffer, std::size_t size, const Limit
   Recovery recovery(connection_, limit);
   for (;;) {
     if (size == 0 || (size_ && offset_ >= *size_)) return std::size_t(0);
-    auto n = attempt(buffer, size, limit);
+    auto n = attempt(buffer, size, limit, recovery);
     if (n) return n;
     if (n.error().code() == "canceled" || n.error().code() == "timeout") return n;
     body_.reset();
@@ -54,9 +54,10 @@ Result<std::size_t> FileReader::read(char* buffer, std::size_t size, const Limit
   }
 }
 
-Result<std::size_t> FileReader::attempt(char* buffer, std::size_t size, const Limit& limit) {
+Result<std::size_t> FileReader::attempt(char* buffer, std::size_t size, const Limit& limit,
+                                        Recovery& recovery) {
   for (;;) {
-    if (!body_) SPELL_TRY(ask(limit));
+    if (!body_) SPELL_TRY(ask(limit, recovery));
     if (!body_ || offset_ >= *size_) return std::size_t(0);
     auto left = limit.left();
     if (!left) return left.error();
@@ -80,7 +81,7 @@ Result<std::size_t> FileReader::attempt(char* buffer, std::size_t size, const Li
   }
 }
 
-Result<> FileReader::ask(const Limit& limit) {
+Result<> FileReader::ask(const Limit& limit, Recovery& recovery) {
   Call call{.route = model::Route::read_file, .names = {path_}};
   if (offset_ > 0) {
     std::string range = "bytes=" + std::to_string(offset_) + "-";
@@ -88,12 +89,12 @@ Result<> FileReader::ask(const Limit& limit) {
     call.headers.emplace_back("Range", range);
     window_ = window_ < INT64_MAX / 4 ? window_ * 4 : INT64_MAX;
   }
-  auto body = connection_.open(call, limit);
+  auto body = connection_.open(call, limit, recovery);
   if (!body) {
     // Behind the end there is nothing; how far away that is, a range from the start tells.
     if (body.error().code() != "range_not_satisfiable" || size_) return body.error();
     std::int64_t wanted = std::exchange(offset_, 0);
-    auto asked = ask(limit);
+    auto asked = ask(limit, recovery);
     offset_ = wanted;
     return asked;
   }

@@ -32,10 +32,10 @@ class FileReader {
   const std::string& tag() const { return tag_; }
 
  private:
-  Result<> ask(const Limit&);
+  Result<> ask(const Limit&, Recovery&);
   void leave_at_end(const Limit&);
   Result<> look_at(const net::Headers&, int status);
-  Result<std::size_t> attempt(char* buffer, std::size_t size, const Limit&);
+  Result<std::size_t> attempt(char* buffer, std::size_t size, const Limit&, Recovery&);
 
   Connection& connection_;
   std::string path_, tag_;

@@ -1,10 +1,13 @@
-// A run's log as a stream that heals itself: after every loss it goes on where it was, by cursor.
+// A run's log as a stream that heals itself: after every loss it goes on where it was, by cursor;
+// after an interruption in the log of the run that goes on.
+#include "client/log_stream.hpp"
+
 #include <vector>
 
 #include "base/error.hpp"
-#include "client/connection.hpp"
+#include "client/chain.hpp"
 #include "client/log_cutter.hpp"
-#include "spell/json.hpp"
+#include "client/run_poll.hpp"
 
 namespace spell {
 
@@ -14,11 +17,12 @@ using namespace detail;
 
 class LogSource : public Stream<LogEntry>::Source {
  public:
-  LogSource(std::shared_ptr<Connection> connection, std::int64_t run, LogOptions options)
+  LogSource(std::shared_ptr<Connection> connection, std::int64_t run, LogOptions options,
+            const Limit& limit)
       : connection_(std::move(connection)),
         run_(run),
         options_(std::move(options)),
-        limit_({.timeout = {}, .stop = options_.stop}, connection_->waiter()),
+        limit_(limit),
         recovery_(*connection_, limit_),
         cutter_(run, options_.raw, options_.only),
         buffer_(256 * 1024) {}
@@ -26,7 +30,8 @@ class LogSource : public Stream<LogEntry>::Source {
   std::optional<Result<LogEntry>> next() override {
     while (!ended_) {
       if (auto entry = cutter_.next()) return Result<LogEntry>(std::move(*entry));
-      if (finished_) break;
+      if (finished_ && !next_) break;
+      if (finished_) go_to(*next_);
       if (auto advanced = advance(); !advanced) {
         ended_ = true;
         return Result<LogEntry>(advanced.error());
@@ -37,6 +42,15 @@ class LogSource : public Stream<LogEntry>::Source {
   }
 
  private:
+  void go_to(std::int64_t run) {
+    run_ = run;
+    next_.reset();
+    cutter_ = LogCutter(run, options_.raw, options_.only);
+    options_.tail.reset();
+    recovery_.reset();
+    finished_ = false;
+  }
+
   /// One frame, or one piece of the answer, further.
   Result<> advance() {
     auto frame = parser_.next();
@@ -50,7 +64,9 @@ class LogSource : public Stream<LogEntry>::Source {
 
   Result<> read_more() {
     if (!body_) SPELL_TRY(open());
-    auto size = body_->read(buffer_.data(), buffer_.size(), {.timeout = {}, .stop = options_.stop});
+    auto left = limit_.left();
+    if (!left) return left.error();
+    auto size = body_->read(buffer_.data(), buffer_.size(), *left);
     if (!size) return size.error();
     if (*size == 0) return body_ended();
     recovery_.reset();
@@ -60,6 +76,12 @@ class LogSource : public Stream<LogEntry>::Source {
   }
 
   Result<> open() {
+    if (options_.tail && !cutter_.cursor()) {
+      auto last = last_of_chain(*connection_, run_, limit_);
+      if (!last) return last.error();
+      if (last->id != run_) cutter_ = LogCutter(last->id, options_.raw, options_.only);
+      run_ = last->id;
+    }
     Call call{.route = model::Route::run_log,
               .names = {std::to_string(run_)},
               .query = {{"format", "frames"}}};
@@ -70,7 +92,7 @@ class LogSource : public Stream<LogEntry>::Source {
     } else if (options_.tail) {
       call.query.emplace_back("tail", std::to_string(*options_.tail));
     }
-    auto body = connection_->open(call, limit_);
+    auto body = connection_->open(call, limit_, recovery_);
     if (!body) return body.error();
     body_ = std::move(*body);
     parser_ = {};
@@ -86,21 +108,17 @@ class LogSource : public Stream<LogEntry>::Source {
   /// the run has, and all is read.
   Result<> body_ended() {
     body_.reset();
-    bool complete = true;
+    auto info = poll_run(*connection_, run_, -1, limit_, false);
+    if (!info) return info.error();
     if (options_.follow) {
-      auto answer = connection_->call(
-          {.route = model::Route::get_run, .names = {std::to_string(run_)}}, limit_);
-      if (!answer) return answer.error();
-      auto info = member<RunInfo>(*answer, "run");
-      if (!info) return info.error();
       auto cursor = cutter_.cursor();
       bool all_read = cursor && cursor->bytes >= info->log_bytes;
-      complete = info->status.is_final() && (all_read || !brought_something_);
+      if (!info->status.is_final() || !(all_read || !brought_something_))
+        return base::error("connection_lost", "the service ended the log of a run that goes on");
     }
-    if (!complete)
-      return base::error("connection_lost", "the service ended the log of a run that goes on");
     cutter_.finish();
     finished_ = true;
+    next_ = successor(*info);
     return ok();
   }
 
@@ -113,13 +131,20 @@ class LogSource : public Stream<LogEntry>::Source {
   model::FrameParser parser_;
   std::unique_ptr<Body> body_;
   std::vector<char> buffer_;
+  std::optional<std::int64_t> next_;  ///< of the chain, once this one is finished
   bool brought_something_ = false, finished_ = false, ended_ = false;
 };
 
 }  // namespace
 
+Stream<LogEntry> detail::log_of(const std::shared_ptr<Connection>& connection, std::int64_t run,
+                                LogOptions options, const Limit& limit) {
+  return Stream<LogEntry>(std::make_unique<LogSource>(connection, run, std::move(options), limit));
+}
+
 Stream<LogEntry> Run::logs(LogOptions options) const {
-  return Stream<LogEntry>(std::make_unique<LogSource>(connection_, id_, std::move(options)));
+  Limit limit({.timeout = {}, .stop = options.stop}, connection_->waiter());
+  return log_of(connection_, id_, std::move(options), limit);
 }
 
 }  // namespace spell

@@ -1,9 +1,11 @@
-// A run's metrics as a stream, page by page; and waiting for a point.
+// A run's metrics as a stream, page by page, run by run of its chain; and waiting for a point.
 #include <charconv>
 #include <ostream>
 
 #include "base/error.hpp"
+#include "client/chain.hpp"
 #include "client/connection.hpp"
+#include "client/run_poll.hpp"
 #include "spell/json.hpp"
 
 namespace spell {
@@ -37,6 +39,7 @@ class MetricSource : public Stream<Metric>::Source {
 
  private:
   Result<> turn() {
+    if (all_read_) return go_on();
     Call call{.route = Route::metric_points,
               .names = {std::to_string(run_)},
               .query = {{"from", from_}, {"limit", "10000"}}};
@@ -55,10 +58,23 @@ class MetricSource : public Stream<Metric>::Source {
     if (!next) return next.error();
     auto final = member<bool>(*answer, "final");
     if (!final) return final.error();
-    ended_ = *final || (!options_.follow && *next == from_);
+    all_read_ = *final || (!options_.follow && *next == from_);
     page_ = std::move(*page);
     at_ = 0;
     from_ = std::move(*next);
+    return ok();
+  }
+
+  /// To the next run of the chain.
+  Result<> go_on() {
+    auto info = poll_run(*connection_, run_, -1, limit_, false);
+    if (!info) return info.error();
+    auto next = successor(*info);
+    ended_ = !next;
+    if (!next) return ok();
+    run_ = *next;
+    from_ = "0";
+    all_read_ = false;
     return ok();
   }
 
@@ -69,7 +85,7 @@ class MetricSource : public Stream<Metric>::Source {
   std::string from_ = "0";
   std::vector<Metric> page_;
   std::size_t at_ = 0;
-  bool ended_ = false;
+  bool all_read_ = false, ended_ = false;  ///< of the run; of the chain
 };
 
 using Compare = bool (*)(double, double);

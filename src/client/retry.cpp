@@ -6,6 +6,7 @@
 #include <random>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 
 namespace spell::detail {
 
@@ -32,7 +33,7 @@ class SystemWaiter : public Waiter {
   std::minstd_rand engine_{std::random_device{}()};
 };
 
-constexpr std::chrono::milliseconds longest_pause = 2s, longest_outage = 30s;
+constexpr std::chrono::milliseconds longest_pause = 2s;
 
 }  // namespace
 
@@ -58,6 +59,7 @@ Result<CallOptions> Limit::left() const {
 
 Remedy remedy(const Error& error, const Situation& situation) {
   if (error.http_status() == 503) return Remedy::wait;
+  if (error.http_status() == 429 && situation.told_when) return Remedy::wait;
   if (error.http_status() != 0) return Remedy::none;
   if (error.code() == "service_unreachable") {
     if (situation.can_start) return Remedy::start;
@@ -65,6 +67,13 @@ Remedy remedy(const Error& error, const Situation& situation) {
   }
   if (error.code() == "connection_lost" && situation.repeatable) return Remedy::wait;
   return Remedy::none;
+}
+
+std::optional<std::chrono::milliseconds> retry_after(const net::Headers& headers) {
+  constexpr std::int64_t longest = 365 * 24 * 3600;
+  auto seconds = base::parse_int(net::find_header(headers, "Retry-After"));
+  if (!seconds || *seconds < 0) return std::nullopt;
+  return std::chrono::seconds(std::min(*seconds, longest));
 }
 
 std::optional<std::chrono::milliseconds> Backoff::next(Moment now, double random) {

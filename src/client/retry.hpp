@@ -1,15 +1,18 @@
 // What is done about a failure: the policy, without sockets, clocks or sleeps of its own.
 //
-//   503 shutting_down, overloaded   nothing was done         wait, again
-//   service_unreachable             nothing was sent         start the personal service; else, once
-//   it had been reached, wait connection_lost                 may have been done       again where
-//   the call is repeatable anything else                                            final
+//   503 shutting_down, overloaded   nothing was done     wait, again
+//   429 that says how long          nothing was done     wait so long, again
+//   service_unreachable             nothing was sent     start the personal service; else, once it
+//                                                        had been reached, wait
+//   connection_lost                 may have been done   again where the call is repeatable
+//   anything else                                        final
 #pragma once
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 
+#include "net/http.hpp"
 #include "spell/options.hpp"
 #include "spell/result.hpp"
 
@@ -49,8 +52,14 @@ struct Situation {
   bool repeatable = false;  ///< the call
   bool can_start = false;   ///< the service is a personal one that may be started
   bool reached = false;     ///< the service has answered this client before
+  bool told_when = false;   ///< the answer says when to come again
 };
 Remedy remedy(const Error&, const Situation&);
+/// An answer's `Retry-After`, where that is a number of seconds; a date counts as none.
+std::optional<std::chrono::milliseconds> retry_after(const net::Headers&);
+
+/// So long a failure is worth trying again, where the call has no limit of its own.
+inline constexpr std::chrono::milliseconds longest_outage = 30s;
 
 /// Pauses that grow from 20 ms to 2 s, each between half and all of its length, until 30 s after
 /// the first failure.

@@ -5,6 +5,8 @@
 #include "base/error.hpp"
 #include "base/id.hpp"
 #include "base/text.hpp"
+#include "client/chain.hpp"
+#include "client/log_stream.hpp"
 #include "client/run_poll.hpp"
 #include "spell/client.hpp"
 #include "spell/json.hpp"
@@ -25,16 +27,20 @@ Result<RunInfo> run_of(const Result<json>& answer) {
   return member<RunInfo>(*answer, "run");
 }
 
-/// Polls until `done`. A poll that the limit cut short is no answer, so the limit's error says what
-/// was waited for.
+/// Polls until `done`, from run to run of the chain. A poll that the limit cut short is no answer,
+/// so the limit's error says what was waited for.
 template <class Done>
 Result<RunInfo> wait_until(Connection& connection, std::int64_t id, std::int64_t version,
-                           const CallOptions& options, Done done) {
-  Limit limit(options, connection.waiter());
+                           const Limit& limit, Done done) {
   for (;;) {
     auto info = poll_run(connection, id, version, limit);
     if (info && done(*info)) return info;
     if (info) version = info->version;
+    if (auto next = info ? successor(*info) : std::nullopt) {
+      id = *next;
+      version = -1;
+      continue;
+    }
     bool timed_out =
         info ? limit.time_left() == std::chrono::milliseconds(0) : info.error().code() == "timeout";
     if (timed_out)
@@ -45,15 +51,43 @@ Result<RunInfo> wait_until(Connection& connection, std::int64_t id, std::int64_t
   }
 }
 
-/// The last lines that a command wrote, on one line; "" if there are none or they cannot be had.
-std::string last_words(const Run& run, const CallOptions& options) {
+/// Asks for it of each run of the chain, the oldest first, so that none is made to go on meanwhile.
+Result<RunInfo> end_chain(Connection& connection, Route route, std::int64_t id,
+                          const CallOptions& options) {
+  Limit limit(options, connection.waiter());
+  for (;;) {
+    auto info = run_of(connection.call({.route = route, .names = number(id)}, limit));
+    auto next = info ? successor(*info) : std::nullopt;
+    if (!next) return info;
+    id = *next;
+  }
+}
+
+/// SpellFS's name of what a run has saved.
+std::string saved(std::int64_t run, std::string_view path) {
+  std::string name = "runs/" + std::to_string(run);
+  if (!path.empty()) name.append("/").append(path);
+  return name;
+}
+
+/// The last lines that a command wrote, on one line; "" if there are none or they cannot be had
+/// within the limit.
+std::string last_words(const std::shared_ptr<Connection>& connection, std::int64_t run,
+                       const Limit& limit) {
   std::string out;
-  auto log = run.logs({.tail = 5, .only = LogKind::output, .stop = options.stop});
+  auto log = log_of(connection, run, {.tail = 5, .only = LogKind::output}, limit);
   for (auto& entry : log) {
     if (!entry) return out;
     out += (out.empty() ? "" : " | ") + entry->text;
   }
   return out;
+}
+
+/// "run 7", "run 7 (resumed as run 9)": the chain from `asked` on, where `info` is of one of it.
+std::string named(std::int64_t asked, const RunInfo& info) {
+  std::string name = "run " + std::to_string(asked);
+  if (info.id != asked) name += " (resumed as run " + std::to_string(info.id) + ")";
+  return name;
 }
 
 /// Where a run stands that has not ended: it never goes back.
@@ -81,16 +115,25 @@ Result<RunInfo> Run::info(CallOptions options) const {
   return run_of(connection_->call({.route = Route::get_run, .names = number(id_)}, options));
 }
 
+Result<RunInfo> detail::wait_end(Connection& connection, std::int64_t id, const Limit& limit) {
+  auto end = wait_until(connection, id, -1, limit, ends_chain);
+  if (!end || end->id == id || end->status == RunStatus::complete) return end;
+  // It may have been ended because one before it was completed after all.
+  auto anew = last_of_chain(connection, id, limit);
+  return anew && ends_chain(*anew) ? anew : end;
+}
+
 Result<RunInfo> Run::wait(CallOptions options) const {
-  return wait_until(*connection_, id_, -1, options,
-                    [](const RunInfo& info) { return info.status.is_final(); });
+  return wait_end(*connection_, id_, Limit(options, connection_->waiter()));
 }
 
 Result<RunInfo> Run::wait_change(const RunInfo& before, CallOptions options) const {
-  if (before.status.is_final()) return info(options);
-  return wait_until(*connection_, id_, before.version, options, [&](const RunInfo& info) {
-    return info.version > before.version || info.status.is_final();
-  });
+  auto next = successor(before);
+  std::int64_t id = next ? *next : before.id != 0 ? before.id : id_;
+  if (next || before.status.is_final()) return Run(connection_, id).info(options);
+  return wait_until(
+      *connection_, id, before.version, Limit(options, connection_->waiter()),
+      [&](const RunInfo& info) { return info.version > before.version || info.status.is_final(); });
 }
 
 Result<RunInfo> Run::wait_status(const std::vector<RunStatus>& any_of, CallOptions options) const {
@@ -98,22 +141,24 @@ Result<RunInfo> Run::wait_status(const std::vector<RunStatus>& any_of, CallOptio
     return std::find(any_of.begin(), any_of.end(), info.status) != any_of.end();
   };
   auto may_come = [&](const RunInfo& info) {
-    return !info.status.is_final() && std::any_of(any_of.begin(), any_of.end(), [&](auto& wanted) {
+    if (info.status.is_final()) return successor(info).has_value() && !any_of.empty();
+    return std::any_of(any_of.begin(), any_of.end(), [&](auto& wanted) {
       return wanted.is_final() || stage(wanted) > stage(info.status);
     });
   };
-  auto info = wait_until(*connection_, id_, -1, options,
+  auto info = wait_until(*connection_, id_, -1, Limit(options, connection_->waiter()),
                          [&](const RunInfo& now) { return is_wanted(now) || !may_come(now); });
   if (!info || is_wanted(*info)) return info;
   std::vector<std::string> names;
   for (auto& wanted : any_of) names.push_back(wanted.name());
-  return base::error("wait_failed", "run " + std::to_string(id_) + " will not become " +
+  return base::error("wait_failed", named(id_, *info) + " will not become " +
                                         base::join(names, " or ") + " any more: its status is " +
                                         info->status.name());
 }
 
 Result<RunInfo> Run::wait_success(CallOptions options) const {
-  return successful(*this, wait(options), options);
+  Limit limit(options, connection_->waiter());
+  return successful(*this, wait_end(*connection_, id_, limit), limit);
 }
 
 bool detail::is_success(const RunInfo& info) {
@@ -121,9 +166,9 @@ bool detail::is_success(const RunInfo& info) {
 }
 
 Result<RunInfo> detail::successful(const Run& run, const Result<RunInfo>& info,
-                                   const CallOptions& options) {
+                                   const Limit& limit) {
   if (!info || is_success(*info)) return info;
-  std::string text = "run " + std::to_string(run.id());
+  std::string text = named(run.id(), *info);
   if (info->status == RunStatus::complete && info->user_exit_code) {
     text += " ended with exit code " + std::to_string(*info->user_exit_code);
   } else {
@@ -131,22 +176,22 @@ Result<RunInfo> detail::successful(const Run& run, const Result<RunInfo>& info,
   }
   if (info->user_signal) text += " (signal " + std::to_string(*info->user_signal) + ")";
   if (!info->reason.empty()) text += ": " + info->reason;
-  if (auto words = last_words(run, options); !words.empty()) text += "; its last output: " + words;
+  if (auto words = last_words(run.connection(), info->id, limit); !words.empty())
+    text += "; its last output: " + words;
   return base::error("run_unsuccessful", text);
 }
 
 std::string Run::output(std::string_view path) const {
-  std::string name = "runs/" + std::to_string(id_);
-  if (!path.empty()) name.append("/").append(path);
-  return name;
+  auto last = last_of_chain(*connection_, id_, Limit({}, connection_->waiter()));
+  return saved(last ? last->id : id_, path);
 }
 
 Result<RunInfo> Run::stop(CallOptions options) const {
-  return run_of(connection_->call({.route = Route::stop_run, .names = number(id_)}, options));
+  return end_chain(*connection_, Route::stop_run, id_, options);
 }
 
 Result<RunInfo> Run::kill(CallOptions options) const {
-  return run_of(connection_->call({.route = Route::kill_run, .names = number(id_)}, options));
+  return end_chain(*connection_, Route::kill_run, id_, options);
 }
 
 Result<RunInfo> Run::archive(bool archived, CallOptions options) const {
@@ -195,7 +240,7 @@ Stream<LogEntry> Runs::logs(std::int64_t id, LogOptions options) const {
 
 Result<std::vector<ResourceInfo>> Runs::resources(std::int64_t id, std::string_view path,
                                                   CallOptions options) const {
-  return Resources(connection_).list(Run(connection_, id).output(path), options);
+  return Resources(connection_).list(saved(id, path), options);
 }
 
 Result<Run> Runs::get(std::int64_t id, CallOptions options) const {

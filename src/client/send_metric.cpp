@@ -16,20 +16,25 @@ namespace {
 using namespace std::chrono_literals;
 constexpr std::chrono::milliseconds patience = 10s, pause = 20ms;
 
+/// A connection to begin with is worth much more than the request: it is kept between points, the
+/// one thing that this library keeps in no object. To another address it is another one.
+struct Worker {
+  std::mutex mutex;
+  std::string address;
+  std::shared_ptr<net::HttpClient> client;
+};
+
 /// The way to this run's worker; null outside of a run.
 std::shared_ptr<net::HttpClient> find_worker() {
   const char* where = std::getenv("SPELL_METRICS");
   if (!where || !*where) return nullptr;
-  // A connection to begin with is worth much more than the request; it is kept between points.
-  static std::mutex mutex;
-  static std::string known;
-  static std::shared_ptr<net::HttpClient> client;
-  std::lock_guard lock(mutex);
-  if (!client || known != where) {
-    known = where;
-    client = std::make_shared<net::HttpClient>("http://" + known);
+  static Worker the_worker;
+  std::lock_guard lock(the_worker.mutex);
+  if (!the_worker.client || the_worker.address != where) {
+    the_worker.address = where;
+    the_worker.client = std::make_shared<net::HttpClient>("http://" + the_worker.address);
   }
-  return client;
+  return the_worker.client;
 }
 
 Error refusal(const net::ClientResponse& response) {

@@ -11,6 +11,8 @@ namespace spell::detail {
 /// The commit of a repository, once the service has it. `folder`: where the user stood in it.
 Result<model::CodeRef> send_repository(Connection&, const Code&, const SubmitProgress&,
                                        const SubmitNotice&, const Limit&, std::string& folder);
+/// Error `not_available`: what is asked for and not built yet, which is never left out in silence.
+Result<> check_available(const RunSpec&);
 /// The body of a submission, when all that it needs has been sent. `workflow`: whose run it is to
 /// be; 0: nobody's.
 Result<model::RunRequest> prepare(Connection&, const RunSpec&, std::int64_t workflow,

@@ -78,6 +78,7 @@ Result<> send_code(Connection& connection, const git::Snapshot& snapshot,
 }
 
 Result<model::RunRequest> request_of(const RunSpec& spec) {
+  SPELL_TRY(check_available(spec));
   model::RunRequest request;
   request.command = spec.command;
   request.machine_type = spec.machine_type;
@@ -112,6 +113,17 @@ Result<model::RunRequest> request_of(const RunSpec& spec) {
 }
 
 }  // namespace
+
+Result<> detail::check_available(const RunSpec& spec) {
+  for (auto& [name, asked] :
+       {std::pair("auto_resume", spec.auto_resume.value_or(false)),
+        std::pair("pip", !spec.pip.empty()), std::pair("apt", !spec.apt.empty()),
+        std::pair("checkpoints", spec.checkpoints != RunSpec().checkpoints),
+        std::pair("max_cost", spec.max_cost.has_value())})
+    if (asked)
+      return base::error("not_available", std::string(name) + " is not available in this version");
+  return ok();
+}
 
 Result<base::Fd> detail::make_unnamed_file(Connection& connection) {
   std::string path = make_cache(connection, "").value_or("/tmp") + "/pack-XXXXXX";

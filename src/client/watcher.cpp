@@ -1,6 +1,7 @@
 #include "client/watcher.hpp"
 
 #include "base/error.hpp"
+#include "client/chain.hpp"
 #include "client/connection.hpp"
 #include "spell/json.hpp"
 
@@ -42,8 +43,8 @@ Watcher::~Watcher() {
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
-  for (auto& [run, group] : std::exchange(waiting_, {}))
-    for (auto& one : group) one->finish(canceled());
+  for (auto& [run, chain] : std::exchange(waiting_, {}))
+    for (auto& one : chain.waits) one->finish(canceled());
 }
 
 void Watcher::wait(std::int64_t run, std::stop_token stop, Done done) {
@@ -52,7 +53,7 @@ void Watcher::wait(std::int64_t run, std::stop_token stop, Done done) {
   one->done = std::move(done);
   {
     std::lock_guard lock(mutex_);
-    auto& group = waiting_[run];
+    auto& group = waiting_[run].waits;
     one->place = group.insert(group.end(), one);
     unseen_.insert(run);
     poll_.request_stop();
@@ -68,9 +69,9 @@ void Watcher::wait(std::int64_t run, std::stop_token stop, Done done) {
 void Watcher::cancel(const std::shared_ptr<Wait>& one) {
   if (std::lock_guard lock(mutex_); std::exchange(one->listed, false)) {
     // Not dropped here, within its own callback.
-    auto group = waiting_.find(one->run);
-    canceled_.splice(canceled_.end(), group->second, one->place);
-    if (group->second.empty()) waiting_.erase(group);
+    auto chain = waiting_.find(one->run);
+    canceled_.splice(canceled_.end(), chain->second.waits, one->place);
+    if (chain->second.waits.empty()) take(chain);
     if (waiting_.empty()) poll_.request_stop();
   }
   // The last thing: with it, this watcher may go.
@@ -95,11 +96,12 @@ void Watcher::loop() {
     // The calls have tried for as long as is worth it.
     cursor_.clear();
     unseen_.clear();
+    moved_.clear();
     auto all = std::exchange(waiting_, {});
-    for (auto& [run, group] : all) unlist(group);
+    for (auto& [run, chain] : all) unlist(chain.waits);
     lock.unlock();
-    for (auto& [run, group] : all)
-      for (auto& one : group) one->finish(heard.error());
+    for (auto& [run, chain] : all)
+      for (auto& one : chain.waits) one->finish(heard.error());
     all.clear();
     lock.lock();
   }
@@ -115,22 +117,31 @@ Result<> Watcher::begin(Lock& lock) {
   auto next = member<std::string>(*answer, "next");
   if (!next) return next.error();
   cursor_ = *next;
-  for (auto& [run, group] : waiting_) unseen_.insert(run);
+  for (auto& [run, chain] : waiting_) unseen_.insert(run);
   return ok();
 }
 
-/// At one run.
+/// At one chain.
 Result<> Watcher::look(Lock& lock) {
   auto run = *unseen_.begin();
   unseen_.erase(unseen_.begin());
-  if (!waiting_.contains(run)) return ok();
+  auto chain = waiting_.find(run);
+  if (chain == waiting_.end()) return ok();
+  auto last = chain->second.last;
   lock.unlock();
-  auto answer = connection_.call({.route = model::Route::get_run, .names = {std::to_string(run)}},
-                                 CallOptions{.timeout = {}, .stop = end_.get_token()});
-  auto info = answer ? member<RunInfo>(*answer, "run") : Result<RunInfo>(answer.error());
+  Limit limit({.timeout = {}, .stop = end_.get_token()}, connection_.waiter());
+  auto info = last_of_chain(connection_, run, limit);
+  // Its beginning may have been removed meanwhile.
+  if (!info && info.error().http_status() == 404 && last != 0)
+    info = last_of_chain(connection_, last, limit);
   lock.lock();
   if (!info && info.error().http_status() == 0) return info.error();
-  if (!info || info->status.is_final()) finish(run, info, lock);
+  if (!info || info->status.is_final()) {
+    finish(run, info, lock);
+  } else if (chain = waiting_.find(run); chain != waiting_.end() && info->id != run) {
+    moved_.erase({chain->second.last, run});
+    moved_.insert({chain->second.last = info->id, run});
+  }
   return ok();
 }
 
@@ -151,21 +162,33 @@ Result<> Watcher::follow(Lock& lock) {
   auto complete = member<bool>(*answer, "complete");
   if (!complete) return complete.error();
   cursor_ = *next;
-  for (auto run : *runs)
+  for (auto run : *runs) {
     if (waiting_.contains(run)) unseen_.insert(run);
+    for (auto at = moved_.lower_bound({run, 0}); at != moved_.end() && at->first == run; ++at)
+      unseen_.insert(at->second);
+  }
   if (!*complete)
-    for (auto& [run, group] : waiting_) unseen_.insert(run);
+    for (auto& [run, chain] : waiting_) unseen_.insert(run);
   return ok();
 }
 
 void Watcher::finish(std::int64_t run, const Result<RunInfo>& info, Lock& lock) {
-  auto group = waiting_.extract(run);
-  if (group.empty()) return;
-  unlist(group.mapped());
+  auto found = waiting_.find(run);
+  if (found == waiting_.end()) return;
+  auto chain = take(found);
+  unlist(chain.waits);
   lock.unlock();
-  for (auto& one : group.mapped()) one->finish(info);
-  group = {};
+  for (auto& one : chain.waits) one->finish(info);
+  chain.waits.clear();
   lock.lock();
+}
+
+/// Out of what is waited for.
+Watcher::Watched Watcher::take(Chains::iterator at) {
+  moved_.erase({at->second.last, at->first});
+  auto out = std::move(at->second);
+  waiting_.erase(at);
+  return out;
 }
 
 }  // namespace spell::detail

@@ -84,6 +84,7 @@ Result<WorkflowInfo> Workflows::create(const WorkflowSpec& spec, const std::stri
   if (spec.program && spec.build)
     return base::error("invalid_request",
                        "a managing run executes one program: send it, or have it built");
+  if (spec.run) SPELL_TRY(check_available(*spec.run));
   json body{{"description", spec.description}};
   std::optional<RunSpec> run = spec.run;
   if (spec.program) {

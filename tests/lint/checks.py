@@ -102,6 +102,25 @@ def check_pure():
             yield f"{name}:{line_of(code(name), found.start())}: {found[0].strip()} in code that must be a function of its parameters"
 
 
+def check_state():
+    """The SDK keeps nothing that is not in an object, but for what is named here, and leaves the process's signals alone."""
+    kept = {"src/client/send_metric.cpp": {"the_worker"}}  # one connection: as its header says
+    within = re.compile(r"\b(?:static|thread_local)\s+(?!const\b|constexpr\b|inline\b|assert\b)(?:thread_local\s+)?([^;(={]*?)(\w+)\s*[;={]")
+    # clang-format leaves what stands in a namespace at the line's beginning.
+    outside = re.compile(r"^(?!(?:static|thread_local|const|constexpr|inline constexpr|using|typedef|namespace|class|struct|enum|union|template|extern|"
+                         r"friend|return|public|private|else|if|for|while|do|case|default)\b)((?:[\w:]+(?:<[^;{}()]*>)?[\s*&]+)+)(\w+)(?:\[\w*\])?\s*(?:;|=(?!=)|\{[^\n]*\};)", re.M)
+    handlers = re.compile(r"\b(?:sigaction|sigvec|bsd_signal|signalfd|signal_set)\b|(?<![\w.>:])(?:::|std::)?signal\s*\(\s*SIG")
+    for name in sources("src/client", "src/net", "src/git", "include"):
+        content = code(name)
+        for pattern in (within, outside):
+            for found in pattern.finditer(content):
+                declared = f"{found[1]}{found[2]}".split()
+                if found[2] not in kept.get(name, ()) and "const" not in declared and "constexpr" not in declared:
+                    yield f"{name}:{line_of(content, found.start())}: {found[2]} outlives every object: put it in one"
+        for found in handlers.finditer(content):
+            yield f"{name}:{line_of(content, found.start())}: {found[0]}: what a signal does is the program's own matter"
+
+
 def check_coroutines():
     """No co_await inside braces and no braced or capturing temporary beside it: g++ 12 destroys such temporaries twice."""
     for name in sources("src", "cli", "include", "tests", "examples"):
@@ -197,7 +216,7 @@ def check_headers_alone():
         yield from filter(None, pool.map(compile_one, names))
 
 
-FAST = (check_layers, check_public_includes, check_command_line, check_libraries, check_portable, check_pure, check_coroutines, check_words)
+FAST = (check_layers, check_public_includes, check_command_line, check_libraries, check_portable, check_pure, check_state, check_coroutines, check_words)
 SLOW = (check_headers_alone,)
 
 

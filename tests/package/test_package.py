@@ -181,6 +181,23 @@ def test_the_programs_of_the_guide(prefix, environment, tmp_path):
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-7.txt", "step-8.txt", "step-9.txt"]
 
 
+def test_a_program_that_asks_for_all_there_will_be(prefix, library_folder, environment, tmp_path):
+    """It compiles as it is meant to be written, and goes as far as there is a machine for it."""
+    compile_ = ["g++", "-std=c++20", "-Wall", "-Wextra", "-Werror"]
+    flags = run("pkg-config", "--cflags", "--libs", "spell", env=environment).stdout.split()
+    run(*compile_, "-fsyntax-only", SOURCE / "tests/package/pipeline.cpp", *flags)
+    program, replaced = re.subn(r'"curl [^"]*"\s*"https:[^"]*"', '"echo a text > input.txt"', (SOURCE / "tests/package/pipeline.cpp").read_text())
+    assert replaced == 1  # nothing is to be had of the world here
+    (tmp_path / "pipeline.cpp").write_text(program)
+    run(*compile_, tmp_path / "pipeline.cpp", "-o", tmp_path / "pipeline", *flags)
+    spell = prefix / "bin/spell"
+    done = run(spell, "workflow", "create", "--local", tmp_path / "pipeline", cwd=tmp_path, env=environment, check=False)
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("pipeline: ")]
+    assert done.returncode == 1 and "no machine type fits: " in told and "CPU: no GPU" in told, done.stderr
+    runs = json.loads(run(spell, "workflow", "info", "1", "--json", env=environment).stdout)["workflow"]["runs"]
+    assert [(made["key"], made["status"]) for made in runs] == [("fetch", "complete")]
+
+
 def test_pkg_config(prefix, environment, tmp_path):
     flags = run("pkg-config", "--cflags", "--libs", "spell", env=environment).stdout.split()
     run("g++", "-std=c++20", EXAMPLE / "main.cpp", "-o", tmp_path / "shared", *flags)

@@ -26,7 +26,8 @@ struct FakeWaiter : detail::Waiter {
     time += length;
     return ok();
   }
-  double random() override { return 1; }
+  double dice = 1;  ///< what comes of chance
+  double random() override { return dice; }
 };
 
 struct FakeControl : detail::ServiceControl {

@@ -11,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <condition_variable>
+#include <deque>
 #include <set>
 
 #include "catch.hpp"
@@ -29,9 +30,14 @@ struct Ends : detail::Transport {
   std::condition_variable_any changed;
   std::map<std::int64_t, std::string> runs;  ///< status by number
   std::vector<std::int64_t> ended;
+  std::map<std::int64_t, std::int64_t> resumed;  ///< as which run one goes on
   int process = 1, polls = 0, looks = 0, at_once = 0, most_at_once = 0, submitted = 0;
+  bool hold = false;            ///< what is asked for is answered later
+  int held = 0;                 ///< so many requests at the moment
   std::size_t lost_before = 0;  ///< ends that a new process does not know of
+  std::size_t heard = 0;        ///< ends after which others are asked for
   bool refuse = false;
+  bool following = true;  ///< who asks for metrics hears nothing yet
   std::set<std::thread::id> threads;
 
   void end(std::int64_t run, const std::string& status = "complete") {
@@ -47,6 +53,12 @@ struct Ends : detail::Transport {
     changed.notify_all();
   }
 
+  void let_go() {
+    std::lock_guard lock(mutex);
+    hold = false;
+    changed.notify_all();
+  }
+
   net::ClientResponse ok(const detail::json& body, int status = 200) {
     return {status, {{"X-Spell-Version", spell::version()}}, body.dump()};
   }
@@ -58,6 +70,7 @@ struct Ends : detail::Transport {
     info.id = id;
     info.status = RunStatus(runs[id]);
     if (info.status == RunStatus::complete) info.user_exit_code = 0;
+    if (resumed.contains(id)) info.resumed_as_run = resumed[id];
     return {{"run", detail::json(info)}};
   }
 
@@ -79,9 +92,10 @@ struct Ends : detail::Transport {
     if (refuse) return error(403, "not_permitted");
     if (target.segments.back() == "ends") {
       ++polls;
-      changed.notify_all();
       auto from = target.query.contains("from") ? target.query.at("from") : "";
       auto here = std::to_string(process) + ".";
+      if (from.starts_with(here)) heard = std::stoul(from.substr(here.size()));
+      changed.notify_all();
       auto fresh = [&] {
         return from.empty() || !from.starts_with(std::to_string(process) + ".") ||
                std::stoul(from.substr(here.size())) < ended.size();
@@ -96,6 +110,14 @@ struct Ends : detail::Transport {
       return ok(
           {{"runs", list}, {"next", here + std::to_string(ended.size())}, {"complete", complete}});
     }
+    ++held;
+    changed.notify_all();
+    bool points = target.segments.back() == "points";
+    bool go = changed.wait(lock, options.stop, [&] { return !hold && (!points || !following); });
+    --held;
+    changed.notify_all();
+    if (!go) return base::error("canceled", "canceled");
+    if (points) return ok({{"metrics", detail::json::array()}, {"next", "0"}, {"final", true}});
     if (request.method == "POST" && target.segments.back() == "runs") {
       std::int64_t id = 1000 + ++submitted;
       runs[id] = "running";
@@ -150,6 +172,16 @@ struct Place {
     std::lock_guard lock(service->mutex);
     service->runs[id] = status;
     return Run(connection, id);
+  }
+  /// Until the service holds so many requests.
+  void wait_held(int count) {
+    std::unique_lock lock(service->mutex);
+    service->changed.wait(lock, [&] { return service->held >= count; });
+  }
+  /// Until all ends have been heard, and what follows of them has been looked at.
+  void wait_heard() {
+    std::unique_lock lock(service->mutex);
+    service->changed.wait(lock, [&] { return service->heard == service->ended.size(); });
   }
   /// Until the service has been asked so many times for ends.
   void wait_polls(int count) {
@@ -236,6 +268,191 @@ TEST_CASE("a wait that is canceled before it begins is canceled") {
   std::promise<Result<RunInfo>> told;
   AsyncCalls::wait(place.run(1), stop.get_token(), [&](auto result) { told.set_value(result); });
   CHECK(told.get_future().get().error().code() == "canceled");
+}
+
+TEST_CASE("an asynchronous wait is for the end of the chain") {
+  Place place;
+  place.run(9, "running");
+  auto seventh = place.run(7);
+  auto end = async_wait(seventh, asio::use_future);
+  auto success = async_wait_success(seventh, asio::use_future);
+  {
+    std::lock_guard lock(place.service->mutex);
+    place.service->resumed = {{7, 9}, {9, 11}};
+    place.service->runs[11] = "running";
+  }
+  place.service->end(7, "interrupted");
+  place.wait_heard();
+  SECTION("by the end of its last run") {
+    place.service->end(9, "interrupted");
+    place.wait_heard();
+    CHECK(end.wait_for(std::chrono::milliseconds(0)) == std::future_status::timeout);
+    place.service->end(11);
+    CHECK(end.get().value().id == 11);
+    CHECK(success.get().value().id == 11);
+  }
+  SECTION("that was missed") {
+    {
+      std::lock_guard lock(place.service->mutex);
+      place.service->runs[9] = "interrupted";
+      place.service->runs[11] = "complete";
+    }
+    place.service->restart();
+    CHECK(end.get().value().id == 11);
+  }
+  SECTION("by a success that came late") {
+    {
+      std::lock_guard lock(place.service->mutex);
+      place.service->runs[7] = "complete";
+    }
+    place.service->end(9, "stopped");
+    CHECK(end.get().value().id == 7);
+    CHECK(success.get().value().id == 7);
+  }
+  SECTION("whose beginning was removed") {
+    {
+      std::lock_guard lock(place.service->mutex);
+      place.service->runs.erase(7);
+      place.service->resumed.erase(9);
+    }
+    place.service->end(9, "failed");
+    CHECK(end.get().value().id == 9);
+    auto failed = success.get();
+    CHECK(failed.error().message() == "run 7 (resumed as run 9) ended with status failed");
+  }
+  SECTION("or is none, of who has left before") {
+    asio::io_context context;
+    asio::cancellation_signal signal;
+    std::string told;
+    async_wait(seventh, asio::bind_cancellation_slot(signal.slot(),
+                                                     asio::bind_executor(context, [&](auto result) {
+                                                       told = result.error().code();
+                                                     })));
+    signal.emit(asio::cancellation_type::terminal);
+    context.run();
+    CHECK(told == "canceled");
+    place.service->end(9, "failed");
+    place.service->end(11, "killed");
+    CHECK(end.get().value().id == 11);
+  }
+}
+
+TEST_CASE("an interrupted run that nothing goes on as has ended, for who waits without blocking") {
+  Place place;
+  auto end = async_wait_success(place.run(7, "interrupted"), asio::use_future).get();
+  CHECK(end.error().code() == "run_unsuccessful");
+}
+
+namespace {
+
+/// Calls of one client, on one context, each with a signal of its own.
+struct Calls {
+  Place place;
+  asio::io_context context;
+  std::deque<asio::cancellation_signal> signals;
+  std::map<std::size_t, std::string> told;  ///< the error's code, or "done"
+  /// How a call that is begun here ends.
+  auto token() {
+    auto& signal = signals.emplace_back();
+    auto tell = [this, number = signals.size() - 1](auto result) {
+      told[number] = result ? "done" : result.error().code();
+    };
+    return asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(context, tell));
+  }
+  void cancel(std::size_t number) { signals[number].emit(asio::cancellation_type::terminal); }
+  void run_until(std::size_t count) {
+    while (told.size() < count && context.run_one() > 0) {
+    }
+  }
+  ~Calls() {
+    {
+      std::lock_guard lock(place.service->mutex);
+      place.service->following = false;
+    }
+    place.service->let_go();
+    context.restart();
+    context.run();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("calls that wait keep no other from being carried out") {
+  Calls calls;
+  constexpr int count = 40;
+  auto watched = calls.place.run(1);
+  auto wait = [watched](CallOptions options) {
+    return watched.wait_metric("loss", "<", 1, options);
+  };
+  for (int i = 0; i < count; ++i) async_call(calls.place.client(), wait, calls.token());
+  calls.place.wait_held(count);
+  SECTION("short ones by their own threads") {
+    async_kill(calls.place.run(2), calls.token());
+    async_info(calls.place.run(3), calls.token());
+    calls.run_until(2);
+    CHECK(calls.told == std::map<std::size_t, std::string>{{count, "done"}, {count + 1, "done"}});
+  }
+  SECTION("and each hears its cancellation") {
+    calls.cancel(16);
+    calls.run_until(1);
+    CHECK(calls.told == std::map<std::size_t, std::string>{{16, "canceled"}});
+  }
+}
+
+TEST_CASE("a call is canceled while the service has it, and before a thread has it") {
+  Calls calls;
+  calls.place.service->hold = true;
+  auto run = calls.place.run(1);
+  auto client = calls.place.client();
+  RunSpec spec;
+  spec.command = "true";
+  auto get = [client](CallOptions options) { return client.runs().get(1, options); };
+  auto begin = GENERATE(0, 1, 2, 3, 4);
+  auto call = [&] {
+    switch (begin) {
+      case 0:
+        return async_run(client, spec, "a key", calls.token());
+      case 1:
+        return async_info(run, calls.token());
+      case 2:
+        return async_kill(run, calls.token());
+      case 3:
+        return async_stop(run, calls.token());
+      default:
+        return async_call(client, get, calls.token());
+    }
+  };
+  SECTION("while the service has it") {
+    call();
+    calls.place.wait_held(1);
+    calls.cancel(0);
+    calls.run_until(1);
+    CHECK(calls.told[0] == "canceled");
+  }
+  SECTION("before a thread has it") {
+    constexpr int threads = 16;
+    for (int i = 0; i < threads; ++i) async_info(run, calls.token());
+    calls.place.wait_held(threads);
+    call();
+    calls.cancel(threads);
+    calls.run_until(1);
+    CHECK(calls.told == std::map<std::size_t, std::string>{{threads, "canceled"}});
+    // What has begun goes on, what was canceled is not made up for.
+    calls.place.service->let_go();
+    calls.run_until(threads + 1);
+    for (int i = 0; i < threads; ++i) CHECK(calls.told[static_cast<std::size_t>(i)] == "done");
+    if (begin == 0) CHECK(calls.place.service->submitted == 0);
+    if (begin == 2 || begin == 3) CHECK(calls.place.service->runs[1] == "running");
+  }
+  SECTION("the stop that was there before it began") {
+    std::stop_source stop;
+    stop.request_stop();
+    std::vector<bool> canceled;
+    AsyncCalls::in_background(calls.place.connection, AsyncCalls::Length::brief, stop.get_token(),
+                              [&](bool told) { canceled.push_back(told); });
+    calls.place.connection->brief().stop();
+    CHECK(canceled.size() == 1);
+  }
 }
 
 TEST_CASE("what cannot be heard is an error for all who wait, and later waits try again") {

@@ -1,7 +1,10 @@
+#include <set>
+
 #include "catch.hpp"
 #include "fake.hpp"
 #include "spell/client.hpp"
 #include "spell/json.hpp"
+#include "spell/workflow.hpp"
 #include "support.hpp"
 
 using namespace spell;
@@ -388,6 +391,147 @@ TEST_CASE("waiting for a run") {
     CHECK_THAT(info.error().message(), Catch::Contains("run 1 ended with exit code 3") &&
                                            Catch::Contains("one | two | three"));
   }
+}
+
+TEST_CASE("a run that did not succeed is told with all that is known of it") {
+  struct Row {
+    std::string status, reason;
+    std::optional<int> exit_code, signal;
+    std::string message;
+  };
+  const Row row = GENERATE(values<Row>({
+      {"complete", "", 3, {}, "run 1 ended with exit code 3"},
+      {"complete", "", 137, 9, "run 1 ended with exit code 137 (signal 9)"},
+      {"killed", "by ada", 143, 15, "run 1 ended with status killed (signal 15): by ada"},
+      {"failed", "out of memory", {}, {}, "run 1 ended with status failed: out of memory"},
+      {"interrupted",
+       "machine box is lost",
+       {},
+       {},
+       "run 1 ended with status interrupted: machine box is lost"},
+      {"stopped", "", {}, {}, "run 1 ended with status stopped"},
+  }));
+  World world;
+  bool has_log = GENERATE(true, false);
+  world.transport->serve = [&](const net::ClientRequest& request) -> Answer {
+    if (target_of(request).segments.back() == "log") {
+      std::string frames;
+      model::append_frame(frames, {.kind = model::FrameKind::output}, "one\ntwo");
+      if (has_log) return {200, frames};
+      return {503, R"({"error":{"code":"overloaded","message":"later"}})"};
+    }
+    RunInfo info;
+    info.id = 1;
+    info.status = RunStatus(row.status);
+    info.reason = row.reason;
+    info.user_exit_code = row.exit_code;
+    info.user_signal = row.signal;
+    return {200, json{{"run", info}}.dump()};
+  };
+  // The limit holds for the last words too: without them the answer is the same.
+  auto ended = Run(world.connection, 1).wait_success({.timeout = 1s});
+  CHECK(ended.error().code() == "run_unsuccessful");
+  CHECK(ended.error().message() == row.message + (has_log ? "; its last output: one | two" : ""));
+  CHECK(world.waiter->time.time_since_epoch() <= 1s);
+}
+
+TEST_CASE("a service that says when to come again is asked again then, not before") {
+  int status = GENERATE(429, 503);
+  std::string when = "7";
+  int refusals = 1;
+  World world(false);
+  world.transport->serve = [&](const net::ClientRequest& request) -> Answer {
+    if (request.target.ends_with("healthz") || --refusals < 0) return {200, "{}"};
+    return {status,
+            R"({"error":{"code":"too_many_attempts","message":"later"}})",
+            {{"Retry-After", when}}};
+  };
+  auto& sleeps = world.waiter->sleeps;
+  SECTION("whatever is asked: nothing was done") {
+    CHECK(world.connection->call(make_project).ok());
+    CHECK(sleeps == std::vector<std::chrono::milliseconds>{7s});
+  }
+  SECTION("again and again") {
+    refusals = 3;
+    CHECK(world.connection->call(get_run).ok());
+    CHECK(sleeps == std::vector<std::chrono::milliseconds>{7s, 7s, 7s});
+  }
+  SECTION("no longer than the call allows") {
+    refusals = 100;
+    auto answer = world.connection->call(get_run, {.timeout = 2s});
+    CHECK(answer.error().code() == "timeout");
+    CHECK(world.waiter->time.time_since_epoch() == 2s);
+  }
+  SECTION("as long as the call allows") {
+    when = "300";
+    CHECK(world.connection->call(get_run, {.timeout = 301s}).ok());
+    CHECK(sleeps == std::vector<std::chrono::milliseconds>{300s});
+  }
+  SECTION("but not longer than any outage, where it allows all the time in the world") {
+    when = "31";
+    auto answer = world.connection->call(get_run);
+    CHECK(answer.error().code() == "too_many_attempts");
+    CHECK(sleeps.empty());
+  }
+  SECTION("of a stream too") {
+    world.transport->serve = [&](const net::ClientRequest& request) -> Answer {
+      if (target_of(request).segments.back() != "log") return {200, run_answer(1)};
+      if (--refusals < 0) return {200, ""};
+      return {status, R"({"error":{"code":"x","message":"later"}})", {{"Retry-After", when}}};
+    };
+    CHECK(Run(world.connection, 1).logs().all().ok());
+    CHECK(sleeps == std::vector<std::chrono::milliseconds>{7s});
+  }
+  SECTION("or as it pleases, where that is no time") {
+    when = GENERATE("soon", "-1", "Fri, 27 Nov 2026 00:00:00 GMT");
+    auto answer = world.connection->call(get_run);
+    CHECK(answer.ok() == (status == 503));
+    CHECK(sleeps.size() == (status == 503 ? 1u : 0u));
+    for (auto& sleep : sleeps) CHECK(sleep == 20ms);
+  }
+}
+
+TEST_CASE("clients that lose their service together do not come back together") {
+  for (auto [dice, pause] : {std::pair{0.0, 10ms}, {0.5, 15ms}, {1.0, 20ms}}) {
+    World world(false);
+    world.waiter->dice = dice;
+    world.transport->serve = [](const net::ClientRequest&) { return Answer{200, run_answer(1)}; };
+    world.transport->fault = [](int step) { return step <= 3 ? Fault::lost_before : Fault::none; };
+    CHECK(world.connection->call(get_run).ok());
+    CHECK(world.waiter->sleeps ==
+          std::vector<std::chrono::milliseconds>{pause, 2 * pause, 4 * pause});
+  }
+  auto one = make_waiter(), two = make_waiter();
+  std::set<double> seen;
+  for (int i = 0; i < 100; ++i)
+    for (auto& waiter : {one, two}) {
+      double dice = waiter->random();
+      CHECK((dice >= 0 && dice < 1));
+      seen.insert(dice);
+    }
+  CHECK(seen.size() > 190);  // by chance fewer in none of 10^15 cases
+}
+
+TEST_CASE("what is not there yet is refused by its name before anything is sent") {
+  std::vector<std::pair<std::string, RunSpec>> specs(5);
+  specs[0] = {"auto_resume", {.command = "true", .auto_resume = true}};
+  specs[1] = {"pip", {.command = "true", .pip = {"numpy"}}};
+  specs[2] = {"apt", {.command = "true", .apt = {"curl"}}};
+  specs[3] = {"checkpoints", {.command = "true", .checkpoints = "models"}};
+  specs[4] = {"max_cost", {.command = "true", .max_cost = Dollars(3)}};
+  World world;
+  world.transport->serve = [](const net::ClientRequest&) { return Answer{201, run_answer(1)}; };
+  for (auto& [name, spec] : specs) {
+    auto run = Runs(world.connection).create(spec);
+    CHECK(run.error().code() == "not_available");
+    CHECK(run.error().message() == name + " is not available in this version");
+    auto made =
+        Workflows(world.connection).create({.run = spec, .program = WorkflowProgram{"/none"}});
+    CHECK(made.error().code() == "not_available");
+  }
+  CHECK(world.transport->steps == 0);
+  CHECK(Runs(world.connection).create({.command = "true", .auto_resume = false}).ok());
+  CHECK(Runs(world.connection).create({.command = "true", .checkpoints = "checkpoints"}).ok());
 }
 
 TEST_CASE("lists of runs are put together from pages, newest first") {

@@ -268,11 +268,12 @@ TEST_CASE("the options of a log are the service's") {
   World world;
   std::map<std::string, std::string> query;
   world.transport->serve = [&](const net::ClientRequest& request) {
+    if (target_of(request).segments.back() != "log") return LogService{}(request);
     query = target_of(request).query;
     return Answer{200, ""};
   };
   for (auto& entry : Run(world.connection, 7).logs({.tail = 3, .only = LogKind::output}))
-    (void)entry;
+    CHECK(entry.ok());
   CHECK(query == std::map<std::string, std::string>{
                      {"format", "frames"}, {"tail", "3"}, {"output_only", "1"}});
 }
@@ -282,6 +283,7 @@ TEST_CASE("a tail leaves the same out after a loss") {
   std::string asked;
   world.transport->piece = 30;
   world.transport->serve = [&](const net::ClientRequest& request) {
+    if (target_of(request).segments.back() != "log") return LogService{}(request);
     asked = target_of(request).query["cursor"];
     std::string body;
     if (asked.empty())
@@ -289,7 +291,7 @@ TEST_CASE("a tail leaves the same out after a loss") {
     model::append_frame(body, {.kind = FrameKind::output, .sequence = 56}, "ghij\n");
     return Answer{200, body, {{"X-Spell-Log-Cursor", "50.4"}}};
   };
-  world.transport->fault = [](int step) { return step == 3 ? Fault::lost_before : Fault::none; };
+  world.transport->fault = [](int step) { return step == 4 ? Fault::lost_before : Fault::none; };
   Lines lines;
   for (auto& entry : Run(world.connection, 7).logs({.tail = 1}))
     lines.push_back(entry.value().text);
