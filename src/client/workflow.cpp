@@ -42,11 +42,13 @@ Result<> check(Connection& connection, const std::string& path, const CallOption
   if (!answer) return answer.error();
   auto machines = member<std::vector<MachineInfo>>(*answer, "machines");
   if (!machines) return machines.error();
-  bool here = connection.endpoint().starts_with("unix:");
-  for (auto& machine : *machines)
+  for (auto& machine : *machines) {
+    // That of the service itself, which is reached by a socket of this computer.
+    bool here = connection.endpoint().starts_with("unix:") && !machine.joined_at;
     for (auto& type : machine.serves)
       if (base::lower(type) == "cpu")
         SPELL_TRY(check_program(base::to_utf8(path), *needs, machine, here));
+  }
   return ok();
 }
 

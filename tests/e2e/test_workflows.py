@@ -5,6 +5,7 @@ import os
 import pathlib
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -15,6 +16,7 @@ from harness import BUILD, PATIENCE, wait_for
 from machines import Machine
 from machines import spell as team_spell
 from test_secrets import arguments_with, files_with
+from wire import Wire
 
 SPELL = shlex.quote(str(BUILD / "bin/spell"))
 FLOW = shlex.quote(str(BUILD / "bin/spell_flow"))  # flow.cpp
@@ -340,6 +342,28 @@ exit 0""")
     assert log_of(place, made["run"]).count("a\n") >= 2
     assert found["runs_by_status"] == {"complete": 7} and found["user_exit_code"] == 0, found
     assert sorted(run["key"] for run in found["runs"] if not run["key"].startswith("spec-")) == ["", "a", "b", "c"]
+
+
+def test_a_program_is_killed_and_started_again(place):
+    """Killed when the service has its run and it does not know that yet, it goes on with that very run."""
+    place.spell("workflow", "create", "--local", "kill -9 $PPID", check=-signal.SIGKILL)  # the command itself, so that nobody ends the workflow
+    assert workflow(place, 1)["status"] == "running"
+    wire, witness = Wire(place.root / "wire", place.spell_dir / "spelld.sock"), place.root / "witness"
+    commands = (f"echo one >> {witness}; echo one > out", f"echo two >> {witness}; cat before/out")
+    for key in ("run-1", "run-2"):
+        wire.hold_answer_to = f": {key}\r\n".encode()  # of its Idempotency-Key
+        program = place.start("chain", *commands, program="spell_flow", env={"SPELL_BASE_URL": wire.address, "SPELL_WORKFLOW_ID": "1"})
+        wait_for(lambda: workflow(place, 1)["runs"][-1:] and workflow(place, 1)["runs"][-1]["key"] == key, what=key)
+        program.signal(signal.SIGKILL)
+        program.finish()
+        wire.let_go()
+    wire.close()
+    place.program("spell_flow", "chain", *commands, env={"SPELL_WORKFLOW_ID": "1"}, check=0)
+    found = workflow(place, 1)
+    assert [(each["key"], each["status"], each["mounts"]) for each in found["runs"]] == [("run-1", "complete", []), ("run-2", "complete", [1])], found
+    assert witness.read_text() == "one\ntwo\n" and log_of(place, 2) == "one\n"
+    place.spell("workflow", "stop", 1, check=0)
+    assert workflow(place, 1)["status"] == "stopped"
 
 
 def test_commits_by_label(place, repo):
