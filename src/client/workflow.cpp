@@ -86,6 +86,12 @@ Result<WorkflowInfo> Workflows::create(const WorkflowSpec& spec, const std::stri
   if (spec.program && spec.build)
     return base::error("invalid_request",
                        "a managing run executes one program: send it, or have it built");
+  if (auto within = connection_->workflow(); within != 0 && !spec.repositories.empty())
+    return base::error(
+        "invalid_request",
+        "workflow " + std::to_string(within) +
+            " has its repositories already, those that it was created with: name one of them by "
+            "its label (--commit-label LABEL), or create it with these too");
   json body{{"description", spec.description}};
   std::optional<RunSpec> run = spec.run;
   if (spec.program) {

@@ -177,6 +177,12 @@ def test_a_workflow_in_a_workflow_is_the_same_one(place):
     assert len(place.spell("workflow", "list", "--json", check=0).json["workflows"]) == 1
 
 
+def lacking_program():
+    """One of the system that names a library which machines do not tell of; None where it is built otherwise."""
+    program = shutil.which("ls")
+    return program if b"libselinux.so.1\0" in pathlib.Path(program).read_bytes() else None
+
+
 def test_on_a_machine_that_has_joined(team):
     """The managing run finds the service as its machine does: over TLS, by the key that it was told."""
     box = Machine(team, "box")
@@ -187,6 +193,13 @@ def test_on_a_machine_that_has_joined(team):
         found = team_spell(team, "workflow", "info", 1, "--json", check=0).json["workflow"]
         assert (found["status"], found["user_exit_code"], found["creator"]) == ("complete", 1, "local")
         assert team.request("GET", "/v1/owners/acme/workflows", token=team.token)[0] == 200
+        # A program that brings its libraries along is carried out; what this computer has counts for nothing, though it is the same here.
+        sent = team_spell(team, "workflow", "create", "-q", "--program", BUILD / "bin/spell_flow", "--", "chain", "true", "echo two", check=0)
+        assert team_spell(team, "workflow", "info", 2, "--json", check=0).json["workflow"]["runs_by_status"] == {"complete": 3}, sent
+        if not (lacking := lacking_program()):
+            return
+        refused = team_spell(team, "workflow", "create", "--json", "--program", lacking, check=1)
+        assert "invalid_program" in refused.stderr and "libselinux.so.1, which machine box does not have" in refused.stderr, refused
     finally:
         box.close()
 
@@ -449,3 +462,5 @@ def test_a_program_that_was_built_here(place, tmp_path):
     assert len(place.spell("workflow", "list", "--json", check=0).json["workflows"]) == 1
     place.spell("workflow", "rm", "-f", 1, check=0)
     assert place.spell("ls", "uploads/workflows/1/pipeline").returncode == 1
+    if here := lacking_program():  # but for what this computer has
+        assert place.spell("workflow", "create", "-q", "--program", here, "--", "-d", "/", check=0).stdout == "/\n"
