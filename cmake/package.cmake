@@ -25,6 +25,10 @@ if(TARGET spell)
   install(FILES ${PROJECT_BINARY_DIR}/spellConfig.cmake ${PROJECT_BINARY_DIR}/spellConfigVersion.cmake
     DESTINATION ${SPELL_CMAKE_FOLDER} COMPONENT development)
 
+  set(SPELL_PC_REQUIRES openssl)
+  if(NOT SPELL_SELF_CONTAINED)
+    string(APPEND SPELL_PC_REQUIRES " libgit2 zlib libzstd sqlite3")
+  endif()
   file(RELATIVE_PATH SPELL_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/spell.pc.in ${PROJECT_BINARY_DIR}/spell.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/spell.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)

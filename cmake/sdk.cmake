@@ -4,7 +4,7 @@ if(NOT TARGET spell_static OR NOT SPELL_SELF_CONTAINED OR SPELL_SANITIZE)
   return()
 endif()
 set(archives)
-foreach(name git2 ssh2 mbedtls mbedx509 mbedcrypto http_parser pcre2-8 zstd sqlite3 z ssl crypto)
+foreach(name ${SPELL_ARCHIVES} ssl crypto)
   find_library(SPELL_ARCHIVE_${name} lib${name}.a)
   mark_as_advanced(SPELL_ARCHIVE_${name})
   if(NOT SPELL_ARCHIVE_${name})
@@ -12,6 +12,11 @@ foreach(name git2 ssh2 mbedtls mbedx509 mbedcrypto http_parser pcre2-8 zstd sqli
     return()
   endif()
   list(APPEND archives ${SPELL_ARCHIVE_${name}})
+endforeach()
+
+set(modules)
+foreach(module ${SPELL_SDK_MODULES})
+  list(APPEND modules $<TARGET_FILE:spell_${module}>)
 endforeach()
 
 set(SPELL_SDK ${PROJECT_BINARY_DIR}/sdk)
@@ -26,8 +31,8 @@ add_custom_command(OUTPUT ${SPELL_SDK}/lib/libspell.a
   COMMAND ${CMAKE_COMMAND} -E copy ${PROJECT_SOURCE_DIR}/cmake/sdkConfig.cmake ${SPELL_SDK}/lib/cmake/spell/spellConfig.cmake
   COMMAND ${CMAKE_COMMAND} -E env LD=${CMAKE_LINKER} NM=${CMAKE_NM} OBJCOPY=${CMAKE_OBJCOPY} AR=${CMAKE_AR}
     sh ${PROJECT_SOURCE_DIR}/cmake/sdk_library.sh ${SPELL_SDK}/lib/libspell.a
-    $<TARGET_FILE:spell_static> $<TARGET_FILE:spell_libgit2_gaps> ${archives}
-  DEPENDS spell_static spell_libgit2_gaps ${PROJECT_SOURCE_DIR}/cmake/sdkConfig.cmake ${PROJECT_SOURCE_DIR}/cmake/sdk_library.sh ${headers}
+    ${modules} -- $<TARGET_FILE:spell_libgit2_gaps> ${archives}
+  DEPENDS ${modules} spell_libgit2_gaps ${PROJECT_SOURCE_DIR}/cmake/sdkConfig.cmake ${PROJECT_SOURCE_DIR}/cmake/sdk_library.sh ${headers}
   COMMENT "Putting the SDK together" VERBATIM)
 add_custom_target(spell_sdk ALL DEPENDS ${SPELL_SDK}/lib/libspell.a)
 install(DIRECTORY ${SPELL_SDK} DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/spell COMPONENT programs)

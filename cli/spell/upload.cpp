@@ -37,7 +37,9 @@ Result<int> upload_command(Context& context) {
             "take along what .spellignore names, and .git, .venv, __pycache__, node_modules")
       .notes(
           "Examples:\n  spell upload data\n  spell upload -n mnist ~/sets/mnist.npz\n"
-          "  spell run --mount uploads/data \"python3 train.py\"\n");
+          "  spell run --mount uploads/data \"python3 train.py\"\n\n"
+          "The managing run of a workflow uploads below that one's folder alone:\n"
+          "  spell upload -n uploads/workflows/$SPELL_WORKFLOW_ID/data data\n");
   if (auto done = context.parse(options)) return *done;
   upload.name = name.value_or("");
   if (name && name->empty()) return usage_error("--name needs a name");

@@ -42,11 +42,13 @@ Result<> check(Connection& connection, const std::string& path, const CallOption
   if (!answer) return answer.error();
   auto machines = member<std::vector<MachineInfo>>(*answer, "machines");
   if (!machines) return machines.error();
-  bool here = connection.endpoint().starts_with("unix:");
-  for (auto& machine : *machines)
+  for (auto& machine : *machines) {
+    // That of the service itself, which is reached by a socket of this computer.
+    bool here = connection.endpoint().starts_with("unix:") && !machine.joined_at;
     for (auto& type : machine.serves)
       if (base::lower(type) == "cpu")
         SPELL_TRY(check_program(base::to_utf8(path), *needs, machine, here));
+  }
   return ok();
 }
 
@@ -85,6 +87,12 @@ Result<WorkflowInfo> Workflows::create(const WorkflowSpec& spec, const std::stri
     return base::error("invalid_request",
                        "a managing run executes one program: send it, or have it built");
   if (spec.run) SPELL_TRY(check_available(*spec.run));
+  if (auto within = connection_->workflow(); within != 0 && !spec.repositories.empty())
+    return base::error(
+        "invalid_request",
+        "workflow " + std::to_string(within) +
+            " has its repositories already, those that it was created with: name one of them by "
+            "its label (--commit-label LABEL), or create it with these too");
   json body{{"description", spec.description}};
   std::optional<RunSpec> run = spec.run;
   if (spec.program) {

@@ -311,6 +311,9 @@ class State {
   /// Whether one more run that manages it may be made within it. Error `quota_exceeded`.
   Result<> check_nesting(const store::WorkflowRecord&, const std::string& key);
   Result<MadeWorkflow> add_manager(store::WorkflowRecord, const NewWorkflow&, std::int64_t now_us);
+  /// The field of its request in which a workflow differs from what is asked for; "": none.
+  Result<std::string> workflow_difference(const store::WorkflowRecord& existing,
+                                          const NewWorkflow& asked);
   /// What follows from the ends of managing runs.
   Result<> end_managed(std::int64_t now_us);
   Result<> add_credentials(const RunRecord&, model::StartCommand&, std::int64_t now_us);

@@ -53,6 +53,30 @@ Result<> to_commit_of_label(const store::WorkflowRecord& workflow, model::RunReq
           (known.empty() ? "it has none; --repo LABEL=PATH gives it one" : "it has: " + known));
 }
 
+namespace {
+
+std::string text_of(const std::map<std::string, model::CodeRef>& commits) {
+  return commits.empty() ? "" : model::to_json(commits).dump();
+}
+
+/// What is submitted as a managing run of a workflow.
+Result<Submission> manager_of(const store::WorkflowRecord& workflow, const NewWorkflow& asked) {
+  Submission out = *asked.run;
+  out.request.workflow = workflow.number;
+  out.manages = true;
+  if (asked.within == 0) out.key.clear();
+  SPELL_TRY(to_commit_of_label(workflow, out.request));
+  auto mount = out.mounts.size() - asked.uploads.size();
+  for (auto& upload : asked.uploads) {
+    out.mounts[mount].resource = out.request.mounts[mount].resource =
+        "uploads/" + workflow_upload(workflow.number, upload.name);
+    ++mount;
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<store::WorkflowRecord> State::find_workflow(const std::string& owner, std::int64_t number) {
   auto found = writer_.find_workflow(owner, number);
   if (!found) return found.error();
@@ -73,11 +97,14 @@ Result<MadeWorkflow> State::create_workflow(const NewWorkflow& asked, std::int64
     auto known = writer_.find_workflow_of_key(asked.owner, asked.key);
     if (!known) return known.error();
     if (*known) {
-      if ((*known)->body_hash != asked.body_hash)
-        return base::error("key_conflict", "key '" + asked.key + "' belongs to " +
-                                               name_of(**known) +
-                                               ", which was asked for in another way; use another "
-                                               "key");
+      if ((*known)->body_hash != asked.body_hash) {
+        auto field = workflow_difference(**known, asked);
+        if (!field) return field.error();
+        if (!field->empty())
+          return base::error("key_conflict", "key '" + asked.key + "' belongs to " +
+                                                 name_of(**known) + ", which differs in '" +
+                                                 *field + "'; use another key");
+      }
       MadeWorkflow made{std::move(**known), {}, true};
       if (made.workflow.run != 0) {
         auto run = find(asked.owner, made.workflow.run);
@@ -100,7 +127,7 @@ Result<MadeWorkflow> State::create_workflow(const NewWorkflow& asked, std::int64
   workflow.number = *number;
   workflow.description = asked.description;
   workflow.creator = asked.creator;
-  workflow.commits = asked.commits.empty() ? "" : model::to_json(asked.commits).dump();
+  workflow.commits = text_of(asked.commits);
   workflow.key = asked.key;
   workflow.body_hash = asked.body_hash;
   workflow.created_us = now_us;
@@ -130,29 +157,42 @@ Result<> State::check_nesting(const store::WorkflowRecord& workflow, const std::
                                            "own: no more are made until one has");
 }
 
+Result<std::string> State::workflow_difference(const store::WorkflowRecord& existing,
+                                               const NewWorkflow& asked) {
+  if (existing.description != asked.description) return std::string("description");
+  if (existing.commits != text_of(asked.commits)) return std::string("commits");
+  if ((existing.run != 0) != asked.run.has_value()) return std::string("run");
+  if (!asked.run) return std::string();
+  for (auto& upload : asked.uploads) {
+    auto name = workflow_upload(existing.number, upload.name);
+    auto known = writer_.find_upload(asked.owner, name);
+    if (!known) return known.error();
+    if (!*known || (*known)->node != upload.node || (*known)->mode != upload.mode)
+      return std::string(asked.run->request.build ? "build" : "program");
+  }
+  auto run = find(asked.owner, existing.run);
+  if (!run && run.error().code() == "run_not_found") return std::string("run");
+  if (!run) return run.error();
+  auto submission = manager_of(existing, asked);
+  if (!submission) return submission.error();
+  auto field = key_difference(**run, submission->request);
+  return field.empty() || field == "build" ? field : "run." + field;
+}
+
 Result<MadeWorkflow> State::add_manager(store::WorkflowRecord workflow, const NewWorkflow& asked,
                                         std::int64_t now_us) {
   MadeWorkflow made{std::move(workflow), {}, false};
   if (!asked.run) return made;
   auto number = made.workflow.number;
-  Submission submission = *asked.run;
-  submission.request.workflow = number;
-  submission.manages = true;
-  if (asked.within == 0)
-    submission.key.clear();
-  else
-    SPELL_TRY(check_nesting(made.workflow, stored_key(submission)));
-  SPELL_TRY(to_commit_of_label(made.workflow, submission.request));
+  auto submission = manager_of(made.workflow, asked);
+  if (!submission) return submission.error();
+  if (asked.within != 0) SPELL_TRY(check_nesting(made.workflow, stored_key(*submission)));
   auto uploads = asked.uploads;
-  auto mount = submission.mounts.size() - uploads.size();
   for (auto& upload : uploads) {
     upload.name = workflow_upload(number, upload.name);
     upload.created_us = now_us;
-    submission.mounts[mount].resource = submission.request.mounts[mount].resource =
-        "uploads/" + upload.name;
-    ++mount;
   }
-  auto run = submit(submission, now_us);
+  auto run = submit(*submission, now_us);
   if (!run) return run.error();
   made.existed = run->existed;
   if (!run->existed)

@@ -66,6 +66,12 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
     engine.hello.notes.push_back("isolation: none (" +
                                  (no_users.empty() ? "runs are the worker's own user" : no_users) +
                                  "); runs of one owner only are taken");
+  // Nothing keeps those from the socket at which every process of this user is the owner.
+  if (!options.workflow_socket.empty() &&
+      capabilities->containment == exec::Containment::best_effort)
+    engine.hello.notes.push_back(
+        "workflows: without namespaces their managing runs have all of your rights, not those of "
+        "their credentials alone");
   for (auto& text : options.shares) {
     auto share = parse_share(text);
     if (!share) return share.error();

@@ -18,8 +18,9 @@ def test_workflows(service, pack):
     assert made.status == 201 and made.json["run"] is None
     number = made.json["workflow"]["id"]
     assert service.post(path, body, headers=key).json["workflow"]["id"] == number
-    for other in ({}, {**body, "description": "another"}, {**body, "commits": {}}, {**body, "commits": {"that": code}}, {**body, "run": {"command": "true"}}):
-        assert f"workflow {number}" in code_of(service.post(path, other, headers=key), 409, "key_conflict"), other
+    for other, field in (({}, "description"), ({**body, "description": "another"}, "description"), ({**body, "commits": {}}, "commits"),
+                         ({**body, "commits": {"that": code}}, "commits"), ({**body, "run": {"command": "true"}}, "run")):
+        assert f"workflow {number}, which differs in '{field}'" in code_of(service.post(path, other, headers=key), 409, "key_conflict"), other
     shown = service.get(f"{path}/{number}").json["workflow"]
     assert (shown["status"], shown["run"], shown["commits"]["it"]["commit"], shown["runs"]) == ("running", None, commit, [])
 

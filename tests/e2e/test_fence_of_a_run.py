@@ -137,12 +137,16 @@ def test_without_namespaces_it_is_said_and_works(bare):
     status = bare.spell("status", check=0).stdout
     assert "containment: best" in status
     assert "set user.max_user_namespaces=" in status
+    assert "workflows: without namespaces their managing runs have all of your rights" in status
+    assert bare.spell("workflow", "create", "-q", f"test -S {bare.spell_dir}/spelld.sock && echo it is there", check=0).stdout == "it is there\n"
+    bare.spell("workflow", "rm", "-f", 1, check=0)
+    bare.spell("rm", "-f", 1, check=0)
     result = bare.spell("run", "cat deep.txt; pwd; echo $SPELL_ROOT; echo x > made; echo t > $TMPDIR/t; python -c 'print(1)'", cwd=repo / "sub", check=0)
     text, folder, root, one = result.stdout.splitlines()
     assert (text, folder, one) == ("deep", f"{root}/sub", "1")
     assert root.startswith(str(bare.spell_dir))
-    assert "containment: best effort" in bare.spell("logs", "-v", 1, check=0).stderr
-    bare.spell("cp", "runs/1/sub/made", bare.work, check=0)
+    assert "containment: best effort" in bare.spell("logs", "-v", 2, check=0).stderr
+    bare.spell("cp", "runs/2/sub/made", bare.work, check=0)
     assert (bare.work / "made").read_text() == "x\n"
     assert not os.path.exists(root)
 

@@ -1,12 +1,13 @@
 """What a workflow's credentials are good for, each thing done for real by its managing run; and where they, and a team's tokens, are never found."""
+import contextlib
 import http.client
 import json
 import os
 import re
 import signal
 
-from faults import Gate
-from harness import wait_for
+from faults import Gate, children, suspend
+from harness import PATIENCE, processes_of, wait_for
 from machines import Machine
 from machines import spell as team_spell
 from team import PASSWORD
@@ -194,6 +195,35 @@ def test_a_kill_ends_what_they_have_open(team):
         assert team.request("GET", "/v1/owners/acme/runs/2", token=token)[0] == 401
         os.kill(box.running.process.pid, signal.SIGCONT)
         team_spell(team, "wait", 1, 2, check=125)
+    finally:
+        box.close()
+
+
+def test_a_frozen_manager_that_thaws_makes_no_run(team):
+    """Its machine stands still until it counts as lost; awake again, it is nobody any more."""
+    box, said = Machine(team, "box", "--lost-after", "3"), team.place.root / "said"
+    try:
+        script = f"""n=0; while n=$((n + 1)); {SPELL} run -q -b -f --json --key $n true 2> {said}.part > {said}.out; do :; done; mv {said}.part {said}"""
+        made = team_spell(team, "workflow", "create", "-b", "--json", script, check=0).json["workflow"]
+        runs = lambda: team_spell(team, "workflow", "info", 1, "--json", check=0).json["workflow"]["runs"]
+        wait_for(lambda: len(runs()) > 3, what="runs of the managing run")
+        suspend(box.running.process.pid)
+        frozen = list(processes_of(f"{said}.part"))
+        for pid in frozen:  # a shell first, then what it has begun, which may just have ended
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+            frozen += [child for child in children(pid) if child not in frozen]
+        team_spell(team, "wait", made["run"], timeout=2 * PATIENCE)
+        assert team_spell(team, "info", made["run"], "--json", check=0).json["run"]["reason_code"] == "machine_lost"
+        before = [each["id"] for each in runs()]
+        for pid in frozen:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        wait_for(said.exists, what="the end of the managing run's loop")
+        assert '"unauthorized"' in said.read_text(), said.read_text()
+        box.kill(signal.SIGCONT)
+        box.wait_empty()
+        assert [each["id"] for each in runs()] == before
     finally:
         box.close()
 

@@ -87,7 +87,7 @@ def test_nested_programs(place, repo):
         """
     lines = place.spell("workflow", "create", script, check=0).stdout.splitlines()
     assert lines[:4] == [f"spell: there is no program {BUILD}/bin/spell_flow.none", "1 5", "5", "wait 3"], lines
-    assert "workflow 1" in lines[4] and lines[5:] == ["repo 1"], lines
+    assert "workflow 1 has its repositories already" in lines[4] and "--commit-label LABEL" in lines[4] and lines[5:] == ["repo 1"], lines
     found = workflow(place, 1)["runs"]
     assert [(each["manages"], each["mounts"]) for each in found] == [(True, []), (True, []), (False, []), (False, [3]), (True, [])], found
     assert [each["key"] for each in found][2:4] == ["run-1", "run-2"]

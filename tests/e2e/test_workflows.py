@@ -5,6 +5,7 @@ import os
 import pathlib
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -15,6 +16,7 @@ from harness import BUILD, PATIENCE, wait_for
 from machines import Machine
 from machines import spell as team_spell
 from test_secrets import arguments_with, files_with
+from wire import Wire
 
 SPELL = shlex.quote(str(BUILD / "bin/spell"))
 FLOW = shlex.quote(str(BUILD / "bin/spell_flow"))  # flow.cpp
@@ -175,6 +177,12 @@ def test_a_workflow_in_a_workflow_is_the_same_one(place):
     assert len(place.spell("workflow", "list", "--json", check=0).json["workflows"]) == 1
 
 
+def lacking_program():
+    """One of the system that names a library which machines do not tell of; None where it is built otherwise."""
+    program = shutil.which("ls")
+    return program if b"libselinux.so.1\0" in pathlib.Path(program).read_bytes() else None
+
+
 def test_on_a_machine_that_has_joined(team):
     """The managing run finds the service as its machine does: over TLS, by the key that it was told."""
     box = Machine(team, "box")
@@ -185,6 +193,13 @@ def test_on_a_machine_that_has_joined(team):
         found = team_spell(team, "workflow", "info", 1, "--json", check=0).json["workflow"]
         assert (found["status"], found["user_exit_code"], found["creator"]) == ("complete", 1, "local")
         assert team.request("GET", "/v1/owners/acme/workflows", token=team.token)[0] == 200
+        # A program that brings its libraries along is carried out; what this computer has counts for nothing, though it is the same here.
+        sent = team_spell(team, "workflow", "create", "-q", "--program", BUILD / "bin/spell_flow", "--", "chain", "true", "echo two", check=0)
+        assert team_spell(team, "workflow", "info", 2, "--json", check=0).json["workflow"]["runs_by_status"] == {"complete": 3}, sent
+        if not (lacking := lacking_program()):
+            return
+        refused = team_spell(team, "workflow", "create", "--json", "--program", lacking, check=1)
+        assert "invalid_program" in refused.stderr and "libselinux.so.1, which machine box does not have" in refused.stderr, refused
     finally:
         box.close()
 
@@ -342,6 +357,28 @@ exit 0""")
     assert sorted(run["key"] for run in found["runs"] if not run["key"].startswith("spec-")) == ["", "a", "b", "c"]
 
 
+def test_a_program_is_killed_and_started_again(place):
+    """Killed when the service has its run and it does not know that yet, it goes on with that very run."""
+    place.spell("workflow", "create", "--local", "kill -9 $PPID", check=-signal.SIGKILL)  # the command itself, so that nobody ends the workflow
+    assert workflow(place, 1)["status"] == "running"
+    wire, witness = Wire(place.root / "wire", place.spell_dir / "spelld.sock"), place.root / "witness"
+    commands = (f"echo one >> {witness}; echo one > out", f"echo two >> {witness}; cat before/out")
+    for key in ("run-1", "run-2"):
+        wire.hold_answer_to = f": {key}\r\n".encode()  # of its Idempotency-Key
+        program = place.start("chain", *commands, program="spell_flow", env={"SPELL_BASE_URL": wire.address, "SPELL_WORKFLOW_ID": "1"})
+        wait_for(lambda: workflow(place, 1)["runs"][-1:] and workflow(place, 1)["runs"][-1]["key"] == key, what=key)
+        program.signal(signal.SIGKILL)
+        program.finish()
+        wire.let_go()
+    wire.close()
+    place.program("spell_flow", "chain", *commands, env={"SPELL_WORKFLOW_ID": "1"}, check=0)
+    found = workflow(place, 1)
+    assert [(each["key"], each["status"], each["mounts"]) for each in found["runs"]] == [("run-1", "complete", []), ("run-2", "complete", [1])], found
+    assert witness.read_text() == "one\ntwo\n" and log_of(place, 2) == "one\n"
+    place.spell("workflow", "stop", 1, check=0)
+    assert workflow(place, 1)["status"] == "stopped"
+
+
 def test_commits_by_label(place, repo):
     """Repositories are sent before anything starts, each pinned to a commit."""
     other = place.make_repository("other", {"hello.txt": "first\n"})
@@ -425,3 +462,5 @@ def test_a_program_that_was_built_here(place, tmp_path):
     assert len(place.spell("workflow", "list", "--json", check=0).json["workflows"]) == 1
     place.spell("workflow", "rm", "-f", 1, check=0)
     assert place.spell("ls", "uploads/workflows/1/pipeline").returncode == 1
+    if here := lacking_program():  # but for what this computer has
+        assert place.spell("workflow", "create", "-q", "--program", here, "--", "-d", "/", check=0).stdout == "/\n"

@@ -14,12 +14,13 @@ from harness import wait_for
 
 class Wire:
     """Forwards every connection to `target`; `path` is its own socket. `sent` and `received` count bytes as the client sees them.
-    With `hold_sent` or `hold_received` nothing more passes in that direction once so many bytes have, until it is set to None."""
+    With `hold_sent` or `hold_received` nothing more passes in that direction once so many bytes have, until it is set to None.
+    `hold_answer_to`: from the piece of a request in which these bytes are on, nothing is received."""
 
     def __init__(self, path, target):
         self.path, self.target = str(path), str(target)
         self.sent = self.received = 0
-        self.hold_sent = self.hold_received = None
+        self.hold_sent = self.hold_received = self.hold_answer_to = None
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
         self._listener.listen(64)
@@ -37,6 +38,9 @@ class Wire:
         """Until it is."""
         wait_for(lambda: (self.hold_sent is not None and self.sent >= self.hold_sent)
                  or (self.hold_received is not None and self.received >= self.hold_received), what="so many bytes")
+
+    def let_go(self):
+        self.hold_sent = self.hold_received = self.hold_answer_to = None
 
     def cut(self):
         """Every connection that is open now."""
@@ -67,6 +71,8 @@ class Wire:
     def _forward(self, source, sink, count):
         with contextlib.suppress(OSError):
             while piece := source.recv(65536):
+                if count == "sent" and self.hold_answer_to and self.hold_answer_to in piece:
+                    self.hold_received = self.received
                 while (limit := getattr(self, f"hold_{count}")) is not None and getattr(self, count) >= limit and not self._closed:
                     if select.select([sink], [], [], 0.01)[0] and not sink.recv(1, socket.MSG_PEEK):
                         return source.close()

@@ -97,7 +97,7 @@ def test_conflicts_and_sums(packages):
 
 def test_copyright_files(contents):
     """Of us, and of each library that is part of a program."""
-    for name in PROGRAMS + ["libspell0"]:
+    for name in PROGRAMS + ["libspell0", "libspell-dev"]:
         documents = contents / name / "usr/share/doc" / name
         assert "Apache-2.0" in (documents / "copyright").read_text()
         assert {"libgit2-dev", "zlib1g-dev"} <= {path.name.removesuffix(".gz") for path in (documents / "libraries").iterdir()}

@@ -5,6 +5,10 @@
 #include "base/file.hpp"
 #include "catch.hpp"
 #include "client/program.hpp"
+#include "fake.hpp"
+#include "spell/client.hpp"
+#include "spell/json.hpp"
+#include "spell/workflow.hpp"
 
 using namespace spell;
 using namespace spell::detail;
@@ -58,6 +62,28 @@ TEST_CASE("what a machine lacks is named") {
   CHECK(why(MachineInfo{}).empty());  // an older worker has told nothing
   needs.dynamic = false;
   CHECK(why(machine("2.1", "")).empty());
+}
+
+TEST_CASE("this computer's libraries count for the service's own machine alone") {
+  auto box = machine("9.9", "");
+  box.serves = {"CPU"};
+  // How it ends when a service of this machine, reached at a socket, is sent this very test.
+  auto end = [](const MachineInfo& where) {
+    test::World world;
+    world.transport->serve = [&where](const net::ClientRequest& request) -> test::Answer {
+      if (request.target.ends_with("/machines"))
+        return {200, detail::json{{"machines", {where}}}.dump()};
+      return {403, R"({"error":{"code":"not_permitted","message":"later","request_id":"r"}})"};
+    };
+    WorkflowSpec spec{.run = RunSpec{}, .program = WorkflowProgram{.path = "/proc/self/exe"}};
+    auto made = Client(world.connection).workflows().create(spec);
+    return made ? std::string() : made.error().message();
+  };
+  CHECK(end(box).find("later") != std::string::npos);
+  box.joined_at = Time{};
+  CHECK(end(box).find("which machine box does not have") != std::string::npos);
+  box.capabilities["libraries"] = "libstdc++.so.6 libgcc_s.so.1 libssl.so.3 libcrypto.so.3";
+  CHECK(end(box).find("libcrypto") == std::string::npos);
 }
 
 TEST_CASE("what is no executable is refused") {

@@ -154,6 +154,69 @@ TEST_CASE(
   CHECK(house.submit("true")->run.number == 2);
 }
 
+TEST_CASE("whatever two requests of one key differ in is named") {
+  using Change = std::function<void(model::RunRequest&)>;
+  const std::map<std::string, Change> changes{
+      {"command", [](auto& r) { r.command = "false"; }},
+      {"machine_type", [](auto& r) { r.machine_type = "CPU"; }},
+      {"description", [](auto& r) { r.description = "other"; }},
+      {"project", [](auto& r) { r.project = "letters"; }},
+      {"folder", [](auto& r) { r.folder = "sub"; }},
+      {"virtual_env", [](auto& r) { r.virtual_env = "/venv"; }},
+      {"env", [](auto& r) { r.env["A"] = "2"; }},
+      {"labels", [](auto& r) { r.labels = {"night"}; }},
+      {"after", [](auto& r) { r.after = {1}; }},
+      {"timeout", [](auto& r) { r.timeout = 60; }},
+      {"stop_grace", [](auto& r) { r.stop_grace = 31; }},
+      {"log_limit", [](auto& r) { r.log_limit = 1 << 20; }},
+      {"split_output", [](auto& r) { r.split_output = true; }},
+      {"save_all", [](auto& r) { r.save_all = true; }},
+      {"idempotent", [](auto& r) { r.idempotent = true; }},
+      {"code", [](auto& r) { r.code = model::CodeRef{.commit = std::string(40, 'b')}; }},
+      {"mounts", [](auto& r) { r.mounts = {{"uploads/x", "y"}}; }},
+      {"secrets", [](auto& r) { r.secrets = {{"KEY", "KEY"}}; }},
+      {"cpus", [](auto& r) { r.cpus = 2; }},
+      {"memory", [](auto& r) { r.memory = 1 << 20; }},
+      {"gpus", [](auto& r) { r.gpus = 0; }},
+      {"gpu_name", [](auto& r) { r.gpu_name = "A100"; }},
+      {"workflow", [](auto& r) { r.workflow = 1; }},
+      {"build", [](auto& r) { r.build = "target"; }},
+      {"params", [](auto& r) { r.params["rate"] = "0.1"; }}};
+  House house;
+  Submission s{"ada", "ada", "k", "first", {}};
+  s.request.command = "true";
+  s.request.env["A"] = "1";
+  REQUIRE(house.change([&] { return house.state->submit(s, house.now); }));
+  model::RunRequest all = s.request;
+  for (auto& [field, apply] : changes) {
+    auto other = s;
+    other.body_hash = "other";
+    apply(other.request);
+    apply(all);
+    auto refused = house.change([&] { return house.state->submit(other, house.now); });
+    // A run of a workflow has a key of that workflow.
+    if (field == "workflow") {
+      CHECK(refused.error().code() == "workflow_not_found");
+      continue;
+    }
+    INFO(field);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code() == "key_conflict");
+    CHECK(refused.error().message().find("belongs to run 1, which differs in '" + field + "'") !=
+          std::string::npos);
+  }
+  // There is no member that the table leaves out.
+  auto members = model::to_json(all);
+  for (auto& [field, value] : members.items()) {
+    INFO(field);
+    CHECK(changes.contains(field));
+  }
+  CHECK(changes.size() == members.size());
+  // Only written differently it is the same.
+  s.body_hash = "with more spaces";
+  CHECK(house.change([&] { return house.state->submit(s, house.now); })->existed);
+}
+
 TEST_CASE("a refused submission uses no number up") {
   House house;
   Submission s{"ada", "ada", "", "", {}};

@@ -103,6 +103,75 @@ TEST_CASE("workflows of chained runs, one in another, end on a machine with one 
   CHECK(flow.writer->workflow_graph("ada", 1)->size() == 5);
 }
 
+TEST_CASE("what two workflows of one key differ in is named") {
+  Flow flow;
+  NewWorkflow first;
+  first.owner = first.creator = "ada";
+  first.key = "k";
+  first.body_hash = "first";
+  first.description = "letters";
+  first.commits["code"] = {.workspace = id_of_40, .commit = id_of_40, .repository = "rnn"};
+  first.run = Submission{"ada", "ada", "k", "first", {}, {}};
+  first.run->request.command = "./pipeline";
+  first.run->request.code = model::CodeRef{.label = "code"};
+  first.run->request.mounts = {{"uploads/pipeline", ".spell-program/pipeline"}};
+  first.run->mounts.emplace_back().at = ".spell-program/pipeline";
+  auto& upload = first.uploads.emplace_back();
+  upload.owner = "ada";
+  upload.name = "pipeline";
+  upload.type = "file";
+  upload.node = id_of_40;
+  auto create = [&](const NewWorkflow& asked) {
+    return flow.change([&] { return flow.state->create_workflow(asked, flow.now); });
+  };
+  REQUIRE(create(first));
+  auto conflict = [&](const std::function<void(NewWorkflow&)>& change) {
+    auto other = first;
+    other.body_hash = "other";
+    change(other);
+    auto refused = create(other);
+    if (refused) return std::string(refused->existed ? "the same" : "another");
+    CHECK(refused.error().code() == "key_conflict");
+    std::string text = refused.error().message(), before = "workflow 1, which differs in '";
+    CHECK(text.find(before) != std::string::npos);
+    text = text.substr(text.find(before) + before.size());
+    return text.substr(0, text.find('\''));
+  };
+  CHECK(conflict([](auto&) {}) == "the same");
+  CHECK(conflict([](auto& w) { w.description = "words"; }) == "description");
+  CHECK(conflict([](auto& w) { w.commits["code"].commit[0] = 'b'; }) == "commits");
+  CHECK(conflict([](auto& w) { w.commits["more"] = w.commits["code"]; }) == "commits");
+  CHECK(conflict([](auto& w) {
+          w.run.reset();
+          w.uploads.clear();
+        }) == "run");
+  CHECK(conflict([](auto& w) { w.uploads[0].node[0] = 'b'; }) == "program");
+  CHECK(conflict([](auto& w) { w.uploads[0].name = "other"; }) == "program");
+  CHECK(conflict([](auto& w) { w.run->request.command = "./pipeline 2"; }) == "run.command");
+  CHECK(conflict([](auto& w) { w.run->request.env["A"] = "1"; }) == "run.env");
+  CHECK(conflict([](auto& w) { w.run->request.labels = {"x"}; }) == "run.labels");
+  CHECK(conflict([](auto& w) { w.run->request.code.reset(); }) == "run.code");
+  CHECK(conflict([](auto& w) { w.run->request.mounts[0].at = "elsewhere"; }) == "run.mounts");
+  CHECK(conflict([](auto& w) {
+          w.run->request.build = "target";
+          w.uploads[0].node[0] = 'b';
+        }) == "build");
+  CHECK(flow.state->find_workflow("ada", 2).error().code() == "workflow_not_found");
+  // So it is when it has ended, and where no run manages it.
+  flow.runs_to_its_end(1);
+  CHECK(conflict([](auto& w) { w.run->request.timeout = 60; }) == "run.timeout");
+  CHECK(conflict([](auto&) {}) == "the same");
+  NewWorkflow elsewhere;
+  elsewhere.owner = elsewhere.creator = "ada";
+  elsewhere.key = "here";
+  elsewhere.body_hash = "first";
+  REQUIRE(create(elsewhere)->workflow.number == 2);
+  elsewhere.description = "other";
+  elsewhere.body_hash = "other";
+  CHECK(create(elsewhere).error().message().find("workflow 2, which differs in 'description'") !=
+        std::string::npos);
+}
+
 TEST_CASE("a machine carries so many managing runs and no more") {
   Flow flow;
   for (int i = 0; i < 52; ++i) REQUIRE(flow.create());
@@ -300,6 +369,39 @@ TEST_CASE("credentials are the managing run's alone, and end with it") {
     flow.lost_change([&] { return flow.state->end_workflow("ada", 1, "kill", flow.now); });
     CHECK(flow.acts_for(token) == 1);
   }
+}
+
+TEST_CASE("what acted for a managing run before is void when it starts") {
+  Flow flow;
+  auto drained = [&](bool value) {
+    MachineChange change;
+    change.drained = value;
+    REQUIRE(flow.change([&] { return flow.state->change_machine("ada", "here", change); }));
+  };
+  drained(true);
+  REQUIRE(flow.create());
+  REQUIRE(flow.create());
+  CHECK(flow.token(1).empty());
+  // As if they had been given to a machine before.
+  std::string before[2];
+  for (int i = 0; i < 2; ++i) {
+    auto made = make_token("spw_", flow.now);
+    made.record.kind = "workflow";
+    made.record.user = "ada";
+    made.record.run = flow.run(i + 1).id;
+    REQUIRE(flow.change([&] { return flow.writer->put_token(made.record); }));
+    before[i] = made.text;
+  }
+  flow.open(1);
+  flow.connect();
+  CHECK(flow.acts_for(before[0]) == 1);
+  CHECK(flow.acts_for(before[1]) == 2);
+  drained(false);
+  for (int i = 0; i < 2; ++i) {
+    CHECK(flow.acts_for(before[i]) == 0);
+    CHECK(flow.acts_for(flow.token(i + 1)) == i + 1);
+  }
+  CHECK(flow.writer->tokens()->size() == 2);
 }
 
 TEST_CASE("the end of a workflow ends its runs, those that wait too") {
