@@ -121,9 +121,12 @@ Result<Collected> Storage::collect(std::chrono::seconds spare, std::chrono::seco
 
 Result<StorageCheck> Storage::check(std::stop_token stop) {
   StorageCheck out;
-  auto problems = readers_.with([](store::Reader& reader) { return reader.check(); });
-  if (!problems) return problems.error();
-  for (auto& problem : *problems) out.damaged.push_back("the database: " + problem);
+  auto database = readers_.with([](store::Reader& reader) { return reader.check(); });
+  if (!database) return database.error();
+  out.damaged = database->damaged;
+  for (auto& run : database->hurt)
+    out.hurt.push_back(shown(run.owner, "runs/" + std::to_string(run.number)) +
+                       ": what the database knows of it is damaged");
   spellfs::CheckOptions options;
   options.stop = stop;
   auto checked = objects_.check([this] { return roots(); }, options);

@@ -5,6 +5,7 @@
 #include "model/status.hpp"
 #include "store/impl.hpp"
 #include "store/schema.hpp"
+#include "store/wal.hpp"
 
 namespace spell::store {
 
@@ -377,14 +378,6 @@ Result<std::vector<std::pair<RunName, std::int64_t>>> Reader::log_lengths() {
   return out;
 }
 
-Result<std::vector<std::string>> Reader::check() {
-  std::vector<std::string> out;
-  SPELL_TRY(impl_->each("PRAGMA integrity_check(20)", [&](Statement& row) {
-    if (auto line = row.text(0); line != "ok") out.push_back(line);
-  }));
-  return out;
-}
-
 Result<bool> Reader::has_run(const std::string& id) {
   bool found = false;
   SPELL_TRY(impl_->each(
@@ -415,14 +408,17 @@ constexpr const char* everyday_checkpoint = "PRAGMA wal_autocheckpoint = 4000";
 }  // namespace
 
 Result<Writer> Writer::open(const std::string& path) {
-  auto db = Connection::open(path, false);
+  // Before SQLite forgets what stands behind a frame that is wrong.
+  auto log = read_wal(path, false);
+  if (!log) return log.error();
+  if (!log->damage.empty()) return damaged(path, log->damage);
+  auto db = open_current(path);
   if (!db) return db.error();
-  SPELL_TRY(refuse_newer(*db, path));
+  // Pages of a transaction go to the log at its end alone: until then their sums may be behind.
   SPELL_TRY(
-      db->execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;"
+      db->execute("PRAGMA cache_size = -4096; PRAGMA cache_spill = OFF;"
                   "PRAGMA foreign_keys = ON;"));
   SPELL_TRY(db->execute(everyday_checkpoint));
-  SPELL_TRY(migrate(*db, path));
   auto impl = std::make_unique<Impl>();
   impl->db = std::move(*db);
   Writer writer{Reader(std::move(impl))};
