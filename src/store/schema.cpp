@@ -214,6 +214,7 @@ Result<Connection> open_current(const std::string& path) {
   auto version = version_of(*db);
   if (!version) return version.error();
   SPELL_TRY(refuse_newer(*version, path));
+  if (*version == schema_version) (void)::unlink((path + ".new").c_str());  // of a loss of power
   if (*version > 0 && *version < schema_version) {
     SPELL_TRY(replace(std::move(*db), *version, path));
     db = Connection::open(path, false);
