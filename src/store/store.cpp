@@ -295,8 +295,9 @@ Result<std::vector<RootRecord>> Reader::roots() {
                        });
   };
   auto done = read();
-  SPELL_TRY(impl_->run("COMMIT"));
+  auto ended = impl_->run("COMMIT");
   SPELL_TRY(done);
+  SPELL_TRY(ended);
   if (!damaged.empty())
     return base::error("damaged", "the mounts of run " + damaged + " cannot be read");
   return out;
@@ -427,10 +428,22 @@ Result<Writer> Writer::open(const std::string& path) {
   return writer;
 }
 
-Result<> Writer::begin() { return impl_->run("BEGIN IMMEDIATE"); }
-Result<> Writer::commit() { return impl_->run("COMMIT"); }
+Result<> Writer::begin() {
+  auto begun = impl_->run("BEGIN IMMEDIATE");
+  if (!begun) impl_->gave_up = begun.error();  // nothing is written until rollback() takes note
+  impl_->in_transaction = true;
+  return begun;
+}
+Result<> Writer::commit() {
+  SPELL_TRY(impl_->run("COMMIT"));
+  impl_->in_transaction = false;
+  return ok();
+}
 void Writer::rollback() {
+  impl_->gave_up.reset();
   if (!sqlite3_get_autocommit(impl_->db.get())) (void)impl_->run("ROLLBACK");
+  impl_->in_transaction = false;
+  impl_->gave_up.reset();
 }
 
 Result<> Writer::save_space(bool wanted) {

@@ -409,3 +409,30 @@ TEST_CASE("a copy of the database is checked as the database is") {
   REQUIRE(other);
   CHECK_FALSE(content(*other));
 }
+
+TEST_CASE("a transaction that met damage writes nothing, whatever follows in it") {
+  Folder folder;
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  for (std::int64_t number = 1; number <= 30; ++number) add_run(*writer, number);
+  REQUIRE(writer->save_space(true));
+  auto at = Files::of(folder).database.rfind("\"echo " + std::string(540, 'x'));
+  REQUIRE(at != std::string::npos);
+  write_at(folder.database(), at + 20, 'y');
+  auto fresh = Writer::open(folder.database());  // has no page in its memory
+  REQUIRE(fresh);
+  REQUIRE(fresh->begin());
+  REQUIRE(fresh->set_note("before", 1));
+  CHECK_FALSE(content(*fresh));
+  CHECK_FALSE(fresh->set_note("behind", 1));
+  auto committed = fresh->commit();
+  REQUIRE_FALSE(committed);
+  CHECK(committed.error().code() == "damaged");
+  fresh->rollback();
+  REQUIRE(fresh->begin());
+  REQUIRE(fresh->set_note("next", 1));
+  REQUIRE(fresh->commit());
+  CHECK(fresh->note("before").value() == 0);
+  CHECK(fresh->note("behind").value() == 0);
+  CHECK(fresh->note("next").value() == 1);
+}
