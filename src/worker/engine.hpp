@@ -125,7 +125,7 @@ class Engine {
   std::atomic<bool> idle_{true}, stopping_{false};
   std::stop_source calls_, poll_stop_;
   std::int64_t polled_session_ = 0;
-  std::optional<std::int64_t> check_at_;  ///< the caches
+  std::optional<std::int64_t> check_at_;   ///< the caches
   std::optional<std::string> connection_;  ///< what was told last: "", or why there is none
 
   std::mutex mutex_;
