@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 
-from faults import ended, info, output_of, service, start_run
+from faults import ended, info, kill_service, output_of, service, start_run
 from harness import wait_for
 from storage import Api, Objects, text_of
 
@@ -275,7 +275,7 @@ def test_a_flipped_bit_in_the_log_of_the_database_is_no_end_of_it(place):
     """SQLite alone would leave out in silence what stands behind it."""
     number = start_run(place, "true")
     ended(place, number)
-    service(place).kill()
+    kill_service(place)
     log = place.spell_dir / "spell.db-wal"
     whole = log.read_bytes()
     assert len(whole) > 10 * 4120
