@@ -68,6 +68,10 @@ Result<std::string> serve_until_told(const Serving& serving, Log& log) {
   options.give_up_caches = [&has_caches] {
     if (auto* one = has_caches.load()) one->make_room();
   };
+  options.check_caches = [&has_caches] {
+    auto* one = has_caches.load();
+    return one ? one->check_caches() : std::vector<std::string>();
+  };
   options.log = [&log](const std::string& line) { log.write(line); };
   options.log_request = [&log](const service::RequestLine& line) { log.write(line); };
   auto service = service::Service::start(options);

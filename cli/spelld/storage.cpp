@@ -11,6 +11,7 @@
 #include "base/text.hpp"
 #include "service/storage.hpp"
 #include "spell/json.hpp"
+#include "worker/worker.hpp"
 
 namespace spell::daemon {
 
@@ -19,12 +20,13 @@ namespace {
 using nlohmann::json;
 
 /// Asks the service, or holds its folder while `at_rest` works on it.
-Result<json> on_storage(const StorageOptions& options, const std::string& route, const json& body,
-                        const std::function<Result<json>(service::Storage&)>& at_rest) {
+Result<json> on_storage(
+    const StorageOptions& options, const std::string& route, const json& body,
+    const std::function<Result<json>(service::Storage&, const std::string& folder)>& at_rest) {
   return carry_out(options.service, route, body, [&](const FoundService& found) -> Result<json> {
     auto opened = service::StorageAtRest::open(found.state, found.owner);
     if (!opened) return opened.error();
-    return at_rest((*opened)->storage());
+    return at_rest((*opened)->storage(), found.state);
   });
 }
 
@@ -40,16 +42,17 @@ int collect(const StorageOptions& options) {
   json body = options.spare ? json{{"spare", *options.spare}} : json::object();
   // Without a service nothing is on its way but what may be resumed within a day.
   std::chrono::seconds spare(options.spare.value_or(24 * 3600));
-  auto done = on_storage(options, "collect", body, [&](service::Storage& storage) -> Result<json> {
-    auto collected = storage.collect(spare, spare);
-    if (!collected) return collected.error();
-    return json{{"collected",
-                 {{"objects", collected->objects},
-                  {"bytes", collected->bytes},
-                  {"log_bytes", collected->log_bytes},
-                  {"code_bytes", collected->code_bytes},
-                  {"problems", collected->problems}}}};
-  });
+  auto done = on_storage(options, "collect", body,
+                         [&](service::Storage& storage, const std::string&) -> Result<json> {
+                           auto collected = storage.collect(spare, spare);
+                           if (!collected) return collected.error();
+                           return json{{"collected",
+                                        {{"objects", collected->objects},
+                                         {"bytes", collected->bytes},
+                                         {"log_bytes", collected->log_bytes},
+                                         {"code_bytes", collected->code_bytes},
+                                         {"problems", collected->problems}}}};
+                         });
   if (!done) return fail(done.error());
   if (options.json) {
     std::cout << done->dump() << std::endl;
@@ -66,11 +69,16 @@ int collect(const StorageOptions& options) {
 
 int check(const StorageOptions& options) {
   ::umask(077);
-  auto done = on_storage(options, "check", nullptr, [](service::Storage& storage) -> Result<json> {
-    auto checked = storage.check();
-    if (!checked) return checked.error();
-    return json{{"check", *checked}};
-  });
+  auto done =
+      on_storage(options, "check", nullptr,
+                 [](service::Storage& storage, const std::string& folder) -> Result<json> {
+                   auto checked = storage.check();
+                   if (!checked) return checked.error();
+                   auto caches = worker::check_caches_at_rest(folder + "/worker");
+                   if (!caches) return caches.error();
+                   checked->damaged.insert(checked->damaged.end(), caches->begin(), caches->end());
+                   return json{{"check", *checked}};
+                 });
   if (!done) return fail(done.error());
   auto& checked = (*done)["check"];
   bool fine = checked["damaged"].empty() && checked["hurt"].empty();

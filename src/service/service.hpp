@@ -40,7 +40,9 @@ struct ServiceOptions {
   std::string packages{};  ///< folder of the Debian packages that /install/ hands out; "": none
   std::int64_t idle_seconds =
       600;  ///< ends by itself after so long without anything to do; 0: never
-  std::function<bool()> worker_idle;       ///< whether the embedded worker has nothing left to do
+  std::function<bool()> worker_idle;  ///< whether the embedded worker has nothing left to do
+  /// What is wrong in the caches of the service's own worker, a line each: may block for long.
+  std::function<std::vector<std::string>()> check_caches{};
   std::function<void()> give_up_caches{};  ///< the disk is full: may block, on a thread of its own
   std::function<void(const std::string& line)>
       log;  ///< one JSON object a line, without newline; thread-safe

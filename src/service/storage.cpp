@@ -121,46 +121,58 @@ Result<Collected> Storage::collect(std::chrono::seconds spare, std::chrono::seco
 
 Result<StorageCheck> Storage::check(std::stop_token stop) {
   StorageCheck out;
-  auto problems = readers_.with([](store::Reader& reader) { return reader.check(); });
-  if (!problems) return problems.error();
-  for (auto& problem : *problems) out.damaged.push_back("the database: " + problem);
-  spellfs::CheckOptions options;
-  options.stop = stop;
-  auto checked = objects_.check([this] { return roots(); }, options);
-  if (!checked) return checked.error();
-  out.packs = checked->packs;
-  out.objects = checked->objects;
-  out.bytes = checked->bytes;
-  for (auto& damage : checked->damaged)
-    out.damaged.push_back("pack " + damage.pack + ": " + damage.what +
-                          (damage.name ? " (object " + damage.name->text() + ")" : ""));
-  for (auto& hurt : checked->hurt)
-    out.hurt.push_back(hurt.label + ": " +
-                       base::count(static_cast<std::int64_t>(hurt.names.size()), "object") +
-                       (hurt.names.size() >= 100 ? " or more" : "") + " damaged or missing");
-  for (auto& repository : code()) SPELL_TRY(check_code(repository, stop, out));
-  // Of an ended run it is known how long its log was.
-  auto runs = readers_.with([](store::Reader& reader) { return reader.log_lengths(); });
-  if (!runs) return runs.error();
-  for (auto& [run, length] : *runs) {
-    auto log = logs_.check(run.id, stop), metrics = logs_.check(LogStore::metrics_of(run.id), stop);
-    if (!log) return log.error();
-    if (!metrics) return metrics.error();
-    std::string name = shown(run.owner, "runs/" + std::to_string(run.number));
-    if (log->output < length) {
-      auto there = readers_.with([&](store::Reader& reader) { return reader.has_run(run.id); });
-      if (!there) return there.error();
-      if (!*there) continue;  // removed meanwhile
-      out.hurt.push_back(name + ": of its log " + std::to_string(log->output) + " bytes of " +
-                         std::to_string(length) + " are there and sound");
+  auto database = readers_.with([](store::Reader& reader) { return reader.check(); });
+  if (!database) return database.error();
+  out.damaged = database->damaged;
+  for (auto& run : database->hurt)
+    out.hurt.push_back(shown(run.owner, "runs/" + std::to_string(run.number)) +
+                       ": what the database knows of it is damaged");
+  auto what_it_names = [&]() -> Result<> {
+    spellfs::CheckOptions options;
+    options.stop = stop;
+    auto checked = objects_.check([this] { return roots(); }, options);
+    if (!checked) return checked.error();
+    out.packs = checked->packs;
+    out.objects = checked->objects;
+    out.bytes = checked->bytes;
+    for (auto& damage : checked->damaged)
+      out.damaged.push_back("pack " + damage.pack + ": " + damage.what +
+                            (damage.name ? " (object " + damage.name->text() + ")" : ""));
+    for (auto& hurt : checked->hurt)
+      out.hurt.push_back(hurt.label + ": " +
+                         base::count(static_cast<std::int64_t>(hurt.names.size()), "object") +
+                         (hurt.names.size() >= 100 ? " or more" : "") + " damaged or missing");
+    for (auto& repository : code()) SPELL_TRY(check_code(repository, stop, out));
+    // Of an ended run it is known how long its log was.
+    auto runs = readers_.with([](store::Reader& reader) { return reader.log_lengths(); });
+    if (!runs) return runs.error();
+    for (auto& [run, length] : *runs) {
+      auto log = logs_.check(run.id, stop),
+           metrics = logs_.check(LogStore::metrics_of(run.id), stop);
+      if (!log) return log.error();
+      if (!metrics) return metrics.error();
+      std::string name = shown(run.owner, "runs/" + std::to_string(run.number));
+      if (log->output < length) {
+        auto there = readers_.with([&](store::Reader& reader) { return reader.has_run(run.id); });
+        if (!there) return there.error();
+        if (!*there) continue;  // removed meanwhile
+        out.hurt.push_back(name + ": of its log " + std::to_string(log->output) + " bytes of " +
+                           std::to_string(length) + " are there and sound");
+      }
+      if (metrics->damaged)
+        out.hurt.push_back(name + ": its metrics are damaged behind byte " +
+                           std::to_string(metrics->output));
+      if (!log->parts || !metrics->parts)
+        out.damaged.push_back("the index of the log of " + name +
+                              " (made anew when the log is next opened)");
     }
-    if (metrics->damaged)
-      out.hurt.push_back(name + ": its metrics are damaged behind byte " +
-                         std::to_string(metrics->output));
-    if (!log->parts || !metrics->parts)
-      out.damaged.push_back("the index of the log of " + name +
-                            " (made anew when the log is next opened)");
-  }
+    return ok();
+  };
+  auto rest = what_it_names();
+  if (!rest && (out.damaged.empty() || rest.error().code() == "canceled")) return rest.error();
+  if (!rest)
+    out.damaged.push_back("not all that the database names could be looked at: " +
+                          rest.error().message());
   return out;
 }
 

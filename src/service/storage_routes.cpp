@@ -51,8 +51,10 @@ void collect_storage(Context& context, Call call) {
 }
 
 void check_storage(Context& context, Call call) {
-  context.collector.check([call = std::move(call)](Result<StorageCheck> done) {
+  context.collector.check([&context, call = std::move(call)](Result<StorageCheck> done) {
     if (!done) return refuse(call, done.error());
+    if (auto& caches = context.options.check_caches)
+      for (auto& line : caches()) done->damaged.push_back(line);
     answer(call, {{"check", *done}});
   });
 }

@@ -1,7 +1,14 @@
 #include "store/schema.hpp"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "base/hash.hpp"
+#include "base/text.hpp"
 #include "store/store.hpp"
 
 namespace spell::store {
@@ -114,8 +121,15 @@ ALTER TABLE run ADD COLUMN name TEXT NOT NULL DEFAULT '';
 ALTER TABLE run ADD COLUMN manages INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX run_workflow ON run (workflow) WHERE workflow <> 0;
 ALTER TABLE token ADD COLUMN run TEXT NOT NULL DEFAULT '';
-)"};
+)",
+    // Pages carry sums (pages.hpp): the file is written anew with room for them.
+    ""};
 static_assert(std::size(steps) == schema_version);
+
+std::string quoted(std::string text) {
+  for (std::size_t at = 0; (at = text.find('\'', at)) != text.npos; at += 2) text.insert(at, "'");
+  return text;
+}
 
 Result<int> version_of(Connection& db) {
   auto query = db.prepare("PRAGMA user_version");
@@ -125,42 +139,90 @@ Result<int> version_of(Connection& db) {
   return static_cast<int>(query->integer(0));
 }
 
-}  // namespace
-
-Result<> refuse_newer(Connection& db, const std::string& path) {
-  auto version = version_of(db);
-  if (!version) return version.error();
-  if (*version <= schema_version) return ok();
+Result<> refuse_newer(int version, const std::string& path) {
+  if (version <= schema_version) return ok();
   return base::error("newer_data", path + " was written by a newer version of spell (schema " +
-                                       std::to_string(*version) + ", this program knows " +
+                                       std::to_string(version) + ", this program knows " +
                                        std::to_string(schema_version) + "): upgrade spell");
 }
 
-Result<> migrate(Connection& db, const std::string& path) {
-  auto version = version_of(db);
-  if (!version) return version.error();
-  if (*version == schema_version) return ok();
-  if (*version > 0) {
-    std::string copy = "VACUUM INTO '" + path + ".v" + std::to_string(*version) + "-" +
-                       base::hex(base::random_bytes(4)) + "'";
-    SPELL_TRY(db.execute(copy.c_str()));
-  }
+/// In one transaction.
+Result<> take_steps(Connection& db, int version) {
   SPELL_TRY(db.execute("BEGIN IMMEDIATE"));
-  for (int step = *version; step < schema_version; ++step) {
-    auto done = db.execute(steps[step]);
-    if (done && step == 0) {
+  auto all = [&]() -> Result<> {
+    for (int step = version; step < schema_version; ++step) SPELL_TRY(db.execute(steps[step]));
+    if (version == 0) {
       std::string sql =
           "INSERT INTO meta VALUES ('incarnation', '" + base::hex(base::random_bytes(16)) + "')";
-      done = db.execute(sql.c_str());
+      SPELL_TRY(db.execute(sql.c_str()));
     }
-    if (!done) {
-      (void)db.execute("ROLLBACK");
-      return done.error();
-    }
+    std::string sql = "PRAGMA user_version = " + std::to_string(schema_version) + "; COMMIT";
+    return db.execute(sql.c_str());
+  };
+  auto done = all();
+  if (!done) (void)db.execute("ROLLBACK");
+  return done;
+}
+
+/// Written by SQLite, durable when it returns.
+Result<> make_anew(Connection& old, int version, const std::string& path) {
+  for (auto* end : {"", "-journal"})
+    if (::unlink((path + end).c_str()) != 0 && errno != ENOENT)
+      return base::errno_error("remove " + path + end);
+  SPELL_TRY(old.execute(("VACUUM INTO '" + quoted(path) + "'").c_str()));
+  auto db = Connection::open(path, false);
+  if (!db) return db.error();
+  return take_steps(*db, version);
+}
+
+/// Killed at any point, the next start finds the old file or the new one, whole.
+Result<> replace(Connection old, int version, const std::string& path) {
+  std::string anew = path + ".new";
+  if (auto made = make_anew(old, version, anew); !made) {
+    (void)::unlink(anew.c_str());
+    if (made.error().code() != "disk_full") return made;
+    std::error_code none;
+    auto size = static_cast<std::int64_t>(std::filesystem::file_size(path, none));
+    return base::error("disk_full", "the disk is full: to take over " + path +
+                                        " of an older version another " + base::format_size(size) +
+                                        " are needed beside it");
   }
-  std::string sql = "PRAGMA user_version = " + std::to_string(schema_version);
-  SPELL_TRY(db.execute(sql.c_str()));
-  return db.execute("COMMIT");
+  // One file, without a log that the new one would be taken for.
+  {
+    Connection closing = std::move(old);
+    auto mode = closing.prepare("PRAGMA journal_mode = DELETE");
+    if (!mode) return mode.error();
+    if (auto row = mode->step(); !row) return row.error();
+    if (mode->text(0) != "delete")
+      return base::error("internal", path + " is in use by another program");
+  }
+  std::string copy = path + ".v" + std::to_string(version) + "-" + base::hex(base::random_bytes(4));
+  if (::link(path.c_str(), copy.c_str()) != 0)
+    return base::errno_error("keep " + path + " as " + copy);
+  auto slash = path.rfind('/');
+  std::string folder = slash == path.npos ? "." : path.substr(0, slash + 1);
+  SPELL_TRY(base::sync_folder(folder));
+  if (::rename(anew.c_str(), path.c_str()) != 0) return base::errno_error("replace " + path);
+  return base::sync_folder(folder);
+}
+
+}  // namespace
+
+Result<Connection> open_current(const std::string& path) {
+  auto db = Connection::open(path, false);
+  if (!db) return db;
+  auto version = version_of(*db);
+  if (!version) return version.error();
+  SPELL_TRY(refuse_newer(*version, path));
+  if (*version == schema_version) (void)::unlink((path + ".new").c_str());  // of a loss of power
+  if (*version > 0 && *version < schema_version) {
+    SPELL_TRY(replace(std::move(*db), *version, path));
+    db = Connection::open(path, false);
+    if (!db) return db;
+  }
+  SPELL_TRY(db->execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL"));
+  if (*version == 0) SPELL_TRY(take_steps(*db, 0));
+  return db;
 }
 
 }  // namespace spell::store

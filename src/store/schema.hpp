@@ -7,11 +7,9 @@
 
 namespace spell::store {
 
-/// Error `newer_data`, before anything of the file is changed.
-Result<> refuse_newer(Connection&, const std::string& path);
-
-/// Brings the file, which is not newer, to schema_version, in one transaction, after a copy beside
-/// the file (path.v<old>) where there was data.
-Result<> migrate(Connection&, const std::string& path);
+/// The file at this program's schema_version; it is made where there is none. One that is older is
+/// replaced by a new one when that is whole, and stays beside it as path.v<old>-<random>. Errors:
+/// `newer_data`, before anything of the file is changed; `disk_full`.
+Result<Connection> open_current(const std::string& path);
 
 }  // namespace spell::store

@@ -1,8 +1,14 @@
 #include "store/sqlite.hpp"
 
 #include "base/error.hpp"
+#include "store/pages.hpp"
 
 namespace spell::store {
+
+Error damaged(const std::string& path, std::string_view how) {
+  return base::error("damaged", "the database " + path + " is damaged (" + std::string(how) +
+                                    "): restore it from a backup (spelld restore)");
+}
 
 Error sqlite_error(sqlite3* db, std::string_view what) {
   int code = sqlite3_errcode(db) & 0xff;
@@ -10,8 +16,11 @@ Error sqlite_error(sqlite3* db, std::string_view what) {
   if (code == SQLITE_FULL) return base::error("disk_full", "the disk is full: " + text);
   if (code == SQLITE_IOERR && sqlite3_system_errno(db) == ENOSPC)
     return base::error("disk_full", "the disk is full: " + text);
-  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
-    return base::error("damaged", "the database is damaged: " + text);
+  const char* file = sqlite3_db_filename(db, "main");
+  std::string name = file ? file : "";
+  if (sqlite3_extended_errcode(db) == SQLITE_IOERR_DATA)
+    return damaged(name, "what stands in it is not what was written");
+  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) return damaged(name, text);
   return base::error("internal", "database: " + text);
 }
 
@@ -44,11 +53,12 @@ Result<Connection> Connection::open(const std::string& path, bool read_only) {
   sqlite3* db = nullptr;
   int flags = SQLITE_OPEN_NOMUTEX |
               (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-  int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
+  int code = sqlite3_open_v2(path.c_str(), &db, flags, checked_files());
   connection.db_.reset(db);
   if (code != SQLITE_OK) return sqlite_error(db, "open " + path);
   sqlite3_extended_result_codes(db, 1);
   sqlite3_busy_timeout(db, 10'000);
+  reserve_for_checks(db);
   return connection;
 }
 

@@ -14,6 +14,8 @@
 
 namespace spell::store {
 
+/// Says the way out.
+Error damaged(const std::string& path, std::string_view how);
 Error sqlite_error(sqlite3* db, std::string_view what);
 
 /// A parameter that is bound as bytes, not as text.

@@ -5,6 +5,7 @@
 #include "model/status.hpp"
 #include "store/impl.hpp"
 #include "store/schema.hpp"
+#include "store/wal.hpp"
 
 namespace spell::store {
 
@@ -294,8 +295,9 @@ Result<std::vector<RootRecord>> Reader::roots() {
                        });
   };
   auto done = read();
-  SPELL_TRY(impl_->run("COMMIT"));
+  auto ended = impl_->run("COMMIT");
   SPELL_TRY(done);
+  SPELL_TRY(ended);
   if (!damaged.empty())
     return base::error("damaged", "the mounts of run " + damaged + " cannot be read");
   return out;
@@ -377,14 +379,6 @@ Result<std::vector<std::pair<RunName, std::int64_t>>> Reader::log_lengths() {
   return out;
 }
 
-Result<std::vector<std::string>> Reader::check() {
-  std::vector<std::string> out;
-  SPELL_TRY(impl_->each("PRAGMA integrity_check(20)", [&](Statement& row) {
-    if (auto line = row.text(0); line != "ok") out.push_back(line);
-  }));
-  return out;
-}
-
 Result<bool> Reader::has_run(const std::string& id) {
   bool found = false;
   SPELL_TRY(impl_->each(
@@ -415,14 +409,17 @@ constexpr const char* everyday_checkpoint = "PRAGMA wal_autocheckpoint = 4000";
 }  // namespace
 
 Result<Writer> Writer::open(const std::string& path) {
-  auto db = Connection::open(path, false);
+  // Before SQLite forgets what stands behind a frame that is wrong.
+  auto log = read_wal(path, false);
+  if (!log) return log.error();
+  if (!log->damage.empty()) return damaged(path, log->damage);
+  auto db = open_current(path);
   if (!db) return db.error();
-  SPELL_TRY(refuse_newer(*db, path));
+  // Pages of a transaction go to the log at its end alone: until then their sums may be behind.
   SPELL_TRY(
-      db->execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;"
+      db->execute("PRAGMA cache_size = -4096; PRAGMA cache_spill = OFF;"
                   "PRAGMA foreign_keys = ON;"));
   SPELL_TRY(db->execute(everyday_checkpoint));
-  SPELL_TRY(migrate(*db, path));
   auto impl = std::make_unique<Impl>();
   impl->db = std::move(*db);
   Writer writer{Reader(std::move(impl))};
@@ -431,10 +428,22 @@ Result<Writer> Writer::open(const std::string& path) {
   return writer;
 }
 
-Result<> Writer::begin() { return impl_->run("BEGIN IMMEDIATE"); }
-Result<> Writer::commit() { return impl_->run("COMMIT"); }
+Result<> Writer::begin() {
+  auto begun = impl_->run("BEGIN IMMEDIATE");
+  if (!begun) impl_->gave_up = begun.error();  // nothing is written until rollback() takes note
+  impl_->in_transaction = true;
+  return begun;
+}
+Result<> Writer::commit() {
+  SPELL_TRY(impl_->run("COMMIT"));
+  impl_->in_transaction = false;
+  return ok();
+}
 void Writer::rollback() {
+  impl_->gave_up.reset();
   if (!sqlite3_get_autocommit(impl_->db.get())) (void)impl_->run("ROLLBACK");
+  impl_->in_transaction = false;
+  impl_->gave_up.reset();
 }
 
 Result<> Writer::save_space(bool wanted) {

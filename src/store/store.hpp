@@ -18,9 +18,9 @@
 
 namespace spell::store {
 
-/// The newest schema this program knows. Older files are migrated in one transaction after a copy
-/// beside the file; newer ones are refused.
-inline constexpr int schema_version = 5;
+/// The newest schema this program knows. Older files are migrated, and stay beside the new one;
+/// newer ones are refused.
+inline constexpr int schema_version = 6;
 
 /// A run as the service keeps it.
 struct RunRecord {
@@ -210,6 +210,12 @@ struct RunName {
   std::int64_t number = 0;
 };
 
+struct DatabaseCheck {
+  std::int64_t pages = 0;            ///< that were read
+  std::vector<std::string> damaged;  ///< what is wrong, a line each; none: nothing
+  std::vector<RunName> hurt;         ///< runs that lost something by it, without their ids
+};
+
 struct RepositoryRecord {
   std::string workspace, name;
   std::int64_t used_us = 0, runs = 0;
@@ -305,8 +311,8 @@ class Reader {
   Result<std::int64_t> oldest_active_us();
   /// How long the logs of ended runs are.
   Result<std::vector<std::pair<RunName, std::int64_t>>> log_lengths();
-  /// What is wrong with the database itself, a line each; none: nothing.
-  Result<std::vector<std::string>> check();
+  /// Reads every page of the database and of its log.
+  Result<DatabaseCheck> check();
   /// By name.
   Result<std::vector<UserRecord>> users();
   Result<std::optional<UserRecord>> find_user(const std::string& name);

@@ -29,6 +29,12 @@ Result<> make_working_folder(const std::string& top, const std::string& path) {
   return ok();
 }
 
+/// Of a repository, not of the commit that it was asked for.
+bool is_damage(const Error& error) {
+  return error.code() == "bad_object" || error.code() == "missing_object" ||
+         error.code() == "commit_not_found";
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> build(const Folders& folders, const model::StartCommand& start,
@@ -36,11 +42,14 @@ Result<std::vector<std::string>> build(const Folders& folders, const model::Star
   constexpr std::string_view local = "file://", remote = "service:";
   auto& code = *start.request.code;
   CodeCache::Use use;
+  auto cached = [&] {
+    return cache.use(
+        start.owner, code.workspace, code.commit, [&] { return folders.temporary(); }, fetch);
+  };
   if (start.code_url.starts_with(local)) {
     use.repository = start.code_url.substr(local.size());
   } else if (start.code_url == remote) {
-    auto found = cache.use(
-        start.owner, code.workspace, code.commit, [&] { return folders.temporary(); }, fetch);
+    auto found = cached();
     if (!found) return found.error();
     use = std::move(*found);
   } else {
@@ -51,6 +60,15 @@ Result<std::vector<std::string>> build(const Folders& folders, const model::Star
   std::string folder = folders.run(start.run);
   std::vector<std::string> notices;
   auto manifest = git::checkout(use.repository, code.commit, folder + "/spell", notices);
+  // What was here is not what came: git's names of objects say so. All of it comes once more.
+  if (!manifest && use.held && is_damage(manifest.error())) {
+    cache.discard(use);
+    auto found = cached();
+    if (!found) return found.error();
+    SPELL_TRY(folders.clear(start.run));
+    notices = {"This machine's copy of the code was damaged, and was fetched anew"};
+    manifest = git::checkout(found->repository, code.commit, folder + "/spell", notices);
+  }
   if (!manifest) return manifest.error();
   if (auto& stood = start.request.folder; !stood.empty()) {
     SPELL_TRY(make_working_folder(folder + "/spell", stood));

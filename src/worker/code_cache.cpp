@@ -73,6 +73,16 @@ Result<CodeCache::Use> CodeCache::use(const std::string& owner, const std::strin
   return Use{path, repository};
 }
 
+void CodeCache::discard(const Use& use) {
+  std::string aside = folder_ + "/" + std::string(gone_prefix) + base::Id::make().text();
+  {
+    // Who reads from it now finds that something is missing, and does the same.
+    std::lock_guard fetching(std::static_pointer_cast<Repository>(use.held)->fetching);
+    if (::rename(use.repository.c_str(), aside.c_str()) != 0) return;
+  }
+  (void)base::remove_tree(aside);
+}
+
 void CodeCache::trim() {
   namespace fs = std::filesystem;
   struct Old {

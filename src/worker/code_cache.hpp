@@ -36,6 +36,8 @@ class CodeCache {
   /// `bad_pack`, `incomplete_pack`, those of `fetch` and the disk.
   Result<Use> use(const std::string& owner, const std::string& workspace, const std::string& commit,
                   const std::function<Result<base::Fd>()>& pack, const Fetch& fetch);
+  /// For one in which an object is damaged or missing: it goes, and the next use fetches all of it.
+  void discard(const Use&);
 
  private:
   struct Repository {

@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -108,6 +109,7 @@ Result<> Engine::start(std::vector<Journal> found) {
     codes_->clean();
     folders_.clean();
   });
+  look_after_caches();
   idle_ = agent_.idle();
   offer_poll();
   loop_thread_ = std::thread([this] { loop(); });
@@ -129,6 +131,7 @@ void Engine::stop() {
   }
   if (loop_thread_.joinable()) loop_thread_.join();
   if (poll_thread_.joinable()) poll_thread_.join();
+  checking_.stop();
   steps_.stop();
   mounting_.stop();
   compiling_.stop();
@@ -153,11 +156,7 @@ void Engine::post(std::function<void()> message) {
 void Engine::loop() {
   epoll_event events[64];
   while (!stopping_) {
-    int timeout = -1;
-    if (auto at = agent_.wake_at())
-      timeout =
-          static_cast<int>(std::clamp<std::int64_t>((*at - now_us() + 999) / 1000, 0, 60'000));
-    int count = ::epoll_wait(epoll_.get(), events, 64, timeout);
+    int count = ::epoll_wait(epoll_.get(), events, 64, wait_ms());
     std::vector<std::function<void()>> messages;
     for (int i = 0; i < count; ++i) {
       if (events[i].data.fd == wake_.get()) {
@@ -174,6 +173,7 @@ void Engine::loop() {
       }
     }
     for (auto& message : messages) message();
+    if (check_at_ && *check_at_ <= now_us()) look_after_caches();
     Actions actions;
     agent_.advance(now_us(), actions);
     perform(std::move(actions));
@@ -181,6 +181,38 @@ void Engine::loop() {
     idle_ = agent_.idle();
     if (agent_.session() != polled_session_) poll_stop_.request_stop();
   }
+}
+
+int Engine::wait_ms() const {
+  auto until = [](std::int64_t at, std::int64_t most) {
+    return static_cast<int>(std::clamp<std::int64_t>((at - now_us() + 999) / 1000, 0, most));
+  };
+  int wait = -1;
+  if (auto at = agent_.wake_at()) wait = until(*at, 60'000);
+  if (check_at_) {
+    int check = until(*check_at_, 86'400'000);
+    wait = wait < 0 ? check : std::min(wait, check);
+  }
+  return wait;
+}
+
+std::vector<std::string> Engine::check(std::chrono::seconds every) {
+  auto wrong = trees_->check(every, calls_.get_token());
+  for (auto& line : wrong) log(line);
+  return wrong;
+}
+
+void Engine::look_after_caches() {
+  static constexpr std::chrono::hours every(24);
+  check_at_.reset();
+  checking_.post([this] {
+    ::setpriority(PRIO_PROCESS, 0, 19);  // of this thread alone; what runs goes first
+    check(every);
+    auto next = trees_->next_check_ns(every);
+    if (!next) return;
+    std::int64_t delay = std::max<std::int64_t>(1'000'000, *next / 1000 - base::unix_us());
+    post([this, at = now_us() + delay] { check_at_ = at; });
+  });
 }
 
 void Engine::poll_loop() {
@@ -415,6 +447,7 @@ void Engine::mount_run(const std::string& run) {
                      *trees_, preparing.get_token());
       },
       [this, run](auto& mounted, std::int64_t now, Actions& out) {
+        look_after_caches();  // new trees get their sums
         agent_.mounted(run, mounted, now, out);
       });
 }
@@ -427,6 +460,7 @@ void Engine::compile_run(const std::string& run) {
         return compile(folders_, options_.host, start, *trees_, builds_, preparing.get_token());
       },
       [this, run](auto& compiled, std::int64_t now, Actions& out) {
+        look_after_caches();
         agent_.compiled(run, compiled, now, out);
       });
 }

@@ -43,6 +43,7 @@ class Engine {
   void stop();
   bool idle() const { return idle_; }
   void make_room() { (void)trees_->make_room(); }
+  std::vector<std::string> check_caches() { return check(std::chrono::seconds(0)); }
 
  private:
   /// What belongs to a run beside the agent's knowledge of it.
@@ -73,7 +74,12 @@ class Engine {
   }
 
   void loop();
+  /// Until something is due; -1: nothing is.
+  int wait_ms() const;
   void poll_loop();
+  /// What was wrong and was told to the log, too.
+  std::vector<std::string> check(std::chrono::seconds every);
+  void look_after_caches();
   void post(std::function<void()> message);
   void offer_poll();
   void tell_connection(const Result<model::SyncAnswer>&);
@@ -119,6 +125,7 @@ class Engine {
   std::atomic<bool> idle_{true}, stopping_{false};
   std::stop_source calls_, poll_stop_;
   std::int64_t polled_session_ = 0;
+  std::optional<std::int64_t> check_at_;   ///< the caches
   std::optional<std::string> connection_;  ///< what was told last: "", or why there is none
 
   std::mutex mutex_;
@@ -128,7 +135,7 @@ class Engine {
 
   Turns builds_{4};
   // Who compiles mostly waits: for the compiler, for another's build of the same, for its turn.
-  base::Pool steps_{4}, mounting_{4}, compiling_{64}, launches_{2}, courier_{2};
+  base::Pool checking_{1}, steps_{4}, mounting_{4}, compiling_{64}, launches_{2}, courier_{2};
   Streams streams_;
   MetricIntake metrics_{[this](const std::string& run) { post([this, run] { measure(run); }); }};
   std::thread loop_thread_, poll_thread_;

@@ -13,13 +13,14 @@
 #include "base/file.hpp"
 #include "base/id.hpp"
 #include "base/text.hpp"
+#include "worker/tree_sum.hpp"
 
 namespace spell::worker {
 
 namespace {
 
 constexpr std::int64_t block = 4096;
-constexpr std::string_view use_suffix = ".use", gone_prefix = ".gone-";
+constexpr std::string_view use_suffix = ".use", sum_suffix = ".sum", gone_prefix = ".gone-";
 
 /// Removing `path` may take long; the name is free at once. "": there was nothing.
 std::string move_aside(const std::string& folder, const std::string& path) {
@@ -75,11 +76,17 @@ Result<> TreeCache::open() {
       tree.bytes = *bytes;
       tree.used_ns = st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
       tree.whole = true;
+      std::string sum = path(name) + std::string(sum_suffix);
+      if (auto known = base::read_file(sum, 64); known && ::stat(sum.c_str(), &st) == 0) {
+        tree.sum = base::trim(*known);
+        tree.checked_ns = st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
+      }
     }
   }
   for (auto& name : names) {
     std::string_view of = name;
-    if (of.ends_with(use_suffix)) of.remove_suffix(use_suffix.size());
+    for (auto suffix : {use_suffix, sum_suffix})
+      if (of.ends_with(suffix)) of.remove_suffix(suffix.size());
     if (trees_.contains(std::string(of))) continue;
     if (name.starts_with(gone_prefix))
       gone_.push_back(path(name));
@@ -127,14 +134,101 @@ std::vector<std::string> TreeCache::evict(std::int64_t limit, std::int64_t more)
   std::vector<std::string> gone;
   std::lock_guard lock(mutex_);
   for (auto& key : choose_to_evict(trees(), limit, more)) {
-    // The note goes first: a tree without one is half a tree.
-    ::unlink((path(key) + std::string(use_suffix)).c_str());
-    auto moved = move_aside(folder_, path(key));
-    if (moved.empty() && base::exists(path(key))) continue;  // a disk so full that it cannot
-    if (!moved.empty()) gone.push_back(moved);
-    trees_.erase(key);
+    if (discard(key, gone)) trees_.erase(key);
   }
   return gone;
+}
+
+void TreeCache::remove_notes(const std::string& key) {
+  for (auto suffix : {use_suffix, sum_suffix}) ::unlink((path(key) + std::string(suffix)).c_str());
+}
+
+bool TreeCache::discard(const std::string& key, std::vector<std::string>& gone) {
+  // The notes go first: a tree without them is half a tree.
+  remove_notes(key);
+  auto moved = move_aside(folder_, path(key));
+  if (moved.empty() && base::exists(path(key))) return false;  // a disk so full that it cannot
+  if (!moved.empty()) gone.push_back(moved);
+  return true;
+}
+
+bool TreeCache::due(const Tree& tree, std::chrono::seconds every, std::int64_t now_ns) {
+  if (!tree.whole || tree.busy || tree.damaged) return false;
+  if (tree.made_here || (tree.sum.empty() && tree.runs.empty())) return true;
+  // A clock that was set back makes it look again, not never.
+  return !tree.sum.empty() && (now_ns < tree.checked_ns ||
+                               now_ns - tree.checked_ns >= std::chrono::nanoseconds(every).count());
+}
+
+std::optional<std::int64_t> TreeCache::next_check_ns(std::chrono::seconds every) const {
+  std::optional<std::int64_t> next;
+  std::lock_guard lock(mutex_);
+  for (auto& [key, tree] : trees_) {
+    if (!tree.whole || tree.damaged || tree.sum.empty()) continue;
+    std::int64_t at = tree.checked_ns + std::chrono::nanoseconds(every).count();
+    if (!next || at < *next) next = at;
+  }
+  return next;
+}
+
+std::string TreeCache::check_one(const std::string& key, std::stop_token stop,
+                                 std::vector<std::string>& gone) {
+  std::unique_lock lock(mutex_);
+  auto found = trees_.find(key);
+  if (found == trees_.end() || !found->second.whole || found->second.busy) return {};
+  std::int64_t making = found->second.making;
+  bool unknown = found->second.sum.empty() && !found->second.made_here;
+  lock.unlock();
+  auto sum = unknown ? Result<std::string>("") : tree_sum(path(key), std::move(stop));
+  lock.lock();
+  found = trees_.find(key);
+  // Gone meanwhile, by our own hand.
+  if (found == trees_.end() || found->second.making != making || found->second.busy) return {};
+  if (!sum && sum.error().code() == "canceled") return {};
+  Tree& tree = found->second;
+  std::string note = path(key) + std::string(sum_suffix);
+  if (sum && tree.made_here) {
+    tree.made_here = false;
+    tree.sum = *sum;
+    tree.checked_ns = now_ns_();
+    // If not: it is made anew after a restart.
+    (void)base::write_file(note, *sum + "\n", 0600, false);
+    return {};
+  }
+  if (sum && !unknown && *sum == tree.sum) {
+    tree.checked_ns = now_ns_();
+    ::utimensat(AT_FDCWD, note.c_str(), nullptr, 0);
+    return {};
+  }
+  std::string line = "the cached tree " + path(key) +
+                     (sum ? " is not as it was made" : " cannot be read: " + sum.error().message());
+  if (!tree.runs.empty()) {
+    if (unknown) return {};
+    tree.damaged = true;
+    ::unlink(note.c_str());  // nobody takes it for sound after a restart
+    return line + "; runs that go on use it (" +
+           base::join({tree.runs.begin(), tree.runs.end()}, ", ") +
+           "), and it is made anew when they have ended";
+  }
+  if (discard(key, gone)) trees_.erase(found);
+  return unknown ? "" : line + "; it was removed, and is made anew when it is next mounted";
+}
+
+std::vector<std::string> TreeCache::check(std::chrono::seconds every, std::stop_token stop) {
+  std::vector<std::string> keys, gone, wrong;
+  {
+    std::lock_guard lock(mutex_);
+    std::int64_t now = now_ns_();
+    for (auto& [key, tree] : trees_)
+      if (due(tree, every, now)) keys.push_back(key);
+  }
+  for (auto& key : keys) {
+    if (stop.stop_requested()) break;
+    if (auto line = check_one(key, stop, gone); !line.empty()) wrong.push_back(line);
+    remove_all(gone);
+    gone.clear();
+  }
+  return wrong;
 }
 
 Result<std::int64_t> TreeCache::make_room_and_make(const std::string& key, std::int64_t bytes,
@@ -153,7 +247,7 @@ Result<std::int64_t> TreeCache::make_room_and_make(const std::string& key, std::
       (void)note();  // if not: after a restart it is reckoned as before
     }
     if (made) return bytes;
-    ::unlink(use.c_str());
+    remove_notes(key);
     if (made.error().code() != "disk_full" || again || !make_room()) return made.error();
   }
 }
@@ -177,6 +271,17 @@ Result<TreeCache::Use> TreeCache::use(const std::string& run, const std::string&
     return base::error("canceled", "the mount was given up");
   }
   tree.used_ns = now_ns_();
+  std::vector<std::string> gone;
+  if (tree.damaged) {
+    if (tree.runs.size() > 1) {
+      tree.runs.erase(run);
+      return base::error("damaged",
+                         "what this machine's cache has of it is damaged, and runs that "
+                         "go on use it: run it again when they have ended");
+    }
+    if (!discard(key, gone)) return base::error("disk_full", "the disk is full");
+    tree.whole = tree.damaged = false;
+  }
   if (tree.whole) {
     lock.unlock();
     // Only what goes first depends on it.
@@ -187,10 +292,13 @@ Result<TreeCache::Use> TreeCache::use(const std::string& run, const std::string&
   tree.busy = true;
   tree.bytes = bytes;
   lock.unlock();
+  remove_all(gone);
   auto made = make_room_and_make(key, bytes, make, stop);
   lock.lock();
   tree.busy = false;
-  tree.whole = made.ok();
+  tree.whole = tree.made_here = made.ok();
+  tree.sum.clear();
+  tree.making = ++makings_;
   tree.bytes = made.value_or(0);
   if (!made) {
     tree.runs.erase(run);

@@ -2,18 +2,26 @@
 //
 //   <folder>/<key>       a file or folder, whole: it gets this name when it is durable
 //            <key>.use   how much disk it is reckoned to take, in decimal; its mtime is the last
-//            use .gone-…     on its way out
+//                        use
+//            <key>.sum   its checksum (tree_sum.hpp); its mtime is when it was last found right
+//            .gone-…     on its way out
+//
+// A tree gets its sum right after it was made, and is held against it by check(). One that is wrong
+// is removed and made anew; while live runs use it no other gets it. One whose sum is not known
+// (the worker was killed before, or is a later version than the tree) is removed, too.
 //
 // What stands there otherwise is half a tree of a worker that was killed; open() finds it. A tree
 // is held by the runs that use it, from before it is made until they have gone, and is not removed
 // then; who uses what after a restart is told by hold(). Beyond the limit the trees go whose last
 // use is longest ago. Thread-safe; use() blocks.
 #pragma once
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -62,6 +70,12 @@ class TreeCache {
   Result<Use> use(const std::string& run, const std::string& key, std::int64_t bytes,
                   const Make& make, std::stop_token stop);
 
+  /// Gives new trees their sums, and reads those again that were not looked at for `every`. Returns
+  /// what was wrong, a line each. Blocks for as long as the disk takes.
+  std::vector<std::string> check(std::chrono::seconds every, std::stop_token stop);
+  /// When the next is due, by the time of day; none: there is none.
+  std::optional<std::int64_t> next_check_ns(std::chrono::seconds every) const;
+
   /// Removes all trees that nobody uses, for a disk that is full; false: there was none.
   bool make_room();
 
@@ -72,8 +86,20 @@ class TreeCache {
   struct Tree {
     std::int64_t bytes = 0, used_ns = 0;
     bool whole = false, busy = false;
+    bool made_here = false;  ///< and has no sum yet
+    bool damaged = false;    ///< and in use
+    std::string sum{};       ///< "": not known
+    std::int64_t checked_ns = 0;
+    std::int64_t making = 0;  ///< tells it from one of the same key before it
     std::set<std::string> runs{};
   };
+  static bool due(const Tree&, std::chrono::seconds every, std::int64_t now_ns);
+  void remove_notes(const std::string& key);
+  /// Moves a tree aside; false: it is there still.
+  bool discard(const std::string& key, std::vector<std::string>& gone);
+  /// What was wrong; "": nothing.
+  std::string check_one(const std::string& key, std::stop_token stop,
+                        std::vector<std::string>& gone);
   std::string path(const std::string& key) const { return folder_ + "/" + key; }
   std::vector<CachedTree> trees() const;
   /// Moves trees aside and returns where they are now.
@@ -89,6 +115,7 @@ class TreeCache {
   std::condition_variable_any changed_;
   std::map<std::string, Tree> trees_;
   std::vector<std::string> gone_;
+  std::int64_t makings_ = 0;
 };
 
 }  // namespace spell::worker

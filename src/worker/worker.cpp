@@ -1,10 +1,13 @@
 #include "worker/worker.hpp"
 
+#include <filesystem>
+
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "worker/engine.hpp"
 #include "worker/machine.hpp"
+#include "worker/mount_record.hpp"
 #include "worker/run_folder.hpp"
 
 namespace spell::worker {
@@ -109,8 +112,23 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   return std::unique_ptr<Worker>(new Worker(std::move(impl)));
 }
 
+Result<std::vector<std::string>> check_caches_at_rest(const std::string& folder) {
+  if (!base::exists(folder + "/trees")) return std::vector<std::string>();
+  TreeCache trees(folder + "/trees", INT64_MAX, [] { return base::unix_us() * 1000; });
+  SPELL_TRY(trees.open());
+  // Runs may go on under their supervisors.
+  std::error_code none;
+  for (auto& run : std::filesystem::directory_iterator(folder + "/runs", none))
+    if (auto record = read_mount_record(run.path()))
+      for (auto& key : record->keys) trees.hold(run.path().filename(), key);
+  auto wrong = trees.check(std::chrono::seconds(0), {});
+  trees.clean();
+  return wrong;
+}
+
 void Worker::stop() { impl_->engine.stop(); }
 bool Worker::idle() const { return impl_->engine.idle(); }
+std::vector<std::string> Worker::check_caches() { return impl_->engine.check_caches(); }
 void Worker::make_room() { impl_->engine.make_room(); }
 
 }  // namespace spell::worker

@@ -65,6 +65,9 @@ struct WorkerOptions {
   std::function<void(const std::string& line)> log{};
 };
 
+/// The caches in the folder of a worker that does not run: see Worker::check_caches().
+Result<std::vector<std::string>> check_caches_at_rest(const std::string& folder);
+
 class Worker {
  public:
   /// Reads the run folders, finds living supervisors again, and begins to poll. The service need
@@ -76,6 +79,8 @@ class Worker {
   bool idle() const;
   /// The disk is full: what is kept only to be quicker, and not in use, goes. Blocks; any thread.
   void make_room();
+  /// Reads all of the caches; what is wrong goes, to be made anew. A line each. Blocks; any thread.
+  std::vector<std::string> check_caches();
   ~Worker();
 
  private:

@@ -8,15 +8,17 @@ import pathlib
 import re
 import shutil
 import signal
-import sqlite3
 import statistics
 import subprocess
+import sys
 import time
 import typing
 
 from place import PATIENCE, PROGRAMS, Skipped, output_of, place, seconds_of
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(SOURCE / "tests/contract"))
+from database import changing  # noqa: E402
 
 
 @dataclasses.dataclass
@@ -166,20 +168,18 @@ def store_runs(here, count):
     """Copies of a real run, put straight into the database, until there are so many."""
     here.spell("run", "-f", "true")
     here.stop_service()
-    db = sqlite3.connect(here.spell_dir / "spell.db")
-    columns = [name for _, name, *_ in db.execute("PRAGMA table_info(run)")]
-    other = {"id": "printf('%032x', n)", "number": "n", "created_us": "created_us + n"}
-    numbers = f"WITH RECURSIVE copy(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM copy WHERE n < {count})"
-    model = db.execute("SELECT id FROM run WHERE number = 1").fetchone()[0]
-    db.execute(f"{numbers} INSERT INTO run ({', '.join(columns)}) SELECT {', '.join(other.get(c, c) for c in columns)}"
-               " FROM run, copy WHERE number = 1")
-    columns = [name for _, name, *_ in db.execute("PRAGMA table_info(event)")]
-    db.execute(f"{numbers} INSERT INTO event ({', '.join(columns)}) SELECT"
-               f" {', '.join('printf(%s, n)' % repr('%032x') if c == 'run' else c for c in columns)}"
-               " FROM event, copy WHERE run = ?", (model,))
-    db.execute("UPDATE owner SET last_number = ?", (count,))
-    db.commit()
-    db.close()
+    with changing(here.spell_dir / "spell.db") as db:
+        columns = [name for _, name, *_ in db.execute("PRAGMA table_info(run)")]
+        other = {"id": "printf('%032x', n)", "number": "n", "created_us": "created_us + n"}
+        numbers = f"WITH RECURSIVE copy(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM copy WHERE n < {count})"
+        model = db.execute("SELECT id FROM run WHERE number = 1").fetchone()[0]
+        db.execute(f"{numbers} INSERT INTO run ({', '.join(columns)}) SELECT {', '.join(other.get(c, c) for c in columns)}"
+                   " FROM run, copy WHERE number = 1")
+        columns = [name for _, name, *_ in db.execute("PRAGMA table_info(event)")]
+        db.execute(f"{numbers} INSERT INTO event ({', '.join(columns)}) SELECT"
+                   f" {', '.join('printf(%s, n)' % repr('%032x') if c == 'run' else c for c in columns)}"
+                   " FROM event, copy WHERE run = ?", (model,))
+        db.execute("UPDATE owner SET last_number = ?", (count,))
     stored = sum(here.service()["runs_by_status"].values())
     assert stored == count, stored
 

@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import shutil
-import sqlite3
 import ssl
 import subprocess
 import tempfile
@@ -15,6 +14,7 @@ import pytest
 
 from api import SOURCE
 from conftest import BUILD
+from database import changing
 
 ROLES = ("viewer", "member", "administrator")
 ROW = re.compile(r'\{Route::\w+,\s*"(\w+)",\s*"([^"]+)",\s*"(\w+)",\s*Access::(\w+)\}')
@@ -47,7 +47,7 @@ def may(caller, access):
 
 def fill(database):
     """The callers' tokens, as they are kept."""
-    with sqlite3.connect(database) as db:
+    with changing(database) as db:
         for name in (*ROLES, "disabled", "expired"):
             role = name if name in ROLES else "administrator"
             db.execute("INSERT INTO user VALUES (?, ?, '', ?, 1, 0)", (name, role, name == "disabled"))
@@ -71,7 +71,6 @@ def fill(database):
             db.execute("INSERT INTO workflow VALUES ('team', ?, ?, 'running', '', ?, ?, NULL, '', '', '', 1, 0)", (number, name, creator, number))
             db.execute("INSERT INTO token VALUES (?, ?, 'workflow', ?, '', '', 1, 0, 0, ?)",
                        (name, hashlib.sha256(CALLERS[name].encode()).hexdigest(), creator, name))
-    db.close()
 
 
 @pytest.fixture(scope="module")

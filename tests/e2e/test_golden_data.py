@@ -2,11 +2,14 @@
 import json
 import re
 import shutil
-import sqlite3
+import sys
 
 import pytest
 
 from harness import SOURCE
+
+sys.path.insert(0, str(SOURCE / "tests/contract"))
+from database import changing  # noqa: E402
 
 GOLDEN = sorted((SOURCE / "tests/golden").glob("v*"), key=lambda path: int(path.name[1:]))
 COMMANDS = {"runs.json": ("ps", "--json", "-a", "-n", "100"), "projects.json": ("project", "list", "--json"),
@@ -134,9 +137,8 @@ def test_there_is_a_folder_for_each_schema():
 def test_newer_data_is_refused_and_left_as_it_is(place):
     shutil.copytree(GOLDEN[-1] / "data", place.spell_dir, dirs_exist_ok=True)
     database = place.spell_dir / "spell.db"
-    with sqlite3.connect(database) as connection:
+    with changing(database) as connection:
         connection.execute("PRAGMA user_version = 1000")
-    connection.close()
     before = database.read_bytes()
     refused = place.spell("ps", check=1)
     assert refused.stderr.count("\n") == 1 and "newer version of spell" in refused.stderr, refused

@@ -52,7 +52,7 @@ def names(spell, path):
 
 
 def trees(place):
-    return sorted(path.name for path in found_below(place.spell_dir, "[tf]*") if path.parent.name == "trees" and path.suffix != ".use")
+    return sorted(path.name for path in found_below(place.spell_dir, "[tf]*") if path.parent.name == "trees" and path.suffix not in (".use", ".sum"))
 
 
 def test_data_is_where_it_was_asked_for(place, spell, repo, data):
@@ -187,6 +187,29 @@ def test_removing_what_is_mounted_changes_nothing_for_the_run(place, spell, repo
     assert "not a valid resource" in spell("rerun", 2, check=1).stderr
 
 
+@pytest.mark.parametrize("service_runs", [True, False], ids=["the running service", "spelld fsck"])
+def test_a_flipped_bit_in_a_cached_tree_is_found_and_mended(place, spell, repo, data, service_runs):
+    spell("run", "--mount", data, "cat data/one", cwd=repo, check=0)
+    tree, = [path for path in found_below(place.spell_dir, "t*") if path.parent.name == "trees" and not path.suffix]
+    wait_for(tree.with_name(tree.name + ".sum").exists, what="the tree's checksum")  # it is made right after the tree
+    before = (tree / "one").stat()
+    with open(tree / "one", "r+b") as file:
+        file.write(b"One\n")
+    os.utime(tree / "one", ns=(before.st_atime_ns, before.st_mtime_ns))
+    if not service_runs:
+        spell("service", "stop", check=0)
+        checked = place.start("fsck", program="spelld").finish()
+    else:
+        checked = spell("fsck", check=1)
+        log = spell("service", "logs", check=0).stdout
+        assert f"the cached tree {tree} is not as it was made" in log
+    assert checked.returncode == 1 and f"damaged: the cached tree {tree} is not as it was made; it was removed" in checked.stdout, checked
+    assert not tree.exists()
+    spell("run", "--mount", data, "cat data/one", cwd=repo, check=0)
+    assert output(spell, 3) == "one\n"
+    assert "all is as it was written" in spell("fsck", check=0).stdout
+
+
 def test_the_same_mounts_are_the_same_run_for_idempotent(place, spell, repo, data):
     first = spell("run", "--idempotent", "--mount", data, "--json", "-b", "true", cwd=repo, check=0).json["run"]
     again = spell("run", "--idempotent", "--mount", f"{data}/:data", "--json", "-b", "true", cwd=repo, check=0).json["run"]
@@ -219,7 +242,7 @@ def test_trees_of_the_cache_share_files_by_reflink_at_most(place, spell, repo):
         spell("run", "--mount", "runs/1/a", "--mount", "runs/1/b", "--mount", "runs/1/a/same:single",
               "cmp a/same b/same; cmp a/same single; echo x >> a/same", cwd=repo, check=0)
         assert output(spell, run) == ""
-    stats = [file.stat() for tree in found_below(place.spell_dir, "[tf]*") if tree.parent.name == "trees" and tree.suffix != ".use"
+    stats = [file.stat() for tree in found_below(place.spell_dir, "[tf]*") if tree.parent.name == "trees" and tree.suffix not in (".use", ".sum")
              for file in ([tree] if tree.is_file() else tree.iterdir())]
     assert len(stats) == 5 and {stat.st_nlink for stat in stats} == {1} and len({stat.st_ino for stat in stats}) == 5
     assert sum(stat.st_size for stat in stats) == 300_004

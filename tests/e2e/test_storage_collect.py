@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 
-from faults import ended, info, output_of, service, start_run
+from faults import ended, info, kill_service, output_of, service, start_run
 from harness import wait_for
 from storage import Api, Objects, text_of
 
@@ -221,6 +221,14 @@ def test_a_log_that_lost_something_is_named(place):
     assert status == 1 and f"hurt: runs/{number}: of its log" in said, said
 
 
+def flip(path, at, bit=4):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ bit]))
+
+
 def test_a_flipped_bit_in_a_log_is_found_and_never_shown(place):
     # A part of a log has at most a frame of 1 MiB more than 256 KiB.
     number = start_run(place, "seq 700000")
@@ -229,11 +237,7 @@ def test_a_flipped_bit_in_a_log_is_found_and_never_shown(place):
         ended(place, each)
     place.spell("service", "stop", check=0)
     log, _ = logs_of(place)
-    with open(log, "r+b") as file:
-        file.seek(2_000_000)
-        byte = file.read(1)[0]
-        file.seek(2_000_000)
-        file.write(bytes([byte ^ 4]))
+    flip(log, 2_000_000)
     status, said = spelld(place, "fsck")
     assert status == 1 and f"hurt: runs/{number}: of its log" in said and f"runs/{other}:" not in said, said
     found = place.spell("fsck", check=1)
@@ -245,6 +249,44 @@ def test_a_flipped_bit_in_a_log_is_found_and_never_shown(place):
     assert whole.count("\n") == 700_000 and len(shown.stdout) > 100_000 and whole.startswith(shown.stdout)
     # What lies behind the damage is there.
     assert place.spell("logs", number, "-n", "5", check=0).stdout == whole[whole.index("699996\n"):]
+
+
+def test_a_flipped_bit_in_the_database_is_found_and_never_shown(place):
+    number, other = start_run(place, "echo recognisable-" + "x" * 3000), start_run(place, "echo other")
+    for each in (number, other):
+        ended(place, each)
+    place.spell("service", "stop", check=0)
+    database = place.spell_dir / "spell.db"
+    flip(database, database.read_bytes().index(b"recognisable-") + 3)
+    status, said = spelld(place, "fsck")
+    assert status == 1 and f"damaged: the database {database}: what stands in page" in said and "(table run" in said, said
+    assert "restore it from a backup (spelld restore)" in said and f"hurt: runs/{number}: what the database knows" in said, said
+    assert place.spell("fsck", check=1).stdout == said
+    refused = place.spell("info", number, check=1)
+    assert "recog" not in refused.stdout + refused.stderr and "damaged" in refused.stderr and refused.stderr.count("\n") == 1, refused
+    assert "recog" not in place.spell("ps", "-a").stdout
+    # It is not in the backup as if it were whole, and what can be read is there.
+    assert spelld(place, "backup", place.root / "backup")[0] == 1
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as read:
+        assert read.execute("SELECT count(*) FROM run").fetchone() == (2,)
+
+
+def test_a_flipped_bit_in_the_log_of_the_database_is_no_end_of_it(place):
+    """SQLite alone would leave out in silence what stands behind it."""
+    number = start_run(place, "true")
+    ended(place, number)
+    kill_service(place)
+    log = place.spell_dir / "spell.db-wal"
+    whole = log.read_bytes()
+    assert len(whole) > 10 * 4120
+    for at in (20, len(whole) // 2, len(whole) - 2000):
+        log.write_bytes(whole)
+        flip(log, at)
+        refused = place.spell("ps", check=1)
+        assert "spell.db-wal is damaged" in refused.stderr and "spelld restore" in refused.stderr and refused.stderr.count("\n") == 1, refused
+        assert spelld(place, "fsck")[0] == 1
+    log.write_bytes(whole)
+    assert info(place, number)["status"] == "complete"
 
 
 def test_projects_remove_what_they_keep_no_longer(place):

@@ -2,15 +2,20 @@
 // unlink before those of the C library and asks here.
 #pragma once
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <random>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace fault {
 
@@ -47,6 +52,14 @@ struct Disk {
         names[entry.path().filename()] = {st.st_ino, S_ISDIR(st.st_mode) != 0};
   }
 
+  /// A file that is about to lose a name: no other gets its inode as long as it may come back.
+  void losing(const std::string& path) {
+    std::lock_guard lock(mutex);
+    if (!watches(path)) return;
+    if (int fd = ::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC); fd >= 0)
+      held_.push_back(fd);
+  }
+
   /// Watches a folder all of which is durable by now.
   void watch(const std::string& path) {
     std::lock_guard lock(mutex);
@@ -56,9 +69,11 @@ struct Disk {
   }
 
   /// What is there after the power came back; nothing is watched any more. `all_names`: names had
-  /// reached the disk before their folder was synced, as they may.
-  void come_back(bool all_names) {
+  /// reached the disk before their folder was synced, as they may. `torn`: so had sectors of files,
+  /// some of those that were written since the last sync; by this seed, 0: none.
+  void come_back(bool all_names, unsigned torn = 0) {
     std::lock_guard lock(mutex);
+    if (torn) tear(torn);
     if (all_names) {
       auto before = names_;
       sync(folder);
@@ -73,6 +88,8 @@ struct Disk {
     steps = fail_at = 0;
     synced_.clear();
     names_.clear();
+    for (int fd : held_) ::close(fd);
+    held_.clear();
   }
 
  private:
@@ -81,6 +98,7 @@ struct Disk {
     bool folder = false;
   };
   std::map<ino_t, std::string> synced_;
+  std::vector<int> held_;
   std::map<std::string, std::map<std::string, Entry>> names_;
 
   bool watches(const std::string& path) const {
@@ -89,6 +107,20 @@ struct Disk {
   static std::string read(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
+  }
+  void tear(unsigned seed) {
+    constexpr std::size_t sector = 512;
+    std::mt19937 random(seed);
+    for (auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+      struct stat st;
+      if (::lstat(entry.path().c_str(), &st) != 0 || !S_ISREG(st.st_mode)) continue;
+      auto written = read(entry.path());
+      auto& there = synced_[st.st_ino];
+      // A file grows before its bytes come, or when they do; one that was cut may be long still.
+      if (random() % 2) there.resize(std::max(there.size(), written.size()));
+      for (std::size_t at = 0; at < written.size() && at <= there.size(); at += sector)
+        if (random() % 2) there.replace(at, sector, written, at, sector);
+    }
   }
   void make(const std::string& where) {
     std::filesystem::create_directory(where);

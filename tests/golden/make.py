@@ -107,16 +107,14 @@ def team_world(build, golden):
             lock.write_bytes(re.sub(rb"boot=[0-9a-f-]{36}", b"boot=" + b"0" * 36, lock.read_bytes()))
 
 
-def close(database):
-    """All of it in one file. Returns its schema."""
-    with contextlib.closing(sqlite3.connect(database)) as opened:
-        opened.execute("PRAGMA journal_mode = DELETE")
+def schema_of(database):
+    """Of a service that has ended: all of it stands in one file then."""
+    assert not list(database.parent.glob(database.name + "-*")), f"{database} is in use"
+    with contextlib.closing(sqlite3.connect(f"file:{database}?immutable=1", uri=True)) as opened:
         return opened.execute("PRAGMA user_version").fetchone()[0]
 
 
 def keep(folder, target, parts):
-    if "spell.db" in parts:
-        close(folder / "spell.db")
     special = lambda here, names: [name for name in names if not (pathlib.Path(here, name).is_file() or pathlib.Path(here, name).is_dir())]
     for part in parts:
         if (folder / part).is_dir():
@@ -136,7 +134,7 @@ def main(build):
         world(scratch, environment)
         owner = json.loads(subprocess.run(["spell", "status", "--json"], env=environment, check=True, capture_output=True).stdout)
         subprocess.run(["spell", "service", "stop"], env=environment, check=True, capture_output=True)
-        golden = HERE / f"v{close(home / 'spell.db')}"
+        golden = HERE / f"v{schema_of(home / 'spell.db')}"
         shutil.rmtree(golden, ignore_errors=True)
         keep(home, golden / "data", KEPT)
         (golden / "said").mkdir()

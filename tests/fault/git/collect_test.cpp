@@ -1,7 +1,7 @@
-// A collection of code that is killed, meets a call that fails, or loses its power, at any step:
-// what runs name is whole, nothing counts as known that is not, and the next one ends what was
-// begun. The calls that change the store pass through here: this program's own rename, unlink and
-// fsync stand before those of the C library.
+// Code that arrives when the power goes, and a collection of code that is killed, meets a call that
+// fails, or loses its power, at any step: what runs name is whole, nothing counts as known that is
+// not, and the next one ends what was begun. The calls that change the store pass through here:
+// this program's own rename, unlink and fsync stand before those of the C library.
 #include <sys/wait.h>
 
 #include "../../unit/git/repository.hpp"
@@ -34,9 +34,11 @@ int fsync(int fd) {
   return done;
 }
 int rename(const char* from, const char* to) noexcept {
+  disk.losing(to);
   return step(to) ? next<int(const char*, const char*)>("rename")(from, to) : failed();
 }
 int unlink(const char* path) noexcept {
+  disk.losing(path);
   return step(path) ? next<int(const char*)>("unlink")(path) : failed();
 }
 }
@@ -161,4 +163,44 @@ TEST_CASE("power that goes at any step of a collection of code takes nothing tha
     p.check_end();
   }
   CHECK(at > 15);
+}
+
+TEST_CASE("power that goes at any step of an arrival of code takes nothing that was acknowledged") {
+  bool all_names = GENERATE(false, true);
+  bool through = false;
+  int at = 1;
+  for (; !through; ++at) {
+    Place p;
+    INFO("step " << at);
+    auto o = p.options();
+    o.include_untracked = true;
+    auto take = [&](const std::string& file) -> spell::Result<std::string> {
+      p.put(file, spell::base::random_bytes(3'000));
+      auto s = snapshot(o).value();
+      auto store = Store::open(p.store_path);
+      if (!store) return store.error();
+      auto known = store->known_trees(s.recent_trees());
+      if (!known) return known.error();
+      auto pack = temp_file();
+      auto size = s.write_pack(pack.get(), *known).value();
+      auto taken = store->add_pack(pack.get(), size, s.commit());
+      if (!taken) return taken.error();
+      return s.commit();
+    };
+    disk.watch(p.store_path);
+    disk.steps = 0;
+    disk.fail_at = at;
+    disk.only_once = false;
+    // The answer to a submission names what has arrived.
+    for (auto* file : {"new1", "new2"})
+      if (auto commit = take(file)) p.named.push_back(*commit);
+    through = disk.steps < at;
+    disk.come_back(all_names);
+    p.check();
+    auto again = take("new3");
+    REQUIRE(again.ok());
+    p.named.push_back(*again);
+    p.check();
+  }
+  CHECK(at > 6);
 }

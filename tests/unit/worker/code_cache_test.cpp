@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "git/store.hpp"
 #include "temporary_folder.hpp"
 
 using namespace spell;
@@ -87,4 +89,34 @@ TEST_CASE("where room is short, what nobody uses goes, the oldest first") {
   CHECK(cache.has("a"));  // a run is being built from it
   CHECK_FALSE(cache.has("b"));
   CHECK(cache.has("c"));
+}
+
+TEST_CASE("code with a flipped bit is never checked out; discarded, it is fetched whole") {
+  Cache cache;
+  auto commit = cache.commit();
+  auto use = cache.use("w", commit);
+  REQUIRE(use);
+  cache.sh("chmod u+w codes/ada/w.git/objects/pack/*.pack");
+  auto packs = std::filesystem::directory_iterator(use->repository + "/objects/pack");
+  for (auto& entry : packs) {
+    if (entry.path().extension() != ".pack") continue;
+    auto bytes = base::read_file(entry.path()).value();
+    // In the middle: of the file, whose bytes do not compress.
+    bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 16);
+    REQUIRE(base::write_file(entry.path(), bytes, 0600, false));
+  }
+  std::vector<std::string> notices;
+  cache.sh("mkdir out again");
+  auto damaged = git::checkout(use->repository, commit, cache.top.path + "/out", notices);
+  REQUIRE_FALSE(damaged);
+  CHECK(damaged.error().code() == "bad_object");
+  cache.codes.discard(*use);
+  CHECK_FALSE(cache.has("w"));
+  auto again = cache.use("w", commit);
+  REQUIRE(again);
+  CHECK(cache.fetched == 2);
+  CHECK(cache.have.empty());
+  REQUIRE(git::checkout(again->repository, commit, cache.top.path + "/again", notices));
+  CHECK(base::read_file(cache.top.path + "/again/data").value() ==
+        base::read_file(cache.top.path + "/code/data").value());
 }

@@ -13,6 +13,7 @@
 #include "base/file.hpp"
 #include "catch.hpp"
 #include "temporary_folder.hpp"
+#include "worker/tree_sum.hpp"
 
 using namespace spell;
 using namespace spell::worker;
@@ -239,4 +240,140 @@ TEST_CASE("a file whose size is not known before is reckoned when it is there") 
   CHECK(cache.trees->bytes() == reckoned_size(20'000, 1));
   REQUIRE(cache.trees->use("run", "b", 30'000, make, {}));
   CHECK(cache.names() == Keys{"b"});
+}
+
+namespace {
+
+constexpr std::chrono::seconds at_once{0}, a_day{24 * 3600};
+
+void flip(const std::string& path) {
+  auto bytes = base::read_file(path);
+  REQUIRE(bytes);
+  struct stat st;
+  REQUIRE(::stat(path.c_str(), &st) == 0);
+  base::Fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  char byte = static_cast<char>((*bytes)[2] ^ 1);
+  REQUIRE(::pwrite(file.get(), &byte, 1, 2) == 1);
+  timespec times[2] = {st.st_atim, st.st_mtim};  // as a disk does it, whose files look the same
+  REQUIRE(::futimens(file.get(), times) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("a tree with a flipped bit is found by a check, goes, and is made anew") {
+  Cache cache;
+  REQUIRE(cache.use("run", "a"));
+  REQUIRE(cache.use("run", "b"));
+  CHECK(cache.trees->check(a_day, {}).empty());  // they get their sums
+  CHECK(base::exists(cache.path("a") + ".sum"));
+  cache.trees->release("run");
+  SECTION("in the same worker") {}
+  SECTION("of a worker before") { cache.open(); }
+  CHECK(cache.trees->check(at_once, {}).empty());
+  flip(cache.path("a") + "/file");
+  auto wrong = cache.trees->check(at_once, {});
+  REQUIRE(wrong.size() == 1);
+  CHECK(wrong[0].find(cache.path("a") + " is not as it was made") != std::string::npos);
+  CHECK(cache.names() == Keys{"b"});
+  CHECK_FALSE(base::exists(cache.path("a") + ".sum"));
+  auto again = cache.use("next", "a");
+  REQUIRE(again);
+  CHECK_FALSE(again->was_there);
+  CHECK(*base::read_file(again->path + "/file") == "content");
+  CHECK(cache.trees->check(at_once, {}).empty());
+}
+
+TEST_CASE("a damaged tree that a live run has is given to no other, and goes when that has ended") {
+  Cache cache;
+  REQUIRE(cache.use("live", "a"));
+  CHECK(cache.trees->check(at_once, {}).empty());
+  flip(cache.path("a") + "/file");
+  auto wrong = cache.trees->check(at_once, {});
+  REQUIRE(wrong.size() == 1);
+  CHECK(wrong[0].find("(live)") != std::string::npos);
+  CHECK(cache.has("a"));
+  auto refused = cache.use("other", "a");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == "damaged");
+  SECTION("it ends") {
+    cache.trees->release("live");
+    auto again = cache.use("other", "a");
+    REQUIRE(again);
+    CHECK_FALSE(again->was_there);
+    CHECK(*base::read_file(again->path + "/file") == "content");
+  }
+  SECTION("the worker is started anew, and then it ends") {
+    cache.open();
+    cache.trees->hold("live", "a");
+    CHECK(cache.trees->check(a_day, {}).empty());
+    CHECK(cache.has("a"));
+    cache.trees->release("live");
+    CHECK(cache.trees->check(a_day, {}).empty());
+    CHECK_FALSE(cache.has("a"));
+  }
+}
+
+TEST_CASE("trees are looked at once a day, by the time they were last found right") {
+  Cache cache;
+  CHECK_FALSE(cache.trees->next_check_ns(a_day));
+  REQUIRE(cache.use("run", "a"));
+  CHECK(cache.trees->check(a_day, {}).empty());
+  cache.trees->release("run");
+  std::int64_t due = *cache.trees->next_check_ns(a_day);
+  CHECK(due > cache.now + 86'000'000'000'000);
+  flip(cache.path("a") + "/file");
+  CHECK(cache.trees->check(a_day, {}).empty());
+  cache.now = due;
+  CHECK(cache.trees->check(a_day, {}).size() == 1);
+}
+
+TEST_CASE("a tree whose sum is not known is made anew, unless a live run has it") {
+  Cache cache;
+  for (auto* key : {"a", "b"}) REQUIRE(cache.use("run", key));  // the worker is killed right then
+  cache.open();
+  cache.trees->hold("alive", "b");
+  CHECK(cache.trees->check(a_day, {}).empty());
+  CHECK(cache.names() == Keys{"b"});
+}
+
+TEST_CASE("a sum tells files, folders, links, modes, times and names apart") {
+  testing::TemporaryFolder top;
+  std::string tree = top.path + "/tree";
+  auto make = [&] {
+    REQUIRE(base::remove_tree(tree));
+    REQUIRE(base::make_folders(tree + "/b/c"));
+    for (auto* name : {"/a", "/b/d", "/empty"}) {
+      REQUIRE(base::write_file(tree + name, name[1] == 'e' ? "" : "text", 0644, false));
+      timespec times[2] = {{5, 5}, {5, 5}};
+      REQUIRE(::utimensat(AT_FDCWD, (tree + name).c_str(), times, 0) == 0);
+    }
+    REQUIRE(::symlink("a", (tree + "/link").c_str()) == 0);
+  };
+  make();
+  auto sum = tree_sum(tree, {});
+  REQUIRE(sum);
+  CHECK(sum->size() == 16);
+  make();
+  CHECK(tree_sum(tree, {}).value() == *sum);
+  auto differs = [&](auto change) {
+    make();
+    change();
+    return tree_sum(tree, {}).value() != *sum;
+  };
+  CHECK(differs([&] { flip(tree + "/b/d"); }));
+  CHECK(differs([&] { REQUIRE(::chmod((tree + "/a").c_str(), 0755) == 0); }));
+  CHECK(differs([&] { REQUIRE(::unlink((tree + "/empty").c_str()) == 0); }));
+  CHECK(differs([&] { REQUIRE(::rmdir((tree + "/b/c").c_str()) == 0); }));
+  CHECK(differs([&] { REQUIRE(::rename((tree + "/a").c_str(), (tree + "/z").c_str()) == 0); }));
+  CHECK(differs([&] {
+    timespec times[2] = {{5, 5}, {5, 6}};
+    REQUIRE(::utimensat(AT_FDCWD, (tree + "/a").c_str(), times, 0) == 0);
+  }));
+  CHECK(differs([&] {
+    REQUIRE(::unlink((tree + "/link").c_str()) == 0);
+    REQUIRE(::symlink("b", (tree + "/link").c_str()) == 0);
+  }));
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK(tree_sum(tree, stop.get_token()).error().code() == "canceled");
 }
