@@ -1,4 +1,9 @@
+#include <map>
+
+#include "arguments.hpp"
 #include "command.hpp"
+#include "exit_status.hpp"
+#include "interrupt.hpp"
 #include "json_text.hpp"
 #include "text.hpp"
 
@@ -17,6 +22,8 @@ class View {
     rows_.push_back(row_of(entry));
     if (rows_.size() >= batch_) flush();
   }
+  /// What is there by now; more comes.
+  void pause() { flush(); }
   void finish() {
     if (!out_.json()) return flush();
     if (out_.terminal().out)
@@ -68,6 +75,54 @@ class View {
   std::string text_;
 };
 
+/// "runs/7/checkpoints" -> 7; none: no path of a run.
+std::optional<std::int64_t> run_of(std::string_view path) {
+  constexpr std::string_view runs = "runs/";
+  if (!path.starts_with(runs)) return std::nullopt;
+  path.remove_prefix(runs.size());
+  auto number = parse_int(path.substr(0, path.find('/')));
+  return number && *number > 0 ? number : std::nullopt;
+}
+
+/// What is safe, and what becomes so until the run has ended: each entry when it is new, or another
+/// than it was.
+Result<int> follow(Context& context, const Client& client, const std::string& path, bool human) {
+  auto number = run_of(path);
+  if (!number)
+    return usage_error("only what a run saves can be followed: spell ls -f runs/ID, not '" + path +
+                       "'");
+  auto run = client.runs().get(*number);
+  if (!run) return run.error();
+  auto info = run->info();
+  if (!info) return info.error();
+  Interrupt interrupt;
+  CallOptions call{.timeout = {}, .stop = interrupt.token()};
+  View view(context.out, human);
+  std::map<std::string, std::pair<std::string, std::int64_t>> shown;
+  for (;;) {
+    bool goes_on = !info->status.is_final();
+    for (auto& entry : client.resources().entries(path, call)) {
+      if (!entry && goes_on && entry.error().code() == "resource_not_found") break;
+      if (!entry) return interrupt.happened() ? Result<int>(interrupted_status) : entry.error();
+      auto& before = shown[entry->path];
+      std::pair now{entry->node + entry->link_target, entry->size};
+      if (before == now) continue;
+      before = now;
+      if (context.out.json())
+        context.out.json_line(R"({"entry":)" + json_element(*entry) + "}");
+      else
+        view.add(*entry);
+    }
+    view.pause();
+    if (!goes_on) return 0;
+    auto outputs = info->outputs;
+    while (info->outputs == outputs && !info->status.is_final()) {
+      info = run->wait_change(*info, call);
+      if (!info) return interrupt.happened() ? Result<int>(interrupted_status) : info.error();
+    }
+  }
+}
+
 }  // namespace
 
 Result<int> ls_command(Context& context) {
@@ -75,14 +130,16 @@ Result<int> ls_command(Context& context) {
                   "Lists what is kept: the outputs of a run are in runs/ID, uploads in "
                   "uploads/NAME.");
   Words path;
-  bool human = false;
+  bool human = false, follow_it = false;
   options.words(path, "a path", 0, 1)
+      .flag("-f,--follow", follow_it, "of a run: go on with what becomes safe, until it ends or ^C")
       .flag("-h,--human-readable", human, "sizes as 1.5 MiB")
       .notes(
           "Examples:\n  spell ls runs/7\n  spell ls -h runs/7/checkpoints\n  spell ls uploads\n");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
   if (!client) return client.error();
+  if (follow_it) return follow(context, *client, path.empty() ? "" : path[0], human);
   View view(context.out, human);
   for (auto& entry : client->resources().entries(path.empty() ? "" : path[0])) {
     if (!entry) return entry.error();

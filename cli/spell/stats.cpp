@@ -19,6 +19,9 @@ void show(Output& out, const Usage& usage, bool again) {
   if (again && out.live()) out.write("\x1b[H\x1b[J");
   out.table(usage_table({usage}, false));
   if (!usage.stats.gpus.empty()) out.table(gpu_table(usage.stats));
+  if (usage.stats.unsaved > 0)
+    out.line("Backup: " + format_size(usage.stats.unsaved) + " not safe yet, the oldest for " +
+             format_duration(std::chrono::milliseconds(usage.stats.unsaved_age_ms)));
 }
 
 }  // namespace

@@ -34,6 +34,9 @@ struct RunStats {
   /// Bytes a second of the whole machine, loopback left out: runs share its network.
   std::int64_t network_received_rate = 0, network_sent_rate = 0;
   std::vector<GpuStats> gpus{};  ///< those that the run may use
+  /// What its program has finished writing and the service does not have yet: bytes, and the age of
+  /// the oldest of it.
+  std::int64_t unsaved = 0, unsaved_age_ms = 0;
 };
 
 struct StatsOptions {

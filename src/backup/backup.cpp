@@ -216,16 +216,19 @@ void Backup::work() {
       if (auto order = ledger_->next(now)) {
         capture(*order);
         captured = try_ = true;
+      } else if (!std::exchange(looked_, true)) {
+        std::lock_guard lock(mutex_);
+        status_.looked = true;
       }
     }
     now = base::boot_ns();
     auto at = ledger_->wake_at();
-    bool due = try_ || (at && *at <= now);
+    bool due = try_ || (at && *at <= now) || (tell_at_ && *tell_at_ <= now);
     if (due && now >= tried_at_ + between_tries) {
       tried_at_ = now;
       try_ = false;
       // It lived after `now`: what was closed well before was not closed by its end.
-      if (!options_.alive || options_.alive())
+      if (!ledger_->holds_any() || !options_.alive || options_.alive())
         if (auto cut = ledger_->cut(now)) publish(*cut);
       for (auto& note : ledger_->take_notes()) say(note);
       update();
@@ -237,6 +240,7 @@ void Backup::work() {
     Time next = tried_at_ + between_tries;
     if (at && *at <= now) at = next;
     if (try_) at = std::min(at.value_or(next), next);
+    if (tell_at_) at = std::min(at.value_or(*tell_at_), std::max(*tell_at_, next));
     wait(std::min(at.value_or(look_at_), look_at_));
   }
 }
@@ -254,6 +258,7 @@ void Backup::wait(std::optional<Time> until) {
   if (events[1].revents) {
     std::uint64_t counter;
     (void)!::read(wake_.get(), &counter, sizeof counter);
+    try_ = true;
   }
   if (events[0].revents) {
     heard_at_ = base::boot_ns();
@@ -270,14 +275,16 @@ void Backup::update() {
     waiting_ = backlog;
   }
   auto all = status().backlog;
+  const Time from = std::chrono::nanoseconds(options_.behind_after).count();
   Time age = all.oldest ? base::boot_ns() - all.oldest : 0;
-  if (age < told_age_) {
-    if (age < 60 * second) told_age_ = 60 * second;
-    return;
+  bool caught_up = age < from && told_age_ > from;
+  if (age >= std::max(from, told_age_) || caught_up) {
+    told_age_ = caught_up ? from : 2 * age;
+    if (options_.behind)
+      options_.behind(caught_up ? Backlog{} : all, std::chrono::seconds(age / second));
   }
-  told_age_ = 2 * age;
-  say("the backup is behind: " + base::format_size(all.bytes) + " in " + std::to_string(all.files) +
-      " files are not safe yet, the oldest for " + std::to_string(age / second) + " s");
+  tell_at_.reset();
+  if (all.oldest) tell_at_ = all.oldest + std::max(from, told_age_);
 }
 
 /// What a Backup before this one has made.

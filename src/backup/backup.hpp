@@ -71,6 +71,11 @@ struct BackupOptions {
   std::chrono::milliseconds yield{250};  ///< that a writer waits, at most
   std::chrono::seconds look{600};        ///< how often the folder is looked at whatever is heard
   std::function<void(const std::string& line)> log{};
+  /// What is older than this is worth a word.
+  std::chrono::milliseconds behind_after{60'000};
+  /// It does not keep up: called anew when it has become twice as old; with nothing when it has
+  /// caught up.
+  std::function<void(const Backlog& backlog, std::chrono::seconds age)> behind{};
   std::function<void()> changed{};  ///< a tree is safe, or the backlog is another
 };
 
@@ -78,6 +83,7 @@ struct BackupStatus {
   std::optional<Tree> tree{};
   Backlog backlog{};       ///< finished, not safe; times are those of base::boot_ns()
   std::int64_t trees = 0;  ///< that were recorded by this object
+  bool looked = false;     ///< all that was there at its start has been captured, or cannot be
 };
 
 class Backup {
@@ -148,7 +154,9 @@ class Backup {
   base::Fd pack_file_;
   std::unique_ptr<spellfs::PackWriter> pack_;
   Time free_at_ = 0;  ///< by the rate
-  Time look_at_ = 0, heard_at_ = 0, tried_at_ = 0, told_age_ = 60'000'000'000;
+  Time look_at_ = 0, heard_at_ = 0, tried_at_ = 0, told_age_ = 0;
+  std::optional<Time> tell_at_;  ///< that it is behind
+  bool looked_ = false;
   bool try_ = false;              ///< something happened since the last cut was tried
   const Lease* lease_ = nullptr;  ///< under which is being read
   int told_files_ = 0;

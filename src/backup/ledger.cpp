@@ -215,7 +215,8 @@ void Ledger::written(const std::string& path, Time now) {
   settle_down(file);
 }
 
-void Ledger::finished(const std::string& path, std::int64_t size, Time now, Way way) {
+void Ledger::finished(const std::string& path, std::int64_t size, Time now, Way way,
+                      std::optional<Time> changed) {
   if (options_.renames_only && way != Way::renamed) {
     if (File* known = find(path)) known->dirty = false, settle_down(*known);
     return;
@@ -226,6 +227,7 @@ void Ledger::finished(const std::string& path, std::int64_t size, Time now, Way 
   if (auto unit = unit_of(path); stirs && unit != units_.end() && !unit->second.whole)
     touch(path, now);
   happened(file, now);
+  if (changed) file.last_at = std::min(*changed, now);
   file.way = way;
   file.size = size;
   file.removed = false;
@@ -430,12 +432,14 @@ void Ledger::not_captured(std::int64_t id, Outcome outcome, Time now) {
 
 // ---- trees
 
+bool Ledger::holds_any() const {
+  return std::any_of(files_.begin(), files_.end(),
+                     [](auto& entry) { return entry.second.held.has_value(); });
+}
+
 std::optional<Cut> Ledger::cut(Time now) {
   cut_at_.reset();
-  bool any = false;
-  for (auto& [id, file] : files_)
-    if (file.held) any = true;
-  if (!any) return std::nullopt;
+  if (!holds_any()) return std::nullopt;
 
   Seq most = number_at(now - options_.settle);
   Seq overtaken = number_at(now - options_.patience);

@@ -104,7 +104,9 @@ class Ledger {
   void folder_made(const std::string& path, Time now, bool whole = false);
   /// Made or changed, and not closed yet.
   void written(const std::string& path, Time now);
-  void finished(const std::string& path, std::int64_t size, Time now, Way way);
+  /// `changed`: when, for what is only found now; none: now.
+  void finished(const std::string& path, std::int64_t size, Time now, Way way,
+                std::optional<Time> changed = {});
   /// A file was given another name; what was captured of it goes with it.
   void moved(const std::string& from, const std::string& to, std::int64_t size, Time now);
   void gone(const std::string& path, Time now);
@@ -139,6 +141,8 @@ class Ledger {
   void begun(std::int64_t id, Time now);
   void captured(std::int64_t id, spellfs::Entry entry, const spellfs::KnownFile& state, Time now);
   void not_captured(std::int64_t id, Outcome outcome, Time now);
+  /// Something is captured and in no tree: else cut() has nothing.
+  bool holds_any() const;
   /// The greatest tree that may follow the one before, and that is made now. None: nothing new. To
   /// be asked only while the run is known to live: then all that was closed `settle` ago counts.
   std::optional<Cut> cut(Time now);

@@ -4,8 +4,10 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 
 namespace spell::backup {
@@ -61,8 +63,12 @@ void Watch::file_arrived(const std::string& path, const struct stat& st, Time no
   bool link = S_ISLNK(st.st_mode);
   if (!link && !S_ISREG(st.st_mode)) return;
   if (how != Arrival::renamed && ledger_->expects(path, spellfs::state_of(st))) return;
+  // The file's times are those of the day.
+  std::optional<Time> changed;
+  if (how == Arrival::looked)
+    changed = now - std::max<Time>(0, base::unix_us() * 1000 - spellfs::state_of(st).ctime_ns);
   ledger_->finished(path, st.st_size, now,
-                    link || how == Arrival::renamed ? Way::renamed : Way::found);
+                    link || how == Arrival::renamed ? Way::renamed : Way::found, changed);
 }
 
 /// A folder with all below: it is watched first and listed then.

@@ -1,4 +1,4 @@
-// A run's checkpoints as a stream: what its folder `checkpoints` holds once it is saved, run by run
+// A run's checkpoints as a stream: what its folder `checkpoints` holds of what is safe, run by run
 // of its chain.
 #include <algorithm>
 #include <set>
@@ -55,17 +55,20 @@ class CheckpointSource : public Stream<Checkpoint>::Source {
   }
 
  private:
-  /// At the next run of the chain, once it has ended.
+  /// At the next run of the chain: whenever something of it has become safe, and at its end.
   Result<> look() {
     if (!begun_) SPELL_TRY(find_first());
     auto info = poll_run(*connection_, run_, version_, limit_, follow_);
     if (!info) return info.error();
     version_ = info->version;
-    if (follow_ && !info->status.is_final()) return ok();
-    SPELL_TRY(read(*info));
+    bool goes_on = follow_ && !info->status.is_final();
+    if (!goes_on || info->outputs != outputs_) SPELL_TRY(read(*info));
+    outputs_ = info->outputs;
+    if (goes_on) return ok();
     if (auto next = successor(*info)) {
       run_ = *next;
       version_ = -1;
+      outputs_.clear();
     } else {
       ended_ = true;
     }
@@ -118,6 +121,7 @@ class CheckpointSource : public Stream<Checkpoint>::Source {
 
   std::shared_ptr<Connection> connection_;
   std::int64_t run_, version_ = -1;
+  std::string outputs_{};  ///< that were read last
   bool follow_;
   Limit limit_;
   std::set<std::tuple<std::string, std::string, std::string, std::int64_t>> seen_;

@@ -366,6 +366,20 @@ Result<Supervised> Supervised::attach(const std::string& folder) {
   return Supervised(std::move(impl));
 }
 
+bool command_lives(const std::string& folder) {
+  Supervised::Impl run;
+  run.folder = folder;
+  if (!run.connect()) return false;
+  pollfd file{run.socket.get(), POLLIN, 0};
+  char packet[supervisor::packet_limit];
+  // The first packet says where it stands.
+  if (::poll(&file, 1, attach_wait_ms) <= 0) return false;
+  ssize_t n = ::recv(run.socket.get(), packet, sizeof packet, MSG_DONTWAIT);
+  if (n <= 0) return false;
+  run.take_state({packet, static_cast<std::size_t>(n)});
+  return run.now.phase == State::Phase::running && !run.now.command_ended;
+}
+
 int Supervised::event_fd() const { return impl_->over ? -1 : impl_->socket.get(); }
 
 Result<State> Supervised::state() {

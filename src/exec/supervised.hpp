@@ -156,4 +156,8 @@ class Supervised {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Whether the command of the run in this folder is alive: its supervisor is asked anew. False too
+/// where it does not answer.
+bool command_lives(const std::string& folder);
+
 }  // namespace spell::exec

@@ -259,6 +259,8 @@ struct Table<RunStats> {
       SPELL_MEMBER(RunStats, disk_written_rate),
       SPELL_MEMBER(RunStats, network_received_rate),
       SPELL_MEMBER(RunStats, network_sent_rate),
+      SPELL_MEMBER(RunStats, unsaved),
+      SPELL_MEMBER(RunStats, unsaved_age_ms),
       SPELL_MEMBER(RunStats, gpus),
   };
 };

@@ -39,12 +39,20 @@ struct Table<RunResult> {
 };
 
 template <>
+struct Table<RunBackup> {
+  static constexpr Field<RunBackup> fields[] = {
+      SPELL_REQUIRED(RunBackup, outputs),
+      SPELL_MEMBER(RunBackup, files),
+      SPELL_MEMBER(RunBackup, bytes),
+  };
+};
+
+template <>
 struct Table<RunReport> {
   static constexpr Field<RunReport> fields[] = {
-      SPELL_REQUIRED(RunReport, run),
-      SPELL_REQUIRED(RunReport, epoch),
-      SPELL_MEMBER(RunReport, events),
-      SPELL_MEMBER(RunReport, result),
+      SPELL_REQUIRED(RunReport, run),  SPELL_REQUIRED(RunReport, epoch),
+      SPELL_MEMBER(RunReport, events), SPELL_MEMBER(RunReport, result),
+      SPELL_MEMBER(RunReport, backup),
   };
 };
 

@@ -51,11 +51,19 @@ struct RunResult {
   std::int64_t ended_age_us = 0;  ///< how long ago the command ended
 };
 
+/// What of a run that goes on is safe: a tree of what its program has finished, which takes the
+/// place of the one before.
+struct RunBackup {
+  std::string outputs{};  ///< SpellFS name
+  std::int64_t files = 0, bytes = 0;
+};
+
 struct RunReport {
   std::string run{};  ///< id
   std::int64_t epoch = 0;
   std::vector<RunEvent> events{};
   std::optional<RunResult> result{};
+  std::optional<RunBackup> backup{};
 };
 
 /// What a worker says of its machine; sent with the first sync of a connection and when it changes.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "model/error_code.hpp"
 #include "model/metric.hpp"
 #include "model/worker_protocol.hpp"
 #include "service/api.hpp"
@@ -39,6 +40,14 @@ Result<Assignment> assigned_in_body(Context& context, const Call& call, const js
 namespace {
 constexpr std::size_t most_runs = 10'000;
 constexpr std::int64_t longest_wait_ms = 60'000;
+
+/// What a report names as a run's outputs, to stay or for now.
+std::vector<std::string> trees_of(const model::RunReport& report) {
+  std::vector<std::string> trees;
+  if (report.result && !report.result->outputs.empty()) trees.push_back(report.result->outputs);
+  if (report.backup) trees.push_back(report.backup->outputs);
+  return trees;
+}
 }  // namespace
 
 Result<> check_protocol(const json& message) {
@@ -76,19 +85,20 @@ void machine_sync(Context& context, Call call) {
   // reaches the state.
   std::vector<spellfs::PackStore::Pin> pins;  // until the commit
   for (auto& report : request->reports) {
-    if (!report.result || report.result->outputs.empty()) continue;
-    auto assignment = context.machines.assignment(report.run);
-    auto name = spellfs::Name::parse(report.result->outputs);
-    if (!name)
-      return refuse(call, base::error("invalid_request",
-                                      "'" + report.result->outputs + "' is no SpellFS name"));
-    if (!assignment || assignment->machine != machine) continue;
-    pins.push_back(context.objects.pin({*name}));
-    auto owns = context.objects.owns(assignment->owner, *name);
-    if (!owns) return refuse(call, owns.error());
-    if (!*owns)
-      return refuse(call, base::error("incomplete_pack",
-                                      "the outputs of run " + report.run + " have not been sent"));
+    for (auto& outputs : trees_of(report)) {
+      auto assignment = context.machines.assignment(report.run);
+      auto name = spellfs::Name::parse(outputs);
+      if (!name)
+        return refuse(call, base::error("invalid_request", "'" + model::one_line(outputs, 200) +
+                                                               "' is no SpellFS name"));
+      if (!assignment || assignment->machine != machine) continue;
+      pins.push_back(context.objects.pin({*name}));
+      auto owns = context.objects.owns(assignment->owner, *name);
+      if (!owns) return refuse(call, owns.error());
+      if (!*owns)
+        return refuse(call, base::error("incomplete_pack", "the outputs of run " + report.run +
+                                                               " have not been sent"));
+    }
   }
   auto pinned = std::make_shared<std::vector<spellfs::PackStore::Pin>>(std::move(pins));
   context.reactor.post([&context, call = std::move(call), request, machine, pinned, lease = *lease](

@@ -203,7 +203,7 @@ class State {
   /// beyond belief, or of an owner whose runs it does not carry out, is passed over.
   Result<> heard_of_numbers(const std::string& machine_id,
                             const std::map<std::string, std::int64_t>& numbers);
-  /// What a worker says of a run. The text of an error is why it is refused for good
+  /// What a worker says of a run; the trees that it names are known to be there. The text of an error is why it is refused for good
   /// (`run_not_found`, `stale_epoch`).
   Result<> report(const std::string& machine_id, const model::RunReport&, std::int64_t now_us);
   void acknowledge(const std::string& machine_id, std::int64_t seen);
@@ -293,6 +293,8 @@ class State {
               std::int64_t log_offset);
   /// Leaves its machine, if it is on one.
   void leave_machine(const RunPointer&);
+  void take_backup(const RunPointer&, const model::RunBackup&);
+  void note_backup(const RunPointer&, std::int64_t now_us);
   void take_result(const RunPointer&, const model::RunResult&, std::int64_t now_us);
   void finish_late(const RunPointer&, const model::RunReport&, std::int64_t now_us);
   void take_events(const RunPointer&, const model::RunReport&, bool late, std::int64_t now_us);

@@ -298,6 +298,7 @@ Result<> State::remove_machine(const std::string& owner, const std::string& name
       run->second->reason_code = "machine_removed";
       run->second->reason = "its machine " + plain + " has been removed";
       run->second->log_bytes = log_size(*run->second);
+      note_backup(run->second, now_us);
       finish(run->second, "interrupted", now_us, run->second->log_bytes);
     } else if (auto late = late_.find(run_id); late != late_.end()) {
       command.epoch = late->second.epoch;

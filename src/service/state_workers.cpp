@@ -2,7 +2,9 @@
 // they say nothing.
 #include <algorithm>
 
+#include "base/count.hpp"
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "model/error_code.hpp"
 #include "model/status.hpp"
 #include "service/state.hpp"
@@ -79,6 +81,7 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
       run->reason_code = "run_folder_lost";
       run->reason = "its machine no longer has its files";
       run->log_bytes = log_size(*run);
+      note_backup(run, now_us);
       finish(run, "interrupted", now_us, run->log_bytes);
       continue;
     }
@@ -120,6 +123,7 @@ void State::lost(const std::string& id, std::int64_t now_us) {
     run->second->reason = "machine " + machine->record.name + " has not been heard of for " +
                           std::to_string(lost_after(*machine)) + " s";
     run->second->log_bytes = log_size(*run->second);
+    note_backup(run->second, now_us);
     finish(run->second, "interrupted", now_us, run->second->log_bytes);
   }
 }
@@ -169,6 +173,7 @@ Result<> State::report(const std::string& machine_id, const model::RunReport& re
   if (report.result && !model::is_final(report.result->status))
     return base::error("invalid_request", "'" + report.result->status + "' is no final status");
   take_events(run, report, false, now_us);
+  if (report.backup) take_backup(run, *report.backup);
   if (report.result) {
     take_result(run, *report.result, now_us);
     finish(run, report.result->status, now_us, run->log_bytes);
@@ -195,6 +200,22 @@ void State::take_events(const RunPointer& run, const model::RunReport& report, b
   }
 }
 
+/// The outputs of a run that goes on: whatever becomes of its machine, these are safe.
+void State::take_backup(const RunPointer& run, const model::RunBackup& backup) {
+  run->outputs = backup.outputs;
+  run->output_files = std::max<std::int64_t>(0, backup.files);
+  run->output_bytes = std::max<std::int64_t>(0, backup.bytes);
+}
+
+/// Says what is left of a run that is lost with its machine.
+void State::note_backup(const RunPointer& run, std::int64_t now_us) {
+  std::string text = "Nothing was backed up while it ran";
+  if (!run->outputs.empty())
+    text = "Backed up while it ran: " + base::count(run->output_files, "file") + ", " +
+           base::format_size(run->output_bytes) + ", in runs/" + std::to_string(run->number);
+  if (run->started_us > 0) note(run, now_us, text, false, true, log_size(*run));
+}
+
 void State::take_result(const RunPointer& run, const model::RunResult& result,
                         std::int64_t now_us) {
   run->reason_code = cut(result.reason_code, 64);
@@ -214,6 +235,7 @@ void State::take_result(const RunPointer& run, const model::RunResult& result,
 void State::finish_late(const RunPointer& run, const model::RunReport& report,
                         std::int64_t now_us) {
   take_events(run, report, true, now_us);
+  if (report.backup) take_backup(run, *report.backup);
   touch(run);
   if (!report.result) return;
   std::string machine = run->machine;

@@ -21,6 +21,7 @@ struct Action {
     kill,
     ship,          ///< send output that the service lacks, one batch; told by Agent::shipped
     ship_metrics,  ///< likewise; told by Agent::metrics_shipped
+    back_up,       ///< begin to back up its files, see Agent::backup_says
     save,          ///< write what is new or changed into a pack; told by Agent::saved
     push,          ///< send that pack; told by Agent::pushed
     remove,        ///< delete the run's folder; told by Agent::gone
@@ -40,6 +41,7 @@ struct Saved {
   std::string tree{};  ///< "": nothing to save
   bool push = false;   ///< the pack has something that the service lacks
   std::int64_t files = 0, bytes = 0, left_out = 0, took_us = 0;
+  std::int64_t incomplete = 0;                  ///< files that were put aside, see live_backup.hpp
   std::int64_t fresh_bytes = 0, new_bytes = 0;  ///< see spellfs::SaveResult
   std::vector<std::string> skipped{};           ///< "path: why"
 };

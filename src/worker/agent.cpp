@@ -274,6 +274,14 @@ void Agent::metrics_shipped(const std::string& id, const Result<std::int64_t>& b
                             std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->metrics_shipped(bytes, now, out);
 }
+void Agent::backup_says(const std::string& id, const std::string& line, std::int64_t now,
+                        Actions& out) {
+  if (auto* run = tracker(id)) run->backup_says(line, now, out);
+}
+void Agent::backup_behind(const std::string& id, const std::string& text, std::int64_t now,
+                          Actions& out) {
+  if (auto* run = tracker(id)) run->backup_behind(text, now, out);
+}
 void Agent::saving(const std::string& id, std::int64_t files, std::int64_t bytes, std::int64_t now,
                    Actions& out) {
   if (auto* run = tracker(id)) run->saving(files, bytes, now, out);

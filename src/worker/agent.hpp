@@ -76,6 +76,8 @@ class Agent {
   void measured(const std::string& run, std::int64_t bytes, std::int64_t now, Actions&);
   void metrics_shipped(const std::string& run, const Result<std::int64_t>&, std::int64_t now,
                        Actions&);
+  void backup_says(const std::string& run, const std::string& line, std::int64_t now, Actions&);
+  void backup_behind(const std::string& run, const std::string& text, std::int64_t now, Actions&);
   void saving(const std::string& run, std::int64_t files, std::int64_t bytes, std::int64_t now,
               Actions&);
   void saved(const std::string& run, const Result<Saved>&, std::int64_t now, Actions&);

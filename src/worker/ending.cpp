@@ -32,6 +32,12 @@ std::string duration(std::int64_t seconds) {
 
 }  // namespace
 
+bool by_force(Phase phase, const std::optional<exec::Exit>& exit) {
+  if (phase == Phase::host_rebooted || phase == Phase::supervisor_lost || !exit) return true;
+  constexpr int shell = 128, signals = 64;
+  return exit->signal || (exit->code && *exit->code > shell && *exit->code <= shell + signals);
+}
+
 model::RunResult killed_result(const std::optional<model::Command>& want) {
   return by_command("killed", want);
 }

@@ -18,6 +18,10 @@ struct Ending {
 Ending ending_of(exec::State::Phase phase, bool command_started, const std::optional<exec::Exit>&,
                  const std::optional<model::Command>& want, const model::RunRequest&);
 
+/// Ended by force: what its program was writing then is torn. As a shell tells of a signal, it is
+/// one.
+bool by_force(exec::State::Phase phase, const std::optional<exec::Exit>&);
+
 /// Ended before its command was started, because somebody wanted so.
 model::RunResult killed_result(const std::optional<model::Command>& want);
 

@@ -133,12 +133,18 @@ void Engine::stop() {
   if (poll_thread_.joinable()) poll_thread_.join();
   checking_.stop();
   steps_.stop();
+  backing_up_.stop();
   mounting_.stop();
   compiling_.stop();
   launches_.stop();
   courier_.stop();
   streams_.stop();
   metrics_.stop();
+  for (auto& [run, carried] : carried_) carried.backup.reset();
+  // What nobody hears any more may hold a backup that had just begun.
+  std::vector<std::function<void()>> unheard;
+  std::lock_guard lock(mutex_);
+  unheard.swap(messages_);
 }
 
 // ---- the loop
@@ -328,6 +334,8 @@ void Engine::perform(const Action& action) {
       return ship_log(run);
     case Action::Type::ship_metrics:
       return ship_metrics(run);
+    case Action::Type::back_up:
+      return back_up_run(run);
     case Action::Type::save:
       return save_run(run);
     case Action::Type::push:
@@ -347,6 +355,7 @@ void Engine::perform(const Action& action) {
       if (carried != carried_.end()) {
         carried->second.supervised.reset();
         watch(run, carried->second);
+        drop(std::move(carried->second.backup));
         carried_.erase(carried);
       }
       metrics_.forget(run);
@@ -533,17 +542,77 @@ void Engine::ship_metrics(const std::string& run) {
       });
 }
 
+void Engine::back_up_run(const std::string& run) {
+  auto tell = [this, run](void (Agent::*what)(const std::string&, const std::string&, std::int64_t,
+                                              Actions&)) {
+    return [this, run, what](const std::string& text) {
+      post([this, run, what, text] {
+        Actions actions;
+        (agent_.*what)(run, text, now_us(), actions);
+        perform(std::move(actions));
+      });
+    };
+  };
+  LiveBackup::Tell tells{tell(&Agent::backup_says), tell(&Agent::backup_behind)};
+  auto start = agent_.find(run)->start();
+  work<std::shared_ptr<LiveBackup>>(
+      backing_up_,
+      [this, start, tells] {
+        return LiveBackup::start(folders_, start, link_, options_.host.source, calls_.get_token(),
+                                 tells);
+      },
+      [this, run, epoch = start.epoch](auto& begun, std::int64_t now, Actions& out) {
+        if (!begun)
+          return agent_.backup_says(
+              run, "its files are not backed up while it runs: " + begun.error().message(), now,
+              out);
+        auto* there = agent_.find(run);
+        if (!there || !there->goes_on() || there->start().epoch != epoch)
+          return drop(std::move(*begun));
+        std::lock_guard lock(mutex_);
+        backups_[run] = *begun;
+        carried_[run].backup = std::move(*begun);
+      });
+}
+
+void Engine::drop(std::shared_ptr<LiveBackup> backup) {
+  if (backup) backing_up_.post([backup = std::move(backup)]() mutable { backup.reset(); });
+}
+
+Unsaved Engine::unsaved(const std::string& run) {
+  std::shared_ptr<LiveBackup> backup;
+  {
+    std::lock_guard lock(mutex_);
+    auto found = backups_.find(run);
+    if (found != backups_.end()) backup = found->second.lock();
+  }
+  return backup ? backup->unsaved() : Unsaved{};
+}
+
 void Engine::save_run(const std::string& run) {
+  {
+    std::lock_guard lock(mutex_);
+    backups_.erase(run);
+  }
+  auto backup = std::move(carried_[run].backup);
   // The common short run: no thread has to be woken to find that out.
-  if (leaves_nothing(folders_, run))
+  if (leaves_nothing(folders_, run)) {
+    drop(std::move(backup));
     return post([this, run] {
       Actions actions;
       agent_.saved(run, Saved{}, now_us(), actions);
       perform(std::move(actions));
     });
+  }
   work<SaveOutcome>(
       steps_,
-      [this, start = agent_.find(run)->start()] {
+      [this, start = agent_.find(run)->start(), backup = std::move(backup),
+       forced = agent_.find(run)->forced_end_us()]() mutable -> Result<SaveOutcome> {
+        std::unique_ptr<spellfs::ObjectSource> remote;
+        if (!options_.host.source) remote = objects_of(link_, start, calls_.get_token());
+        auto& objects = remote ? *remote : *options_.host.source;
+        if (forced) SPELL_TRY(write_incomplete(folders_, start, backup.get(), *forced, objects));
+        backup.reset();
         auto told = now_us();
         auto progress = [&](std::int64_t files, std::int64_t bytes) {
           if (now_us() - told < save_told_every_us) return;
@@ -554,7 +623,7 @@ void Engine::save_run(const std::string& run) {
             perform(std::move(actions));
           });
         };
-        return with_room([&] { return save(folders_, start, link_, call({}), progress); });
+        return with_room([&] { return save(folders_, start, link_, call({}), objects, progress); });
       },
       [this, run](Result<SaveOutcome>& saved, std::int64_t now, Actions& out) {
         if (!saved) return agent_.saved(run, saved.error(), now, out);
@@ -583,6 +652,7 @@ void Engine::open_stream(const Action& action) {
   if (run && carried != carried_.end() && carried->second.supervised) {
     order.number = run->start().number;
     order.folder = folders_.run(action.run);
+    order.unsaved = [this, run = action.run] { return unsaved(run); };
     if (auto supervisor = carried->second.supervised->connection())
       order.supervisor = std::move(*supervisor);
     auto& env = run->start().env;

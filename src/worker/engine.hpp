@@ -18,6 +18,7 @@
 #include "base/pool.hpp"
 #include "worker/agent.hpp"
 #include "worker/hooks.hpp"
+#include "worker/live_backup.hpp"
 #include "worker/log_shipper.hpp"
 #include "worker/metric_intake.hpp"
 #include "worker/streams.hpp"
@@ -54,7 +55,8 @@ class Engine {
     std::int64_t spool_end = 0;
     std::shared_ptr<LogShipper> shipper, metrics;  ///< each used by one job at a time
     std::shared_ptr<Pack> pack;
-    std::stop_source preparing;  ///< building, mounting or compiling
+    std::shared_ptr<LiveBackup> backup;  ///< while its command goes on
+    std::stop_source preparing;          ///< building, mounting or compiling
   };
   struct OfferedPoll {
     Agent::Poll poll;
@@ -100,6 +102,10 @@ class Engine {
   /// Its endpoint, as it was before or anew; 0 where there is none.
   int open_metrics(const std::string& run, int port);
   void measure(const std::string& run);
+  void back_up_run(const std::string& run);
+  /// Ends it, elsewhere: that may take a moment.
+  void drop(std::shared_ptr<LiveBackup>);
+  Unsaved unsaved(const std::string& run);
   void save_run(const std::string& run);
   void push_run(const std::string& run);
   void open_stream(const Action&);
@@ -132,10 +138,12 @@ class Engine {
   std::condition_variable poll_offered_;
   std::vector<std::function<void()>> messages_;
   std::optional<OfferedPoll> offered_;
+  std::map<std::string, std::weak_ptr<LiveBackup>> backups_;
 
   Turns builds_{4};
   // Who compiles mostly waits: for the compiler, for another's build of the same, for its turn.
-  base::Pool checking_{1}, steps_{4}, mounting_{4}, compiling_{64}, launches_{2}, courier_{2};
+  base::Pool checking_{1}, steps_{4}, mounting_{4}, compiling_{64}, launches_{2}, courier_{2},
+      backing_up_{2};
   Streams streams_;
   MetricIntake metrics_{[this](const std::string& run) { post([this, run] { measure(run); }); }};
   std::thread loop_thread_, poll_thread_;

@@ -70,8 +70,10 @@ struct SaveOutcome {
 bool leaves_nothing(const Folders&, const std::string& run);
 /// Told often of what was read so far, from another thread.
 using SaveProgress = std::function<void(std::int64_t files, std::int64_t bytes)>;
-/// save.cpp: what is new or changed in spell/, as a pack of what the service lacks.
+/// save.cpp: what is new or changed in spell/, as a pack of what the service lacks. What was being
+/// written at an end by force (live_backup.hpp) is put aside, and the versions that are safe of it,
+/// among the `objects` of the service, stay in its place.
 Result<SaveOutcome> save(const Folders&, const model::StartCommand&, Link&, const CallOptions&,
-                         SaveProgress progress = {});
+                         const spellfs::ObjectSource& objects, SaveProgress progress = {});
 
 }  // namespace spell::worker

@@ -1,6 +1,7 @@
 // The worker's ends of streams into runs, by what they are for. What is asked for comes over the
 // stream itself; see model/stream.hpp.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "net/relay.hpp"
 #include "worker/figures.hpp"
 #include "worker/gpu_figures.hpp"
+#include "worker/live_backup.hpp"
 
 namespace spell::worker {
 
@@ -19,6 +21,7 @@ struct StreamOrder {
   std::string folder{};             ///< the run's
   base::Fd supervisor{};            ///< Supervised::connection(); none: the run is not here
   std::vector<std::string> gpus{};  ///< uuids of those that it has
+  std::function<Unsaved()> unsaved{};
 };
 
 /// The machine, as streams speak of it.

@@ -2,14 +2,16 @@
 
 #include <future>
 #include <memory>
+#include <set>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
-#include "spellfs/ignore.hpp"
+#include "base/text.hpp"
 #include "spellfs/tree.hpp"
 #include "worker/hooks.hpp"
-#include "worker/mount_record.hpp"
+#include "worker/live_backup.hpp"
+#include "worker/save_rules.hpp"
 
 namespace spell::worker {
 
@@ -59,6 +61,22 @@ class PackSender {
   std::future<Result<>> sending_;
 };
 
+/// The versions that are safe of what was being written when the run was ended by force.
+Result<spellfs::Changes> earlier_versions(const std::string& run_folder,
+                                          const std::vector<std::string>& incomplete,
+                                          const spellfs::ObjectSource& objects) {
+  spellfs::Changes out;
+  auto safe = incomplete.empty() ? std::nullopt : read_backup(run_folder);
+  if (!safe) return out;
+  for (auto& path : incomplete) {
+    auto entry = spellfs::find(objects, safe->name, path);
+    if (!entry && entry.error().code() == "resource_not_found") continue;
+    if (!entry) return entry.error();
+    if (entry->type != spellfs::EntryType::folder) out.emplace(path, std::move(*entry));
+  }
+  return out;
+}
+
 }  // namespace
 
 bool leaves_nothing(const Folders& folders, const std::string& run) {
@@ -66,42 +84,39 @@ bool leaves_nothing(const Folders& folders, const std::string& run) {
 }
 
 Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& start, Link& link,
-                         const CallOptions& call, SaveProgress progress) {
+                         const CallOptions& call, const spellfs::ObjectSource& objects,
+                         SaveProgress progress) {
   std::int64_t began = base::boot_ns();
   std::string folder = folders.run(start.run), top = folder + "/spell";
   spellfs::SaveOptions options;
   options.stop = call.stop;
   options.progress = std::move(progress);
-  auto manifest = read_manifest(folder);
-  if (!manifest) return manifest.error();
-  for (auto& [path, file] : *manifest)
-    options.known.emplace(
-        path, spellfs::KnownFile{file.size, file.mtime_ns, file.ctime_ns, file.inode, file.mode});
+  auto rules = read_save_rules(folders, start);
+  if (!rules) return rules.error();
+  for (auto& path : rules->copies) SPELL_TRY(base::remove_tree(top + "/" + path));
+  auto aside = set_aside(folder);
+  if (!aside) return aside.error();
+  options.known = std::move(rules->known);
   // A file of the commit that was only touched, or written anew as it was, is no output.
   options.same = [&](const std::string& path, int below, const std::string& name) {
-    auto file = manifest->find(path);
-    return file != manifest->end() && git::has_content(file->second, below, name);
+    auto file = rules->manifest.find(path);
+    return file != rules->manifest.end() && git::has_content(file->second, below, name);
   };
-  auto mounts = read_mount_record(folder);
-  if (!mounts) return mounts.error();
-  for (auto& path : mounts->copies) SPELL_TRY(base::remove_tree(top + "/" + path));
-  options.known.insert(mounts->places.begin(), mounts->places.end());
 
   SaveOutcome out;
-  spellfs::IgnoreRules rules;
-  if (!start.request.save_all) {
+  out.saved.incomplete = aside->moved;
+  if (!rules->all)
     options.skip_folders.assign(std::begin(spellfs::usually_left_out),
                                 std::end(spellfs::usually_left_out));
-    auto read = spellfs::IgnoreRules::read(top);
-    if (read)
-      rules = std::move(*read);
-    else
-      out.saved.skipped.push_back(std::string(spellfs::ignore_file) +
-                                  ": its rules are not used: " + read.error().message());
+  if (!rules->problem.empty()) out.saved.skipped.push_back(rules->problem);
+  std::set<std::string> stuck;
+  for (auto& [path, why] : aside->stuck) {
+    stuck.insert(path);
+    out.saved.skipped.push_back(base::to_utf8(path) + ": " + why);
   }
-  if (!rules.empty())
+  if (!rules->ignored.empty() || !stuck.empty())
     options.ignore = [&](const std::string& path, bool is_folder) {
-      return rules.ignores(path, is_folder);
+      return stuck.contains(path) || rules->ignores(path, is_folder);
     };
   options.missing = [&](std::span<const spellfs::Name> names) {
     return link.missing(start.run, start.epoch, names, call);
@@ -110,11 +125,31 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
   PackSender sender(folders, link, start, call);
   auto file = sender.open();
   if (!file) return file.error();
-  spellfs::PackWriter writer(*file, pack_limit,
-                             [&](std::int64_t size) { return sender.next(size); });
-  auto result = spellfs::save(top, options, writer);
+  auto writer = std::make_unique<spellfs::PackWriter>(
+      *file, pack_limit, [&](std::int64_t size) { return sender.next(size); });
+  auto result = spellfs::save(top, options, *writer);
   if (!result) return result.error();
   SPELL_TRY(sender.wait());
+  if (auto earlier = earlier_versions(folder, aside->paths, objects); !earlier) {
+    return earlier.error();
+  } else if (!earlier->empty()) {
+    // What was saved is to be read, so it has to be there.
+    if (writer->objects() > 0) {
+      auto size = writer->finish();
+      if (!size) return size.error();
+      auto next = sender.next(*size);
+      if (!next) return next.error();
+      SPELL_TRY(sender.wait());
+      writer = std::make_unique<spellfs::PackWriter>(
+          *next, pack_limit, [&](std::int64_t full) { return sender.next(full); });
+    }
+    auto root = spellfs::edit(objects, result->tree, *earlier, *writer);
+    if (!root) return root.error();
+    result->tree = root->node;
+    result->files = root->files;
+    result->bytes = root->size;
+    SPELL_TRY(sender.wait());
+  }
 
   if (result->tree) out.saved.tree = result->tree->text();
   out.saved.files = result->files;
@@ -125,9 +160,9 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
   out.saved.skipped.insert(out.saved.skipped.end(),
                            std::make_move_iterator(result->skipped.begin()),
                            std::make_move_iterator(result->skipped.end()));
-  out.saved.push = writer.objects() > 0;
+  out.saved.push = writer->objects() > 0;
   if (out.saved.push) {
-    auto size = writer.finish();
+    auto size = writer->finish();
     if (!size) return size.error();
     out.pack = {sender.take(), *size};
   }

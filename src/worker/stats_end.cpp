@@ -89,6 +89,11 @@ class StatsEnd : public StreamEnd {
     stats.network_received_rate = rate(traffic.received, traffic_before_.received);
     stats.network_sent_rate = rate(traffic.sent, traffic_before_.sent);
     stats.gpus = std::move(*gpus);
+    if (order_.unsaved) {
+      auto left = order_.unsaved();
+      stats.unsaved = left.bytes;
+      stats.unsaved_age_ms = left.age_ms;
+    }
     before_ = stats;
     before_at_ = now;
     traffic_before_ = traffic;

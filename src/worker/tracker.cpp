@@ -61,6 +61,7 @@ RunTracker RunTracker::resume(Journal journal, bool supervised, const std::strin
     // Another boot's clock says nothing about how long ago it was.
     if (!same_boot) event.age_us = now;
     if (event.reason_code) run.log_full_ = *event.reason_code == "log_full";
+    if (event.reason_code) run.behind_ = *event.reason_code == "backup_behind";
     run.events_.push_back({std::move(event), now});
   }
   run.journaled_ = run.events_.size();
@@ -278,6 +279,7 @@ void RunTracker::observed(const exec::State& state, std::int64_t now, Actions& o
     ended_us_ = exit_ && exit_->time_us > 0 && phase_ != Phase::host_rebooted
                     ? std::min(exit_->time_us, now)
                     : now;
+    if (by_force(phase_, exit_)) forced_end_us_ = ended_us_;
     if (step_ == Step::follow) step_ = Step::drain;
   }
   advance(now, out);
@@ -325,6 +327,22 @@ void RunTracker::saving(std::int64_t files, std::int64_t bytes, std::int64_t now
   write_journal(out);
 }
 
+void RunTracker::backup_says(const std::string& line, std::int64_t now, Actions& out) {
+  if (step_ != Step::follow) return;
+  say("", line, now, false, true);
+  write_journal(out);
+}
+
+void RunTracker::backup_behind(const std::string& text, std::int64_t now, Actions& out) {
+  if (step_ != Step::follow || (text.empty() && !behind_)) return;
+  behind_ = !text.empty();
+  auto line = behind_ ? text : "the backup has caught up";
+  // The run has one reason; that its command waits is the greater one.
+  if (log_full_) return backup_says(line, now, out);
+  say_reason(behind_ ? "backup_behind" : "", line, now);
+  write_journal(out);
+}
+
 void RunTracker::saved(const Result<Saved>& saved, std::int64_t now, Actions& out) {
   busy_ = false;
   if (!saved) {
@@ -340,6 +358,12 @@ void RunTracker::saved(const Result<Saved>& saved, std::int64_t now, Actions& ou
               " left out (__pycache__, .git, .venv, node_modules, .ipynb_checkpoints and what "
               ".spellignore names; --save-all takes them along)",
           now, true);
+    if (saved_.incomplete > 0)
+      say("",
+          base::count(saved_.incomplete, "file") +
+              " may have been in the middle of writing when the run was ended: kept in "
+              ".incomplete/, beside the finished versions before",
+          now, true, true);
     for (std::size_t i = 0; i < std::min(saved_.skipped.size(), skipped_shown); ++i)
       say("", "not saved: " + saved_.skipped[i], now, true, true);
     if (saved_.skipped.size() > skipped_shown)
@@ -524,6 +548,10 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       busy_ = true;
       return act(Action::Type::compile, out);
     case Step::follow:
+      if (auto at = backup_at(); at && now >= *at) {
+        backed_up_ = true;
+        act(Action::Type::back_up, out);
+      }
       return ship(now, out);
     case Step::drain: {
       ship(now, out);
@@ -553,7 +581,19 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
   }
 }
 
+std::optional<std::int64_t> RunTracker::backup_at() const {
+  if (step_ != Step::follow || leave_ != Leave::no || backed_up_ || started_us_ == 0 ||
+      command_ended_)
+    return std::nullopt;
+  return started_us_ + backup_after_us;
+}
+
 std::optional<std::int64_t> RunTracker::wake_at() const {
+  auto own = own_wake_at(), backup = backup_at();
+  return own && backup ? std::min(*own, *backup) : own ? own : backup;
+}
+
+std::optional<std::int64_t> RunTracker::own_wake_at() const {
   bool ships = (step_ == Step::follow || step_ == Step::drain) && leave_ == Leave::no;
   if (ships && online_) {
     auto log = log_.due(), metrics = metrics_.due();

@@ -33,6 +33,8 @@ class RunTracker {
   /// Steps of the life-cycle may wait so long for the next, so that a short run is told in one
   /// report. A run's first output is shown after "running": this is the most that it waits for.
   static constexpr std::int64_t patience_us = 20'000;
+  /// A run that is shorter pays nothing for the backup of its files while it runs.
+  static constexpr std::int64_t backup_after_us = 1'000'000;
   /// Metrics may wait so long for more of them, while the command runs.
   static constexpr std::int64_t metric_patience_us = 50'000;
 
@@ -48,6 +50,10 @@ class RunTracker {
 
   const model::StartCommand& start() const { return start_; }
   std::int64_t output_bytes() const { return log_.bytes; }
+  /// When the run was ended by force; none: it has ended otherwise, or not yet.
+  std::optional<std::int64_t> forced_end_us() const { return forced_end_us_; }
+  /// Its command may write still.
+  bool goes_on() const { return step_ == Step::follow && leave_ == Leave::no; }
   /// It takes a place: until its command has ended. What is left of its tree is ended, and its
   /// outputs are saved, beside the next one.
   bool under_way() const { return !result_ && !again_ && !command_ended_; }
@@ -66,6 +72,10 @@ class RunTracker {
   void metrics_shipped(const Result<std::int64_t>& bytes, std::int64_t now, Actions& out);
   /// How far a long save has come.
   void saving(std::int64_t files, std::int64_t bytes, std::int64_t now, Actions& out);
+  /// Its backup while it runs has something to say, or could not begin.
+  void backup_says(const std::string& line, std::int64_t now, Actions& out);
+  /// It does not keep up, see `text`; "": it does again.
+  void backup_behind(const std::string& text, std::int64_t now, Actions& out);
   void saved(const Result<Saved>&, std::int64_t now, Actions& out);
   void pushed(const Result<>&, std::int64_t now, Actions& out);
   /// The service has none of the outputs that the result names: freed before it heard of them.
@@ -134,6 +144,8 @@ class RunTracker {
   void act(Action::Type type, Actions& out, std::string text = {}) {
     out.push_back({type, start_.run, std::move(text)});
   }
+  std::optional<std::int64_t> backup_at() const;
+  std::optional<std::int64_t> own_wake_at() const;
   void control(Actions& out);
   void ship(std::int64_t now, Actions& out);
   void leave(std::int64_t now, Actions& out);
@@ -154,6 +166,9 @@ class RunTracker {
   std::optional<model::Command> want_;  ///< stop or kill; a kill is not taken back
   std::string wanted_{};                ///< what the supervisor was told last
 
+  std::optional<std::int64_t> forced_end_us_{};
+  bool behind_ = false;     ///< its backup, which is said
+  bool backed_up_ = false;  ///< its backup while it runs was begun
   bool supervised_ = false, command_ended_ = false, ended_ = false, log_full_ = false,
        online_ = false;
   exec::State::Phase phase_ = exec::State::Phase::starting;

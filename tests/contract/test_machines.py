@@ -155,6 +155,40 @@ def test_what_a_worker_fetches_and_what_it_sends(service, worker, name, pack, se
     service.request("DELETE", service.of_owner(f"uploads/{name}"))
 
 
+def test_what_is_backed_up_of_a_run_is_its_outputs_while_it_runs(service, worker, name):
+    number = service.run("x", machine_type=name)
+    start, = worker.poll()
+    own, query = {"run": start["run"], "epoch": start["epoch"]}, f"?run={start['run']}&epoch={start['epoch']}"
+    worker.report(start, "building", "running")
+
+    def back_up(tree, by=worker, **changes):
+        return by.post("sync", {"protocol": 1, "reports": [{**own, "backup": {"outputs": tree, "files": 1, "bytes": 30}, **changes}]})
+
+    def listed():
+        return [entry["path"] for entry in service.get(service.of_owner(f"resources/runs/{number}")).json["entries"]]
+
+    trees = []
+    for made in ("first", "second"):
+        objects = Objects()
+        trees.append(text_of(objects.folder({made: os.urandom(30)})))
+        code_of(back_up(trees[-1]), 409, "incomplete_pack")  # what was not sent is nobody's
+        assert worker.post("objects" + query, objects.pack(), type=PACK["Content-Type"]).status == 200
+        assert back_up(trees[-1]).json["refused"] == {}
+        assert listed() == [made]
+    run = service.get(service.of_owner(f"runs/{number}")).json["run"]
+    assert (run["status"], run["outputs"], run["output_files"], run["output_bytes"]) == ("running", trees[1], 1, 30)
+    code_of(back_up("no name"), 400, "invalid_request")
+    assert back_up(trees[0], epoch=start["epoch"] + 1).json["refused"] == {start["run"]: "stale_epoch"}
+    other = Worker(service, add(service, f"{name}-o"))
+    other.greet()
+    assert back_up(trees[0], other).json["refused"] == {start["run"]: "stale_epoch"}
+    assert listed() == ["second"]
+    worker.report(start, "saving", result="complete")
+    assert service.wait(number)["status"] == "complete" and listed() == []
+    back_up(trees[0])  # too late
+    assert listed() == []
+
+
 @pytest.mark.parametrize("kind", ["exec", "forward", "stats"])
 def test_streams_of_a_run(service, name, kind):
     """The worker is ordered to come for its end, and both have theirs then. What they say is shown in tests/e2e/test_streams.py."""

@@ -193,7 +193,8 @@ def test_every_field_of_a_sync_hostile(service, worker, name):
     result = {"status": "complete", "reason_code": "", "reason": "", "exit_code": 0, "signal": None, "log_bytes": 0, "outputs": "",
               "output_files": 0, "output_bytes": 0, "ended_age_us": 0}
     sample = {"protocol": 1, "incarnation": "", "seen": 0, "wait_ms": 0, "hello": HELLO, "holds": {start["run"]: start["epoch"]},
-              "reports": [{"run": start["run"], "epoch": 9, "events": [event], "result": result}]}
+              "reports": [{"run": start["run"], "epoch": 9, "events": [event], "result": result,
+                           "backup": {"outputs": "", "files": 0, "bytes": 0}}]}
     pid = service.pid()
     for path in paths(sample):
         for value in VALUES:

@@ -295,6 +295,47 @@ TEST_CASE("killed at random while a checkpoint is rewritten in place: whole vers
   CHECK(versions >= 5);
 }
 
+TEST_CASE("a backup that is behind says so, and that it has caught up") {
+  Backed run;
+  std::vector<Backlog> told;
+  run.options.behind_after = std::chrono::milliseconds(200);
+  run.options.behind = [&](const Backlog& backlog, std::chrono::seconds) {
+    std::lock_guard lock(run.mutex);
+    told.push_back(backlog);
+  };
+  auto times = [&] {
+    std::lock_guard lock(run.mutex);
+    return told.size();
+  };
+  run.vault.away = true;
+  run.start();
+  write(run / "file", "0123456789");
+  // Nothing more happens: it is time alone that makes it worth another word.
+  CHECK(eventually([&] { return times() >= 2; }));
+  run.vault.away = false;
+  CHECK(run.comes("file", "0123456789"));
+  CHECK(eventually([&] {
+    std::lock_guard lock(run.mutex);
+    return told.back().files == 0;
+  }));
+  std::lock_guard lock(run.mutex);
+  CHECK(told[0].files == 1);
+  CHECK(told[0].bytes == 10);
+  CHECK(told[1].files == 1);
+}
+
+TEST_CASE("what was there long before an end by force is not torn by it") {
+  Backed run;
+  run.options.rules.settle = 2'000'000'000;
+  write(run / "early", "closed long ago");
+  // Its ctime is what counts, and cannot be set.
+  ::usleep(2'100'000);
+  run.start();
+  CHECK(eventually([&] { return run.backup->status().looked; }));
+  write(run / "late", "just now");
+  CHECK(run.backup->incomplete(base::boot_ns()) == std::vector<std::string>{"late"});
+}
+
 TEST_CASE("a large file costs its new chunks only") {
   Backed run;
   run.start();

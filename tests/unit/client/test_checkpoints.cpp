@@ -110,6 +110,24 @@ TEST_CASE("who follows waits for the end of each run of the chain") {
   CHECK(paths(chain.run(7).checkpoints()).empty());
 }
 
+TEST_CASE("who follows sees what is safe while the run goes on") {
+  Chain chain;
+  chain.runs[9].status = "running";
+  std::vector<std::string> found;
+  for (auto& checkpoint : chain.run(7).checkpoints(true)) {
+    found.push_back(checkpoint.value().path);
+    if (found.size() == all.size()) {
+      // Something of it is another now, and the run goes on still.
+      chain.runs[9].outputs = "t2";
+      chain.folders["runs/9/checkpoints"].push_back({"step-30.pt", "f", 600});
+    }
+    if (found.size() > all.size()) chain.runs[9].status = "complete";
+  }
+  auto expected = all;
+  expected.push_back("runs/9/checkpoints/step-30.pt");
+  CHECK(found == expected);
+}
+
 TEST_CASE("the checkpoints of a run that started in a folder may be there") {
   Chain chain;
   chain.runs[7].folder = "sub";

@@ -98,6 +98,43 @@ struct Team : House {
 
 }  // namespace
 
+TEST_CASE("what is backed up of a run is its outputs, whatever becomes of its machine") {
+  Team team;
+  auto box = team.machine("box");
+  REQUIRE(team.submit_to("box"));
+  auto back_up = [&](const std::string& tree, std::int64_t files) {
+    auto report = team.report_of(1);
+    report.backup = model::RunBackup{tree, files, 10 * files};
+    return report;
+  };
+  auto running = back_up("t1", 3);
+  running.events.push_back({1, "running", "Run is running"});
+  REQUIRE(team.say(box, running));
+  CHECK(team.run(1).outputs == "t1");
+  CHECK(team.run(1).status == "running");
+  auto stale = back_up("t2", 4);
+  --stale.epoch;
+  CHECK(team.say(box, stale).error().code() == "stale_epoch");
+  team.open();  // durable
+  CHECK(team.run(1).outputs == "t1");
+  CHECK(team.run(1).output_files == 3);
+  CHECK(team.run(1).output_bytes == 30);
+  team.greet(box, hello_of(8), {{team.run(1).id, team.run(1).epoch}});
+
+  CHECK(team.change([&] { return team.state->lost(box, team.now), ok(); }));
+  CHECK(team.run(1).status == "interrupted");
+  CHECK(team.run(1).outputs == "t1");
+  // Late files still come to it; its result is the last word.
+  REQUIRE(team.say(box, back_up("t3", 5)));
+  CHECK(team.run(1).outputs == "t3");
+  CHECK(team.run(1).status == "interrupted");
+  REQUIRE(team.say(box, team.end_of(1)));
+  CHECK(team.run(1).status == "complete");
+  CHECK(team.run(1).outputs.empty());
+  REQUIRE(team.say(box, back_up("t4", 6)));
+  CHECK(team.run(1).outputs.empty());
+}
+
 TEST_CASE("a machine is reached by its name and its types once it has joined") {
   Team team;
   auto box = team.record("box", {"v100"});

@@ -155,7 +155,7 @@ class World {
   FakeService service;
   std::map<std::string, std::string> journals;  ///< run -> journal: the disk
   std::map<std::string, FakeCommand> commands;  ///< run -> supervised command
-  std::map<std::string, int> launches;
+  std::map<std::string, int> launches, backups;
   std::set<std::string> parked;
   std::vector<std::string> logged;
   FakeCommand next_command;  ///< what the next launch runs
@@ -409,6 +409,9 @@ class World {
         return then(
             [this, run, durable](Actions& out) { agent->metrics_shipped(run, durable, now, out); });
       }
+      case Type::back_up:
+        ++backups[run];
+        return;
       case Type::save: {
         auto saved = outcome<Saved>("save", request<Saved>([&]() -> Result<Saved> {
                                       Saved found;

@@ -1,0 +1,327 @@
+#include "worker/live_backup.hpp"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/clock.hpp"
+#include "base/count.hpp"
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/text.hpp"
+#include "exec/supervised.hpp"
+#include "spellfs/remote_store.hpp"
+#include "worker/save_rules.hpp"
+
+namespace spell::worker {
+
+namespace {
+
+constexpr std::chrono::seconds call_limit{60};
+constexpr const char* safe_file = "/backup";
+constexpr const char* incomplete_file = "/incomplete";
+constexpr std::int64_t incomplete_limit = 1LL << 30;
+/// Of the room that is there, what packs may take that wait to be sent.
+constexpr std::int64_t spool_limit = 4LL << 30;
+
+Result<> write_backup(const std::string& run_folder, const backup::Tree& tree) {
+  nlohmann::json text{{"outputs", tree.name.text()},
+                      {"files", tree.files},
+                      {"bytes", tree.bytes},
+                      {"until_ns", tree.until_ns}};
+  return base::write_file(run_folder + safe_file, text.dump(), 0600, false);
+}
+
+/// The folder of checkpoints, and those on the way to it.
+bool leads_to_checkpoints(const std::string& path, const std::string& working_folder) {
+  std::string checkpoints = "checkpoints";
+  if (!working_folder.empty() && working_folder != ".")
+    checkpoints = working_folder + "/" + checkpoints;
+  return path == "checkpoints" || path == checkpoints || checkpoints.starts_with(path + "/");
+}
+
+}  // namespace
+
+bool grows(const std::string& path) {
+  auto name = base::lower(path.substr(path.rfind('/') + 1));
+  for (std::string_view end : {".log", ".csv", ".tsv", ".jsonl"})
+    if (name.ends_with(end)) return true;
+  return name.find("tfevents") != std::string::npos;
+}
+
+std::optional<backup::Tree> read_backup(const std::string& run_folder) {
+  auto text = base::read_file(run_folder + safe_file, 1 << 20);
+  if (!text) return std::nullopt;
+  auto j = nlohmann::json::parse(*text, nullptr, false);
+  if (!j.is_object() || !j.contains("outputs") || !j["outputs"].is_string()) return std::nullopt;
+  auto name = spellfs::Name::parse(j["outputs"].get_ref<const std::string&>());
+  if (!name) return std::nullopt;
+  auto number = [&](const char* key) {
+    return j.contains(key) && j[key].is_number_integer() ? j[key].get<std::int64_t>() : 0;
+  };
+  return backup::Tree{*name, number("files"), number("bytes"), number("until_ns")};
+}
+
+std::unique_ptr<spellfs::ObjectSource> objects_of(Link& link, const model::StartCommand& start,
+                                                  std::stop_token stop) {
+  return spellfs::make_remote_store(
+      [&link, run = start.run, epoch = start.epoch, stop](std::span<const spellfs::Name> names) {
+        return link.read_objects(run, epoch, names, {call_limit, stop});
+      });
+}
+
+/// Calls come from the backup's threads.
+class LiveBackup::Service final : public backup::Safe {
+ public:
+  Service(Link& link, const model::StartCommand& start, std::string run_folder,
+          const spellfs::ObjectSource* source, std::stop_token stop,
+          std::function<void(const std::string&)> log)
+      : link_(link),
+        run_(start.run),
+        epoch_(start.epoch),
+        folder_(std::move(run_folder)),
+        remote_(source ? nullptr : objects_of(link, start, stop)),
+        source_(source ? source : remote_.get()),
+        stop_(std::move(stop)),
+        log_(std::move(log)) {}
+
+  Result<> send_pack(int fd, std::int64_t size) override {
+    return link_.send_pack(run_, epoch_, fd, size, {std::nullopt, stop_});
+  }
+  Result<> record(const backup::Tree& tree) override {
+    model::SyncRequest request;
+    auto& report = request.reports.emplace_back();
+    report.run = run_;
+    report.epoch = epoch_;
+    report.backup = model::RunBackup{tree.name.text(), tree.files, tree.bytes};
+    auto answer = link_.sync(request, {call_limit, stop_});
+    if (!answer && answer.error().code() == "invalid_request") {
+      // Of a service that is older; what was sent need not be sent at the end.
+      if (!std::exchange(told_, true))
+        log_("the service does not take backups while runs run: " + answer.error().message());
+      return ok();
+    }
+    if (!answer) return answer.error();
+    if (auto refused = answer->refused.find(run_); refused != answer->refused.end())
+      return base::error(refused->second, "the service does not want run " + run_ + " any more");
+    return write_backup(folder_, tree);
+  }
+  const spellfs::ObjectSource& objects() const override { return *source_; }
+
+ private:
+  Link& link_;
+  const std::string run_;
+  const std::int64_t epoch_;
+  const std::string folder_;
+  std::unique_ptr<spellfs::ObjectSource> remote_;
+  const spellfs::ObjectSource* source_;
+  std::stop_token stop_;
+  std::function<void(const std::string&)> log_;
+  bool told_ = false;
+};
+
+LiveBackup::LiveBackup() = default;
+LiveBackup::~LiveBackup() {
+  stop_.request_stop();
+  backup_.reset();
+}
+
+Result<std::shared_ptr<LiveBackup>> LiveBackup::start(const Folders& folders,
+                                                      const model::StartCommand& start, Link& link,
+                                                      const spellfs::ObjectSource* source,
+                                                      std::stop_token stop, const Tell& tell) {
+  auto read = read_save_rules(folders, start);
+  if (!read) return read.error();
+  auto rules = std::make_shared<SaveRules>(std::move(*read));
+  std::string folder = folders.run(start.run);
+  std::shared_ptr<LiveBackup> out(new LiveBackup());
+  out->chained_.emplace(std::move(stop), [to = out->stop_]() mutable { to.request_stop(); });
+  out->service_ =
+      std::make_unique<Service>(link, start, folder, source, out->stop_.get_token(), tell.says);
+
+  backup::BackupOptions options;
+  options.folder = folder + "/spell";
+  options.temporary = [folders] { return folders.temporary(); };
+  options.rules.renames_only = base::is_network_file_system(options.folder);
+  options.rules.grows = grows;
+  options.rules.container = [at = start.request.folder](const std::string& path) {
+    return leads_to_checkpoints(path, at);
+  };
+  for (auto& [path, state] : rules->known)
+    if (!path.ends_with('/')) options.known.emplace(path, state);
+  options.left_out = [rules](const std::string& path, bool is_folder) {
+    return rules->leaves_out(path, is_folder);
+  };
+  options.alive = [folder] { return exec::command_lives(folder); };
+  if (auto room = base::free_bytes(folder); room >= 0)
+    options.spool = std::min(spool_limit, room / 4);
+  options.log = tell.says;
+  options.behind = [behind = tell.behind](const backup::Backlog& left, std::chrono::seconds age) {
+    if (left.files == 0) return behind("");
+    behind("the backup is behind: " + base::format_size(left.bytes) + " in " +
+           base::count(left.files, "file") + " not safe yet, the oldest for " +
+           std::to_string(age.count()) + " s");
+  };
+  auto started = backup::Backup::start(std::move(options), *out->service_, read_backup(folder));
+  if (!started) return started.error();
+  out->backup_ = std::move(*started);
+  return out;
+}
+
+Unsaved LiveBackup::unsaved() const {
+  auto backlog = backup_->status().backlog;
+  Unsaved out;
+  out.bytes = backlog.bytes;
+  if (backlog.oldest)
+    out.age_ms = std::max<std::int64_t>(0, base::boot_ns() - backlog.oldest) / 1'000'000;
+  return out;
+}
+
+std::optional<std::vector<std::string>> LiveBackup::incomplete(std::int64_t end_us) {
+  auto paths = backup_->incomplete(end_us * 1000);
+  if (!backup_->status().looked) return std::nullopt;
+  return paths;
+}
+
+// ---- ends by force
+
+namespace {
+
+using Files = std::map<std::string, spellfs::Entry>;
+
+Result<Files> files_of(const spellfs::ObjectSource& objects, const spellfs::Name& tree) {
+  Files out;
+  spellfs::Entry root;
+  root.type = spellfs::EntryType::folder;
+  root.node = tree;
+  std::vector<std::pair<std::string, spellfs::Entry>> folders{{"", root}};
+  while (!folders.empty()) {
+    auto [path, folder] = std::move(folders.back());
+    folders.pop_back();
+    SPELL_TRY(spellfs::each_entry(objects, folder, [&, &path = path](spellfs::Entry& entry) {
+      auto below = path.empty() ? entry.name : path + "/" + entry.name;
+      if (entry.type == spellfs::EntryType::folder)
+        folders.emplace_back(below, entry);
+      else
+        out.emplace(below, entry);
+      return ok();
+    }));
+  }
+  return out;
+}
+
+/// What is neither as the run found it nor as it is safe.
+std::vector<std::string> differing(const std::string& top, const SaveRules& rules,
+                                   const Files& safe) {
+  std::vector<std::string> out, folders{""};
+  while (!folders.empty()) {
+    auto folder = std::move(folders.back());
+    folders.pop_back();
+    base::Fd open(
+        ::open((top + "/" + folder).c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!open) continue;
+    for (auto& name : backup::names_in(open)) {
+      auto path = folder.empty() ? name : folder + "/" + name;
+      struct stat st;
+      if (::fstatat(open.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+      if (rules.leaves_out(path, S_ISDIR(st.st_mode))) continue;
+      if (S_ISDIR(st.st_mode)) {
+        folders.push_back(path);
+        continue;
+      }
+      if (!S_ISREG(st.st_mode) || grows(path)) continue;
+      auto here = spellfs::state_of(st);
+      if (auto known = rules.known.find(path); known != rules.known.end())
+        if (known->second == here) continue;
+      auto saved = safe.find(path);
+      bool is_safe = saved != safe.end() && saved->second.type == spellfs::EntryType::file &&
+                     saved->second.size == here.size && saved->second.mtime_ns == here.mtime_ns &&
+                     saved->second.mode == here.mode;
+      if (!is_safe) out.push_back(path);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<> write_incomplete(const Folders& folders, const model::StartCommand& start,
+                          LiveBackup* live, std::int64_t end_us,
+                          const spellfs::ObjectSource& objects) {
+  std::string folder = folders.run(start.run);
+  if (base::exists(folder + incomplete_file)) return ok();
+  std::vector<std::string> paths;
+  if (live) {
+    auto found = live->incomplete(end_us);
+    if (!found) return ok();
+    paths = std::move(*found);
+  } else {
+    auto last = read_backup(folder);
+    if (!last) return ok();
+    auto rules = read_save_rules(folders, start);
+    if (!rules) return rules.error();
+    auto safe = files_of(objects, last->name);
+    if (!safe) return safe.error();
+    paths = differing(folder + "/spell", *rules, *safe);
+  }
+  std::string text;
+  for (auto& path : paths) text.append(path).push_back('\0');
+  return base::write_file(folder + incomplete_file, text, 0600, false);
+}
+
+namespace {
+
+/// The folder that a path lies in, below an open one; no part of it is followed if it is a link.
+/// `make`: folders that are missing are made.
+base::Fd parent_of(const base::Fd& top, const std::string& path, std::string& name, bool make) {
+  auto parts = base::split(path, '/');
+  name = parts.back();
+  base::Fd folder(::fcntl(top.get(), F_DUPFD_CLOEXEC, 3));
+  for (std::size_t i = 0; folder && i + 1 < parts.size(); ++i) {
+    if (make) ::mkdirat(folder.get(), parts[i].c_str(), 0755);
+    folder = base::Fd(
+        ::openat(folder.get(), parts[i].c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  }
+  return folder;
+}
+
+bool is_there(const base::Fd& folder, const std::string& name) {
+  struct stat st;
+  return folder && ::fstatat(folder.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+}  // namespace
+
+Result<SetAside> set_aside(const std::string& run_folder) {
+  SetAside out;
+  auto text = base::read_file(run_folder + incomplete_file, incomplete_limit);
+  if (!text) return text.error().code() == "not_found" ? Result<SetAside>(out) : text.error();
+  auto top = base::open(run_folder + "/spell", O_RDONLY | O_DIRECTORY);
+  if (!top) return top.error();
+  for (std::size_t at = 0, end; (end = text->find('\0', at)) != std::string::npos; at = end + 1) {
+    auto path = text->substr(at, end - at);
+    out.paths.push_back(path);
+    std::string name, aside = std::string(incomplete_folder) + "/" + path;
+    auto from = parent_of(*top, path, name, false);
+    if (!is_there(from, name)) {
+      auto to = parent_of(*top, aside, name, false);
+      out.moved += is_there(to, name);
+      continue;
+    }
+    auto to = parent_of(*top, aside, name, true);
+    if (to && ::renameat(from.get(), name.c_str(), to.get(), name.c_str()) == 0)
+      ++out.moved;
+    else
+      out.stuck.emplace_back(
+          path, "it was being written at the end; " +
+                    base::errno_error(std::string("move it to ") + incomplete_folder).message());
+  }
+  return out;
+}
+
+}  // namespace spell::worker

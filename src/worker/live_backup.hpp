@@ -1,0 +1,83 @@
+// The backup of one run while it runs: src/backup over the worker's link. What is safe stands in
+// the run's folder as `backup`, so that the next worker goes on from there:
+//
+//   <run folder>/backup      the newest tree that the service has taken, in JSON
+//                incomplete  after an end by force: paths in spell/ that are not sure to be whole
+//                            versions, each with a NUL behind it; see set_aside()
+//
+// Two threads a run, which end with the object.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backup/backup.hpp"
+#include "model/worker_protocol.hpp"
+#include "worker/link.hpp"
+#include "worker/run_folder.hpp"
+
+namespace spell::worker {
+
+/// Finished by the run's program, and not safe yet.
+struct Unsaved {
+  std::int64_t bytes = 0, age_ms = 0;
+};
+
+class LiveBackup {
+ public:
+  /// `source`: objects of the service, where they are at hand; none: they are asked for over the
+  /// link. `says`: called from any thread, with lines for the log; `behind`: with what is to be
+  /// said while it does not keep up, and "" when it does again.
+  struct Tell {
+    std::function<void(const std::string&)> says{}, behind{};
+  };
+  static Result<std::shared_ptr<LiveBackup>> start(const Folders&, const model::StartCommand&,
+                                                   Link&, const spellfs::ObjectSource* source,
+                                                   std::stop_token stop, const Tell&);
+  ~LiveBackup();
+  /// Any thread.
+  Unsaved unsaved() const;
+  /// The run was ended by force: see backup::Backup::incomplete(). None: it has not even seen all
+  /// that was there when it began.
+  std::optional<std::vector<std::string>> incomplete(std::int64_t end_us);
+
+ private:
+  class Service;
+  LiveBackup();
+  std::stop_source stop_;
+  std::optional<std::stop_callback<std::function<void()>>> chained_;
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<backup::Backup> backup_;
+};
+
+/// The tree that is safe of a run, by its folder; none: there is none.
+std::optional<backup::Tree> read_backup(const std::string& run_folder);
+
+/// Objects that the service has of the run's owner, asked for over the link.
+std::unique_ptr<spellfs::ObjectSource> objects_of(Link&, const model::StartCommand&,
+                                                  std::stop_token);
+
+/// After a run's end by force: writes down what is not sure to be whole. `live`: its backup, if
+/// there was one until now; where an earlier worker had it, all that differs from what is safe
+/// counts. Nothing is known of a run that was never backed up, and nothing is written down then.
+Result<> write_incomplete(const Folders&, const model::StartCommand&, LiveBackup* live,
+                          std::int64_t end_us, const spellfs::ObjectSource& objects);
+
+/// What was written down and lies there still is moved to spell/.incomplete/.
+struct SetAside {
+  std::vector<std::string> paths{};                          ///< all that was written down
+  std::vector<std::pair<std::string, std::string>> stuck{};  ///< could not be moved, and why
+  std::int64_t moved = 0;                                    ///< that are there now
+};
+Result<SetAside> set_aside(const std::string& run_folder);
+inline constexpr const char* incomplete_folder = ".incomplete";
+
+/// Whether files of this name stay open and grow: logs, tables, events. A part of one is whole.
+bool grows(const std::string& path);
+
+}  // namespace spell::worker

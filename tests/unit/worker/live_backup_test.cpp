@@ -1,0 +1,189 @@
+// The backup of a run while it runs, as the worker sees to it: when it begins, and what becomes of
+// files after an end by force.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/file.hpp"
+#include "fake_world.hpp"
+#include "temporary_folder.hpp"
+#include "worker/ending.hpp"
+#include "worker/live_backup.hpp"
+#include "worker/save_rules.hpp"
+
+using namespace spell;
+using namespace spell::worker;
+using namespace spell::worker::testing;
+
+namespace {
+
+void write(const std::string& path, std::string_view text) {
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+/// A run's folder as an earlier worker left it.
+struct Left {
+  TemporaryFolder top;
+  Folders folders{top.path};
+  model::StartCommand start = start_command();
+  std::string folder = folders.run(start.run), spell = folder + "/spell";
+  std::unique_ptr<spellfs::ChunkStore> store = spellfs::make_memory_store();
+
+  Left() {
+    REQUIRE(folders.make());
+    std::filesystem::create_directories(spell);
+  }
+  /// What is there now is safe.
+  void backed_up() {
+    auto file = folders.temporary().value();
+    spellfs::PackWriter writer(file.get());
+    auto saved = spellfs::save(spell, {}, writer).value();
+    REQUIRE(store->add_pack("ada", file.get(), writer.finish().value()));
+    std::ofstream(folder + "/backup")
+        << R"({"outputs":")" << saved.tree->text() << R"(","files":2,"bytes":10,"until_ns":5})";
+  }
+  void ended(LiveBackup* live = nullptr) {
+    REQUIRE(write_incomplete(folders, start, live, 1, *store));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a run is backed up from its first second on, and again by the next worker") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  REQUIRE(world.run_until([&] { return world.backups[id] > 0; }));
+  CHECK(world.now >= world.commands[id].state.started_us + RunTracker::backup_after_us);
+  world.run();
+  CHECK(world.backups[id] == 1);
+  world.crash();
+  world.run();
+  CHECK(world.backups[id] == 2);
+}
+
+TEST_CASE("a short run is not backed up while it runs") {
+  World world;
+  world.service.assign(start_command());
+  world.run();
+  CHECK(world.service.runs[id].result);
+  CHECK(world.backups[id] == 0);
+}
+
+TEST_CASE("a backup that is behind is the run's reason until it has caught up") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  world.run();
+  auto tell = [&](const std::string& text) {
+    Actions actions;
+    world.agent->backup_behind(id, text, world.now, actions);
+    world.run();
+    return world.service.runs[id].events.back();
+  };
+  CHECK(tell("the backup is behind: 1 GB").reason_code == "backup_behind");
+  auto events = world.service.runs[id].events.size();
+  CHECK(tell("").reason_code == "");
+  CHECK(world.service.runs[id].events.size() == events + 1);
+  tell("");  // it never was behind: nothing to say
+  CHECK(world.service.runs[id].events.size() == events + 1);
+}
+
+TEST_CASE("which ends are by force") {
+  using Phase = exec::State::Phase;
+  exec::Exit exit;
+  exit.code = 0;
+  CHECK_FALSE(by_force(Phase::ended, exit));
+  exit.code = 1;
+  CHECK_FALSE(by_force(Phase::ended, exit));
+  exit.ended_by = "stop";  // and it ended by itself then
+  CHECK_FALSE(by_force(Phase::ended, exit));
+  exit.code = 137;
+  CHECK(by_force(Phase::ended, exit));
+  exit.code = 255;
+  CHECK_FALSE(by_force(Phase::ended, exit));
+  exit.code = 143;
+  exit.signal = 15;
+  CHECK(by_force(Phase::ended, exit));
+  CHECK(by_force(Phase::supervisor_lost, std::nullopt));
+}
+
+TEST_CASE("files that grow are known by their names") {
+  for (auto* path : {"train.log", "a/b/LOSS.CSV", "x.jsonl", "events.out.tfevents.17.host.3.0"})
+    CHECK(grows(path));
+  for (auto* path : {"model.pt", "log", "a.log/model", "csv"}) CHECK_FALSE(grows(path));
+}
+
+TEST_CASE("nothing is known of a run that was never backed up") {
+  Left left;
+  write(left.spell + "/model", "whole or not");
+  left.ended();
+  auto aside = set_aside(left.folder).value();
+  CHECK(aside.paths.empty());
+  CHECK(std::filesystem::exists(left.spell + "/model"));
+}
+
+TEST_CASE("where nobody saw the end, what differs from what is safe is put aside") {
+  Left left;
+  write(left.spell + "/same", "as it was");
+  write(left.spell + "/sub/model", "version 1");
+  write(left.spell + "/made-by-checkout", "code");
+  left.backed_up();
+  write(left.spell + "/sub/model", "versi");
+  write(left.spell + "/sub/new", "tor");
+  write(left.spell + "/train.log", "epoch 1\nepo");
+  write(left.spell + "/__pycache__/x", "not an output");
+  left.ended();
+  for (int again = 0; again < 2; ++again) {
+    auto aside = set_aside(left.folder).value();
+    std::sort(aside.paths.begin(), aside.paths.end());
+    CHECK(aside.paths == std::vector<std::string>{"sub/model", "sub/new"});
+    CHECK(aside.moved == 2);
+    CHECK(aside.stuck.empty());
+  }
+  CHECK(base::read_file(left.spell + "/.incomplete/sub/model").value() == "versi");
+  CHECK(base::read_file(left.spell + "/.incomplete/sub/new").value() == "tor");
+  CHECK_FALSE(std::filesystem::exists(left.spell + "/sub/new"));
+  CHECK(std::filesystem::exists(left.spell + "/same"));
+  CHECK(std::filesystem::exists(left.spell + "/train.log"));
+}
+
+TEST_CASE("what the run has made a link of is not followed to where nothing is its own") {
+  Left left;
+  std::string theirs = left.top.path + "/theirs";
+  write(theirs + "/key", "theirs");
+  write(left.spell + "/out/key", "mine");
+  left.backed_up();
+  write(left.spell + "/out/key", "torn");
+  left.ended();
+  std::filesystem::remove_all(left.spell + "/out");
+  std::filesystem::create_directory_symlink(theirs, left.spell + "/out");
+  auto aside = set_aside(left.folder).value();
+  CHECK(aside.moved == 0);
+  CHECK(base::read_file(theirs + "/key").value() == "theirs");
+  // Nor is a link in the way of where it goes to.
+  std::filesystem::remove(left.spell + "/out");
+  write(left.spell + "/out/key", "torn");
+  std::filesystem::create_directory_symlink(theirs, left.spell + "/.incomplete");
+  aside = set_aside(left.folder).value();
+  REQUIRE(aside.stuck.size() == 1);
+  CHECK(aside.stuck[0].first == "out/key");
+  CHECK_FALSE(std::filesystem::exists(theirs + "/out"));
+}
+
+TEST_CASE("what is left out of a save") {
+  Left left;
+  write(left.spell + "/.spellignore", "*.tmp\n");
+  auto rules = read_save_rules(left.folders, left.start).value();
+  CHECK(rules.leaves_out("a.tmp", false));
+  CHECK(rules.leaves_out("sub/__pycache__", true));
+  CHECK_FALSE(rules.leaves_out("sub/__pycache__", false));
+  CHECK_FALSE(rules.leaves_out("out", false));
+  left.start.request.save_all = true;
+  rules = read_save_rules(left.folders, left.start).value();
+  CHECK_FALSE(rules.leaves_out("a.tmp", false));
+  CHECK_FALSE(rules.leaves_out(".git", true));
+}
