@@ -14,7 +14,9 @@ while True:
     loss *= 1 - float(sys.argv[1])
     point = {"name": "loss", "type": "number", "number": loss}
     urllib.request.urlopen(f"http://{os.environ['SPELL_METRICS']}/user-metrics", json.dumps(point).encode())
-    open("model.txt", "w").write(f"{loss}\n")
+    with open("model.part", "w") as file:  # whoever is stopped leaves a whole model
+        file.write(f"{loss}\n")
+    os.replace("model.part", "model.txt")
     time.sleep(0.02)
 END)";
 
