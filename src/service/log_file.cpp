@@ -140,7 +140,10 @@ Result<> LogFile::load() {
   longer_ = file_size_ < st.st_size;
   durable_ = parts_.size() - 1;
   if (!hurt_) {
-    write_parts(first);
+    // What is there may be in memory alone, and no record is ahead of the disk.
+    if (::fdatasync(data_.get()) != 0) return base::errno_error("sync " + path_);
+    write_records(first, {parts_.begin() + static_cast<std::ptrdiff_t>(first), parts_.end()});
+    unrecorded_ = parts_.size() - 1;
     if (::ftruncate(records_.get(), static_cast<off_t>(parts_.size() * record_size)) != 0)
       return base::errno_error("write " + path_ + ".parts");
     // What older versions kept in its place.
@@ -171,9 +174,9 @@ std::int64_t LogFile::take(std::string_view bytes) {
   return static_cast<std::int64_t>(at);
 }
 
-void LogFile::write_parts(std::size_t first) {
+void LogFile::write_records(std::size_t first, const std::vector<Part>& parts) {
   std::string records;
-  for (std::size_t i = first; i < parts_.size(); ++i) records += parts_[i].record();
+  for (auto& part : parts) records += part.record();
   // Where they are not written they are made anew later.
   (void)base::pwrite_all(records_.get(), records, static_cast<std::int64_t>(first * record_size));
 }
@@ -202,6 +205,8 @@ Result<std::int64_t> LogFile::append(std::int64_t offset, std::string_view frame
     hurt_ = false;
     longer_ = true;
     stale_ = true;
+    unrecorded_ = parts_.size() - 1;
+    ++rewrites_;
   }
   if (longer_ && ::ftruncate(data_.get(), file_size_) != 0)
     return base::errno_error("shorten " + path_);
@@ -215,25 +220,31 @@ Result<std::int64_t> LogFile::append(std::int64_t offset, std::string_view frame
     longer_ = ::ftruncate(data_.get(), file_size_) != 0;
     return done.error();
   }
-  std::size_t first = parts_.size() - 1;
   take(frames);
-  write_parts(first);
   return output_size_;
 }
 
 Result<> LogFile::sync() {
   std::unique_lock lock(mutex_);
-  std::size_t last = parts_.size() - 1;
+  const std::size_t first = unrecorded_, last = parts_.size() - 1;
+  const std::vector<Part> written(parts_.begin() + static_cast<std::ptrdiff_t>(first),
+                                  parts_.end());
+  const auto rewrites = rewrites_;
   lock.unlock();
   if (::fdatasync(data_.get()) == 0) {
     lock.lock();
     durable_ = std::max(durable_, std::min(last, parts_.size() - 1));
+    if (rewrites == rewrites_ && !hurt_ && unrecorded_ <= last) {
+      write_records(first, written);
+      unrecorded_ = last;
+    }
     return ok();
   }
   Error error = base::errno_error("sync " + path_);
   lock.lock();
   // It can be read now, but the kernel tells of the failure only once.
   if (parts_.size() > durable_ + 1) parts_.resize(durable_ + 1);
+  unrecorded_ = std::min(unrecorded_, parts_.size() - 1);
   hurt_ = true;
   return error;
 }

@@ -9,8 +9,9 @@
 //                                     24  u64 XXH3 of the part's bytes up to there
 //                                     32  u64 XXH3 of the 32 bytes before
 //
-// The last record is written anew while its part grows. The parts are never synced: after a power
-// loss, or where a file of an older version has none, they are made anew from the log.
+// The last record is written anew while its part grows, when the bytes that it speaks of are on the
+// disk: it may be behind them, never ahead. The records are never synced: after a power loss, or
+// where a file of an older version has none, they are made anew from the log.
 //
 // A last part that does not read as it was written stays as it is until its frames come again: what
 // is stored ends before it for append(). Thread-safe; all calls block on the disk.
@@ -72,7 +73,7 @@ class LogFile {
   /// Takes the frames of `bytes`, which lie at the end of the file, into the parts; returns how
   /// many bytes whole frames are.
   std::int64_t take(std::string_view bytes);
-  void write_parts(std::size_t first);
+  void write_records(std::size_t first, const std::vector<Part>&);
   Error damaged(std::int64_t at) const;
 
   const std::string path_;
@@ -81,10 +82,12 @@ class LogFile {
   std::vector<Part> parts_{Part{}};
   base::Checksum sum_;  // of the last part
   std::int64_t file_size_ = 0, output_size_ = 0;
-  std::size_t durable_ = 0;  // the last part that was durable once, in part at least
-  bool longer_ = false;      // bytes that are no frames lie behind
-  bool hurt_ = false;        // the last part is not as it was written, or not durable
-  bool stale_ = false;       // a record on disk may be of bytes that are replaced
+  std::size_t durable_ = 0;     // the last part that was durable once, in part at least
+  std::size_t unrecorded_ = 0;  // the first part whose record is behind
+  int rewrites_ = 0;            // how often what had been stored was given up for other bytes
+  bool longer_ = false;         // bytes that are no frames lie behind
+  bool hurt_ = false;           // the last part is not as it was written, or not durable
+  bool stale_ = false;          // a record on disk may be of bytes that are replaced
 };
 
 }  // namespace spell::service

@@ -97,8 +97,9 @@ std::string read_all(LogStore& logs, const std::string& run) {
 }  // namespace
 
 TEST_CASE("power that goes at any step of writing logs takes nothing that was acknowledged") {
-  for (bool all_names : {false, true}) {
-    INFO("all names " << all_names);
+  // Names early or late; and of what was not synced nothing, or sectors by chance.
+  for (unsigned kind = 0; kind < 4; ++kind) {
+    INFO("kind " << kind);
     bool through = false;
     int at = 1;
     for (; !through; ++at) {
@@ -112,7 +113,8 @@ TEST_CASE("power that goes at any step of writing logs takes nothing that was ac
       disk.fail_at = at / 2 + 1;
       work(folder.path, whole);
       through = !disk.dead && at > 1;
-      disk.come_back(all_names);
+      const bool torn = kind >= 2;
+      disk.come_back(kind % 2, torn ? kind * 1000 + static_cast<unsigned>(at) : 0);
       {
         LogStore logs(folder.path);
         for (auto& run : runs) {
@@ -121,9 +123,11 @@ TEST_CASE("power that goes at any step of writing logs takes nothing that was ac
           REQUIRE(*size >= static_cast<std::int64_t>(whole[run].size()));
           auto text = read_all(logs, run);
           REQUIRE(text.starts_with(whole[run]));
-          // What stands behind that was sent, too, and may stay.
-          REQUIRE((whole[run] + piece(run, static_cast<std::int64_t>(whole[run].size())))
-                      .starts_with(text));
+          // What stands behind that was sent, too, and may stay; torn, if sectors of it are
+          // missing.
+          if (!torn)
+            REQUIRE((whole[run] + piece(run, static_cast<std::int64_t>(whole[run].size())))
+                        .starts_with(text));
           whole[run] = text;
         }
       }
