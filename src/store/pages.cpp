@@ -68,8 +68,8 @@ constexpr std::uint32_t first_checked_schema = 6;
 /// Where the schema's version stands in page 1, and the number of reserved bytes.
 constexpr std::size_t version_at = 60, reserved_at = 20;
 
-/// Of a file's first bytes: whether its pages carry sums, as those of a file that is made do. Either
-/// sign is enough, so that no single bit that is wrong can hide it.
+/// Of a file's first bytes: whether its pages carry sums, as those of a file that is made do.
+/// Either sign is enough, so that no single bit that is wrong can hide it.
 bool carries_sums(const char* header) {
   if (std::memcmp(header, "SQLite format 3", 16) != 0) return true;
   auto* p = reinterpret_cast<const unsigned char*>(header) + version_at;
@@ -378,7 +378,6 @@ Result<PagesRead> read_pages(sqlite3* db, const std::unordered_set<std::uint32_t
     auto number = static_cast<std::uint32_t>(at / page_size + 1);
     if (others.contains(number)) return ok();
     ++out.pages;
-    if (sum == Sum::none) ++out.unsummed;
     if (sum == Sum::wrong) out.wrong.push_back(number);
     return ok();
   }));
@@ -388,9 +387,9 @@ Result<PagesRead> read_pages(sqlite3* db, const std::unordered_set<std::uint32_t
 Result<> sum_pages(sqlite3* db, bool holes) {
   File* written = nullptr;
   SPELL_TRY(each_page(db, [&](File& f, std::int64_t at, const Page& page, Sum sum) -> Result<> {
-    bool wanted = sum == Sum::none ||
-                  (holes && sum == Sum::wrong &&
-                   std::all_of(page.begin(), page.end(), [](char c) { return c == 0; }));
+    bool wanted =
+        sum == Sum::none || (holes && sum == Sum::wrong &&
+                             std::all_of(page.begin(), page.end(), [](char c) { return c == 0; }));
     if (!wanted) return ok();
     written = &f;
     if (write(&f, page.data(), page_size, at) == SQLITE_OK) return ok();

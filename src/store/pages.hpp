@@ -26,7 +26,7 @@ const char* checked_files();
 void reserve_for_checks(sqlite3*);
 
 struct PagesRead {
-  std::int64_t pages = 0, unsummed = 0;
+  std::int64_t pages = 0;
   std::vector<std::uint32_t> wrong;
 };
 /// All pages of the file but `others`, of which a newer version is in the log. The caller is within
@@ -34,8 +34,8 @@ struct PagesRead {
 Result<PagesRead> read_pages(sqlite3*, const std::unordered_set<std::uint32_t>& others);
 
 /// Gives a sum to each page of the file that says it has none; with `holes` to those that are all
-/// zero, too (in a file that SQLite wrote without a log, what was freed before it was ever written).
-/// Durable. Nobody else uses the database, and its log is empty.
+/// zero, too (in a file that SQLite wrote without a log, what was freed before it was ever
+/// written). Durable. Nobody else uses the database, and its log is empty.
 Result<> sum_pages(sqlite3*, bool holes);
 
 }  // namespace spell::store

@@ -476,8 +476,7 @@ Result<Writer> Writer::open(const std::string& path) {
   auto db = open_current(path);
   if (!db) return db.error();
   // Another program copied the log of a killed service back, without sums.
-  if (log->pages.empty() && base::exists(path + "-synced"))
-    SPELL_TRY(sum_pages(db->get(), false));
+  if (log->pages.empty() && base::exists(path + "-synced")) SPELL_TRY(sum_pages(db->get(), false));
   // Pages of a transaction go to the log at its end alone: SQLite writes frames over that went
   // there earlier, and makes their sums right at the end, so that they could not be checked. It
   // holds what one transaction changes in memory for that: at most what the pages take that the

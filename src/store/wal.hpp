@@ -67,8 +67,8 @@ struct Synced {
 struct Wal {
   std::unordered_set<std::uint32_t> pages;  ///< of which it holds a version that counts
   std::string damage;                       ///< "": none
-  std::int64_t lost = 0;                    ///< frames that cannot be read, of those known to be there
-  bool begun = false;                       ///< its header can be read
+  std::int64_t lost = 0;  ///< frames that cannot be read, of those known to be there
+  bool begun = false;     ///< its header can be read
 };
 /// It may be written meanwhile.
 Result<Wal> read_wal(const std::string& database);
