@@ -82,6 +82,9 @@ int main(int argc, char** argv) {
     command->add_flag("--json", json, "Print the API's object");
   };
   for (auto* command : {gc, fsck}) of_service(command, storage.service, storage.json);
+  fsck->add_flag("--accept-log", storage.accept_log,
+                 "Where the service does not start since the log of its database is damaged: leave "
+                 "out what stands behind the damage; a copy of the log stays");
   gc->add_option("--spare", storage.spare,
                  "Seconds: what arrived more recently stays; default: what unfinished uploads and "
                  "runs have sent")

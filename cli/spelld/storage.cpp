@@ -24,6 +24,14 @@ Result<json> on_storage(
     const StorageOptions& options, const std::string& route, const json& body,
     const std::function<Result<json>(service::Storage&, const std::string& folder)>& at_rest) {
   return carry_out(options.service, route, body, [&](const FoundService& found) -> Result<json> {
+    if (options.accept_log) {
+      auto accepted = service::accept_log(found.state);
+      if (!accepted) return accepted.error();
+      if (*accepted)
+        std::cerr << "spelld: left out " << base::count((*accepted)->lost, "page")
+                  << " of changes that cannot be read; the whole log is kept as "
+                  << (*accepted)->kept << std::endl;
+    }
     auto opened = service::StorageAtRest::open(found.state, found.owner);
     if (!opened) return opened.error();
     return at_rest((*opened)->storage(), found.state);

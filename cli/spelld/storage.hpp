@@ -12,6 +12,7 @@ struct StorageOptions {
   ServiceFolder service;
   std::optional<std::int64_t> spare;  ///< seconds
   bool json = false;
+  bool accept_log = false;  ///< of fsck: leave out what a damaged log of the database cannot say
 };
 
 /// The exit status.

@@ -44,9 +44,10 @@ void Reactor::loop() {
       if (done) done = state_.writer().commit();
     } else {
       // No transaction: the commands still have to be told. Whatever they change in memory is
-      // dropped below.
+      // dropped below; the database takes nothing.
       for (auto& command : commands) answers.push_back(command(state_, now));
     }
+    if (auto trouble = state_.writer().take_trouble()) observer_.failed(*trouble);
     if (done) {
       state_.committed();
     } else {

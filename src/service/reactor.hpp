@@ -26,7 +26,7 @@ class Reactor {
     virtual void starting(State&) {}
     /// After each commit, before its answers: runs that changed.
     virtual void committed(const std::vector<std::string>& changed, State&) = 0;
-    /// A transaction changed nothing because of this.
+    /// A transaction changed nothing because of this, or something beside it did not work.
     virtual void failed(const Error&) = 0;
   };
 

@@ -4,12 +4,14 @@
 #include <filesystem>
 #include <map>
 
+#include "base/clock.hpp"
 #include "base/count.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "git/store.hpp"
 #include "model/status.hpp"
 #include "service/resource_path.hpp"
+#include "service/team_data.hpp"
 
 namespace spell::service {
 
@@ -270,6 +272,22 @@ Result<std::vector<Room>> Storage::usage_by_kind(const std::string& owner) {
     if (length > 0) ++logs.files;
   }
   return std::vector<Room>{*outputs, *uploads, code, logs};
+}
+
+Result<std::optional<store::AcceptedLog>> accept_log(const std::string& folder) {
+  constexpr std::int64_t skip = 1000;
+  std::string database = folder + "/spell.db";
+  auto accepted = store::accept_log(database);
+  if (!accepted || !*accepted) return accepted;
+  auto writer = store::Writer::open(database);
+  if (!writer) return writer.error();
+  SPELL_TRY(writer->begin());
+  SPELL_TRY(writer->skip_numbers(skip));
+  SPELL_TRY(
+      writer->add_audit({0, base::unix_us(), local_user, "service.accept_log", (*accepted)->kept,
+                         base::count((*accepted)->lost, "page") + " left out", ""}));
+  SPELL_TRY(writer->commit());
+  return accepted;
 }
 
 struct StorageAtRest::Impl {

@@ -78,6 +78,10 @@ class Storage {
   std::string folder_, owner_;
 };
 
+/// Lets a service start again whose database has a damaged log: see store::accept_log. Numbers of
+/// runs go on 1,000 higher, so that none is given twice. The caller holds the service's lock.
+Result<std::optional<store::AcceptedLog>> accept_log(const std::string& folder);
+
 /// The storage of a service that does not run: the caller holds its lock.
 class StorageAtRest {
  public:

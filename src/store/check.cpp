@@ -27,6 +27,13 @@ std::vector<std::string> unreadable(Reader& reader, Reader::Impl& impl, Database
   if (!impl.each("SELECT type, name FROM sqlite_schema WHERE rootpage > 0",
                  [&](Statement& row) { names.emplace_back(row.text(0), row.text(1)); }))
     return {"nothing of it"};
+  // Not every build of SQLite has it.
+  bool named = impl.each("SELECT 1 FROM dbstat LIMIT 1", [](Statement&) {}).ok() ||
+               sqlite3_errcode(impl.db.get()) != SQLITE_ERROR;
+  if (!named) {
+    names.clear();
+    runs = events = true;
+  }
   for (auto& [type, name] : names) {
     if (impl.each(
             "SELECT count(*) FROM dbstat WHERE name = ?", [](Statement&) {}, name))
@@ -63,7 +70,7 @@ Result<DatabaseCheck> Reader::check() {
   auto look = [&]() -> Result<DatabaseCheck> {
     DatabaseCheck out;
     auto begun = impl_->each("SELECT 1 FROM meta LIMIT 1", [](Statement&) {});
-    auto log = read_wal(path, true);
+    auto log = read_wal(path);
     if (!log) return log.error();
     if (!log->damage.empty()) out.damaged.push_back(log->damage);
     auto read = read_pages(impl_->db.get(), log->pages);

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/checksum.hpp"
+#include "base/error.hpp"
 #include "base/fd.hpp"
 #include "store/sqlite.hpp"
 #include "store/store.hpp"
@@ -20,6 +21,9 @@ namespace spell::store {
 
 namespace {
 
+/// Of what is not what was written. An error of reading would make SQLite take back all of a
+/// transaction, and SQLITE_CORRUPT write nothing more in it: one run would refuse all of a batch.
+constexpr int wrong = SQLITE_NOTADB;
 constexpr int reserved = 8;
 constexpr std::size_t summed = page_size - reserved;
 using Page = std::array<char, page_size>;
@@ -28,6 +32,14 @@ sqlite3_vfs* real() {
   static sqlite3_vfs* vfs = sqlite3_vfs_find(nullptr);
   return vfs;
 }
+
+/// What SQLite gets to see in a page's reserved bytes, so that it stands in the frames of its log,
+/// too: whatever copies those into the database without us leaves a page that says it carries no
+/// sum, not one with that of another content. (Those of a page that SQLite made anew are zero.)
+constexpr std::string_view unsummed = "unsummed";
+static_assert(unsummed.size() == reserved);
+
+enum class Sum { right, none, wrong };
 
 std::uint64_t sum_of(const char* page, std::int64_t offset) {
   return base::checksum({page, summed}) ^ static_cast<std::uint64_t>(offset / page_size + 1);
@@ -39,13 +51,16 @@ void put_sum(char* page, std::int64_t offset) {
     page[summed + static_cast<std::size_t>(i)] = static_cast<char>(sum >> (8 * i));
 }
 
-bool is_whole(const char* page, std::int64_t offset) {
+Sum look_at(const char* page, std::int64_t offset) {
   std::uint64_t sum = 0;
   for (int i = 0; i < reserved; ++i)
     sum |= std::uint64_t{static_cast<unsigned char>(page[summed + static_cast<std::size_t>(i)])}
            << (8 * i);
-  return sum == sum_of(page, offset) ||
-         (sum == 0 && std::all_of(page, page + summed, [](char c) { return c == 0; }));
+  if (sum == sum_of(page, offset)) return Sum::right;
+  if (std::string_view(page + summed, reserved) == unsummed) return Sum::none;
+  if (sum != 0) return Sum::wrong;
+  // Each page that SQLite writes has something in it, or our sum.
+  return std::all_of(page, page + summed, [](char c) { return c == 0; }) ? Sum::wrong : Sum::none;
 }
 
 constexpr std::uint32_t first_checked_schema = 6;
@@ -53,10 +68,10 @@ constexpr std::uint32_t first_checked_schema = 6;
 /// Where the schema's version stands in page 1, and the number of reserved bytes.
 constexpr std::size_t version_at = 60, reserved_at = 20;
 
-/// Of a file's first bytes: whether its pages carry sums. Either sign is enough, so that no single
-/// bit that is wrong can hide it.
+/// Of a file's first bytes: whether its pages carry sums, as those of a file that is made do.
+/// Either sign is enough, so that no single bit that is wrong can hide it.
 bool carries_sums(const char* header) {
-  if (std::memcmp(header, "SQLite format 3", 16) != 0) return header[reserved_at] == reserved;
+  if (std::memcmp(header, "SQLite format 3", 16) != 0) return true;
   auto* p = reinterpret_cast<const unsigned char*>(header) + version_at;
   std::uint32_t version = std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 |
                           std::uint32_t{p[2]} << 8 | std::uint32_t{p[3]};
@@ -72,8 +87,7 @@ struct File : sqlite3_file {
   // Of a log: the last frame that was written here, and what is known to be on the disk.
   std::int64_t last_frame = 0;
   FrameHeader last;
-  std::int64_t noted_frame = 0;
-  std::uint64_t noted_salt = 0;
+  Synced noted;
   base::Fd note;
 
   sqlite3_file* real() { return reinterpret_cast<sqlite3_file*>(this + 1); }
@@ -105,20 +119,26 @@ int check_frame(File& f, const char* page, std::int64_t offset) {
   char whole[frame_header_size] = {};
   std::memcpy(whole + frame_header_size - 8, before, 8);
   WalSum sum = frame_sum(FrameHeader::parse(whole).sum, header, {page, page_size});
-  return sum == FrameHeader::parse(header).sum ? SQLITE_OK : SQLITE_IOERR_DATA;
+  return sum == FrameHeader::parse(header).sum ? SQLITE_OK : wrong;
 }
 
+/// A page of a database that carries sums.
 int read_page(File& f, char* page, std::int64_t offset) {
   int code = f.read(page, page_size, offset);
   if (code == SQLITE_IOERR_SHORT_READ) {
     sqlite3_int64 size = 0;
     if (int failed = f.real()->pMethods->xFileSize(f.real(), &size)) return failed;
-    return offset < size ? SQLITE_IOERR_DATA : code;  // a part of a page is none
+    return size > 0 ? wrong : code;  // SQLite would take zeros for it
   }
-  if (code != SQLITE_OK || is_whole(page, offset)) return code;
-  // Whoever opens a database looks at page 1 before it can keep others from writing it.
-  if (int again = f.read(page, page_size, offset)) return again;
-  return is_whole(page, offset) ? SQLITE_OK : SQLITE_IOERR_DATA;
+  if (code == SQLITE_IOERR_CORRUPTFS) return wrong;
+  if (code != SQLITE_OK) return code;
+  if (look_at(page, offset) == Sum::wrong) {
+    // Whoever opens a database looks at page 1 before it can keep others from writing it.
+    if (int again = f.read(page, page_size, offset)) return again;
+    if (look_at(page, offset) == Sum::wrong) return wrong;
+  }
+  std::memcpy(page + summed, unsummed.data(), reserved);
+  return SQLITE_OK;
 }
 
 int read(sqlite3_file* file, void* to, int size, sqlite3_int64 offset) {
@@ -149,22 +169,37 @@ int read(sqlite3_file* file, void* to, int size, sqlite3_int64 offset) {
   return SQLITE_OK;
 }
 
+/// Before a frame is written over that the note names: it was taken back after it was on the disk.
+bool forget(File& f) {
+  if (!base::pwrite_all(f.note.get(), std::string(Synced{}.bytes().size(), '\0'), 0)) return false;
+  if (::fdatasync(f.note.get()) != 0) return false;
+  f.noted = {};
+  return true;
+}
+
+int write_log(File& f, const char* bytes, int size, std::int64_t offset) {
+  bool is_header = size == frame_header_size && offset >= wal_header_size &&
+                   (offset - wal_header_size) % frame_size == 0;
+  FrameHeader header = is_header ? FrameHeader::parse(bytes) : FrameHeader{};
+  std::int64_t frame = (offset - wal_header_size) / frame_size + 1;
+  if (is_header && frame <= f.noted.frames && header.salt == f.noted.salt && !forget(f))
+    return SQLITE_IOERR_WRITE;
+  int code = f.real()->pMethods->xWrite(f.real(), bytes, size, offset);
+  if (code != SQLITE_OK) f.last = {};
+  if (code != SQLITE_OK || !is_header) return code;
+  f.last = header;
+  f.last_frame = frame;
+  return SQLITE_OK;
+}
+
 int write(sqlite3_file* file, const void* from, int size, sqlite3_int64 offset) {
   auto& f = File::of(file);
-  auto* methods = f.real()->pMethods;
   auto* bytes = static_cast<const char*>(from);
-  if (f.log || !f.sums) {
-    int code = methods->xWrite(f.real(), from, size, offset);
-    if (code != SQLITE_OK)
-      f.last = {};
-    else if (f.log && size == frame_header_size && offset >= wal_header_size &&
-             (offset - wal_header_size) % frame_size == 0) {
-      f.last = FrameHeader::parse(bytes);
-      f.last_frame = (offset - wal_header_size) / frame_size + 1;
-    }
-    return code;
-  }
+  if (f.log) return write_log(f, bytes, size, offset);
   bool page = size == page_size && offset % page_size == 0;
+  if (page && offset == 0) f.sums = carries_sums(bytes);
+  auto* methods = f.real()->pMethods;
+  if (!f.sums) return methods->xWrite(f.real(), from, size, offset);
   // There is no room for sums, so this is not a database that was made here.
   if (!page || (offset == 0 && bytes[reserved_at] != reserved)) return SQLITE_IOERR_WRITE;
   Page copy;
@@ -178,17 +213,14 @@ int sync(sqlite3_file* file, int flags) {
   int code = f.real()->pMethods->xSync(f.real(), flags);
   // What was written is taken back by SQLite then.
   if (code != SQLITE_OK) f.last = {};
-  bool news = f.last_frame != f.noted_frame || f.last.salt != f.noted_salt;
-  if (code != SQLITE_OK || !f.log || !f.last.commit || !news) return code;
+  Synced now{f.last.salt, static_cast<std::uint32_t>(f.last_frame), f.last.sum};
+  if (code != SQLITE_OK || !f.log || !f.last.commit || now == f.noted) return code;
   // Where the note cannot be made the last one stands, which says less and nothing wrong.
   if (!f.note)
     if (auto opened = base::open(synced_path(f.name), O_WRONLY | O_CREAT))
       f.note = std::move(*opened);
-  auto text = Synced{f.last.salt, static_cast<std::uint32_t>(f.last_frame), f.last.sum}.bytes();
-  if (f.note && base::pwrite_all(f.note.get(), {text.data(), text.size()}, 0)) {
-    f.noted_frame = f.last_frame;
-    f.noted_salt = f.last.salt;
-  }
+  auto text = now.bytes();
+  if (f.note && base::pwrite_all(f.note.get(), {text.data(), text.size()}, 0)) f.noted = now;
   return code;
 }
 
@@ -316,22 +348,56 @@ void reserve_for_checks(sqlite3* db) {
   sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &bytes);
 }
 
-Result<PagesRead> read_pages(sqlite3* db, const std::unordered_set<std::uint32_t>& others) {
+namespace {
+
+/// Calls `look` with each page as it stands in the file of the database.
+template <class Look>
+Result<> each_page(sqlite3* db, Look look) {
+  constexpr std::int64_t lock_bytes = 0x40000000;  // SQLite locks these, and keeps nothing there
   sqlite3_file* file = nullptr;
   sqlite3_int64 size = 0;
-  PagesRead out;
   if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
       file->pMethods->xFileSize(file, &size) != SQLITE_OK)
     return sqlite_error(db, "read the pages of the database");
+  auto& f = File::of(file);
   Page page;
   for (std::int64_t at = 0; at < size; at += page_size) {
-    auto number = static_cast<std::uint32_t>(at / page_size + 1);
-    if (others.contains(number)) continue;
-    ++out.pages;
-    int code = file->pMethods->xRead(file, page.data(), page_size, at);
-    if (code == SQLITE_IOERR_DATA || code == SQLITE_IOERR_READ) out.wrong.push_back(number);
+    if (at == lock_bytes) continue;
+    bool there = f.read(page.data(), page_size, at) == SQLITE_OK;
+    Sum sum = !there ? Sum::wrong : f.sums ? look_at(page.data(), at) : Sum::right;
+    SPELL_TRY(look(f, at, page, sum));
   }
+  return ok();
+}
+
+}  // namespace
+
+Result<PagesRead> read_pages(sqlite3* db, const std::unordered_set<std::uint32_t>& others) {
+  PagesRead out;
+  SPELL_TRY(each_page(db, [&](File&, std::int64_t at, const Page&, Sum sum) -> Result<> {
+    auto number = static_cast<std::uint32_t>(at / page_size + 1);
+    if (others.contains(number)) return ok();
+    ++out.pages;
+    if (sum == Sum::wrong) out.wrong.push_back(number);
+    return ok();
+  }));
   return out;
+}
+
+Result<> sum_pages(sqlite3* db, bool holes) {
+  File* written = nullptr;
+  SPELL_TRY(each_page(db, [&](File& f, std::int64_t at, const Page& page, Sum sum) -> Result<> {
+    bool wanted =
+        sum == Sum::none || (holes && sum == Sum::wrong &&
+                             std::all_of(page.begin(), page.end(), [](char c) { return c == 0; }));
+    if (!wanted) return ok();
+    written = &f;
+    if (write(&f, page.data(), page_size, at) == SQLITE_OK) return ok();
+    return sqlite_error(db, "write the sums of the database's pages");
+  }));
+  if (written && sync(written, SQLITE_SYNC_NORMAL) != SQLITE_OK)
+    return sqlite_error(db, "write the sums of the database's pages");
+  return ok();
 }
 
 }  // namespace spell::store

@@ -1,14 +1,18 @@
 #include "store/schema.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
 
 #include "base/error.hpp"
+#include "base/fd.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "store/copy_file.hpp"
+#include "store/pages.hpp"
 #include "store/store.hpp"
 
 namespace spell::store {
@@ -164,46 +168,81 @@ Result<> take_steps(Connection& db, int version) {
   return done;
 }
 
-/// Written by SQLite, durable when it returns.
-Result<> make_anew(Connection& old, int version, const std::string& path) {
+/// Of an attempt that ended early.
+Result<> drop(const std::string& path) {
   for (auto* end : {"", "-journal"})
     if (::unlink((path + end).c_str()) != 0 && errno != ENOENT)
       return base::errno_error("remove " + path + end);
+  return ok();
+}
+
+/// Whole and durable when it returns.
+Result<> make_anew(Connection& old, int version, const std::string& path) {
+  SPELL_TRY(drop(path));
   SPELL_TRY(old.execute(("VACUUM INTO '" + quoted(path) + "'").c_str()));
-  auto db = Connection::open(path, false);
-  if (!db) return db.error();
-  return take_steps(*db, version);
+  {
+    auto db = Connection::open(path, false);
+    if (!db) return db.error();
+    SPELL_TRY(take_steps(*db, version));
+    SPELL_TRY(sum_pages(db->get(), true));
+  }
+  return sync_file(path);
+}
+
+/// The old file stays beside the new one: by another name, or as a copy where there can be none.
+Result<> keep(const std::string& path, int version) {
+  namespace fs = std::filesystem;
+  fs::path file(path);
+  std::string begin = file.filename().string() + ".v" + std::to_string(version) + "-";
+  std::error_code none;
+  for (auto& entry : fs::directory_iterator(folder_of(path), none))
+    if (entry.path().filename().string().starts_with(begin) &&
+        fs::equivalent(entry.path(), file, none))
+      return ok();  // of a start that was killed
+  std::string name = folder_of(path) + begin + base::hex(base::random_bytes(4));
+  if (::link(path.c_str(), name.c_str()) == 0) return base::sync_folder(folder_of(path));
+  if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK)
+    return copy_file(path, name);
+  return base::errno_error("keep " + path + " as " + name);
 }
 
 /// Killed at any point, the next start finds the old file or the new one, whole.
 Result<> replace(Connection old, int version, const std::string& path) {
   std::string anew = path + ".new";
-  if (auto made = make_anew(old, version, anew); !made) {
-    (void)::unlink(anew.c_str());
-    if (made.error().code() != "disk_full") return made;
-    std::error_code none;
-    auto size = static_cast<std::int64_t>(std::filesystem::file_size(path, none));
-    return base::error("disk_full", "the disk is full: to take over " + path +
-                                        " of an older version another " + base::format_size(size) +
-                                        " are needed beside it");
-  }
-  // One file, without a log that the new one would be taken for.
-  {
-    Connection closing = std::move(old);
-    auto mode = closing.prepare("PRAGMA journal_mode = DELETE");
-    if (!mode) return mode.error();
-    if (auto row = mode->step(); !row) return row.error();
-    if (mode->text(0) != "delete")
-      return base::error("internal", path + " is in use by another program");
-  }
-  std::string copy = path + ".v" + std::to_string(version) + "-" + base::hex(base::random_bytes(4));
-  if (::link(path.c_str(), copy.c_str()) != 0)
-    return base::errno_error("keep " + path + " as " + copy);
-  auto slash = path.rfind('/');
-  std::string folder = slash == path.npos ? "." : path.substr(0, slash + 1);
-  SPELL_TRY(base::sync_folder(folder));
-  if (::rename(anew.c_str(), path.c_str()) != 0) return base::errno_error("replace " + path);
-  return base::sync_folder(folder);
+  auto all = [&]() -> Result<> {
+    SPELL_TRY(make_anew(old, version, anew));
+    // One file, without a log that the new one would be taken for.
+    {
+      Connection closing = std::move(old);
+      auto mode = closing.prepare("PRAGMA journal_mode = DELETE");
+      if (!mode) return mode.error();
+      if (auto row = mode->step(); !row) return row.error();
+      if (mode->text(0) != "delete")
+        return base::error("internal", path + " is in use by another program");
+    }
+    SPELL_TRY(keep(path, version));
+    if (::rename(anew.c_str(), path.c_str()) != 0) return base::errno_error("replace " + path);
+    return base::sync_folder(folder_of(path));
+  };
+  auto done = all();
+  if (done) return done;
+  (void)drop(anew);
+  if (done.error().code() != "disk_full") return done;
+  std::error_code none;
+  auto size = static_cast<std::int64_t>(std::filesystem::file_size(path, none));
+  return base::error("disk_full", "the disk is full: to take over " + path +
+                                      " of an older version another " + base::format_size(size) +
+                                      " are needed beside it");
+}
+
+/// Whether a file that holds nothing yet has no room for sums: an older program was killed while it
+/// made it.
+bool lacks_room(const std::string& path) {
+  char header[100];
+  auto file = base::open(path, O_RDONLY);
+  if (!file) return false;
+  auto read = base::pread_full(file->get(), header, sizeof header, 0);
+  return read && *read == sizeof header && header[20] == 0;  // sqlite.org/fileformat2.html, 1.3
 }
 
 }  // namespace
@@ -214,14 +253,15 @@ Result<Connection> open_current(const std::string& path) {
   auto version = version_of(*db);
   if (!version) return version.error();
   SPELL_TRY(refuse_newer(*version, path));
-  if (*version == schema_version) (void)::unlink((path + ".new").c_str());  // of a loss of power
-  if (*version > 0 && *version < schema_version) {
+  if (*version == schema_version) (void)drop(path + ".new");  // of a loss of power
+  bool made = *version > 0 || lacks_room(path);
+  if (made && *version < schema_version) {
     SPELL_TRY(replace(std::move(*db), *version, path));
     db = Connection::open(path, false);
     if (!db) return db;
   }
   SPELL_TRY(db->execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL"));
-  if (*version == 0) SPELL_TRY(take_steps(*db, 0));
+  if (!made) SPELL_TRY(take_steps(*db, 0));
   return db;
 }
 

@@ -1,5 +1,7 @@
 #include "store/sqlite.hpp"
 
+#include <cerrno>
+
 #include "base/error.hpp"
 #include "store/pages.hpp"
 
@@ -11,16 +13,18 @@ Error damaged(const std::string& path, std::string_view how) {
 }
 
 Error sqlite_error(sqlite3* db, std::string_view what) {
-  int code = sqlite3_errcode(db) & 0xff;
+  int extended = sqlite3_extended_errcode(db), code = extended & 0xff;
   std::string text = std::string(what) + ": " + sqlite3_errmsg(db);
-  if (code == SQLITE_FULL) return base::error("disk_full", "the disk is full: " + text);
-  if (code == SQLITE_IOERR && sqlite3_system_errno(db) == ENOSPC)
+  // The system's error may be an older one: first what needs none.
+  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || extended == SQLITE_IOERR_CORRUPTFS) {
+    const char* file = sqlite3_db_filename(db, "main");
+    return damaged(file ? file : "",
+                   code == SQLITE_NOTADB ? "what stands in it is not what was written" : text);
+  }
+  // The index of the log could not grow, and the system's error is that of what came after it.
+  bool no_room = extended == SQLITE_IOERR_SHMSIZE || sqlite3_system_errno(db) == ENOSPC;
+  if (code == SQLITE_FULL || (code == SQLITE_IOERR && no_room))
     return base::error("disk_full", "the disk is full: " + text);
-  const char* file = sqlite3_db_filename(db, "main");
-  std::string name = file ? file : "";
-  if (sqlite3_extended_errcode(db) == SQLITE_IOERR_DATA)
-    return damaged(name, "what stands in it is not what was written");
-  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) return damaged(name, text);
   return base::error("internal", "database: " + text);
 }
 

@@ -1,9 +1,19 @@
 #include "store/store.hpp"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "base/count.hpp"
 #include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/hash.hpp"
 #include "base/text.hpp"
 #include "model/status.hpp"
+#include "store/copy_file.hpp"
 #include "store/impl.hpp"
+#include "store/pages.hpp"
 #include "store/schema.hpp"
 #include "store/wal.hpp"
 
@@ -402,26 +412,81 @@ Result<std::int64_t> Reader::note(const std::string& key) {
   return value;
 }
 
+void Reader::Impl::checkpoint_after(int pages) {
+  checkpoint_every = checkpoint_at = pages;
+  auto committed = [](void* to, sqlite3* on, const char* name, int frames) {
+    auto& impl = *static_cast<Impl*>(to);
+    if (frames < impl.checkpoint_at) return SQLITE_OK;
+    int code = sqlite3_wal_checkpoint_v2(on, name, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    impl.checkpoint_at = impl.checkpoint_every;
+    if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return SQLITE_OK;
+    impl.checkpoint_at = frames + impl.checkpoint_every;
+    impl.checkpoint_failed = sqlite_error(on, "copy the log of the database back into it");
+    return SQLITE_OK;  // the commit is whole
+  };
+  sqlite3_wal_hook(db.get(), committed, this);
+}
+
 namespace {
+
 // A checkpoint copies the log back into the database; every 4,000 pages (16 MB) keeps it off the
 // common path.
-constexpr const char* everyday_checkpoint = "PRAGMA wal_autocheckpoint = 4000";
+constexpr int everyday_checkpoint = 4000;
+
+/// Before SQLite sees them: it forgets what stands behind a frame that is wrong, and a log whose
+/// database is not there.
+Result<Wal> sound_log(const std::string& path) {
+  auto log = read_wal(path);
+  if (!log) return log;
+  if (!log->damage.empty())
+    return base::error("damaged", log->damage +
+                                      ": restore it from a backup (spelld restore), or go on "
+                                      "without the " +
+                                      base::count(log->lost, "page") +
+                                      " of changes behind it (spelld fsck --accept-log)");
+  std::error_code none;
+  auto size = std::filesystem::file_size(path, none);
+  if (!log->pages.empty() && (none || size == 0))
+    return damaged(path, "it is not there, its log " + path + "-wal is");
+  return log;
+}
+
 }  // namespace
 
-Result<Writer> Writer::open(const std::string& path) {
-  // Before SQLite forgets what stands behind a frame that is wrong.
-  auto log = read_wal(path, false);
+Result<std::optional<AcceptedLog>> accept_log(const std::string& path) {
+  auto log = read_wal(path);
   if (!log) return log.error();
-  if (!log->damage.empty()) return damaged(path, log->damage);
+  if (log->damage.empty()) return std::optional<AcceptedLog>();
+  AcceptedLog out{path + "-wal.damaged-" + base::hex(base::random_bytes(4)), log->lost};
+  SPELL_TRY(copy_file(path + "-wal", out.kept));
+  // Without the note SQLite reads it as far as it is whole.
+  auto remove = [](const std::string& name) -> Result<> {
+    if (::unlink(name.c_str()) == 0 || errno == ENOENT) return ok();
+    return base::errno_error("remove " + name);
+  };
+  if (!log->begun) SPELL_TRY(remove(path + "-wal"));
+  SPELL_TRY(remove(path + "-synced"));
+  SPELL_TRY(base::sync_folder(folder_of(path)));
+  return std::optional(out);
+}
+
+Result<Writer> Writer::open(const std::string& path) {
+  auto log = sound_log(path);
+  if (!log) return log.error();
   auto db = open_current(path);
   if (!db) return db.error();
-  // Pages of a transaction go to the log at its end alone: until then their sums may be behind.
+  // Another program copied the log of a killed service back, without sums.
+  if (log->pages.empty() && base::exists(path + "-synced")) SPELL_TRY(sum_pages(db->get(), false));
+  // Pages of a transaction go to the log at its end alone: SQLite writes frames over that went
+  // there earlier, and makes their sums right at the end, so that they could not be checked. It
+  // holds what one transaction changes in memory for that: at most what the pages take that the
+  // commands of one batch touch.
   SPELL_TRY(
       db->execute("PRAGMA cache_size = -4096; PRAGMA cache_spill = OFF;"
                   "PRAGMA foreign_keys = ON;"));
-  SPELL_TRY(db->execute(everyday_checkpoint));
   auto impl = std::make_unique<Impl>();
   impl->db = std::move(*db);
+  impl->checkpoint_after(everyday_checkpoint);
   Writer writer{Reader(std::move(impl))};
   SPELL_TRY(writer.impl_->each("SELECT value FROM meta WHERE key = 'incarnation'",
                                [&](Statement& row) { writer.incarnation_ = row.text(0); }));
@@ -430,28 +495,30 @@ Result<Writer> Writer::open(const std::string& path) {
 
 Result<> Writer::begin() {
   auto begun = impl_->run("BEGIN IMMEDIATE");
-  if (!begun) impl_->gave_up = begun.error();  // nothing is written until rollback() takes note
-  impl_->in_transaction = true;
+  impl_->in_batch = true;
+  if (!begun) impl_->spoilt = begun.error();
   return begun;
 }
 Result<> Writer::commit() {
   SPELL_TRY(impl_->run("COMMIT"));
-  impl_->in_transaction = false;
+  impl_->in_batch = false;
   return ok();
 }
 void Writer::rollback() {
-  impl_->gave_up.reset();
+  impl_->in_batch = false;
+  impl_->spoilt.reset();
   if (!sqlite3_get_autocommit(impl_->db.get())) (void)impl_->run("ROLLBACK");
-  impl_->in_transaction = false;
-  impl_->gave_up.reset();
+}
+
+std::optional<Error> Writer::take_trouble() {
+  return std::exchange(impl_->checkpoint_failed, std::nullopt);
 }
 
 Result<> Writer::save_space(bool wanted) {
   // The log is copied back and cut, and then again and again: the next pages go where the last ones
   // were.
-  if (wanted)
-    return impl_->db.execute("PRAGMA wal_autocheckpoint = 16; PRAGMA wal_checkpoint(TRUNCATE)");
-  return impl_->db.execute(everyday_checkpoint);
+  impl_->checkpoint_after(wanted ? 16 : everyday_checkpoint);
+  return wanted ? impl_->db.execute("PRAGMA wal_checkpoint(TRUNCATE)") : ok();
 }
 
 Result<> Writer::insert_run(const RunRecord& r) {

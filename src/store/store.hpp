@@ -216,6 +216,15 @@ struct DatabaseCheck {
   std::vector<RunName> hurt;         ///< runs that lost something by it, without their ids
 };
 
+/// What a log was accepted without.
+struct AcceptedLog {
+  std::string kept;       ///< its copy
+  std::int64_t lost = 0;  ///< pages of changes
+};
+/// Of a database whose log is damaged, so that it cannot be opened: what is whole at the log's
+/// beginning counts from now on, and a copy stays. None: it is not damaged. Nobody uses it.
+Result<std::optional<AcceptedLog>> accept_log(const std::string& database);
+
 struct RepositoryRecord {
   std::string workspace, name;
   std::int64_t used_us = 0, runs = 0;
@@ -344,8 +353,11 @@ class Writer : public Reader {
   static Result<Writer> open(const std::string& path);
 
   Result<> begin();
+  /// An error: nothing of what came since begin() counts; rollback() is to be called.
   Result<> commit();
   void rollback();
+  /// What went wrong beside the commits, once: the log could not be copied back, and grows.
+  std::optional<Error> take_trouble();
 
   /// On a full disk: what the database has beside itself is kept small. Not within a transaction.
   Result<> save_space(bool wanted);

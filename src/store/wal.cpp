@@ -1,8 +1,8 @@
 #include "store/wal.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <vector>
@@ -79,104 +79,79 @@ std::optional<Synced> Synced::read(const std::string& path) {
 
 namespace {
 
-/// A log as it goes by, frame by frame.
-class Scan {
- public:
-  Scan(const WalHeader& header, const std::optional<Synced>& synced)
-      : salt_(header.salt), before_{header.sum, header.sum} {
-    if (synced && synced->salt == salt_) synced_ = *synced;
-  }
+/// Reads into all of `to`; fewer bytes at the file's end.
+Result<std::size_t> read_at(const base::Fd& file, std::string& to, std::int64_t offset) {
+  return base::pread_full(file.get(), to.data(), to.size(), offset);
+}
 
-  void add(std::int64_t number, const char* header, std::string_view page) {
-    auto frame = FrameHeader::parse(header);
-    WalSum sum = frame_sum(before_.stored, header, page);
-    bool ours = frame.salt == salt_ && frame.page != 0;
-    bool whole = ours && sum == frame.sum;
-    if (first_wrong_ == 0 && whole) {
-      pages_.push_back(frame.page);
-      if (frame.commit) counted_ = pages_.size();
-      if (synced_.frames == number) met_ = synced_.sum == frame.sum;
-    } else {
-      if (first_wrong_ == 0) first_wrong_ = number;
-      // A transaction is written only when the one before it is on the disk. So what is wrong here
-      // was written once: no crash left it unfinished.
-      bool follows = whole || (ours && frame_sum(before_.computed, header, page) == frame.sum);
-      if (number > first_wrong_ && follows && before_.commit) overtaken_ = true;
-    }
-    before_ = {frame.sum, sum, frame.commit != 0};
+/// Of a log whose header is none: was it only begun, or stands something behind it?
+Result<> look_behind(const base::Fd& file, Wal& wal) {
+  std::string frame(frame_size, '\0');
+  std::int64_t frames = 0;
+  for (bool more = true; more; ++frames) {
+    auto read = read_at(file, frame, frame_offset(frames + 1));
+    if (!read) return read.error();
+    more = *read == frame.size();
+    if (frame.find_first_not_of('\0') < *read) wal.damage = "at its beginning";
   }
-
-  /// The first frame that is not what was written, 0: none.
-  std::int64_t damaged(bool live) const {
-    bool lost = synced_.frames && !met_;
-    bool overtaken = overtaken_ && !live;  // a frame may have been looked at before it was written
-    if (!lost && !overtaken) return 0;
-    return first_wrong_ ? first_wrong_ : static_cast<std::int64_t>(pages_.size()) + 1;
-  }
-  std::unordered_set<std::uint32_t> pages() const {
-    return {pages_.begin(), pages_.begin() + static_cast<std::ptrdiff_t>(counted_)};
-  }
-
- private:
-  struct Before {
-    WalSum stored, computed;
-    bool commit = false;
-  };
-  std::uint64_t salt_;
-  Before before_;
-  Synced synced_;  ///< frames 0: nothing is known
-  bool met_ = false, overtaken_ = false;
-  std::int64_t first_wrong_ = 0;
-  std::vector<std::uint32_t> pages_;
-  std::size_t counted_ = 0;  ///< of pages_, those of whole transactions
-};
+  if (!wal.damage.empty()) wal.lost = frames - 1;
+  return ok();
+}
 
 /// None: the log was begun anew meanwhile.
-Result<std::optional<Wal>> read_once(const std::string& database, bool live) {
+Result<std::optional<Wal>> read_once(const std::string& database) {
   Wal wal;
-  std::string path = database + "-wal";
   // Before the log: what it says is there when the log is read.
   auto synced = Synced::read(database + "-synced");
-  auto file = base::open(path, O_RDONLY);
+  auto file = base::open(database + "-wal", O_RDONLY);
   if (!file && file.error().code() == "not_found") return std::optional(wal);
   if (!file) return file.error();
-  std::string header(wal_header_size, '\0');
-  auto read = base::pread_full(file->get(), header.data(), header.size(), 0);
+  std::string header(wal_header_size, '\0'), again = header, frame(frame_size, '\0');
+  auto read = read_at(*file, header, 0);
   if (!read) return read.error();
-  // Begun, and nothing in it yet.
-  if (*read < header.size() || header == std::string(wal_header_size, '\0'))
-    return std::optional(wal);
+  if (*read < header.size()) return std::optional(wal);
   auto parsed = WalHeader::parse(header.data());
   if (!parsed) {
-    wal.damage = path + " is damaged at its beginning";
+    SPELL_TRY(look_behind(*file, wal));
     return std::optional(wal);
   }
-  Scan scan(*parsed, synced);
-  std::string frame(frame_size, '\0');
-  for (std::int64_t number = 1;; ++number) {
-    read = base::pread_full(file->get(), frame.data(), frame.size(), frame_offset(number));
+  wal.begun = true;
+  bool noted = synced && synced->salt == parsed->salt && synced->frames > 0, met = false;
+  std::vector<std::uint32_t> pages;
+  WalSum sum = parsed->sum;
+  std::int64_t number = 1, counted = 0;
+  for (;; ++number) {
+    read = read_at(*file, frame, frame_offset(number));
     if (!read) return read.error();
     if (*read < frame.size()) break;
-    scan.add(number, frame.data(), std::string_view(frame).substr(frame_header_size));
+    auto is = FrameHeader::parse(frame.data());
+    sum = frame_sum(sum, frame.data(), std::string_view(frame).substr(frame_header_size));
+    if (is.salt != parsed->salt || is.page == 0 || is.sum != sum) break;
+    pages.push_back(is.page);
+    if (is.commit) counted = number;
+    if (noted && synced->frames == number) met = synced->sum == sum;
   }
-  std::string again(wal_header_size, '\0');
-  read = base::pread_full(file->get(), again.data(), again.size(), 0);
+  read = read_at(*file, again, 0);
   if (!read) return read.error();
   if (again != header) return std::optional<Wal>();
-  wal.pages = scan.pages();
-  if (auto number = scan.damaged(live))
-    wal.damage = path + " is damaged at byte " + std::to_string(frame_offset(number)) +
-                 ", and changes that were answered stand behind it";
+  wal.pages = {pages.begin(), pages.begin() + counted};
+  if (!noted || met) return std::optional(std::move(wal));
+  wal.lost = std::max<std::int64_t>(synced->frames - counted, 1);
+  wal.damage = "at byte " + std::to_string(frame_offset(number));
   return std::optional(std::move(wal));
 }
 
 }  // namespace
 
-Result<Wal> read_wal(const std::string& database, bool live) {
+Result<Wal> read_wal(const std::string& database) {
   for (;;) {
-    auto wal = read_once(database, live);
+    auto wal = read_once(database);
     if (!wal) return wal.error();
-    if (*wal) return std::move(**wal);
+    if (!*wal) continue;
+    if (!(*wal)->damage.empty())
+      (*wal)->damage = database + "-wal is damaged " + (*wal)->damage +
+                       ", and changes that were answered stand behind it";
+    return std::move(**wal);
   }
 }
 

@@ -1,7 +1,8 @@
 // SQLite's write-ahead log, read by ourselves: whether each frame in it is what was written, and
-// whether transactions are there that SQLite would leave out in silence, since it takes the first
-// frame that is wrong for the end of what a crash left. The format is SQLite's own
-// (sqlite.org/fileformat2.html, "The Write-Ahead Log"). Private to this folder.
+// whether transactions were there that SQLite would leave out in silence, since it takes the first
+// frame that is wrong for the end of what a crash left. What tells those from what a crash did
+// leave is the note alone. The format is SQLite's own (sqlite.org/fileformat2.html, "The
+// Write-Ahead Log"). Private to this folder.
 //
 //   spell.db-wal      header, frames; each frame's checksum goes on from the one before it
 //   spell.db-synced   how far the log was last known to be on the disk. Written without a sync of
@@ -57,6 +58,7 @@ struct Synced {
   std::uint64_t salt = 0;
   std::uint32_t frames = 0;
   WalSum sum;  ///< of the last of them
+  bool operator==(const Synced&) const = default;
   std::array<char, 32> bytes() const;
   /// None: no such file, or not whole.
   static std::optional<Synced> read(const std::string& path);
@@ -65,8 +67,10 @@ struct Synced {
 struct Wal {
   std::unordered_set<std::uint32_t> pages;  ///< of which it holds a version that counts
   std::string damage;                       ///< "": none
+  std::int64_t lost = 0;  ///< frames that cannot be read, of those known to be there
+  bool begun = false;     ///< its header can be read
 };
-/// `live`: transactions are being added to it.
-Result<Wal> read_wal(const std::string& database, bool live);
+/// It may be written meanwhile.
+Result<Wal> read_wal(const std::string& database);
 
 }  // namespace spell::store

@@ -20,6 +20,7 @@ using fault::next;
 
 namespace {
 fault::Disk disk;
+bool no_links = false;
 
 int synced(int fd) {
   std::string path = fault::path_of(fd);
@@ -41,6 +42,10 @@ int rename(const char* from, const char* to) noexcept {
   return disk.step(to) ? next<int(const char*, const char*)>("rename")(from, to) : failed();
 }
 int link(const char* from, const char* to) noexcept {
+  if (no_links) {
+    errno = EPERM;
+    return -1;
+  }
   return disk.step(to) ? next<int(const char*, const char*)>("link")(from, to) : failed();
 }
 int unlink(const char* path) noexcept {
@@ -162,8 +167,9 @@ TEST_CASE("a call that fails once while the database is written loses nothing") 
 TEST_CASE(
     "power that goes at any step of taking over an older database leaves it, or the new one") {
   std::string golden = SPELL_SOURCE_DIR "/tests/golden/v5/data/spell.db";
-  for (unsigned kind = 0; kind < 4; ++kind) {
+  for (unsigned kind = 0; kind < 8; ++kind) {
     INFO("kind " << kind);
+    no_links = kind >= 4;  // as on some file systems: a copy stays
     bool through = false;
     int at = 1;
     for (; !through; ++at) {
@@ -174,7 +180,7 @@ TEST_CASE(
       disk.steps = 0;
       disk.fail_at = at;
       through = Writer::open(folder.database()).ok() && !disk.dead;
-      disk.come_back(kind % 2, kind < 2 ? 0 : kind * 1000 + static_cast<unsigned>(at));
+      disk.come_back(kind % 2, kind % 4 < 2 ? 0 : kind * 1000 + static_cast<unsigned>(at));
       {
         auto writer = Writer::open(folder.database());
         if (!writer) FAIL(writer.error().message());
@@ -188,7 +194,9 @@ TEST_CASE(
         copies += name.starts_with("spell.db.v5-");
       }
       REQUIRE(copies >= 1);
+      REQUIRE(copies <= 2);
     }
     CHECK(at > 8);
   }
+  no_links = false;
 }

@@ -262,33 +262,325 @@ TEST_CASE("a flipped bit in the log of a service that was killed is found, nothi
   }
 }
 
-TEST_CASE("without its note a log that lost all but its last transaction is still found damaged") {
+TEST_CASE("without its note a log is read as far as it is whole") {
   auto files = killed_database(25);
   files.synced.clear();
   Folder folder;
-  // Where each transaction ends: its last frame says so.
-  std::vector<std::size_t> ends;
-  for (std::size_t at = log_header; at < files.log.size(); at += frame_size)
-    if (files.log.substr(at + 4, 4) != std::string(4, '\0')) ends.push_back(at + frame_size);
-  REQUIRE(ends.size() >= 25);
   std::mt19937 random(9);
-  for (std::size_t at = log_header; at < files.log.size(); at += frame_size / 3) {
+  std::size_t fewest = 25;
+  for (std::size_t at = log_header; at < files.log.size(); at += frame_size * 2 / 3) {
     INFO("byte " << at);
     auto flipped = files;
     flipped.log = with_bit(files.log, at, random() % 8);
     flipped.put(folder);
     auto writer = Writer::open(folder.database());
-    if (at < ends[ends.size() - 2]) {
-      REQUIRE_FALSE(writer);
-      REQUIRE(writer.error().code() == "damaged");
-    } else {
-      // Cannot be told from what a loss of power left of a transaction that nobody was answered.
-      REQUIRE(writer);
-      std::size_t runs = 0;
-      REQUIRE(content(*writer, &runs));
-      REQUIRE(runs >= 24);
+    REQUIRE(writer);
+    std::size_t runs = 0;
+    REQUIRE(content(*writer, &runs));
+    REQUIRE(writer->last_number("ada").value() == static_cast<std::int64_t>(runs));
+    REQUIRE(writer->check()->damaged.empty());
+    fewest = std::min(fewest, runs);
+  }
+  CHECK(fewest == 0);
+}
+
+TEST_CASE("a damaged log is accepted as far as it is whole, where that is asked for") {
+  auto files = killed_database(25);
+  Folder folder;
+  files.put(folder);
+  CHECK_FALSE(accept_log(folder.database()).value());  // nothing is wrong with it
+  CHECK(Files::of(folder).log == files.log);
+  std::size_t expected = 0;
+  SECTION("damaged in the middle") {
+    files.log = with_bit(files.log, log_header + files.log.size() / 2, 3);
+    expected = 5;
+  }
+  SECTION("damaged at its beginning") { files.log = with_bit(files.log, 17, 3); }
+  SECTION("its header is gone") { files.log.replace(0, log_header, log_header, '\0'); }
+  files.put(folder);
+  auto refused = Writer::open(folder.database());
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == "damaged");
+  CHECK(refused.error().message().find("spelld fsck --accept-log") != std::string::npos);
+  auto accepted = accept_log(folder.database());
+  REQUIRE(accepted);
+  REQUIRE(*accepted);
+  CHECK((*accepted)->lost > 0);
+  CHECK(base::read_file((*accepted)->kept).value() == files.log);
+  CHECK_FALSE(accept_log(folder.database()).value());
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  std::size_t runs = 0;
+  REQUIRE(content(*writer, &runs));
+  CHECK(runs >= expected);
+  CHECK(runs < 25);
+  CHECK(writer->check()->damaged.empty());
+  add_run(*writer, 1000);
+}
+
+TEST_CASE("a log without its database is kept, and one that was only begun is none") {
+  auto files = killed_database(5);
+  Folder folder;
+  auto alone = files;
+  alone.database.clear();
+  alone.put(folder);
+  SECTION("the database is missing") {}
+  SECTION("the database is empty") {
+    REQUIRE(base::write_file(folder.database(), "", 0600, false));
+  }
+  auto refused = Writer::open(folder.database());
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == "damaged");
+  CHECK(Files::of(folder).log == files.log);
+  auto begun = files;
+  begun.log.assign(3 * page_size, '\0');
+  begun.put(folder);
+  CHECK(Writer::open(folder.database()));
+}
+
+TEST_CASE("a page that is all zero, and one that was cut off, is damage") {
+  auto files = closed_database(60);
+  Folder folder;
+  auto is_found = [&] {
+    auto writer = Writer::open(folder.database());
+    if (!writer) {
+      CHECK(writer.error().code() == "damaged");
+      return;
+    }
+    CHECK_FALSE(writer->check()->damaged.empty());
+    auto read = content(*writer);
+    if (!read) CHECK(read.error().code() == "damaged");
+  };
+  for (std::size_t page = 0; page < files.database.size(); page += page_size) {
+    INFO("page at " << page);
+    auto zeroed = files;
+    zeroed.database.replace(page, page_size, page_size, '\0');
+    zeroed.put(folder);
+    is_found();
+  }
+  for (std::size_t left : {1UL, 5UL, 20UL}) {
+    auto cut = files;
+    cut.database.resize(left * page_size);
+    cut.put(folder);
+    is_found();
+  }
+}
+
+TEST_CASE("one damaged run refuses what needs it, and nothing else of a batch") {
+  auto files = closed_database(120);
+  auto at = files.database.find("\"echo " + std::string(540, 'x'));
+  REQUIRE(at != std::string::npos);
+  files.database[at + 9] = 'X';
+  Folder folder;
+  files.put(folder);
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  std::int64_t hurt = writer->check()->hurt.at(0).number;
+  REQUIRE(writer->begin());
+  REQUIRE(writer->insert_run(sample(1000)));
+  auto read = writer->find_run("ada", hurt);
+  REQUIRE_FALSE(read);
+  CHECK(read.error().code() == "damaged");
+  REQUIRE(writer->set_note("after", 7));
+  REQUIRE(writer->commit());
+  CHECK(writer->find_run("ada", 1000).value());
+  CHECK(writer->note("after").value() == 7);
+  // What was to change something and met damage may have done half of it: all is taken back.
+  REQUIRE(writer->begin());
+  REQUIRE(writer->set_note("before", 8));
+  REQUIRE_FALSE(writer->update_run(sample(hurt)));
+  CHECK_FALSE(writer->set_note("after", 9));
+  auto committed = writer->commit();
+  REQUIRE_FALSE(committed);
+  CHECK(committed.error().code() == "damaged");
+  writer->rollback();
+  CHECK(writer->note("before").value() == 0);
+  CHECK(writer->note("after").value() == 7);
+  REQUIRE(writer->begin());
+  REQUIRE(writer->set_note("after", 10));
+  REQUIRE(writer->commit());
+  CHECK(writer->note("after").value() == 10);
+}
+
+namespace {
+
+/// Writes of SQLite's to files of this ending fail after so many.
+std::string failing;
+int left = 0;
+
+bool fails(int fd) {
+  if (failing.empty()) return false;
+  std::error_code none;
+  auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), none).string();
+  if (!path.ends_with(failing) || left-- > 0) return false;
+  errno = ENOSPC;
+  return true;
+}
+ssize_t failing_pwrite(int fd, const void* from, std::size_t size, off_t at) {
+  return fails(fd) ? -1 : ::pwrite(fd, from, size, at);
+}
+ssize_t failing_write(int fd, const void* from, std::size_t size) {
+  return fails(fd) ? -1 : ::write(fd, from, size);
+}
+
+struct FailingWrites {
+  FailingWrites() {
+    set("pwrite", reinterpret_cast<sqlite3_syscall_ptr>(failing_pwrite));
+    set("pwrite64", reinterpret_cast<sqlite3_syscall_ptr>(failing_pwrite));
+    set("write", reinterpret_cast<sqlite3_syscall_ptr>(failing_write));
+  }
+  ~FailingWrites() {
+    failing.clear();
+    for (auto* name : {"pwrite", "pwrite64", "write"}) set(name, nullptr);
+  }
+  void set(const char* name, sqlite3_syscall_ptr to) {
+    auto* vfs = sqlite3_vfs_find(nullptr);
+    (void)vfs->xSetSystemCall(vfs, name, to);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a transaction that SQLite took back after its sync counts for nothing") {
+  Folder folder, killed;
+  FailingWrites writes;
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  for (std::int64_t number = 1; number <= 3; ++number) add_run(*writer, number);
+  auto before = Files::of(folder);
+  // Its frames are on the disk when the index of the log cannot grow.
+  auto large = sample(4);
+  large.request.command = std::string(18 << 20, 'x');
+  failing = "-shm";
+  REQUIRE(writer->begin());
+  REQUIRE(writer->insert_run(large));
+  auto committed = writer->commit();
+  REQUIRE_FALSE(committed);
+  CHECK(committed.error().code() == "disk_full");
+  writer->rollback();
+  REQUIRE(Files::of(folder).synced != before.synced);
+  // The next one is cut off in the middle, where that one was.
+  failing = "-wal";
+  left = 3;
+  REQUIRE(writer->begin());
+  REQUIRE(writer->insert_run(sample(5)));
+  REQUIRE_FALSE(writer->commit());
+  writer->rollback();
+  failing.clear();
+  Files::of(folder).put(killed);
+  {
+    auto again = Writer::open(killed.database());
+    REQUIRE(again);
+    std::size_t runs = 0;
+    REQUIRE(content(*again, &runs));
+    CHECK(runs == 3);
+  }
+  add_run(*writer, 6);
+  Files::of(folder).put(killed);
+  auto again = Writer::open(killed.database());
+  REQUIRE(again);
+  std::size_t runs = 0;
+  REQUIRE(content(*again, &runs));
+  CHECK(runs == 4);
+}
+
+TEST_CASE("a log that cannot be copied back is told of once, and changes go on") {
+  Folder folder;
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  REQUIRE(writer->save_space(true));
+  add_run(*writer, 1);
+  REQUIRE(Files::of(folder).log.size() > log_header + frame_size);
+  auto log = Files::of(folder).log;
+  REQUIRE(log.size() < log_header + 16 * frame_size);
+  for (std::size_t at = log_header + 30; at < log.size(); at += frame_size)
+    write_at(folder.database() + "-wal", at, static_cast<char>(log[at] ^ 4));
+  // It is tried with 16 frames, and then with twice as many.
+  auto frames = static_cast<std::int64_t>(log.size() / frame_size);
+  int told = 0;
+  for (std::int64_t number = frames; number < 26; ++number) {
+    REQUIRE(writer->begin());
+    REQUIRE(writer->set_note("n", number));
+    REQUIRE(writer->commit());
+    if (auto trouble = writer->take_trouble()) {
+      CHECK(trouble->code() == "damaged");
+      ++told;
     }
   }
+  CHECK(told == 1);
+}
+
+TEST_CASE("the log of a killed service may be copied back by another program") {
+  auto files = killed_database(25);
+  Folder folder;
+  files.put(folder);
+  sqlite3* db = nullptr;
+  REQUIRE(sqlite3_open(folder.database().c_str(), &db) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(db, "SELECT count(*) FROM run", nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(db);
+  REQUIRE(Files::of(folder).log.empty());
+  bool noted = true;
+  SECTION("its note is there") {}
+  SECTION("and its note is lost") {
+    noted = false;
+    ::unlink((folder.database() + "-synced").c_str());
+  }
+  {
+    auto writer = Writer::open(folder.database());
+    REQUIRE(writer);
+    std::size_t runs = 0;
+    REQUIRE(content(*writer, &runs));
+    CHECK(runs == 25);
+    CHECK(writer->check()->damaged.empty());
+    for (std::int64_t number = 26; number <= 40; ++number) add_run(*writer, number);
+  }
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  CHECK(writer->check()->damaged.empty());
+  if (!noted) return;
+  // From then on they carry sums again.
+  auto at = Files::of(folder).database.find("\"echo " + std::string(540, 'x'));
+  REQUIRE(at != std::string::npos);
+  write_at(folder.database(), at + 9, 'X');
+  CHECK_FALSE(writer->check()->damaged.empty());
+  auto reader = Reader::open(folder.database());
+  CHECK(content(*reader).error().code() == "damaged");
+}
+
+TEST_CASE("a database that another program began, with nothing in it, is made anew") {
+  Folder folder;
+  sqlite3* db = nullptr;
+  REQUIRE(sqlite3_open(folder.database().c_str(), &db) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(db, "PRAGMA journal_mode = WAL", nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(db);
+  REQUIRE(Files::of(folder).database.size() == page_size);
+  {
+    auto writer = Writer::open(folder.database());
+    REQUIRE(writer);
+    add_run(*writer, 1);
+  }
+  CHECK(Files::of(folder).database[20] == 8);
+  auto writer = Writer::open(folder.database());
+  REQUIRE(writer);
+  CHECK(writer->find_run("ada", 1).value());
+  CHECK(writer->check()->damaged.empty());
+}
+
+TEST_CASE("an older database that was kept by a start that was killed is kept once") {
+  Folder folder;
+  std::filesystem::copy_file(SPELL_SOURCE_DIR "/tests/golden/v5/data/spell.db", folder.database());
+  std::filesystem::create_hard_link(folder.database(), folder.database() + ".v5-01234567");
+  REQUIRE(base::write_file(folder.database() + ".new", "half", 0600, false));
+  {
+    auto writer = Writer::open(folder.database());
+    REQUIRE(writer);
+    CHECK(writer->check()->damaged.empty());
+  }
+  std::vector<std::string> names;
+  for (auto& entry : std::filesystem::directory_iterator(folder.path))
+    names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  CHECK(names == std::vector<std::string>{"spell.db", "spell.db.v5-01234567"});
 }
 
 TEST_CASE("what a loss of power left of the last transaction needs no hand") {
@@ -320,6 +612,7 @@ TEST_CASE("what a loss of power left of the last transaction needs no hand") {
       log.resize(std::max(before.log.size(), after.log.size()));
       for (std::size_t at = 0; at < after.log.size(); at += sector)
         if (random() % 2) log.replace(at, sector, after.log, at, sector);
+      log.replace(0, log_header, after.log, 0, log_header);  // synced before any frame
       log.resize(std::max<std::size_t>(before.log.size(),
                                        random() % 4 ? log.size() : random() % (log.size() + 1)));
       Files{after.database, log, random() % 2 ? before.synced : ""}.put(folder);
@@ -408,31 +701,4 @@ TEST_CASE("a copy of the database is checked as the database is") {
   auto other = Reader::open(copy);
   REQUIRE(other);
   CHECK_FALSE(content(*other));
-}
-
-TEST_CASE("a transaction that met damage writes nothing, whatever follows in it") {
-  Folder folder;
-  auto writer = Writer::open(folder.database());
-  REQUIRE(writer);
-  for (std::int64_t number = 1; number <= 30; ++number) add_run(*writer, number);
-  REQUIRE(writer->save_space(true));
-  auto at = Files::of(folder).database.rfind("\"echo " + std::string(540, 'x'));
-  REQUIRE(at != std::string::npos);
-  write_at(folder.database(), at + 20, 'y');
-  auto fresh = Writer::open(folder.database());  // has no page in its memory
-  REQUIRE(fresh);
-  REQUIRE(fresh->begin());
-  REQUIRE(fresh->set_note("before", 1));
-  CHECK_FALSE(content(*fresh));
-  CHECK_FALSE(fresh->set_note("behind", 1));
-  auto committed = fresh->commit();
-  REQUIRE_FALSE(committed);
-  CHECK(committed.error().code() == "damaged");
-  fresh->rollback();
-  REQUIRE(fresh->begin());
-  REQUIRE(fresh->set_note("next", 1));
-  REQUIRE(fresh->commit());
-  CHECK(fresh->note("before").value() == 0);
-  CHECK(fresh->note("behind").value() == 0);
-  CHECK(fresh->note("next").value() == 1);
 }
