@@ -52,10 +52,13 @@ class WaitingReason {
   std::jthread thread_;
 };
 
-}  // namespace
+struct Followed {
+  int status = 0;
+  std::optional<std::int64_t> next{};  ///< the run that it goes on as
+};
 
-Result<int> follow(Output& out, const Run& run, const FollowOptions& options) {
-  Interrupt interrupt;
+Result<Followed> follow_one(Output& out, const Run& run, const FollowOptions& options,
+                            Interrupt& interrupt) {
   FollowView view(out, options.all);
   std::mutex view_mutex;
   std::optional<WaitingReason> reason;
@@ -80,16 +83,31 @@ Result<int> follow(Output& out, const Run& run, const FollowOptions& options) {
   reason.reset();
   if (interrupt.happened()) {
     view.interrupted(run.id());
-    return interrupted_status;
+    return Followed{interrupted_status};
   }
   auto info = run.info();
   if (!info) return info.error();
   if (!info->status.is_final()) {
     view.leave();
-    return 0;
+    return Followed{};
   }
   if (options.to_the_end || !out.json()) view.finished(*info);
-  return options.to_the_end ? exit_status(*info) : 0;
+  if (!options.to_the_end) return Followed{};
+  return Followed{exit_status(*info), successor(*info)};
+}
+
+}  // namespace
+
+Result<int> follow(Output& out, const Run& run, const FollowOptions& options) {
+  Interrupt interrupt;
+  FollowOptions rest = options;
+  for (Run now = run;;) {
+    auto followed = follow_one(out, now, rest, interrupt);
+    if (!followed) return followed.error();
+    if (!followed->next) return followed->status;
+    now = Run(run.connection(), *followed->next);
+    rest.tail.reset();
+  }
 }
 
 }  // namespace spell::cli

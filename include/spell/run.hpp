@@ -90,6 +90,9 @@ struct RunSpec {
   /// Name -> what stands in the command for each `:NAME:`; kept with the run. Error
   /// `invalid_request`: the command has no such place.
   std::map<std::string, std::string> params{};
+  /// Whether a run that is interrupted, with its machine, goes on as another; none: as its machine
+  /// type says.
+  std::optional<bool> auto_resume{};
 };
 
 /// What the service reports of a run.
@@ -108,6 +111,8 @@ struct RunInfo {
   std::vector<std::int64_t> after{};
   std::optional<std::chrono::seconds> timeout{};
   std::optional<Time> created_at{}, started_at{}, ended_at{};  ///< started_at: the command's start
+  /// An interrupted run goes on as another, which has its predecessor's files: both are of one
+  /// chain, which ends where its last run does.
   std::optional<std::int64_t> resumed_as_run{}, resumed_from_run{};
   std::int64_t log_bytes = 0;  ///< output stored so far
   std::int64_t output_files = 0, output_bytes = 0;
@@ -121,6 +126,7 @@ struct RunInfo {
   std::string key{};     ///< its name in that workflow; "": it was made without one
   bool manages = false;  ///< its program manages the workflow
   std::map<std::string, std::string> params{};  ///< what stands in the command for their names
+  std::optional<bool> auto_resume{};            ///< as it was asked for; see RunSpec
 };
 
 enum class LogKind { output, status, system };
@@ -190,9 +196,10 @@ class Run {
   Result<Checkpoint> wait_checkpoint(const Checkpoint& after, CallOptions = {}) const;
   /// "runs/7" or "runs/7/path", as `spell ls` and mounts take it.
   std::string output(std::string_view path = "") const;
-  /// Ends the command and saves its outputs; a run that is not yet running is killed. Idempotent.
+  /// Ends the command and saves its outputs; a run that is not yet running is killed. Of a run that
+  /// goes on as another, that one: what is returned is of the run that was ended. Idempotent.
   Result<RunInfo> stop(CallOptions = {}) const;
-  /// Ends the run at once; nothing is saved. Idempotent.
+  /// Ends the run at once; nothing is saved. Else as stop().
   Result<RunInfo> kill(CallOptions = {}) const;
   Result<RunInfo> archive(bool archived = true, CallOptions = {}) const;
   /// Deletes a final run for good, its log and outputs included.

@@ -167,6 +167,7 @@ Result<MadeWorkflow> State::add_manager(store::WorkflowRecord workflow, const Ne
 
 Result<store::WorkflowRecord> State::end_workflow(const std::string& owner, std::int64_t number,
                                                   const std::string& how, std::int64_t now_us) {
+  SPELL_TRY(resume_interrupted(now_us));
   auto workflow = find_workflow(owner, number);
   if (!workflow) return workflow;
   bool kill = how == "kill";

@@ -4,6 +4,9 @@
 
 namespace spell::store {
 
+// Files that a run goes on with as another are that one's.
+#define OWN_BYTES "iif(resumed_as = 0, output_bytes, 0) + log_bytes"
+
 Result<std::vector<QuotaRecord>> Reader::quotas() {
   std::vector<QuotaRecord> out;
   SPELL_TRY(impl_->each("SELECT owner, user, name, amount FROM quota ORDER BY owner, user, name",
@@ -26,7 +29,7 @@ Result<std::int64_t> Reader::bytes_of(const std::string& owner, const std::strin
   std::int64_t bytes = 0;
   auto add = [&](Statement& row) { bytes += row.integer(0); };
   SPELL_TRY(
-      impl_->each("SELECT total(output_bytes + log_bytes) FROM run WHERE owner = ? AND creator = ?",
+      impl_->each("SELECT total(" OWN_BYTES ") FROM run WHERE owner = ? AND creator = ?",
                   add, owner, user));
   SPELL_TRY(impl_->each("SELECT total(size) FROM upload WHERE owner = ? AND creator = ?", add,
                         owner, user));
@@ -46,7 +49,7 @@ Result<Queue> Reader::queue() {
 Result<std::vector<KeptRun>> Reader::kept_runs() {
   std::vector<KeptRun> out;
   SPELL_TRY(
-      impl_->each("SELECT owner, number, ended_us, output_bytes + log_bytes, labels <> '' FROM run "
+      impl_->each("SELECT owner, number, ended_us, " OWN_BYTES ", labels <> '' FROM run "
                   "WHERE final = 1",
                   [&](Statement& row) {
                     out.push_back({row.text(0), row.integer(1), row.integer(2), row.integer(3),

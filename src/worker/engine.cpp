@@ -420,8 +420,10 @@ void Engine::mount_run(const std::string& run) {
                                         {call_limit, preparing.get_token()});
             });
           });
-        return mount(folders_, options_.host, start, remote ? *remote : *options_.host.source,
-                     *trees_, preparing.get_token());
+        return with_room([&] {
+          return mount(folders_, options_.host, start, remote ? *remote : *options_.host.source,
+                       *trees_, preparing.get_token());
+        });
       },
       [this, run](auto& mounted, std::int64_t now, Actions& out) {
         agent_.mounted(run, mounted, now, out);
