@@ -105,9 +105,8 @@ std::optional<Time> time_of(std::int64_t us) {
 std::pair<std::string, std::string> why_waiting(Context& context, const store::RunRecord& run) {
   if (run.not_before_us != 0) return {run.reason_code, run.reason};
   for (auto number : waits_for(run)) {
-    auto active = context.readers.with([&](store::Reader& reader) {
-      return reader.active_of_chain(run.owner, number);
-    });
+    auto active = context.readers.with(
+        [&](store::Reader& reader) { return reader.active_of_chain(run.owner, number); });
     if (active && *active)
       return {"waiting_for_run", "waiting for run " + std::to_string(**active)};
   }

@@ -258,8 +258,7 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   for (auto number : s.request.after) {
     auto other = end_of_chain(s.owner, number);
     if (!other) return other.error();
-    if (has_ended(*other) &&
-        !((*other)->status == "complete" && (*other)->exit_code == 0))
+    if (has_ended(*other) && !((*other)->status == "complete" && (*other)->exit_code == 0))
       return base::error("dependency_failed",
                          "run " + std::to_string(number) +
                              " has not ended with exit code 0, so nothing can start after it");

@@ -204,7 +204,8 @@ class State {
   /// beyond belief, or of an owner whose runs it does not carry out, is passed over.
   Result<> heard_of_numbers(const std::string& machine_id,
                             const std::map<std::string, std::int64_t>& numbers);
-  /// What a worker says of a run; the trees that it names are known to be there. The text of an error is why it is refused for good
+  /// What a worker says of a run; the trees that it names are known to be there. The text of an
+  /// error is why it is refused for good
   /// (`run_not_found`, `stale_epoch`).
   Result<> report(const std::string& machine_id, const model::RunReport&, std::int64_t now_us);
   void acknowledge(const std::string& machine_id, std::int64_t seen);

@@ -39,8 +39,8 @@ bool State::is_to_be_resumed(const RunRecord& run) const {
 
 bool State::has_ended(const RunPointer& run) const {
   return model::is_final(run->status) &&
-         std::find(interrupted_.begin(), interrupted_.end(),
-                   std::pair(run->owner, run->number)) == interrupted_.end();
+         std::find(interrupted_.begin(), interrupted_.end(), std::pair(run->owner, run->number)) ==
+             interrupted_.end();
 }
 
 Result<RunPointer> State::end_of_chain(const std::string& owner, std::int64_t number) {

@@ -244,8 +244,7 @@ Result<> State::finish_late(const RunPointer& run, const model::RunReport& repor
   std::string machine = run->machine;
   auto result = *report.result;
   // What has gone on as another has no other end than that, unless it was a success.
-  bool goes_on =
-      run->resumed_as != 0 && !(result.status == "complete" && result.exit_code == 0);
+  bool goes_on = run->resumed_as != 0 && !(result.status == "complete" && result.exit_code == 0);
   if (goes_on) {
     result.status = "interrupted";
     result.reason_code = "late_result";

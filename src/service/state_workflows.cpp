@@ -22,7 +22,7 @@ std::string name_of(const store::WorkflowRecord& workflow) {
   return "workflow " + std::to_string(workflow.number);
 }
 
-Error has_ended(const store::WorkflowRecord& workflow) {
+Error workflow_ended(const store::WorkflowRecord& workflow) {
   bool ending = workflow.ended_us == 0;
   return base::error("workflow_ended", name_of(workflow) + (ending ? " is " : " has ended: ") +
                                            workflow.status + "; no more runs can be made in it");
@@ -64,7 +64,7 @@ Result<> State::check_workflow(const Submission& s) {
   if (s.request.workflow == 0) return ok();
   auto workflow = find_workflow(s.owner, s.request.workflow);
   if (!workflow) return workflow.error();
-  if (workflow->status != "running") return has_ended(*workflow);
+  if (workflow->status != "running") return workflow_ended(*workflow);
   return ok();
 }
 

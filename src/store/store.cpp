@@ -470,8 +470,8 @@ Result<> Writer::insert_run(const RunRecord& r) {
       r.created_us, r.placed_us, r.started_us, r.ended_us, r.creator, r.machine, r.reason_code,
       r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes,
       r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, r.mounts,
-      r.takes.cpus, r.takes.memory, r.takes.gpus, r.workflow, r.name, r.manages,
-      r.resumed_from, r.resumed_as, r.restored, r.fruitless, r.not_before_us, request);
+      r.takes.cpus, r.takes.memory, r.takes.gpus, r.workflow, r.name, r.manages, r.resumed_from,
+      r.resumed_as, r.restored, r.fruitless, r.not_before_us, request);
 }
 
 Result<> Writer::update_run(const RunRecord& r) {

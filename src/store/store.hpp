@@ -54,8 +54,8 @@ struct RunRecord {
   /// Numbers of the runs before and after it in its chain, 0: none. The one before may have been
   /// removed.
   std::int64_t resumed_from = 0, resumed_as = 0;
-  std::string restored;         ///< the outputs of the one before: what it began with
-  std::int64_t fruitless = 0;   ///< runs before it, in a row, that saved nothing new
+  std::string restored;            ///< the outputs of the one before: what it began with
+  std::int64_t fruitless = 0;      ///< runs before it, in a row, that saved nothing new
   std::int64_t not_before_us = 0;  ///< it waits until then, so that it is not lost at once again
   model::RunRequest request;
 };

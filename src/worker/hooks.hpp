@@ -41,8 +41,9 @@ Result<std::vector<std::string>> build(const Folders&, const model::StartCommand
 Result<std::vector<std::string>> put_back(const Folders&, const model::StartCommand&,
                                           const spellfs::ObjectSource& source, std::stop_token);
 
-/// mounts.cpp: what the run goes on from, and what its mounts need of `source`, in the cache and in the run's folder, and
-/// the record of it. Returns lines for the log. Errors: `mount_failed`, `canceled` after a stop.
+/// mounts.cpp: what the run goes on from, and what its mounts need of `source`, in the cache and in
+/// the run's folder, and the record of it. Returns lines for the log. Errors: `mount_failed`,
+/// `canceled` after a stop.
 Result<std::vector<std::string>> mount(const Folders&, const Host&, const model::StartCommand&,
                                        const spellfs::ObjectSource& source, TreeCache&,
                                        std::stop_token);

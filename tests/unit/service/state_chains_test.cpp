@@ -10,6 +10,7 @@ namespace {
 struct Spots : Team {
   std::string a, b;
   explicit Spots(bool by_default = true) {
+    connect();
     store::MachineTypeRecord type;
     type.owner = "ada";
     type.name = "spot";
@@ -36,7 +37,9 @@ struct Spots : Team {
   std::string on(std::int64_t number) { return run(number).machine == "a" ? a : b; }
   void runs(std::int64_t number) {
     auto report = report_of(number);
-    report.events.push_back({run(number).taken + 1, "running", "Run is running"});
+    auto taken = run(number).taken;
+    report.events.push_back({taken + 1, "building", "Run is building"});
+    report.events.push_back({taken + 2, "running", "Run is running"});
     REQUIRE(say(on(number), report));
   }
   void backs_up(std::int64_t number, const std::string& tree, std::int64_t files = 3) {
@@ -175,9 +178,8 @@ TEST_CASE("the successor has what its predecessor had, and what that has saved")
   // A collection keeps its files, also when its predecessor is removed.
   REQUIRE(spots.change([&] { return spots.state->remove("ada", 1); }));
   auto roots = spots.writer->roots().value();
-  CHECK(std::any_of(roots.begin(), roots.end(), [](auto& root) {
-    return root.resource == "runs/2" && root.node == "tree";
-  }));
+  CHECK(std::any_of(roots.begin(), roots.end(),
+                    [](auto& root) { return root.resource == "runs/2" && root.node == "tree"; }));
   spots.open();
   CHECK(spots.run(2).resumed_from == 1);
   CHECK(spots.run(2).restored == "tree");
@@ -309,7 +311,8 @@ TEST_CASE("who is interrupted before he has saved anything new waits, longer eac
   CHECK(spots.run(2).not_before_us == 0);  // it had saved something
   lose_last(2);
   std::int64_t second = 1'000'000;
-  for (std::int64_t number = 3, wait = 1; number < 14; ++number, wait = std::min<std::int64_t>(2 * wait, 300)) {
+  for (std::int64_t number = 3, wait = 1; number < 14;
+       ++number, wait = std::min<std::int64_t>(2 * wait, 300)) {
     auto run = spots.run(number);
     auto made = run.created_us;
     CHECK(run.not_before_us == made + wait * second);
@@ -494,7 +497,9 @@ TEST_CASE("a workflow goes on with the run that its managing run goes on as") {
   asked.run = spots.asked();
   auto made = spots.change([&] { return spots.state->create_workflow(asked, spots.now); });
   REQUIRE(made);
-  auto token = [&](std::int64_t number) { return spots.start_of(number).secrets.at("SPELL_TOKEN"); };
+  auto token = [&](std::int64_t number) {
+    return spots.start_of(number).secrets.at("SPELL_TOKEN");
+  };
   auto child = spots.asked({}, "child");
   child.request.workflow = 1;
   spots.begin(child);

@@ -14,7 +14,8 @@ TEST_CASE("what is backed up of a run is its outputs, whatever becomes of its ma
     return report;
   };
   auto running = back_up("t1", 3);
-  running.events.push_back({1, "running", "Run is running"});
+  running.events.push_back({1, "building", "Run is building"});
+  running.events.push_back({2, "running", "Run is running"});
   REQUIRE(team.say(box, running));
   CHECK(team.run(1).outputs == "t1");
   CHECK(team.run(1).status == "running");
