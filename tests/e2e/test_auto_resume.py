@@ -83,7 +83,7 @@ def vanish(machine):
 
 def test_a_lost_machine_costs_nothing_that_was_saved(team, boxes):
     number, machine, _ = begin(team, boxes)
-    follower = team.place.start("logs", "-f", str(number), env={**team.place.environment, "SPELL_BASE_URL": team.socket})
+    follower = team.place.start("logs", "-f", str(number), env={"SPELL_BASE_URL": team.socket})
     follower.wait_output("from epoch 0, after run none")
     vanish(machine)
     waited = spell(team, "wait", number, check=0)
