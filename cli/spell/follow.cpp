@@ -57,9 +57,10 @@ struct Followed {
   std::optional<std::int64_t> next{};  ///< the run that it goes on as
 };
 
-Result<Followed> follow_one(Output& out, const Run& run, const FollowOptions& options,
+/// The log may go on with that of the run's successor by itself; each run has a view of its own.
+Result<Followed> follow_one(Output& out, Run run, const FollowOptions& options,
                             Interrupt& interrupt) {
-  FollowView view(out, options.all);
+  std::optional<FollowView> view(std::in_place, out, options.all);
   std::mutex view_mutex;
   std::optional<WaitingReason> reason;
 
@@ -74,24 +75,32 @@ Result<Followed> follow_one(Output& out, const Run& run, const FollowOptions& op
       if (!interrupt.happened()) return entry.error();
       break;
     }
+    if (entry->run != run.id()) {
+      reason.reset();
+      auto before = run.info();
+      if (!before) return before.error();
+      view->finished(*before);
+      view.emplace(out, options.all);
+      run = Run(run.connection(), entry->run);
+    }
     std::lock_guard hold(view_mutex);
-    view.entry(*entry);
-    if (view.queued() && options.to_the_end && !reason && !out.json())
-      reason.emplace(run, view, view_mutex);
-    if (!view.queued() && reason) reason->end();
+    view->entry(*entry);
+    if (view->queued() && options.to_the_end && !reason && !out.json())
+      reason.emplace(run, *view, view_mutex);
+    if (!view->queued() && reason) reason->end();
   }
   reason.reset();
   if (interrupt.happened()) {
-    view.interrupted(run.id());
+    view->interrupted(run.id());
     return Followed{interrupted_status};
   }
   auto info = run.info();
   if (!info) return info.error();
   if (!info->status.is_final()) {
-    view.leave();
+    view->leave();
     return Followed{};
   }
-  if (options.to_the_end || !out.json()) view.finished(*info);
+  if (options.to_the_end || !out.json()) view->finished(*info);
   if (!options.to_the_end) return Followed{};
   return Followed{exit_status(*info), successor(*info)};
 }
