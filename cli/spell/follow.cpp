@@ -52,11 +52,15 @@ class WaitingReason {
   std::jthread thread_;
 };
 
-}  // namespace
+struct Followed {
+  int status = 0;
+  std::optional<std::int64_t> next{};  ///< the run that it goes on as
+};
 
-Result<int> follow(Output& out, const Run& run, const FollowOptions& options) {
-  Interrupt interrupt;
-  FollowView view(out, options.all);
+/// The log may go on with that of the run's successor by itself; each run has a view of its own.
+Result<Followed> follow_one(Output& out, Run run, const FollowOptions& options,
+                            Interrupt& interrupt) {
+  std::optional<FollowView> view(std::in_place, out, options.all);
   std::mutex view_mutex;
   std::optional<WaitingReason> reason;
 
@@ -71,25 +75,48 @@ Result<int> follow(Output& out, const Run& run, const FollowOptions& options) {
       if (!interrupt.happened()) return entry.error();
       break;
     }
+    if (entry->run != run.id()) {
+      reason.reset();
+      auto before = run.info();
+      if (!before) return before.error();
+      view->finished(*before);
+      view.emplace(out, options.all);
+      run = Run(run.connection(), entry->run);
+    }
     std::lock_guard hold(view_mutex);
-    view.entry(*entry);
-    if (view.queued() && options.to_the_end && !reason && !out.json())
-      reason.emplace(run, view, view_mutex);
-    if (!view.queued() && reason) reason->end();
+    view->entry(*entry);
+    if (view->queued() && options.to_the_end && !reason && !out.json())
+      reason.emplace(run, *view, view_mutex);
+    if (!view->queued() && reason) reason->end();
   }
   reason.reset();
   if (interrupt.happened()) {
-    view.interrupted(run.id());
-    return interrupted_status;
+    view->interrupted(run.id());
+    return Followed{interrupted_status};
   }
   auto info = options.to_the_end ? run.wait() : run.info();  // that of the chain's end
   if (!info) return info.error();
   if (!info->status.is_final()) {
-    view.leave();
-    return 0;
+    view->leave();
+    return Followed{};
   }
-  if (options.to_the_end || !out.json()) view.finished(*info);
-  return options.to_the_end ? exit_status(*info) : 0;
+  if (options.to_the_end || !out.json()) view->finished(*info);
+  if (!options.to_the_end) return Followed{};
+  return Followed{exit_status(*info), successor(*info)};
+}
+
+}  // namespace
+
+Result<int> follow(Output& out, const Run& run, const FollowOptions& options) {
+  Interrupt interrupt;
+  FollowOptions rest = options;
+  for (Run now = run;;) {
+    auto followed = follow_one(out, now, rest, interrupt);
+    if (!followed) return followed.error();
+    if (!followed->next) return followed->status;
+    now = Run(run.connection(), *followed->next);
+    rest.tail.reset();
+  }
 }
 
 }  // namespace spell::cli

@@ -36,6 +36,10 @@ Colour status_colour(const RunInfo& run) {
   return wanted ? Colour::dim : Colour::red;
 }
 
+std::optional<std::int64_t> successor(const RunInfo& run) {
+  return run.status == RunStatus::interrupted ? run.resumed_as_run : std::nullopt;
+}
+
 Ending ending(const RunInfo& run) {
   std::string who = "Run " + std::to_string(run.id) + " ";
   std::string why = run.reason.empty() ? "" : ": " + run.reason;
@@ -48,6 +52,9 @@ Ending ending(const RunInfo& run) {
   }
   if (run.status == RunStatus::stopped) return {Mark::halted, who + "stopped" + why};
   if (run.status == RunStatus::killed) return {Mark::halted, who + "killed" + why};
+  if (auto next = successor(run))
+    return {Mark::halted, who + "interrupted, " + count(run.output_files, "file") +
+                              " safe; goes on as run " + std::to_string(*next)};
   if (run.status == RunStatus::interrupted) return {Mark::halted, who + "interrupted" + why};
   std::string status = run.status.name();
   for (char& c : status)

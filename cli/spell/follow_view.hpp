@@ -8,6 +8,8 @@
 //   🎉 Total run time: 6.870837s
 //   🎉 Run 7 complete
 #pragma once
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +50,8 @@ class FollowView {
   bool at_line_start_ = true, queued_ = false;
 };
 
+/// The run that an interrupted one goes on as.
+std::optional<std::int64_t> successor(const RunInfo& run);
 /// How a run ended, for its last line: "Run 7 complete", "Run 7 ended with exit code 1".
 struct Ending {
   Mark mark = Mark::done;

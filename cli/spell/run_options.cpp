@@ -43,6 +43,9 @@ void RunOptions::define(Options& options) {
             "put VALUE where the command has :NAME:, and keep it with the run")
       .list("--after", after, "ID[,ID...]", "start when these runs are complete with exit code 0")
       .flag("--idempotent", idempotent, "reuse an identical run if there is one")
+      .flag("--auto-resume", auto_resume,
+            "when its machine is lost, go on as another run with the files saved so far")
+      .flag("--disable-auto-resume", disable_auto_resume, "do not; default: what the type says")
       .value("--timeout", timeout, "MINUTES", "then stop the run and save its outputs")
       .value("--stop-grace", stop_grace, "SECONDS",
              "from SIGTERM to SIGKILL when it is stopped (default 30)")
@@ -166,6 +169,9 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   spec.split_output = split_output;
   spec.save_all = save_all;
   spec.idempotent = idempotent;
+  if (auto_resume && disable_auto_resume)
+    return usage_error("--auto-resume and --disable-auto-resume exclude each other");
+  if (auto_resume || disable_auto_resume) spec.auto_resume = auto_resume;
   const char* venv = environment("VIRTUAL_ENV");
   struct stat folder {};
   if (!no_venv && venv && *venv == '/' && ::stat(venv, &folder) == 0 && S_ISDIR(folder.st_mode))

@@ -16,7 +16,7 @@ struct RunOptions {
   Words env{}, secrets{}, labels{}, after{}, mounts{}, machine_or_mounts{}, params{}, command{};
   bool background = false, force = false, verbose = false, require_clean = false,
        include_untracked = false, idempotent = false, split_output = false, save_all = false,
-       no_venv = false;
+       no_venv = false, auto_resume = false, disable_auto_resume = false;
 
   void define(Options& options);
   /// All but the code; a mount of a local path has that as its resource. `environment`:

@@ -16,7 +16,7 @@ Result<int> end_runs(Context& context, Options& options,
     if (!info) return info.error();
     show_run(
         context.out, *info,
-        info->status.is_final() ? ending(*info).text : doing + " run " + std::to_string(run.id()));
+        info->status.is_final() ? ending(*info).text : doing + " run " + std::to_string(info->id));
     return 0;
   });
 }

@@ -18,8 +18,6 @@ constexpr Unavailable table[] = {
     {"run", "--exclusive"},
     {"run", "--with-history"},
     {"run", "--stop-condition"},
-    {"run", "--auto-resume"},
-    {"run", "--disable-auto-resume"},
     {"run", "--distributed"},
     {"run", "--tensorboard-dir"},
     {"upload", "-c"},

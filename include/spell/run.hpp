@@ -91,11 +91,11 @@ struct RunSpec {
   /// Name -> what stands in the command for each `:NAME:`; kept with the run. Error
   /// `invalid_request`: the command has no such place.
   std::map<std::string, std::string> params{};
+  /// Whether a run that is interrupted, with its machine, goes on as another; none: as its machine
+  /// type says.
+  std::optional<bool> auto_resume{};
   // What this version does not have yet is refused, before anything is sent: error `not_available`,
   // naming the member.
-  /// Whether an interrupted run goes on as a new one; none: the machine type's default. Not yet:
-  /// true.
-  std::optional<bool> auto_resume{};
   std::vector<std::string> pip{}, apt{};  ///< packages the run needs. Not yet: any
   /// The folder, below /spell, that a resumed run finds as it was. Not yet: another one.
   std::string checkpoints = "checkpoints";
@@ -118,6 +118,8 @@ struct RunInfo {
   std::vector<std::int64_t> after{};
   std::optional<std::chrono::seconds> timeout{};
   std::optional<Time> created_at{}, started_at{}, ended_at{};  ///< started_at: the command's start
+  /// An interrupted run goes on as another, which has its predecessor's files: both are of one
+  /// chain, which ends where its last run does.
   std::optional<std::int64_t> resumed_as_run{}, resumed_from_run{};
   std::int64_t log_bytes = 0;  ///< output stored so far
   std::int64_t output_files = 0, output_bytes = 0;
@@ -131,6 +133,7 @@ struct RunInfo {
   std::string key{};     ///< its name in that workflow; "": it was made without one
   bool manages = false;  ///< its program manages the workflow
   std::map<std::string, std::string> params{};  ///< what stands in the command for their names
+  std::optional<bool> auto_resume{};            ///< as it was asked for; see RunSpec
 };
 
 enum class LogKind { output, status, system };
@@ -207,9 +210,9 @@ class Run {
   /// the one that finished. Asks the service; where it cannot tell, this run is named.
   std::string output(std::string_view path = "") const;
   /// Ends the command and saves its outputs; a run that is not yet running is killed. Nothing goes
-  /// on afterwards. Idempotent.
+  /// on afterwards. What is returned is of the run of the chain that was ended. Idempotent.
   Result<RunInfo> stop(CallOptions = {}) const;
-  /// Ends the run at once; nothing is saved, and nothing goes on. Idempotent.
+  /// Ends the run at once; nothing is saved, and nothing goes on. Else as stop().
   Result<RunInfo> kill(CallOptions = {}) const;
   // This run alone, from here on.
   Result<RunInfo> archive(bool archived = true, CallOptions = {}) const;

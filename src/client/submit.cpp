@@ -100,6 +100,7 @@ Result<model::RunRequest> request_of(const RunSpec& spec) {
   request.cpus = spec.cpus;
   request.memory = spec.memory;
   request.params = spec.params;
+  request.auto_resume = spec.auto_resume;
   if (!spec.gpu.empty()) {
     auto colon = spec.gpu.rfind(':');
     if (colon != spec.gpu.npos) request.gpu_name = spec.gpu.substr(0, colon);

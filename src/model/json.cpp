@@ -131,6 +131,7 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, key),
       SPELL_MEMBER(RunInfo, manages),
       SPELL_MEMBER(RunInfo, params),
+      SPELL_MEMBER(RunInfo, auto_resume),
   };
 };
 

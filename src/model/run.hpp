@@ -44,6 +44,8 @@ struct RunRequest {
   std::optional<std::string> build{};
   /// Name -> what stands in the command where its `:NAME:` stood.
   std::map<std::string, std::string> params{};
+  /// Whether it goes on as another run when it is interrupted; none: as its machine type says.
+  std::optional<bool> auto_resume{};
 };
 
 json to_json(const RunRequest&);

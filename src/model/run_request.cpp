@@ -206,6 +206,11 @@ constexpr Field<RunRequest> fields[] = {
      [](const json& j, RunRequest& r, Unknown) { return read_optional(j, r.build, read_target); }},
     {"params",
      [](const json& j, RunRequest& r, Unknown) { return read_map(j, r.params, 100, read_param); }},
+    {"auto_resume",
+     [](const json& j, RunRequest& r, Unknown) {
+       return read_optional(j, r.auto_resume,
+                            [](const json& e, bool& yes) { return read_bool(e, yes); });
+     }},
 };
 
 /// Members that have their default stay away.
@@ -283,6 +288,7 @@ json to_json(const RunRequest& request) {
   if (request.gpus) object.emplace("gpus", *request.gpus);
   if (request.build) object.emplace("build", *request.build);
   if (request.timeout) object.emplace("timeout", *request.timeout);
+  if (request.auto_resume) object.emplace("auto_resume", *request.auto_resume);
   if (request.code) object.emplace("code", to_json(*request.code));
   if (!request.mounts.empty()) {
     auto& list = object["mounts"] = json::array();

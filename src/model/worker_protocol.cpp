@@ -87,7 +87,7 @@ struct Table<StartCommand> {
       SPELL_MEMBER(StartCommand, places),   SPELL_MEMBER(StartCommand, mounts),
       SPELL_MEMBER(StartCommand, secrets),  SPELL_MEMBER(StartCommand, cpus),
       SPELL_MEMBER(StartCommand, memory),   SPELL_MEMBER(StartCommand, gpus),
-      SPELL_MEMBER(StartCommand, manages),
+      SPELL_MEMBER(StartCommand, manages),  SPELL_MEMBER(StartCommand, restore),
   };
 };
 

@@ -110,6 +110,9 @@ struct StartCommand {
   /// What of the machine is this run's: cores and bytes (0: as it comes), and how many GPUs; which
   /// of them is the worker's choice.
   std::int64_t cpus = 0, memory = 0, gpus = 0;
+  /// SpellFS name of what is put into /spell over the files of the commit: what an interrupted run
+  /// had saved, which goes on as this one. Of what this run saves it is a part. "": nothing.
+  std::string restore{};
   /// It manages a workflow: it takes no place, `secrets` hold its credentials, and it is shown the
   /// way to the service.
   bool manages = false;

@@ -103,10 +103,12 @@ std::optional<Time> time_of(std::int64_t us) {
 
 /// A waiting run's reason is a function of the cluster as it is now.
 std::pair<std::string, std::string> why_waiting(Context& context, const store::RunRecord& run) {
+  if (run.not_before_us != 0) return {run.reason_code, run.reason};
   for (auto number : waits_for(run)) {
     auto active = context.readers.with(
-        [&](store::Reader& reader) { return reader.has_active_run(run.owner, number); });
-    if (active && *active) return {"waiting_for_run", "waiting for run " + std::to_string(number)};
+        [&](store::Reader& reader) { return reader.active_of_chain(run.owner, number); });
+    if (active && *active)
+      return {"waiting_for_run", "waiting for run " + std::to_string(**active)};
   }
   auto limit = context.readers.with([&](store::Reader& reader) -> Result<Quota> {
     auto records = reader.quotas();
@@ -146,6 +148,9 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.env = run.request.env;
   info.secrets = run.request.secrets;
   info.params = run.request.params;
+  info.auto_resume = run.request.auto_resume;
+  if (run.resumed_from != 0) info.resumed_from_run = run.resumed_from;
+  if (run.resumed_as != 0) info.resumed_as_run = run.resumed_as;
   if (run.request.code) {
     info.git_commit = run.request.code->commit;
     info.git_base_commit = run.request.code->base_commit;

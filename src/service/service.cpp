@@ -71,6 +71,7 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   std::string fingerprint;         // under identity_mutex
   std::string certificate;         // under identity_mutex
   std::uint64_t expiry_timer = 0;  // of the reactor's thread
+  std::uint64_t start_timer = 0;   // of the reactor's thread
   bool saving_space = false;       // of the reactor's thread
 
   ~Impl() override { timer.stop(); }  // before what its callbacks use
@@ -121,6 +122,18 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
       if (!s.active_run(id)) streams->run_ended(id);
     }
     if (!changed.empty() && collector) collector->runs_changed();
+    wake_for_starts(s);
+  }
+
+  /// A run that waits for its time is looked at when that has come.
+  void wake_for_starts(State& s) {
+    timer.cancel(start_timer);
+    auto at = s.next_start_us();
+    if (at == 0) return;
+    auto left = std::chrono::microseconds(std::max<std::int64_t>(0, at - base::unix_us()));
+    start_timer = timer.after(std::chrono::ceil<std::chrono::milliseconds>(left), [this] {
+      reactor->post([](State&, std::int64_t) -> Reactor::Answer { return {}; });
+    });
   }
 
   void machine_away(const std::string& id, std::int64_t session) override {

@@ -33,6 +33,7 @@ std::string identity_of(const model::RunRequest& request,
   same.labels.clear();
   same.project.clear();
   same.idempotent = false;
+  same.auto_resume.reset();
   if (same.code) same.code->message.clear();
   return model::request_hash(same);
 }
@@ -77,7 +78,8 @@ std::string stored_key(const Submission& s) {
 }
 
 std::vector<std::int64_t> waits_for(const RunRecord& run) {
-  auto numbers = run.request.after;
+  std::vector<std::int64_t> numbers;
+  if (run.resumed_from == 0) numbers = run.request.after;  // else they had ended well
   if (auto mounts = model::read_mounts(run.mounts))
     for (auto& mount : *mounts)
       if (mount.run != 0) numbers.push_back(mount.run);
@@ -109,6 +111,8 @@ Result<> State::load() {
   changed_.clear();
   ended_.clear();
   events_.clear();
+  interrupted_.clear();
+  delayed_.clear();
   ended_managers_.clear();
   last_numbers_.clear();
   new_numbers_.clear();
@@ -213,7 +217,9 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
                                                  std::to_string((*record)->number) +
                                                  ", which differs in '" + field +
                                                  "'; use another key");
-      return Submitted{**record, true};
+      auto last = end_of_chain(s.owner, (*record)->number);
+      if (!last) return last.error();
+      return Submitted{**last, true};
     }
   }
   SPELL_TRY(check_workflow(s));
@@ -250,10 +256,9 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
     return able.error();
   std::vector<RunPointer> before;
   for (auto number : s.request.after) {
-    auto other = find(s.owner, number);
+    auto other = end_of_chain(s.owner, number);
     if (!other) return other.error();
-    if (model::is_final((*other)->status) &&
-        !((*other)->status == "complete" && (*other)->exit_code == 0))
+    if (has_ended(*other) && !((*other)->status == "complete" && (*other)->exit_code == 0))
       return base::error("dependency_failed",
                          "run " + std::to_string(number) +
                              " has not ended with exit code 0, so nothing can start after it");
@@ -264,9 +269,9 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   auto mounts = s.mounts;
   for (auto& mount : mounts) {
     if (mount.run == 0) continue;
-    auto other = find(s.owner, mount.run);
+    auto other = end_of_chain(s.owner, mount.run);
     if (!other) return other.error();
-    if (model::is_final((*other)->status))
+    if (has_ended(*other))
       if (auto taken = take_outputs(mount, **other); !taken) return taken.error();
   }
 
@@ -287,10 +292,7 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   run->name = asked.name;
   run->manages = s.manages;
   run->version = 0;
-  new_numbers_.insert(s.owner);
-  inserted_.insert(run->id);
-  runs_[run->id] = run;
-  numbers_[{run->owner, run->number}] = run;
+  add(run);
   note(run, now_us,
        "Run created -- waiting for a " + shown_type(s.request.machine_type) + " machine.", true);
   if (!s.key.empty()) SPELL_TRY(writer_.put_key(s.owner, key_here, {run->id, s.body_hash, now_us}));
@@ -301,11 +303,22 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   return Submitted{*run, false};
 }
 
+void State::add(const RunPointer& run) {
+  new_numbers_.insert(run->owner);
+  inserted_.insert(run->id);
+  runs_[run->id] = run;
+  numbers_[{run->owner, run->number}] = run;
+}
+
 void State::enqueue(const RunPointer& run) {
+  if (run->not_before_us != 0) {
+    delayed_.emplace(run->not_before_us, run->id);
+    return;
+  }
   for (auto number : waits_for(*run)) {
-    auto other = numbers_.find({run->owner, number});
-    if (other != numbers_.end() && !model::is_final(other->second->status)) {
-      dependents_[other->second->id].insert(run->id);
+    auto other = end_of_chain(run->owner, number);
+    if (other && !has_ended(*other)) {
+      dependents_[(*other)->id].insert(run->id);
       return;  // looked at again when that one has ended
     }
   }
@@ -323,6 +336,7 @@ void State::leave_queue(const RunPointer& run) {
   if (auto held = held_.find(user_of(*run)); held != held_.end())
     held->second.erase(order_of(*run));
   for (auto& [id, waiting] : dependents_) waiting.erase(run->id);
+  delayed_.erase({run->not_before_us, run->id});
 }
 
 bool State::held_by_quota(const RunPointer& run) {
@@ -341,9 +355,9 @@ void State::release_held(const User& user) {
 
 Result<bool> State::dependencies_met(const RunPointer& run, std::int64_t now_us) {
   for (auto number : waits_for(*run)) {
-    auto other = find(run->owner, number);
+    auto other = end_of_chain(run->owner, number);
     if (!other && other.error().code() != "run_not_found") return other.error();
-    if (other && !model::is_final((*other)->status)) return false;
+    if (other && !has_ended(*other)) return false;
     if (other && (*other)->status == "complete" && (*other)->exit_code == 0) continue;
     run->reason_code = "dependency_failed";
     run->reason =
@@ -363,7 +377,7 @@ Result<bool> State::resolve_mounts(const RunPointer& run, std::int64_t now_us) {
   for (auto& mount : *mounts) {
     if (mount.run == 0) continue;
     changed = true;
-    auto other = find(run->owner, mount.run);
+    auto other = end_of_chain(run->owner, mount.run);
     if (!other) return other.error();
     if (auto taken = take_outputs(mount, **other); !taken) {
       run->reason_code = "mount_failed";
@@ -381,15 +395,25 @@ Result<bool> State::resolve_mounts(const RunPointer& run, std::int64_t now_us) {
 
 Result<RunRecord> State::end(const std::string& owner, std::int64_t number, const std::string& how,
                              std::int64_t now_us) {
+  SPELL_TRY(resume_interrupted(now_us));
   auto found = find(owner, number);
   if (!found) return found.error();
-  RunPointer run = *found;
-  if (late_.contains(run->id)) order(machines_.at(run->machine), how, *run, "user");
+  if (auto& run = **found; late_.contains(run.id))
+    order(machines_.at(run.machine), how, run, "user");
+  // A chain is ended where it is now.
+  found = end_of_chain(owner, number);
+  if (!found) return found.error();
+  return end(*found, how, now_us);
+}
+
+Result<RunRecord> State::end(const RunPointer& run, const std::string& how, std::int64_t now_us,
+                             const std::string& reason_code, const std::string& reason) {
   if (model::is_final(run->status)) return *run;
   if (run->machine.empty() || !machines_.contains(run->machine)) {
     leave_queue(run);
-    run->reason_code = "killed_by_user";
-    run->reason = run->machine.empty()
+    run->reason_code = reason_code == "user" ? "killed_by_user" : reason_code;
+    run->reason = !reason.empty() ? reason
+                  : run->machine.empty()
                       ? "ended before it was started"
                       : "the service works without a worker of its own now, which had it";
     if (!run->machine.empty()) run->log_bytes = log_size(*run);
@@ -406,7 +430,7 @@ Result<RunRecord> State::end(const std::string& owner, std::int64_t number, cons
          log_size(*run));
   }
   touch(run);
-  order(machines_.at(run->machine), run->wanted, *run, "user");
+  order(machines_.at(run->machine), run->wanted, *run, reason_code, reason);
   return *run;
 }
 
@@ -476,6 +500,7 @@ Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
     return base::error("run_not_final", "run " + std::to_string(number) +
                                             " has not ended; `spell kill " +
                                             std::to_string(number) + "` ends it");
+  SPELL_TRY(leave_chain(run));
   SPELL_TRY(flush());  // its row may still be on the way
   SPELL_TRY(writer_.delete_run(run.id));
   runs_.erase(run.id);
@@ -488,6 +513,7 @@ Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
 void State::finish(const RunPointer& run, const std::string& status, std::int64_t now_us,
                    std::int64_t log_offset) {
   bool late = model::is_final(run->status);  // its end was told before
+  bool goes_on = status == "interrupted" && !late && is_to_be_resumed(*run);
   if (!late) ended_.push_back({run->owner, run->number, run->workflow});
   run->status = status;
   run->wanted.clear();
@@ -507,15 +533,20 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   if (status != "complete" && !run->reason.empty()) text += ": " + run->reason;
   note(run, now_us, text, true, true, log_offset);
   leave_machine(run);
-  if (auto waiting = dependents_.find(run->id); waiting != dependents_.end()) {
-    auto ids = std::move(waiting->second);
-    dependents_.erase(waiting);
-    for (auto& id : ids)
-      if (auto other = runs_.find(id); other != runs_.end()) {
-        auto met = dependencies_met(other->second, now_us);
-        if ((met && *met) || !model::is_final(other->second->status)) enqueue(other->second);
-      }
-  }
+  if (goes_on)
+    interrupted_.emplace_back(run->owner, run->number);
+  else
+    wake_dependents(run, now_us);
+}
+
+void State::wake_dependents(const RunPointer& run, std::int64_t now_us) {
+  auto waiting = dependents_.extract(run->id);
+  if (waiting.empty()) return;
+  for (auto& id : waiting.mapped())
+    if (auto other = runs_.find(id); other != runs_.end()) {
+      auto met = dependencies_met(other->second, now_us);
+      if ((met && *met) || !model::is_final(other->second->status)) enqueue(other->second);
+    }
 }
 
 Result<> State::heard_of_numbers(const std::string& machine_id,
@@ -545,7 +576,9 @@ Result<std::int64_t*> State::last_number(const std::string& owner) {
 }
 
 Result<> State::schedule(std::int64_t now_us) {
+  SPELL_TRY(resume_interrupted(now_us));  // first: a workflow goes on with its managing run
   SPELL_TRY(end_managed(now_us));
+  release_delayed(now_us);
   if (!std::exchange(look_, false)) return ok();
   // The queues' heads, the oldest first. A run that has to wait holds back its queue for this time.
   std::map<Order, RunPointer> heads;
@@ -579,14 +612,6 @@ Result<> State::schedule(std::int64_t now_us) {
   SPELL_TRY(end_managed(now_us));
   // What ended because of what it was to come after may have let others in.
   return look_ ? schedule(now_us) : ok();
-}
-
-bool State::is_awaited(const std::string& owner, std::int64_t number) const {
-  return std::any_of(runs_.begin(), runs_.end(), [&](auto& entry) {
-    auto& after = entry.second->request.after;
-    return entry.second->owner == owner && !model::is_final(entry.second->status) &&
-           std::find(after.begin(), after.end(), number) != after.end();
-  });
 }
 
 Result<> State::flush() {

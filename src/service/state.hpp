@@ -7,7 +7,8 @@
 //   told to its worker until its result comes.
 //
 // A machine that is lost ends its runs `interrupted`; what it brings of them later, log and result,
-// still becomes theirs.
+// still becomes theirs. One that is to be resumed goes on, in the same transaction, as another run
+// with its files (state_chains.cpp): both are of one chain.
 //
 // Effects are not stored. What a worker should do is a function of the state (commands()), computed
 // anew when it says hello.
@@ -203,7 +204,8 @@ class State {
   /// beyond belief, or of an owner whose runs it does not carry out, is passed over.
   Result<> heard_of_numbers(const std::string& machine_id,
                             const std::map<std::string, std::int64_t>& numbers);
-  /// What a worker says of a run; the trees that it names are known to be there. The text of an error is why it is refused for good
+  /// What a worker says of a run; the trees that it names are known to be there. The text of an
+  /// error is why it is refused for good
   /// (`run_not_found`, `stale_epoch`).
   Result<> report(const std::string& machine_id, const model::RunReport&, std::int64_t now_us);
   void acknowledge(const std::string& machine_id, std::int64_t seen);
@@ -274,16 +276,22 @@ class State {
   std::int64_t log_limit_of(const std::string& run) const;
   /// Whether a run that has not ended comes after this one.
   bool is_awaited(const std::string& owner, std::int64_t number) const;
+  /// When a run is due that waits for its time alone; 0: there is none.
+  std::int64_t next_start_us() const { return delayed_.empty() ? 0 : delayed_.begin()->first; }
   std::size_t active() const { return runs_.size(); }
   store::Writer& writer() { return writer_; }
 
  private:
+  /// Runs that go on come before those that begin.
   struct Order {
+    bool begins;
     std::int64_t created_us, number;
     std::string owner;
     auto operator<=>(const Order&) const = default;
   };
-  static Order order_of(const RunRecord& run) { return {run.created_us, run.number, run.owner}; }
+  static Order order_of(const RunRecord& run) {
+    return {run.resumed_from == 0, run.created_us, run.number, run.owner};
+  }
 
   Result<RunPointer> find(const std::string& owner, std::int64_t number);
   void touch(const RunPointer&);
@@ -291,12 +299,37 @@ class State {
             bool important = false, std::int64_t log_offset = -1);
   void finish(const RunPointer&, const std::string& status, std::int64_t now_us,
               std::int64_t log_offset);
+  /// Takes a new run in.
+  void add(const RunPointer&);
+  /// What follows for runs that wait for this one, whose chain has ended.
+  void wake_dependents(const RunPointer&, std::int64_t now_us);
+  Result<RunRecord> end(const RunPointer&, const std::string& how, std::int64_t now_us,
+                        const std::string& reason_code = "user", const std::string& reason = {});
+
+  // Chains.
+  bool is_to_be_resumed(const RunRecord&) const;
+  /// Makes the successors of those that were interrupted in this transaction.
+  Result<> resume_interrupted(std::int64_t now_us);
+  /// Null: it cannot go on, which is said.
+  Result<RunPointer> resume(const RunPointer&, std::int64_t now_us);
+  /// The run that stands for the whole chain of this one: its last, or one that has succeeded
+  /// before, though late.
+  Result<RunPointer> end_of_chain(const std::string& owner, std::int64_t number);
+  /// Final, and not about to go on as another.
+  bool has_ended(const RunPointer&) const;
+  /// Of a run that has succeeded after all: those after it are not wanted any more.
+  Result<> end_successors(const RunPointer&, std::int64_t now_us);
+  /// Closes the gap that it leaves.
+  Result<> leave_chain(const RunRecord&);
+  /// Those that have waited long enough come into the queues.
+  void release_delayed(std::int64_t now_us);
+
   /// Leaves its machine, if it is on one.
   void leave_machine(const RunPointer&);
   void take_backup(const RunPointer&, const model::RunBackup&);
   void note_backup(const RunPointer&, std::int64_t now_us);
   void take_result(const RunPointer&, const model::RunResult&, std::int64_t now_us);
-  void finish_late(const RunPointer&, const model::RunReport&, std::int64_t now_us);
+  Result<> finish_late(const RunPointer&, const model::RunReport&, std::int64_t now_us);
   void take_events(const RunPointer&, const model::RunReport&, bool late, std::int64_t now_us);
   void enqueue(const RunPointer&);
   void leave_queue(const RunPointer&);
@@ -322,7 +355,7 @@ class State {
   Result<> drop_credentials(const std::string& run);
   void order(MachineState&, model::Command);
   void order(MachineState&, const std::string& type, const RunRecord&,
-             const std::string& reason_code = {});
+             const std::string& reason_code = {}, const std::string& reason = {});
   model::Command start_command(const RunRecord&) const;
   std::int64_t granted_log(const RunRecord&) const;
   /// Those that are on no machine.
@@ -375,6 +408,9 @@ class State {
   std::set<std::string> inserted_, changed_;
   std::vector<Ends::End> ended_;
   std::vector<std::pair<std::string, store::Event>> events_;
+  std::vector<std::pair<std::string, std::int64_t>>
+      interrupted_;  ///< owner, number: about to go on as others
+  std::set<std::pair<std::int64_t, std::string>> delayed_;  ///< run ids by not_before_us
   std::vector<RunPointer> ended_managers_;  ///< whose workflows are still to be told
   bool people_changed_ = false;
 };

@@ -67,12 +67,13 @@ void State::order(MachineState& machine, model::Command command) {
 }
 
 void State::order(MachineState& machine, const std::string& type, const RunRecord& run,
-                  const std::string& reason_code) {
+                  const std::string& reason_code, const std::string& reason) {
   model::Command command;
   command.type = type;
   command.run = run.id;
   command.epoch = run.epoch;
   command.reason_code = reason_code;
+  command.reason = reason;
   order(machine, std::move(command));
 }
 
@@ -102,6 +103,8 @@ model::Command State::start_command(const RunRecord& run) const {
   start.gpus = run.takes.gpus;
   start.request = run.request;
   start.request.log_limit = granted_log(run);
+  start.restore = run.restored;
+  if (run.resumed_from != 0) start.env["SPELL_RESUMED_FROM"] = std::to_string(run.resumed_from);
   if (auto mounts = model::read_mounts(run.mounts)) start.mounts = std::move(*mounts);
   if (!run.request.secrets.empty() && options_.secrets) start.secrets = options_.secrets(run);
   if (run.request.code)

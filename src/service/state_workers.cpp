@@ -62,6 +62,9 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
       late_[run_id] = {machine.record.name, (*record)->owner, epoch};
       changed_.insert(run_id);
       assign(machine, **record);
+      // Two of a chain are not to go on side by side; what this one has is still its own.
+      if (auto next = (*record)->resumed_as; next != 0)
+        order(machine, "stop", **record, "resumed", "it goes on as run " + std::to_string(next));
       continue;
     }
     // Ended, removed or given to another: nobody wants its folder any more. What the store does not
@@ -156,8 +159,7 @@ Result<> State::report(const std::string& machine_id, const model::RunReport& re
       if (!run) return run.error();
       if (report.result && !model::is_final(report.result->status))
         return base::error("invalid_request", "'" + report.result->status + "' is no final status");
-      finish_late(*run, report, now_us);
-      return ok();
+      return finish_late(*run, report, now_us);
     }
     // Said again after an answer that was lost: fine, and its folder may go.
     if (own && report.result) {
@@ -224,29 +226,42 @@ void State::take_result(const RunPointer& run, const model::RunResult& result,
   run->signal = result.signal;
   run->log_bytes = std::max<std::int64_t>(0, result.log_bytes);
   if (options_.log_size) run->log_bytes = std::min(run->log_bytes, log_size(*run));
-  run->outputs = result.outputs;
-  run->output_files = std::max<std::int64_t>(0, result.output_files);
-  run->output_bytes = std::max<std::int64_t>(0, result.output_bytes);
+  // One that was interrupted may have had no time to save: what was backed up is there.
+  if (result.status != "interrupted" || !result.outputs.empty())
+    take_backup(run, {result.outputs, result.output_files, result.output_bytes});
   // Ages are as old as the way here was long, which differs from report to report.
   run->ended_us = std::max(
       {run->created_us, run->started_us, now_us - std::max<std::int64_t>(0, result.ended_age_us)});
 }
 
-void State::finish_late(const RunPointer& run, const model::RunReport& report,
-                        std::int64_t now_us) {
+Result<> State::finish_late(const RunPointer& run, const model::RunReport& report,
+                            std::int64_t now_us) {
+  SPELL_TRY(resume_interrupted(now_us));
   take_events(run, report, true, now_us);
   if (report.backup) take_backup(run, *report.backup);
   touch(run);
-  if (!report.result) return;
+  if (!report.result) return ok();
   std::string machine = run->machine;
-  take_result(run, *report.result, now_us);
+  auto result = *report.result;
+  // What has gone on as another has no other end than that, unless it was a success.
+  bool goes_on = run->resumed_as != 0 && !(result.status == "complete" && result.exit_code == 0);
+  if (goes_on) {
+    result.status = "interrupted";
+    result.reason_code = "late_result";
+    result.reason = "machine " + machine + " came back when run " +
+                    std::to_string(run->resumed_as) + " had taken its place";
+    result.exit_code.reset();
+    result.signal.reset();
+  }
+  take_result(run, result, now_us);
   if (run->reason_code.empty()) {
     run->reason_code = "late_result";
     run->reason = "its result came after machine " + machine + " had counted as lost";
   }
   note(run, now_us, "Machine " + machine + " is back and brings how the run ended", false, true,
        run->log_bytes);
-  finish(run, report.result->status, now_us, run->log_bytes);
+  finish(run, result.status, now_us, run->log_bytes);
+  return run->resumed_as != 0 && !goes_on ? end_successors(run, now_us) : ok();
 }
 
 }  // namespace spell::service

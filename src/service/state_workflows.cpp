@@ -22,7 +22,7 @@ std::string name_of(const store::WorkflowRecord& workflow) {
   return "workflow " + std::to_string(workflow.number);
 }
 
-Error has_ended(const store::WorkflowRecord& workflow) {
+Error workflow_ended(const store::WorkflowRecord& workflow) {
   bool ending = workflow.ended_us == 0;
   return base::error("workflow_ended", name_of(workflow) + (ending ? " is " : " has ended: ") +
                                            workflow.status + "; no more runs can be made in it");
@@ -88,7 +88,7 @@ Result<> State::check_workflow(const Submission& s) {
   if (s.request.workflow == 0) return ok();
   auto workflow = find_workflow(s.owner, s.request.workflow);
   if (!workflow) return workflow.error();
-  if (workflow->status != "running") return has_ended(*workflow);
+  if (workflow->status != "running") return workflow_ended(*workflow);
   return ok();
 }
 
@@ -207,6 +207,7 @@ Result<MadeWorkflow> State::add_manager(store::WorkflowRecord workflow, const Ne
 
 Result<store::WorkflowRecord> State::end_workflow(const std::string& owner, std::int64_t number,
                                                   const std::string& how, std::int64_t now_us) {
+  SPELL_TRY(resume_interrupted(now_us));
   auto workflow = find_workflow(owner, number);
   if (!workflow) return workflow;
   bool kill = how == "kill";

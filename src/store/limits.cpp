@@ -4,6 +4,9 @@
 
 namespace spell::store {
 
+// Files that a run goes on with as another are that one's.
+#define OWN_BYTES "iif(resumed_as = 0, output_bytes, 0) + log_bytes"
+
 Result<std::vector<QuotaRecord>> Reader::quotas() {
   std::vector<QuotaRecord> out;
   SPELL_TRY(impl_->each("SELECT owner, user, name, amount FROM quota ORDER BY owner, user, name",
@@ -25,9 +28,8 @@ Result<std::int64_t> Reader::runs_of(const std::string& owner, const std::string
 Result<std::int64_t> Reader::bytes_of(const std::string& owner, const std::string& user) {
   std::int64_t bytes = 0;
   auto add = [&](Statement& row) { bytes += row.integer(0); };
-  SPELL_TRY(
-      impl_->each("SELECT total(output_bytes + log_bytes) FROM run WHERE owner = ? AND creator = ?",
-                  add, owner, user));
+  SPELL_TRY(impl_->each("SELECT total(" OWN_BYTES ") FROM run WHERE owner = ? AND creator = ?", add,
+                        owner, user));
   SPELL_TRY(impl_->each("SELECT total(size) FROM upload WHERE owner = ? AND creator = ?", add,
                         owner, user));
   return bytes;
@@ -45,13 +47,12 @@ Result<Queue> Reader::queue() {
 
 Result<std::vector<KeptRun>> Reader::kept_runs() {
   std::vector<KeptRun> out;
-  SPELL_TRY(
-      impl_->each("SELECT owner, number, ended_us, output_bytes + log_bytes, labels <> '' FROM run "
-                  "WHERE final = 1",
-                  [&](Statement& row) {
-                    out.push_back({row.text(0), row.integer(1), row.integer(2), row.integer(3),
-                                   row.integer(4) != 0});
-                  }));
+  SPELL_TRY(impl_->each("SELECT owner, number, ended_us, " OWN_BYTES ", labels <> '' FROM run "
+                        "WHERE final = 1",
+                        [&](Statement& row) {
+                          out.push_back({row.text(0), row.integer(1), row.integer(2),
+                                         row.integer(3), row.integer(4) != 0});
+                        }));
   return out;
 }
 

@@ -126,8 +126,15 @@ ALTER TABLE run ADD COLUMN manages INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX run_workflow ON run (workflow) WHERE workflow <> 0;
 ALTER TABLE token ADD COLUMN run TEXT NOT NULL DEFAULT '';
 )",
-    // Pages carry sums (pages.hpp): the file is written anew with room for them.
-    ""};
+    // Runs that go on after an interruption. Pages carry sums (pages.hpp): the file is written anew
+    // with room for them.
+    R"(
+ALTER TABLE run ADD COLUMN resumed_from INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN resumed_as INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN restored TEXT NOT NULL DEFAULT '';
+ALTER TABLE run ADD COLUMN fruitless INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN not_before_us INTEGER NOT NULL DEFAULT 0;
+)"};
 static_assert(std::size(steps) == schema_version);
 
 std::string quoted(std::string text) {

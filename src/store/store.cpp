@@ -38,7 +38,7 @@ std::string join_labels(const std::vector<std::string>& labels) {
   "reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, "    \
   "epoch, entries, taken, "                                                                     \
   "wanted, project, labels, identity, mounts, takes_cpus, takes_memory, takes_gpus, workflow, " \
-  "name, manages, request"
+  "name, manages, resumed_from, resumed_as, restored, fruitless, not_before_us, request"
 
 namespace {
 
@@ -79,6 +79,11 @@ RunRecord read_run(Statement& row) {
   run.workflow = row.integer(i++);
   run.name = row.text(i++);
   run.manages = row.integer(i++) != 0;
+  run.resumed_from = row.integer(i++);
+  run.resumed_as = row.integer(i++);
+  run.restored = row.text(i++);
+  run.fruitless = row.integer(i++);
+  run.not_before_us = row.integer(i++);
   run.takes.managing = run.manages && !run.nested() ? 1 : 0;
   std::string request = row.text(i++);
   if (auto body = model::parse_json(request))
@@ -396,11 +401,14 @@ Result<bool> Reader::has_run(const std::string& id) {
   return found;
 }
 
-Result<bool> Reader::has_active_run(const std::string& owner, std::int64_t number) {
-  bool found = false;
+Result<std::optional<std::int64_t>> Reader::active_of_chain(const std::string& owner,
+                                                            std::int64_t number) {
+  std::optional<std::int64_t> found;
   SPELL_TRY(impl_->each(
-      "SELECT 1 FROM run WHERE owner = ? AND number = ? AND final = 0",
-      [&](Statement&) { found = true; }, owner, number));
+      "WITH RECURSIVE chain (number) AS (VALUES (?2) UNION SELECT resumed_as FROM run JOIN chain"
+      " USING (number) WHERE owner = ?1 AND resumed_as <> 0)"
+      " SELECT number FROM run JOIN chain USING (number) WHERE owner = ?1 AND final = 0",
+      [&](Statement& row) { found = row.integer(0); }, owner, number));
   return found;
 }
 
@@ -530,13 +538,16 @@ Result<> Writer::insert_run(const RunRecord& r) {
       " machine, reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, "
       "output_bytes, epoch, entries, taken,"
       " wanted, project, labels, identity, workspace, mounts, takes_cpus, takes_memory, "
-      "takes_gpus, workflow, name, manages, request)"
-      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+      "takes_gpus, workflow, name, manages, resumed_from, resumed_as, restored, fruitless, "
+      "not_before_us, request)"
+      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
+      "?)",
       r.id, r.owner, r.number, r.status, model::is_final(r.status), r.version, r.archived,
       r.created_us, r.placed_us, r.started_us, r.ended_us, r.creator, r.machine, r.reason_code,
       r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes,
       r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, r.mounts,
-      r.takes.cpus, r.takes.memory, r.takes.gpus, r.workflow, r.name, r.manages, request);
+      r.takes.cpus, r.takes.memory, r.takes.gpus, r.workflow, r.name, r.manages, r.resumed_from,
+      r.resumed_as, r.restored, r.fruitless, r.not_before_us, request);
 }
 
 Result<> Writer::update_run(const RunRecord& r) {
@@ -546,11 +557,13 @@ Result<> Writer::update_run(const RunRecord& r) {
       " reason_code = ?, reason = ?, exit_code = ?, signal = ?, log_bytes = ?, outputs = ?, "
       "output_files = ?, output_bytes = ?,"
       " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ?, mounts = ?, "
-      "takes_cpus = ?, takes_memory = ?, takes_gpus = ? WHERE owner = ? AND number = ?",
+      "takes_cpus = ?, takes_memory = ?, takes_gpus = ?, resumed_from = ?, resumed_as = ?, "
+      "not_before_us = ? WHERE owner = ? AND number = ?",
       r.status, model::is_final(r.status), r.version, r.archived, r.placed_us, r.started_us,
       r.ended_us, r.machine, r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs,
       r.output_files, r.output_bytes, r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels,
-      r.mounts, r.takes.cpus, r.takes.memory, r.takes.gpus, r.owner, r.number);
+      r.mounts, r.takes.cpus, r.takes.memory, r.takes.gpus, r.resumed_from, r.resumed_as,
+      r.not_before_us, r.owner, r.number);
 }
 
 Result<> Writer::put_request(const RunRecord& run) {

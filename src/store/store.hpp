@@ -51,6 +51,12 @@ struct RunRecord {
   bool manages = false;       ///< has the workflow's credentials, and no place of its machine
   /// Started by a run that manages the same workflow: the first one has no name in it.
   bool nested() const { return manages && !name.empty(); }
+  /// Numbers of the runs before and after it in its chain, 0: none. The one before may have been
+  /// removed.
+  std::int64_t resumed_from = 0, resumed_as = 0;
+  std::string restored;            ///< the outputs of the one before: what it began with
+  std::int64_t fruitless = 0;      ///< runs before it, in a row, that saved nothing new
+  std::int64_t not_before_us = 0;  ///< it waits until then, so that it is not lost at once again
   model::RunRequest request;
 };
 
@@ -337,8 +343,9 @@ class Reader {
   Result<std::vector<MachineTypeRecord>> machine_types();
   /// For those who keep files of runs.
   Result<bool> has_run(const std::string& id);
-  /// Whether there is such a run and it has not ended.
-  Result<bool> has_active_run(const std::string& owner, std::int64_t number);
+  /// The run, or one that it goes on as, that has not ended; none: there is none.
+  Result<std::optional<std::int64_t>> active_of_chain(const std::string& owner,
+                                                      std::int64_t number);
   /// A note that the service keeps for itself; 0 if there is none.
   Result<std::int64_t> note(const std::string& key);
 

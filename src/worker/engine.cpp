@@ -452,8 +452,10 @@ void Engine::mount_run(const std::string& run) {
                                         {call_limit, preparing.get_token()});
             });
           });
-        return mount(folders_, options_.host, start, remote ? *remote : *options_.host.source,
-                     *trees_, preparing.get_token());
+        return with_room([&] {
+          return mount(folders_, options_.host, start, remote ? *remote : *options_.host.source,
+                       *trees_, preparing.get_token());
+        });
       },
       [this, run](auto& mounted, std::int64_t now, Actions& out) {
         look_after_caches();  // new trees get their sums

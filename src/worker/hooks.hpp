@@ -35,8 +35,15 @@ struct Host {
 Result<std::vector<std::string>> build(const Folders&, const model::StartCommand&, CodeCache&,
                                        const CodeCache::Fetch&);
 
-/// mounts.cpp: what the run's mounts need of `source`, in the cache and in the run's folder, and
-/// the record of it. Returns lines for the log. Errors: `mount_failed`, `canceled` after a stop.
+/// put_back.cpp: what an interrupted run had saved, in spell/ over the files of the commit. It
+/// counts as backed up, and is an output of this run like what it makes itself. Returns lines for
+/// the log. Error `canceled` after a stop.
+Result<std::vector<std::string>> put_back(const Folders&, const model::StartCommand&,
+                                          const spellfs::ObjectSource& source, std::stop_token);
+
+/// mounts.cpp: what the run goes on from, and what its mounts need of `source`, in the cache and in
+/// the run's folder, and the record of it. Returns lines for the log. Errors: `mount_failed`,
+/// `canceled` after a stop.
 Result<std::vector<std::string>> mount(const Folders&, const Host&, const model::StartCommand&,
                                        const spellfs::ObjectSource& source, TreeCache&,
                                        std::stop_token);

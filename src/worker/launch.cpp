@@ -52,7 +52,8 @@ Result<Launched> launch(const Folders& folders, const Host& host,
   exec::Launch what;
   what.folder = folders.run(start.run);
   bool has_code = start.request.code && !start.code_url.empty();
-  if (!has_code && start.mounts.empty()) SPELL_TRY(folders.clear(start.run));
+  if (!has_code && start.mounts.empty() && start.restore.empty())
+    SPELL_TRY(folders.clear(start.run));
   auto mounts =
       start.mounts.empty() ? Result<MountRecord>(MountRecord()) : read_mount_record(what.folder);
   if (!mounts) return mounts.error();

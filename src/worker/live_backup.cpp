@@ -29,14 +29,6 @@ constexpr std::int64_t incomplete_limit = 1LL << 30;
 /// Of the room that is there, what packs may take that wait to be sent.
 constexpr std::int64_t spool_limit = 4LL << 30;
 
-Result<> write_backup(const std::string& run_folder, const backup::Tree& tree) {
-  nlohmann::json text{{"outputs", tree.name.text()},
-                      {"files", tree.files},
-                      {"bytes", tree.bytes},
-                      {"until_ns", tree.until_ns}};
-  return base::write_file(run_folder + safe_file, text.dump(), 0600, false);
-}
-
 /// The folder of checkpoints, and those on the way to it.
 bool leads_to_checkpoints(const std::string& path, const std::string& working_folder) {
   std::string checkpoints = "checkpoints";
@@ -52,6 +44,14 @@ bool grows(const std::string& path) {
   for (std::string_view end : {".log", ".csv", ".tsv", ".jsonl"})
     if (name.ends_with(end)) return true;
   return name.find("tfevents") != std::string::npos;
+}
+
+Result<> write_backup(const std::string& run_folder, const backup::Tree& tree) {
+  nlohmann::json text{{"outputs", tree.name.text()},
+                      {"files", tree.files},
+                      {"bytes", tree.bytes},
+                      {"until_ns", tree.until_ns}};
+  return base::write_file(run_folder + safe_file, text.dump(), 0600, false);
 }
 
 std::optional<backup::Tree> read_backup(const std::string& run_folder) {

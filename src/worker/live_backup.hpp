@@ -57,6 +57,7 @@ class LiveBackup {
 
 /// The tree that is safe of a run, by its folder; none: there is none.
 std::optional<backup::Tree> read_backup(const std::string& run_folder);
+Result<> write_backup(const std::string& run_folder, const backup::Tree&);
 
 /// Objects that the service has of the run's owner, asked for over the link.
 std::unique_ptr<spellfs::ObjectSource> objects_of(Link&, const model::StartCommand&,

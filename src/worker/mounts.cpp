@@ -127,6 +127,11 @@ Result<std::vector<std::string>> mount(const Folders& folders, const Host& host,
   std::vector<FoundMount> found;
   std::vector<std::string> notices;
   MountRecord record;
+  if (!start.restore.empty()) {
+    auto back = put_back(folders, start, source, stop);
+    if (!back) return back.error();
+    notices = std::move(*back);
+  }
   for (auto& mount : start.mounts) {
     if (mount.type == "machine") {
       if (host.capabilities.containment == exec::Containment::best_effort)

@@ -530,7 +530,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       [[fallthrough]];
     case Step::mount:
       if (want_) return finish_unstarted(out, now);
-      if (!start_.mounts.empty()) {
+      if (!start_.mounts.empty() || !start_.restore.empty()) {
         if (!compiles()) say("mounting", "Run is mounting", now, true);
         write_journal(out);
         busy_ = true;

@@ -50,6 +50,7 @@ RunInfo full_run() {
   run.already_existed = true;
   run.version = 12;
   run.mounts = {{"runs/3/data", "/spell/data"}};
+  run.auto_resume = true;
   return run;
 }
 
@@ -70,7 +71,7 @@ TEST_CASE("golden JSON of a run") {
     "outputs": "s0000000000000000000000000000000000000000000000000000000000000000",
     "archived": true, "already_existed": true, "version": 12,
     "mounts": [{"resource": "runs/3/data", "at": "/spell/data"}], "secrets": {},
-    "workflow": null, "key": "", "manages": false, "params": {}})");
+    "workflow": null, "key": "", "manages": false, "params": {}, "auto_resume": true})");
   CHECK(json(full_run()) == expected);
   CHECK(model::to_json(full_run()) == expected);
 }
