@@ -32,6 +32,10 @@ constexpr std::int64_t clone_from = 4 << 20;
 /// Events are read in gusts: a program that writes much is not to be followed write by write.
 constexpr Time gust = 10 * ms;
 constexpr Time between_tries = 100 * ms;
+/// Trees that wait to be sent, each in a file of its own; then the ledger gathers what comes.
+constexpr int most_waiting = 2;
+/// After a failure that passes.
+constexpr Time again = second;
 
 }  // namespace
 
@@ -40,9 +44,13 @@ class Backup::Nodes final : public spellfs::ObjectSource {
  public:
   explicit Nodes(const spellfs::ObjectSource& behind) : behind_(behind) {}
   Result<std::string> get(spellfs::Kind kind, const spellfs::Name& name) const override {
-    auto found = nodes_.find(name);
-    return found == nodes_.end() ? behind_.get(kind, name) : Result<std::string>(found->second);
+    if (auto found = nodes_.find(name); found != nodes_.end()) return found->second;
+    auto out = behind_.get(kind, name);
+    failed_ = failed_ || !out;
+    return out;
   }
+  /// Something could not be read since the last call.
+  bool take_failed() { return std::exchange(failed_, false); }
   void keep(const spellfs::Name& name, std::string bytes) {
     if (bytes_ > most) clear();
     bytes_ += bytes.size();
@@ -58,6 +66,7 @@ class Backup::Nodes final : public spellfs::ObjectSource {
   const spellfs::ObjectSource& behind_;
   std::unordered_map<spellfs::Name, std::string, spellfs::NameHash> nodes_;
   std::size_t bytes_ = 0;
+  mutable bool failed_ = false;
 };
 
 /// Names that need not be sent again, the last ones: about 16 GB of content.
@@ -76,6 +85,9 @@ class Backup::Sent {
       order_.pop_front();
     }
     return fresh;
+  }
+  void remove(const std::vector<spellfs::Name>& names) {
+    for (auto& name : names) names_.erase(name);
   }
   void clear() {
     names_.clear();
@@ -143,8 +155,17 @@ bool Backup::is_over() const {
 }
 
 bool Backup::has_room() const {
+  {
+    std::lock_guard lock(mutex_);
+    if (spooled_ >= options_.spool) return false;
+  }
+  return !options_.room || options_.room();
+}
+
+bool Backup::few_wait() const {
   std::lock_guard lock(mutex_);
-  return spooled_ < options_.spool;
+  return std::count_if(jobs_.begin(), jobs_.end(), [](auto& job) { return job.tree.has_value(); }) <
+         most_waiting;
 }
 
 BackupStatus Backup::status() const {
@@ -160,7 +181,7 @@ BackupStatus Backup::status() const {
   return out;
 }
 
-std::vector<std::string> Backup::incomplete(Time end) {
+std::optional<std::vector<std::string>> Backup::incomplete(Time end) {
   {
     std::lock_guard lock(mutex_);
     over_ = true;
@@ -168,9 +189,21 @@ std::vector<std::string> Backup::incomplete(Time end) {
   changed_.notify_all();
   wake();
   if (worker_.joinable()) worker_.join();
+  // Nor does it know what is safe where it could not be read yet.
+  if (!watch_ || (!seen_ && newest_)) return std::nullopt;
   // What the end itself closed.
-  watch_->pump(base::boot_ns());
-  return ledger_->incomplete(end);
+  Time now = base::boot_ns();
+  watch_->pump(now);
+  bool heard = !watch_->is_blind() && !watch_->is_limited();
+  if (!seen_ || !heard) watch_->look(now);
+  auto out = ledger_->incomplete(end, heard, [&](const std::string& path) {
+    auto st = folder_->state(path);
+    return st && is_shorter(path, st->st_size);
+  });
+  if (out.empty() || torn_) return out;
+  if (!pending_) pending_ = ledger_->cut(end);
+  if (pending_) publish();
+  return out;
 }
 
 Result<> Backup::flush(std::chrono::milliseconds time) {
@@ -184,23 +217,23 @@ Result<> Backup::flush(std::chrono::milliseconds time) {
 
 void Backup::work() {
   Lease::hold_signals();
-  for (auto& [path, state] : options_.known) ledger_->in_tree(path, state);
-  if (last_) {
-    if (auto taken = take_over(*last_); !taken) {
-      say("the backup begins anew: " + taken.error().message());
-      start_over();
-    }
-  }
+  newest_ = last_;
+  // What the one before this said last, nobody knows.
+  if (newest_) told_age_ = std::chrono::nanoseconds(options_.behind_after).count() + 1;
+  if (!take_over_newest()) return;
+  // It is not known whether the service has heard of it.
+  if (newest_) hand_over({nullptr, 0, newest_});
   while (!is_over()) {
     bool lost;
     {
       std::lock_guard lock(mutex_);
       lost = std::exchange(lost_, false);
     }
-    if (lost || std::exchange(lost_pack_, false)) start_over();
+    if ((lost || torn_) && !start_over(lost)) return;
     Time now = base::boot_ns();
     if (watch_->is_blind() || now >= look_at_) {
       watch_->look(now);
+      seen_ = true;
       look_at_ = now + std::chrono::nanoseconds(options_.look).count();
       try_ = true;
       if (watch_->is_limited() && !std::exchange(told_limit_, true))
@@ -223,23 +256,26 @@ void Backup::work() {
     }
     now = base::boot_ns();
     auto at = ledger_->wake_at();
-    bool due = try_ || (at && *at <= now) || (tell_at_ && *tell_at_ <= now);
-    if (due && now >= tried_at_ + between_tries) {
+    Time next = std::max(tried_at_ + between_tries, cut_from_);
+    bool due = try_ || pending_ || (at && *at <= now) || (tell_at_ && *tell_at_ <= now);
+    if (due && now >= next) {
       tried_at_ = now;
       try_ = false;
+      if (!few_wait()) cut_from_ = now + again;
       // It lived after `now`: what was closed well before was not closed by its end.
-      if (!ledger_->holds_any() || !options_.alive || options_.alive())
-        if (auto cut = ledger_->cut(now)) publish(*cut);
+      else if (!pending_ && (!ledger_->holds_any() || !options_.alive || options_.alive()))
+        pending_ = ledger_->cut(now);
+      if (pending_) publish();
       for (auto& note : ledger_->take_notes()) say(note);
       update();
+      next = std::max(tried_at_ + between_tries, cut_from_);
     }
     if (captured) continue;
     at = ledger_->wake_at();
     if (at && !free) at = std::max(*at, now >= free_at_ ? now + 500 * ms : free_at_);
     // A cut is not tried all the time; a capture that is due does not wait for that.
-    Time next = tried_at_ + between_tries;
     if (at && *at <= now) at = next;
-    if (try_) at = std::min(at.value_or(next), next);
+    if (try_ || pending_) at = std::min(at.value_or(next), next);
     if (tell_at_) at = std::min(at.value_or(*tell_at_), std::max(*tell_at_, next));
     wait(std::min(at.value_or(look_at_), look_at_));
   }
@@ -322,28 +358,78 @@ Result<> Backup::take_over(const Tree& last) {
       return ok();
     }));
   }
-  tree_ = last.name;
   return ok();
 }
 
-/// What was sent cannot be relied on: all that is here is sent once more.
-void Backup::start_over() {
-  {
+/// Not there, rather than not to be had now or still on its way.
+bool Backup::is_gone(const Error& error) const {
+  std::lock_guard lock(mutex_);
+  return jobs_.empty() && is_lost(error);
+}
+
+/// The ledger begins with the newest tree; false: this is over. One that nobody can read any more
+/// is given up, all that is here is sent once more then.
+bool Backup::take_over_newest() {
+  for (auto& [path, state] : options_.known) ledger_->in_tree(path, state);
+  while (newest_) {
+    auto taken = take_over(*newest_);
+    if (taken) break;
+    if (is_gone(taken.error())) {
+      say("the backup begins anew: " + taken.error().message());
+      newest_.reset();
+      break;
+    }
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, std::chrono::nanoseconds(again), [&] { return over_; }))
+      return false;
+  }
+  return true;
+}
+
+/// What was captured and is in no tree is captured once more. `lost`: nor is what was sent there
+/// for sure, but for what is in a tree that is safe. False: this is over.
+bool Backup::start_over(bool lost) {
+  torn_ = false;
+  pack_.reset();
+  pack_file_.reset();
+  pending_.reset();
+  sent_->clear();
+  std::set<std::string> before = owed_;
+  for (auto& path : ledger_->names())
+    if (ledger_->tree_state(path)) before.insert(path);
+  if (lost) {
+    nodes_->clear();
     std::lock_guard lock(mutex_);
     jobs_.clear();
     spooled_ = 0;
+    lost_ = false;
+    newest_ = status_.tree;
+    // Nor did it help to send all that came after that one.
+    if (trees_at_loss_ == status_.trees) newest_.reset();
+    trees_at_loss_ = status_.trees;
   }
-  pack_.reset();
-  pack_file_.reset();
-  nodes_->clear();
-  sent_->clear();
-  tree_.reset();
+  // Before the ledger that it tells, and its descriptor before the next one's.
+  watch_.reset();
   ledger_ = std::make_unique<Ledger>(options_.rules);
   auto watch = Watch::start(*folder_, *ledger_, options_.left_out);
-  if (!watch) return say("the backup ends: " + watch.error().message());
+  if (!watch) {
+    say("the backup ends: " + watch.error().message());
+    return false;
+  }
   watch_.emplace(std::move(*watch));
-  for (auto& [path, state] : options_.known) ledger_->in_tree(path, state);
   look_at_ = 0;
+  seen_ = false;
+  if (!take_over_newest()) return false;
+  owed_ = newest_ ? std::set<std::string>() : std::move(before);
+  return true;
+}
+
+/// Of a tree that could be read no more something was safe that is here and not captured yet.
+bool Backup::owes() {
+  std::erase_if(owed_, [&](auto& path) {
+    return ledger_->tree_state(path) != nullptr || !folder_->state(path);
+  });
+  return !owed_.empty();
 }
 
 // ---- capturing
@@ -391,6 +477,8 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
       return Outcome::no_lease;
     }
   }
+  // Made anew in place: no prefix of it, until it is closed or longer.
+  if (order.prefix && is_shorter(order.path, st.st_size)) return Outcome::busy;
   // All that led to this version is told before it counts.
   pump();
   if (!order.prefix) ledger_->begun(order.id, base::boot_ns());
@@ -408,7 +496,7 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
   if (!entry) {
     if (entry.error().code() == "canceled") return Outcome::disturbed;
     say_not(order.path, entry.error());
-    return entry.error().code() == "disk_full" ? Outcome::later : Outcome::unreadable;
+    return torn_ || no_pack_ ? Outcome::later : Outcome::unreadable;
   }
   if (!vouched && !order.prefix) {
     struct stat after;
@@ -422,6 +510,11 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
       std::max(free_at_, now) + entry->size * second / std::max<std::int64_t>(1, options_.rate);
   ledger_->captured(order.id, std::move(*entry), state, now);
   return std::nullopt;
+}
+
+bool Backup::is_shorter(const std::string& path, std::int64_t size) const {
+  auto* stands = ledger_->tree_state(path);
+  return stands && size < stands->size;
 }
 
 /// A copy that shares the file's blocks; none where the file system cannot.
@@ -438,8 +531,10 @@ base::Fd Backup::clone(int fd) {
 }
 
 Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* lease) {
+  no_pack_ = false;
   auto writer = pack();
   if (!writer) return writer.error();
+  std::vector<spellfs::Name> added;
   std::stop_source stop;
   std::optional<Time> wanted;
   Time began = base::boot_ns();
@@ -447,8 +542,10 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
   options.threads = 2;
   options.stop = stop.get_token();
   options.missing =
-      [this](std::span<const spellfs::Name> names) -> Result<std::vector<spellfs::Name>> {
-    return sent_->add(names);
+      [&](std::span<const spellfs::Name> names) -> Result<std::vector<spellfs::Name>> {
+    auto fresh = sent_->add(names);
+    added.insert(added.end(), fresh.begin(), fresh.end());
+    return fresh;
   };
   options.progress = [&](std::int64_t, std::int64_t bytes) {
     Time now = base::boot_ns();
@@ -470,10 +567,16 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
   lease_ = lease;
   auto entry = spellfs::save_open_file(fd, size, options, **writer);
   lease_ = nullptr;
+  if (entry) return entry;
+  // Not all of them were written.
+  sent_->remove(added);
   // What the next pack would have been is not there; or this one may be torn, and what is held in
   // it lost with it.
-  if (!entry && !pack_file_) pack_.reset();
-  if (!entry && entry.error().code() == "disk_full") lost_pack_ = true;
+  if (!pack_file_) pack_.reset();
+  if (entry.error().code() == "disk_full") {
+    torn_ = true;
+    free_at_ = cut_from_ = base::boot_ns() + std::chrono::nanoseconds(options_.again).count();
+  }
   return entry;
 }
 
@@ -485,6 +588,7 @@ void Backup::say_not(const std::string& path, const Error& error) {
 Result<spellfs::PackWriter*> Backup::pack() {
   if (!pack_) {
     auto file = options_.temporary();
+    no_pack_ = !file;
     if (!file) return file.error();
     pack_file_ = std::move(*file);
     pack_ = std::make_unique<spellfs::PackWriter>(
@@ -496,9 +600,9 @@ Result<spellfs::PackWriter*> Backup::pack() {
 /// A pack is full in the middle of a file. Called by a thread of the save.
 Result<int> Backup::next_pack(std::int64_t size) {
   hand_over({std::make_shared<base::Fd>(std::move(pack_file_)), size});
-  std::unique_lock lock(mutex_);
   Time wanted = 0;
-  while (spooled_ >= options_.spool) {
+  while (!has_room()) {
+    std::unique_lock lock(mutex_);
     changed_.wait_for(lock, std::chrono::milliseconds(50));
     if (over_) return base::error("canceled", "the backup ends");
     if (!lease_ || !lease_->is_wanted()) continue;
@@ -507,8 +611,8 @@ Result<int> Backup::next_pack(std::int64_t size) {
     if (now - wanted > std::chrono::nanoseconds(options_.yield).count())
       return base::error("canceled", "a writer waits for the file");
   }
-  lock.unlock();
   auto file = options_.temporary();
+  no_pack_ = !file;
   if (!file) return file.error();
   pack_file_ = std::move(*file);
   return pack_file_.get();
@@ -516,22 +620,39 @@ Result<int> Backup::next_pack(std::int64_t size) {
 
 // ---- trees
 
-void Backup::publish(const Cut& cut) {
+/// Makes the next tree of what was decided, later if it cannot be made now.
+void Backup::publish() {
+  (void)nodes_->take_failed();
+  auto written = write_tree(*pending_);
+  Time now = base::boot_ns();
+  if (written) {
+    pending_.reset();
+    waits_.clear();
+    cut_from_ = now + std::chrono::nanoseconds(options_.between).count();
+    return;
+  }
+  if (waits_ != written.error().message()) say("the backup waits: " + written.error().message());
+  waits_ = written.error().message();
+  cut_from_ = now + again;
+  bool unread = nodes_->take_failed() && !is_gone(written.error());
+  if (unread || no_pack_) return;
+  torn_ = true;
+  free_at_ = cut_from_ = now + std::chrono::nanoseconds(options_.again).count();
+}
+
+Result<> Backup::write_tree(const Cut& cut) {
+  no_pack_ = false;
   auto writer = pack();
-  if (!writer) return say("the backup waits: " + writer.error().message()), start_over();
-  auto root = spellfs::edit(*nodes_, tree_, cut.changes, **writer);
-  if (!root) {
-    say("the backup begins anew: " + root.error().message());
-    return start_over();
-  }
+  if (!writer) return writer.error();
+  auto before = newest_ ? std::optional(newest_->name) : std::nullopt;
+  auto root = spellfs::edit(*nodes_, before, cut.changes, **writer);
+  if (!root) return root.error();
   std::optional<Tree> tree;
-  if (!tree_ || *tree_ != root->node)
+  if (before != root->node)
     tree = Tree{root->node, root->files, root->size, base::unix_us() * 1000};
-  if (auto closed = close_pack(tree, cut); !closed) {
-    say("the backup begins anew: " + closed.error().message());
-    return start_over();
-  }
-  tree_ = root->node;
+  SPELL_TRY(close_pack(owes() ? std::nullopt : tree, cut));
+  if (tree) newest_ = tree;
+  return ok();
 }
 
 Result<> Backup::close_pack(std::optional<Tree> tree, const Cut& cut) {

@@ -21,6 +21,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -42,6 +43,11 @@ struct Tree {
   std::int64_t until_ns =
       0;  ///< of the time of day: changes from before are in it, or in a later one
 };
+
+/// An object is not where it was: what refers to it is worth nothing.
+inline bool is_lost(const Error& error) {
+  return error.code() == "object_not_found" || error.code() == "damaged";
+}
 
 /// Where backups go. Calls come from one thread at a time and may take long; one that failed is
 /// made again.
@@ -66,10 +72,14 @@ struct BackupOptions {
   Watch::LeftOut left_out{};
   /// Whether the run's command is alive now, which must not be answered from memory.
   std::function<bool()> alive{};
-  std::int64_t rate = 250'000'000;       ///< bytes a second, at most
-  std::int64_t spool = 4LL << 30;        ///< bytes that wait to be sent, about
-  std::chrono::milliseconds yield{250};  ///< that a writer waits, at most
-  std::chrono::seconds look{600};        ///< how often the folder is looked at whatever is heard
+  std::int64_t rate = 250'000'000;  ///< bytes a second, at most
+  std::int64_t spool = 4LL << 30;   ///< bytes that wait to be sent, about
+  /// Whether the disk has room for more of them; none: it has.
+  std::function<bool()> room{};
+  std::chrono::milliseconds between{1'000};  ///< of two trees, at least
+  std::chrono::milliseconds again{10'000};   ///< after a failure of the disk
+  std::chrono::milliseconds yield{250};      ///< that a writer waits, at most
+  std::chrono::seconds look{600};  ///< how often the folder is looked at whatever is heard
   std::function<void(const std::string& line)> log{};
   /// What is older than this is worth a word.
   std::chrono::milliseconds behind_after{60'000};
@@ -95,8 +105,10 @@ class Backup {
   /// Any thread.
   BackupStatus status() const;
   /// The run was ended by force at `end` (base::boot_ns()): ends hearing and capturing. Returns the
-  /// files in the folder that are not sure to be whole versions, or parts of whole folders.
-  std::vector<std::string> incomplete(Time end);
+  /// files in the folder that are not sure to be whole versions, or parts of whole folders; the
+  /// versions before, as far as they are captured, are safe after flush(). None: nobody knows,
+  /// since it could not be heard what happened.
+  std::optional<std::vector<std::string>> incomplete(Time end);
   /// Waits until all that is decided is safe; error `canceled` once this object's end has begun, or
   /// after the time.
   Result<> flush(std::chrono::milliseconds time);
@@ -117,15 +129,21 @@ class Backup {
   void work();
   void send();
   Result<> take_over(const Tree& last);
-  void start_over();
+  bool take_over_newest();
+  bool start_over(bool lost);
+  bool owes();
+  bool is_gone(const Error& error) const;
   void pump();
   void capture(const Order& order);
   /// What became of it; none: it is captured.
   std::optional<Outcome> capture_link(const Order& order);
   std::optional<Outcome> capture_file(const Order& order);
   Result<spellfs::Entry> read(int fd, std::int64_t size, const Lease* lease);
+  /// Than its version in the newest tree.
+  bool is_shorter(const std::string& path, std::int64_t size) const;
   base::Fd clone(int fd);
-  void publish(const Cut& cut);
+  void publish();
+  Result<> write_tree(const Cut& cut);
   Result<spellfs::PackWriter*> pack();
   Result<> close_pack(std::optional<Tree> tree, const Cut& cut);
   Result<int> next_pack(std::int64_t size);
@@ -133,6 +151,7 @@ class Backup {
   void wait(std::optional<Time> until);
   void wake() const;
   bool has_room() const;
+  bool few_wait() const;
   bool is_over() const;
   void say(const std::string& line) const {
     if (options_.log) options_.log(line);
@@ -150,17 +169,23 @@ class Backup {
   // Of the working thread.
   std::unique_ptr<Nodes> nodes_;
   std::unique_ptr<Sent> sent_;
-  std::optional<spellfs::Name> tree_;
+  std::optional<Tree> newest_;  ///< that was made, be it safe or on its way
+  std::optional<Cut> pending_;  ///< the next one, which could not be made yet
+  std::set<std::string> owed_;  ///< of a tree that cannot be read: none is recorded without them
+  std::int64_t trees_at_loss_ = -1;
   base::Fd pack_file_;
   std::unique_ptr<spellfs::PackWriter> pack_;
   Time free_at_ = 0;  ///< by the rate
   Time look_at_ = 0, heard_at_ = 0, tried_at_ = 0, told_age_ = 0;
+  Time cut_from_ = 0;            ///< no tree before
+  std::string waits_;            ///< why, as it was said
   std::optional<Time> tell_at_;  ///< that it is behind
-  bool looked_ = false;
+  bool seen_ = false, looked_ = false;
   bool try_ = false;              ///< something happened since the last cut was tried
   const Lease* lease_ = nullptr;  ///< under which is being read
   int told_files_ = 0;
-  bool lost_pack_ = false;
+  bool torn_ = false;     ///< the pack, and what is held in it with it
+  bool no_pack_ = false;  ///< it is the next pack that could not be had
   bool clones_ = true, told_limit_ = false, told_leases_ = false;
 
   mutable std::mutex mutex_;

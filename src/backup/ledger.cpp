@@ -197,6 +197,11 @@ bool Ledger::ready(const Unit& unit, const Members& members, Time now) const {
 
 // ---- what the program did
 
+/// No capture of it, but it is known what became of it.
+void Ledger::leave_out(const std::string& path, bool dirty, Time at) {
+  if (!grows(path)) others_[path] = {dirty, at};
+}
+
 void Ledger::written(const std::string& path, Time now) {
   File* known = find(path);
   if (grows(path)) {
@@ -206,7 +211,7 @@ void Ledger::written(const std::string& path, Time now) {
     file.removed = false;
     return grow(file, now);
   }
-  if (options_.renames_only && !known) return;
+  if (options_.renames_only && !known) return leave_out(path, true, now);
   File& file = known ? *known : this->file(path);
   if (file.dirty) return;
   touch(path, now);
@@ -219,8 +224,11 @@ void Ledger::finished(const std::string& path, std::int64_t size, Time now, Way 
                       std::optional<Time> changed) {
   if (options_.renames_only && way != Way::renamed) {
     if (File* known = find(path)) known->dirty = false, settle_down(*known);
-    return;
+    auto other = others_.find(path);
+    bool open = way == Way::found && other != others_.end() && other->second.dirty;
+    return leave_out(path, open, changed ? std::min(*changed, now) : now);
   }
+  others_.erase(path);
   File& file = this->file(path);
   // Opened and closed again and again is how some logs are written.
   bool stirs = way != Way::found && !(grows(path) && (file.first || tree_state(path)));
@@ -246,6 +254,7 @@ void Ledger::moved(const std::string& from, const std::string& to, std::int64_t 
     finished(to, size, now, Way::renamed);
     return gone(from, now);
   }
+  others_.erase(to);
   touch(from, now);
   touch(to, now);
   Seq owed = source->first;
@@ -278,6 +287,7 @@ void Ledger::moved(const std::string& from, const std::string& to, std::int64_t 
 }
 
 void Ledger::gone(const std::string& path, Time now) {
+  others_.erase(path);
   File* known = find(path);
   bool stands = tree_state(path) != nullptr;
   if (!known && !stands) return;
@@ -305,6 +315,8 @@ void Ledger::folder_gone(const std::string& path, Time now) {
   for (auto it = from; it != to; ++it) names.push_back(it->first);
   auto [tree_from, tree_to] = range_below(tree_, path);
   for (auto it = tree_from; it != tree_to; ++it) names.push_back(it->first);
+  auto [others_from, others_to] = range_below(others_, path);
+  others_.erase(others_from, others_to);
   Together together(*this);
   for (auto& name : names) gone(name, now);
   auto [units_from, units_to] = range_below(units_, path);
@@ -422,6 +434,8 @@ void Ledger::not_captured(std::int64_t id, Outcome outcome, Time now) {
     case Outcome::later:
       return postpone(*file, now + room_again);
     case Outcome::no_lease:
+      leave_out(file->path, false, file->last_at);
+      [[fallthrough]];
     case Outcome::unreadable:
       file->first = file->after = 0;
       file->held.reset();
@@ -580,26 +594,32 @@ Backlog Ledger::backlog() const {
   return out;
 }
 
-std::vector<std::string> Ledger::incomplete(Time end) const {
-  std::set<std::string> out, torn_units;
+std::vector<std::string> Ledger::incomplete(
+    Time end, bool heard, const std::function<bool(const std::string& path)>& shrunk) const {
+  std::set<std::string> out, torn_units, all;
   auto unit_of_path = [&](const std::string& path) {
     return const_cast<Ledger*>(this)->unit_of(path);
   };
+  auto judge = [&](const std::string& path, bool complete) {
+    all.insert(path);
+    if (complete) return;
+    out.insert(path);
+    if (auto unit = unit_of_path(path); unit != units_.end()) torn_units.insert(unit->first);
+  };
+  for (auto& [path, other] : others_)
+    judge(path, !other.dirty && other.last_at <= end - options_.settle);
   for (auto& [id, file] : files_) {
-    if (file.removed || grows(file.path)) continue;
-    bool proven = file.held && !file.after && file.last_at <= end - options_.settle;
-    bool complete = !file.dirty && (proven || file.way == Way::renamed || !file.first);
-    if (complete) continue;
-    out.insert(file.path);
-    if (auto unit = unit_of_path(file.path); unit != units_.end()) torn_units.insert(unit->first);
+    if (file.removed || (grows(file.path) && !(shrunk && shrunk(file.path)))) continue;
+    // Whoever had it open at the end would have closed it by that.
+    bool closed = heard || file.way != Way::found || (file.held && !file.after);
+    bool settled = closed && file.last_at <= end - options_.settle;
+    judge(file.path, !file.dirty && (settled || file.way == Way::renamed || !file.first));
   }
   for (auto& [path, unit] : units_)
     if (!unit.whole && unit.active_at > end - options_.quiet) torn_units.insert(path);
-  for (auto& [id, file] : files_)
-    if (!file.removed)
-      if (auto unit = unit_of_path(file.path);
-          unit != units_.end() && torn_units.contains(unit->first))
-        out.insert(file.path);
+  for (auto& path : all)
+    if (auto unit = unit_of_path(path); unit != units_.end() && torn_units.contains(unit->first))
+      out.insert(path);
   return {out.begin(), out.end()};
 }
 

@@ -151,8 +151,11 @@ class Ledger {
 
   Backlog backlog() const;
   /// When the run was ended by force at `end`: what lies there and cannot be trusted. Paths of
-  /// files, sorted.
-  std::vector<std::string> incomplete(Time end) const;
+  /// files, sorted. `heard`: whoever closed a file was heard, else what was only found is trusted
+  /// if it is captured. `shrunk`: a file that grows is shorter than it was, so it is as any other.
+  std::vector<std::string> incomplete(
+      Time end, bool heard = true,
+      const std::function<bool(const std::string& path)>& shrunk = {}) const;
   /// Lines for the log, since the last call.
   std::vector<std::string> take_notes() { return std::exchange(notes_, {}); }
 
@@ -183,6 +186,11 @@ class Ledger {
     std::optional<Held> held{};
     std::optional<Time> later{};  ///< its place in later_
     Seq queued = 0;               ///< its place in queue_; 0: none
+  };
+  /// A file that is not to be captured, but for a rename.
+  struct Other {
+    bool dirty = false;
+    Time last_at = 0;
   };
   struct Unit {
     Time made_at = 0, active_at = 0;
@@ -218,6 +226,7 @@ class Ledger {
   std::map<std::string, Unit>::iterator unit_of(const std::string& path);
   void touch(const std::string& path, Time now);
   std::map<std::string, Members> members();
+  void leave_out(const std::string& path, bool dirty, Time at);
   bool is_open(const std::string& folder) const;
   bool ready(const Unit& unit, const Members& members, Time now) const;
   /// The greatest number that was given at `at` or before.
@@ -231,6 +240,7 @@ class Ledger {
   std::int64_t ids_ = 0;
   std::map<std::string, std::int64_t> paths_;
   std::unordered_map<std::int64_t, File> files_;
+  std::map<std::string, Other> others_;
   std::map<std::string, Unit> units_;  ///< new folders, the topmost ones only
   std::map<std::string, spellfs::KnownFile> tree_;
   std::set<std::pair<Seq, std::int64_t>> queue_;   ///< to be captured

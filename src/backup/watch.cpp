@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "spellfs/object.hpp"
 
 namespace spell::backup {
 
@@ -28,6 +29,11 @@ Result<Watch> Watch::start(const Folder& folder, Ledger& ledger, LeftOut left_ou
   out.events_ = base::Fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!out.events_) return base::errno_error("watch " + folder.path());
   return out;
+}
+
+bool Watch::leaves_out(const std::string& path, bool is_folder) const {
+  auto depth = std::count(path.begin(), path.end(), '/') + 1;
+  return depth >= spellfs::max_depth || (left_out_ && left_out_(path, is_folder));
 }
 
 bool Watch::watch(const base::Fd& folder, const std::string& path) {
@@ -59,7 +65,7 @@ void Watch::leave(const std::string& folder, bool for_good) {
 }
 
 void Watch::file_arrived(const std::string& path, const struct stat& st, Time now, Arrival how) {
-  if (left_out_ && left_out_(path, false)) return;
+  if (leaves_out(path, false)) return;
   bool link = S_ISLNK(st.st_mode);
   if (!link && !S_ISREG(st.st_mode)) return;
   if (how != Arrival::renamed && ledger_->expects(path, spellfs::state_of(st))) return;
@@ -77,7 +83,7 @@ void Watch::arrive(const std::string& top, Time now, Arrival how) {
   while (!waiting.empty()) {
     auto path = std::move(waiting.back());
     waiting.pop_back();
-    if (!path.empty() && left_out_ && left_out_(path, true)) continue;
+    if (!path.empty() && leaves_out(path, true)) continue;
     base::Fd folder = folder_->open_folder(path);
     if (!folder) continue;
     bool fresh = !path.empty() && (how != Arrival::looked || !watches_.contains(path));
@@ -160,8 +166,7 @@ void Watch::on(std::uint32_t mask, std::uint32_t cookie, const std::string& path
       return arrive(path, now, Arrival::renamed);
     }
     auto st = folder_->state(path);
-    bool counts = st && (S_ISREG(st->st_mode) || S_ISLNK(st->st_mode)) &&
-                  !(left_out_ && left_out_(path, false));
+    bool counts = st && (S_ISREG(st->st_mode) || S_ISLNK(st->st_mode)) && !leaves_out(path, false);
     return counts ? ledger_->moved(from, path, st->st_size, now) : ledger_->gone(from, now);
   }
   settle_move(now);
@@ -181,7 +186,7 @@ void Watch::on(std::uint32_t mask, std::uint32_t cookie, const std::string& path
 
 void Watch::on_file(std::uint32_t mask, const std::string& path, Time now) {
   if (mask & IN_DELETE) return ledger_->gone(path, now);
-  if (left_out_ && left_out_(path, false)) return;
+  if (leaves_out(path, false)) return;
   if (mask & IN_MODIFY) return ledger_->written(path, now);
   auto st = folder_->state(path);
   if (!st) return;  // an event that says so is on its way

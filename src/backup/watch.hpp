@@ -42,6 +42,7 @@ class Watch {
 
   Watch(const Folder& folder, Ledger& ledger, LeftOut left_out)
       : folder_(&folder), ledger_(&ledger), left_out_(std::move(left_out)) {}
+  bool leaves_out(const std::string& path, bool is_folder) const;
   void on(std::uint32_t mask, std::uint32_t cookie, const std::string& path, Time now);
   void on_file(std::uint32_t mask, const std::string& path, Time now);
   void arrive(const std::string& path, Time now, Arrival how);

@@ -117,8 +117,7 @@ Result<model::RunRequest> request_of(const RunSpec& spec) {
 
 Result<> detail::check_available(const RunSpec& spec) {
   for (auto& [name, asked] :
-       {std::pair("auto_resume", spec.auto_resume.value_or(false)),
-        std::pair("pip", !spec.pip.empty()), std::pair("apt", !spec.apt.empty()),
+       {std::pair("pip", !spec.pip.empty()), std::pair("apt", !spec.apt.empty()),
         std::pair("checkpoints", spec.checkpoints != RunSpec().checkpoints),
         std::pair("max_cost", spec.max_cost.has_value())})
     if (asked)

@@ -91,9 +91,18 @@ void machine_sync(Context& context, Call call) {
       if (!name)
         return refuse(call, base::error("invalid_request", "'" + model::one_line(outputs, 200) +
                                                                "' is no SpellFS name"));
-      if (!assignment || assignment->machine != machine) continue;
+      if (assignment && assignment->machine != machine) continue;
+      std::string owner = assignment ? assignment->owner : "";
+      if (!assignment) {
+        // Not met yet, or an end that is late: the state takes it all the same.
+        auto run = context.readers.with(
+            [&](store::Reader& reader) { return reader.find_run(report.run); });
+        if (!run) return refuse(call, run.error());
+        if (!*run) continue;
+        owner = (*run)->owner;
+      }
       pins.push_back(context.objects.pin({*name}));
-      auto owns = context.objects.owns(assignment->owner, *name);
+      auto owns = context.objects.owns(owner, *name);
       if (!owns) return refuse(call, owns.error());
       if (!*owns)
         return refuse(call, base::error("incomplete_pack", "the outputs of run " + report.run +

@@ -109,9 +109,10 @@ class Editor {
       entry = *change.becomes;
     else if (old)
       entry = *old;
-    if (!change.below.empty()) {
-      if (entry && entry->type != EntryType::folder)
-        return base::error("invalid_path", base::to_utf8(name) + " is no folder");
+    bool file = entry && entry->type != EntryType::folder;
+    // A file in the place of a folder, all of which is taken away.
+    if (!change.below.empty() && !(file && removes_only(change.below))) {
+      if (file) return base::error("invalid_path", base::to_utf8(name) + " is no folder");
       // Nothing to take away from: no folder comes of that.
       if (!entry && removes_only(change.below)) return ok();
       auto node = folder(entry ? std::optional<Name>(entry->node) : std::nullopt, change.below);

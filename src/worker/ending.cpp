@@ -1,5 +1,7 @@
 #include "worker/ending.hpp"
 
+#include <csignal>
+
 #include "base/text.hpp"
 
 namespace spell::worker {
@@ -35,7 +37,10 @@ std::string duration(std::int64_t seconds) {
 bool by_force(Phase phase, const std::optional<exec::Exit>& exit) {
   if (phase == Phase::host_rebooted || phase == Phase::supervisor_lost || !exit) return true;
   constexpr int shell = 128, signals = 64;
-  return exit->signal || (exit->code && *exit->code > shell && *exit->code <= shell + signals);
+  if (exit->signal) return true;
+  // So ends who was asked to and has put his things in order before.
+  if (!exit->ended_by.empty() && exit->code == shell + SIGTERM) return false;
+  return exit->code && *exit->code > shell && *exit->code <= shell + signals;
 }
 
 model::RunResult killed_result(const std::optional<model::Command>& want) {

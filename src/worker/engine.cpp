@@ -352,6 +352,10 @@ void Engine::perform(const Action& action) {
       return build_run(run);
     case Action::Type::remove:
     case Action::Type::park: {
+      {
+        std::lock_guard lock(mutex_);
+        backups_.erase(run);
+      }
       if (carried != carried_.end()) {
         carried->second.supervised.reset();
         watch(run, carried->second);
@@ -597,6 +601,8 @@ void Engine::save_run(const std::string& run) {
     backups_.erase(run);
   }
   auto backup = std::move(carried_[run].backup);
+  auto* ended = agent_.find(run);
+  End end{ended->ended_us(), ended->forced_end_us().has_value()};
   // The common short run: no thread has to be woken to find that out.
   if (leaves_nothing(folders_, run)) {
     drop(std::move(backup));
@@ -609,11 +615,20 @@ void Engine::save_run(const std::string& run) {
   work<SaveOutcome>(
       steps_,
       [this, start = agent_.find(run)->start(), backup = std::move(backup),
-       forced = agent_.find(run)->forced_end_us()]() mutable -> Result<SaveOutcome> {
+       end]() mutable -> Result<SaveOutcome> {
         std::unique_ptr<spellfs::ObjectSource> remote;
         if (!options_.host.source) remote = objects_of(link_, start, calls_.get_token());
         auto& objects = remote ? *remote : *options_.host.source;
-        if (forced) SPELL_TRY(write_incomplete(folders_, start, backup.get(), *forced, objects));
+        auto written = with_room(
+            [&] { return write_incomplete(folders_, start, backup.get(), end, objects); });
+        if (!written) {
+          // It knows what nobody else does: kept until that is written down.
+          post([this, run = start.run, backup] {
+            if (auto there = carried_.find(run); there != carried_.end())
+              there->second.backup = backup;
+          });
+          return written.error();
+        }
         backup.reset();
         auto told = now_us();
         auto progress = [&](std::int64_t files, std::int64_t bytes) {

@@ -27,7 +27,12 @@ constexpr const char* safe_file = "/backup";
 constexpr const char* incomplete_file = "/incomplete";
 constexpr std::int64_t incomplete_limit = 1LL << 30;
 /// Of the room that is there, what packs may take that wait to be sent.
-constexpr std::int64_t spool_limit = 4LL << 30;
+constexpr std::int64_t spool_limit = 4LL << 30, spool_reserve = 1LL << 30;
+constexpr std::chrono::seconds flush_limit{10};
+/// Times of files are not those of the clock to the last millisecond.
+constexpr std::int64_t clock_ns = 10'000'000;
+/// What was changed so long before an end by force may have been closed by it.
+const std::int64_t settle_ns = backup::LedgerOptions{}.settle;
 
 /// The folder of checkpoints, and those on the way to it.
 bool leads_to_checkpoints(const std::string& path, const std::string& working_folder) {
@@ -51,7 +56,7 @@ Result<> write_backup(const std::string& run_folder, const backup::Tree& tree) {
                       {"files", tree.files},
                       {"bytes", tree.bytes},
                       {"until_ns", tree.until_ns}};
-  return base::write_file(run_folder + safe_file, text.dump(), 0600, false);
+  return base::write_file(run_folder + safe_file, text.dump());
 }
 
 std::optional<backup::Tree> read_backup(const std::string& run_folder) {
@@ -94,13 +99,16 @@ class LiveBackup::Service final : public backup::Safe {
     return link_.send_pack(run_, epoch_, fd, size, {std::nullopt, stop_});
   }
   Result<> record(const backup::Tree& tree) override {
+    // Before the service has it: whatever becomes of its answer, nothing older takes its place.
+    SPELL_TRY(write_backup(folder_, tree));
     model::SyncRequest request;
     auto& report = request.reports.emplace_back();
     report.run = run_;
     report.epoch = epoch_;
     report.backup = model::RunBackup{tree.name.text(), tree.files, tree.bytes};
     auto answer = link_.sync(request, {call_limit, stop_});
-    if (!answer && answer.error().code() == "invalid_request") {
+    if (!answer && answer.error().code() == "invalid_request" &&
+        answer.error().message().find("backup") != std::string::npos) {
       // Of a service that is older; what was sent need not be sent at the end.
       if (!std::exchange(told_, true))
         log_("the service does not take backups while runs run: " + answer.error().message());
@@ -109,7 +117,7 @@ class LiveBackup::Service final : public backup::Safe {
     if (!answer) return answer.error();
     if (auto refused = answer->refused.find(run_); refused != answer->refused.end())
       return base::error(refused->second, "the service does not want run " + run_ + " any more");
-    return write_backup(folder_, tree);
+    return ok();
   }
   const spellfs::ObjectSource& objects() const override { return *source_; }
 
@@ -158,8 +166,14 @@ Result<std::shared_ptr<LiveBackup>> LiveBackup::start(const Folders& folders,
     return rules->leaves_out(path, is_folder);
   };
   options.alive = [folder] { return exec::command_lives(folder); };
-  if (auto room = base::free_bytes(folder); room >= 0)
+  if (auto room = base::free_bytes(folder); room >= 0) {
     options.spool = std::min(spool_limit, room / 4);
+    // The disk is that of all runs, and of their logs.
+    options.room = [folder, left = std::min(spool_reserve, room / 4)] {
+      auto now = base::free_bytes(folder);
+      return now < 0 || now > left;
+    };
+  }
   options.log = tell.says;
   options.behind = [behind = tell.behind](const backup::Backlog& left, std::chrono::seconds age) {
     if (left.files == 0) return behind("");
@@ -183,9 +197,12 @@ Unsaved LiveBackup::unsaved() const {
 }
 
 std::optional<std::vector<std::string>> LiveBackup::incomplete(std::int64_t end_us) {
-  auto paths = backup_->incomplete(end_us * 1000);
-  if (!backup_->status().looked) return std::nullopt;
-  return paths;
+  return backup_->incomplete(end_us * 1000);
+}
+
+Result<> LiveBackup::flush() {
+  auto done = backup_->flush(flush_limit);
+  return done ? ok() : Result<>(base::error("timeout", done.error().message()));
 }
 
 // ---- ends by force
@@ -215,10 +232,11 @@ Result<Files> files_of(const spellfs::ObjectSource& objects, const spellfs::Name
   return out;
 }
 
-/// What is neither as the run found it nor as it is safe.
-std::vector<std::string> differing(const std::string& top, const SaveRules& rules,
-                                   const Files& safe) {
-  std::vector<std::string> out, folders{""};
+/// What is not as the run found it, and was changed after `since_ns` (of the time of day).
+std::map<std::string, spellfs::KnownFile> changed(const std::string& top, const SaveRules& rules,
+                                                  std::int64_t since_ns) {
+  std::map<std::string, spellfs::KnownFile> out;
+  std::vector<std::string> folders{""};
   while (!folders.empty()) {
     auto folder = std::move(folders.back());
     folders.pop_back();
@@ -236,14 +254,37 @@ std::vector<std::string> differing(const std::string& top, const SaveRules& rule
       }
       if (!S_ISREG(st.st_mode) || grows(path)) continue;
       auto here = spellfs::state_of(st);
-      if (auto known = rules.known.find(path); known != rules.known.end())
-        if (known->second == here) continue;
-      auto saved = safe.find(path);
-      bool is_safe = saved != safe.end() && saved->second.type == spellfs::EntryType::file &&
-                     saved->second.size == here.size && saved->second.mtime_ns == here.mtime_ns &&
-                     saved->second.mode == here.mode;
-      if (!is_safe) out.push_back(path);
+      auto known = rules.known.find(path);
+      bool as_found = known != rules.known.end() && known->second == here;
+      if (!as_found && here.ctime_ns > since_ns) out.emplace(path, here);
     }
+  }
+  return out;
+}
+
+/// What the end of a run that nobody heard may have torn, see write_incomplete().
+Result<std::vector<std::string>> suspects(const std::string& run_folder, const SaveRules& rules,
+                                          End end, const std::optional<backup::Tree>& last,
+                                          const spellfs::ObjectSource& objects) {
+  std::vector<std::string> out;
+  std::int64_t end_ns = base::unix_us() * 1000 - base::boot_ns() + end.at_us * 1000, since_ns = 0;
+  if (!end.forced)
+    since_ns = end_ns + clock_ns;
+  else if (!last)
+    since_ns = end_ns - settle_ns;
+  auto files = changed(run_folder + "/spell", rules, since_ns);
+  Files safe;
+  if (last && !files.empty()) {
+    auto read = files_of(objects, last->name);
+    if (!read && !backup::is_lost(read.error())) return read.error();
+    if (read) safe = std::move(*read);
+  }
+  for (auto& [path, here] : files) {
+    auto saved = safe.find(path);
+    bool there = saved != safe.end() && saved->second.type == spellfs::EntryType::file;
+    bool same = there && saved->second.size == here.size &&
+                saved->second.mtime_ns == here.mtime_ns && saved->second.mode == here.mode;
+    if (!same && (there || end.forced)) out.push_back(path);
   }
   return out;
 }
@@ -251,27 +292,26 @@ std::vector<std::string> differing(const std::string& top, const SaveRules& rule
 }  // namespace
 
 Result<> write_incomplete(const Folders& folders, const model::StartCommand& start,
-                          LiveBackup* live, std::int64_t end_us,
-                          const spellfs::ObjectSource& objects) {
+                          LiveBackup* live, End end, const spellfs::ObjectSource& objects) {
   std::string folder = folders.run(start.run);
-  if (base::exists(folder + incomplete_file)) return ok();
-  std::vector<std::string> paths;
-  if (live) {
-    auto found = live->incomplete(end_us);
-    if (!found) return ok();
-    paths = std::move(*found);
-  } else {
-    auto last = read_backup(folder);
-    if (!last) return ok();
+  auto flush = [&] { return live ? live->flush() : ok(); };
+  if (base::exists(folder + incomplete_file)) return flush();
+  auto last = read_backup(folder);
+  if (!end.forced && !last) return ok();
+  auto found = live && end.forced ? live->incomplete(end.at_us) : std::nullopt;
+  if (!found) {
     auto rules = read_save_rules(folders, start);
     if (!rules) return rules.error();
-    auto safe = files_of(objects, last->name);
-    if (!safe) return safe.error();
-    paths = differing(folder + "/spell", *rules, *safe);
+    auto torn = suspects(folder, *rules, end, last, objects);
+    if (!torn) return torn.error();
+    if (!end.forced && torn->empty()) return ok();
+    found = std::move(*torn);
+    if (live) (void)live->incomplete(end.at_us);
   }
   std::string text;
-  for (auto& path : paths) text.append(path).push_back('\0');
-  return base::write_file(folder + incomplete_file, text, 0600, false);
+  for (auto& path : *found) text.append(path).push_back('\0');
+  SPELL_TRY(base::write_file(folder + incomplete_file, text));
+  return flush();
 }
 
 namespace {

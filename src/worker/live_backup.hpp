@@ -42,9 +42,10 @@ class LiveBackup {
   ~LiveBackup();
   /// Any thread.
   Unsaved unsaved() const;
-  /// The run was ended by force: see backup::Backup::incomplete(). None: it has not even seen all
-  /// that was there when it began.
+  /// The run was ended by force: see backup::Backup::incomplete().
   std::optional<std::vector<std::string>> incomplete(std::int64_t end_us);
+  /// Waits a while until what was captured is safe. Error: `timeout`; to be asked again.
+  Result<> flush();
 
  private:
   class Service;
@@ -63,11 +64,20 @@ Result<> write_backup(const std::string& run_folder, const backup::Tree&);
 std::unique_ptr<spellfs::ObjectSource> objects_of(Link&, const model::StartCommand&,
                                                   std::stop_token);
 
-/// After a run's end by force: writes down what is not sure to be whole. `live`: its backup, if
-/// there was one until now; where an earlier worker had it, all that differs from what is safe
-/// counts. Nothing is known of a run that was never backed up, and nothing is written down then.
-Result<> write_incomplete(const Folders&, const model::StartCommand&, LiveBackup* live,
-                          std::int64_t end_us, const spellfs::ObjectSource& objects);
+/// When a run ended (of the boot clock), and whether by force.
+struct End {
+  std::int64_t at_us = 0;
+  bool forced = false;
+};
+
+/// After a run's end: writes down what is not sure to be whole, and sees to it that the versions
+/// before are safe; to be called again after an error. `live`: its backup, if there was one until
+/// now. After an end by force it tells; where an earlier worker had it, all that differs from what
+/// is safe counts; of a run that was never backed up it is what was changed just before its end.
+/// After another end it is what was written to since, by what was left of its processes, where
+/// something is safe that it would take the place of.
+Result<> write_incomplete(const Folders&, const model::StartCommand&, LiveBackup* live, End end,
+                          const spellfs::ObjectSource& objects);
 
 /// What was written down and lies there still is moved to spell/.incomplete/.
 struct SetAside {

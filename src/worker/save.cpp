@@ -70,7 +70,10 @@ Result<spellfs::Changes> earlier_versions(const std::string& run_folder,
   if (!safe) return out;
   for (auto& path : incomplete) {
     auto entry = spellfs::find(objects, safe->name, path);
-    if (!entry && entry.error().code() == "resource_not_found") continue;
+    // Of a service that was restored from before.
+    bool none =
+        !entry && (entry.error().code() == "resource_not_found" || backup::is_lost(entry.error()));
+    if (none) continue;
     if (!entry) return entry.error();
     if (entry->type != spellfs::EntryType::folder) out.emplace(path, std::move(*entry));
   }

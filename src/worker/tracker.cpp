@@ -5,6 +5,7 @@
 
 #include "base/count.hpp"
 #include "base/text.hpp"
+#include "model/error_code.hpp"
 #include "worker/ending.hpp"
 #include "worker/link.hpp"
 
@@ -329,7 +330,7 @@ void RunTracker::saving(std::int64_t files, std::int64_t bytes, std::int64_t now
 
 void RunTracker::backup_says(const std::string& line, std::int64_t now, Actions& out) {
   if (step_ != Step::follow) return;
-  say("", line, now, false, true);
+  say("", model::one_line(line), now, false, true);
   write_journal(out);
 }
 

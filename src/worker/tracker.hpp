@@ -52,6 +52,7 @@ class RunTracker {
   std::int64_t output_bytes() const { return log_.bytes; }
   /// When the run was ended by force; none: it has ended otherwise, or not yet.
   std::optional<std::int64_t> forced_end_us() const { return forced_end_us_; }
+  std::int64_t ended_us() const { return ended_us_; }
   /// Its command may write still.
   bool goes_on() const { return step_ == Step::follow && leave_ == Leave::no; }
   /// It takes a place: until its command has ended. What is left of its tree is ended, and its

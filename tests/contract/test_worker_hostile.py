@@ -103,6 +103,15 @@ def test_what_another_owner_has_sent_is_no_output(service, worker, name):
     thief.folder({"mine": (2000, chunk)})
     code_of(worker.post(f"objects?run={own['run']}&epoch={own['epoch']}", thief.pack(), type=PACK["Content-Type"]), 409, "incomplete_pack")
     assert run_of(service, start)["status"] == "machine_requested"
+    # Nor of a run that it had and holds no more: what it says of that late is heard.
+    assert worker.report(start, "building", "running") == {}
+    worker.greet()
+    assert run_of(service, start)["status"] == "interrupted"
+    stolen = {"outputs": text_of(tree), "files": 1, "bytes": 2000}
+    for report in (report_of(**own, outputs=text_of(tree)), {"protocol": 1, "reports": [{**own, "backup": stolen}]}):
+        code_of(worker.post("sync", report), 409, "incomplete_pack")
+    run = run_of(service, start)
+    assert run["status"] == "interrupted" and not run.get("outputs") and not run.get("late_result"), run
 
 
 @pytest.mark.parametrize("route", ROUTES)

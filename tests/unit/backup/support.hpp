@@ -55,8 +55,18 @@ inline bool eventually(const std::function<bool()>& true_by_then) {
 class Vault final : public Safe {
  public:
   std::unique_ptr<spellfs::ChunkStore> store = spellfs::make_memory_store();
-  std::atomic<bool> away{false}, forgetful{false};
+  std::atomic<bool> away{false}, forgetful{false}, dark{false};
   std::atomic<std::int64_t> sent{0}, asked{0};
+
+  /// What it has, while it can be read.
+  struct Seen final : spellfs::ObjectSource {
+    const Vault& vault;
+    explicit Seen(const Vault& of) : vault(of) {}
+    Result<std::string> get(spellfs::Kind kind, const spellfs::Name& name) const override {
+      if (vault.dark) return base::error("service_unreachable", "away");
+      return vault.store->get(kind, name);
+    }
+  } seen{*this};
 
   Result<> send_pack(int fd, std::int64_t size) override {
     ++asked;
@@ -75,7 +85,7 @@ class Vault final : public Safe {
     trees_.push_back(tree);
     return ok();
   }
-  const spellfs::ObjectSource& objects() const override { return *store; }
+  const spellfs::ObjectSource& objects() const override { return seen; }
 
   std::vector<Tree> trees() const {
     std::lock_guard lock(mutex_);
@@ -125,6 +135,8 @@ struct Backed {
     options.rules.quiet = 300'000'000;
     options.rules.growth = 100'000'000;
     options.rules.patience = 500'000'000;
+    options.again = std::chrono::milliseconds(100);
+    options.between = std::chrono::milliseconds(20);
     options.log = [this](const std::string& line) {
       std::lock_guard lock(mutex);
       lines.push_back(line);

@@ -1,6 +1,7 @@
 // Backups of a real folder: what writers of all kinds finish arrives, whole, and soon.
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <chrono>
@@ -324,7 +325,7 @@ TEST_CASE("a backup that is behind says so, and that it has caught up") {
   CHECK(told[1].files == 1);
 }
 
-TEST_CASE("what was there long before an end by force is not torn by it") {
+TEST_CASE("what was there long before an end by force is not torn by it, seen or not") {
   Backed run;
   run.options.rules.settle = 2'000'000'000;
   write(run / "early", "closed long ago");
@@ -334,6 +335,162 @@ TEST_CASE("what was there long before an end by force is not torn by it") {
   CHECK(eventually([&] { return run.backup->status().looked; }));
   write(run / "late", "just now");
   CHECK(run.backup->incomplete(base::boot_ns()) == std::vector<std::string>{"late"});
+  auto end = base::boot_ns();
+  // One that has just begun.
+  run.start();
+  CHECK(run.backup->incomplete(end) == std::vector<std::string>{"late"});
+  // This one could not read what is safe.
+  run.vault.dark = true;
+  run.start(Tree{});
+  CHECK_FALSE(run.backup->incomplete(end));
+}
+
+TEST_CASE("the version before the one that an end by force has torn is sent before all is over") {
+  Backed run;
+  run.options.spool = 1;  // the next version waits where it is
+  run.start();
+  write(run / "model", "version 4");
+  CHECK(run.comes("model", "version 4"));
+  run.vault.away = true;
+  auto asked = run.vault.asked.load();
+  write(run / "model", "version 5");
+  REQUIRE(eventually([&] { return run.vault.asked > asked; }));
+  int fd = ::open((run / "model").c_str(), O_WRONLY | O_TRUNC);
+  REQUIRE(::write(fd, "vers", 4) == 4);
+  CHECK(run.backup->incomplete(base::boot_ns()) == std::vector<std::string>{"model"});
+  CHECK_FALSE(run.backup->flush(std::chrono::milliseconds(1)));
+  run.vault.away = false;
+  REQUIRE(run.backup->flush(std::chrono::seconds(60)));
+  CHECK(run.vault.content("model") == "version 5");
+  ::close(fd);
+}
+
+TEST_CASE("what is captured and in no tree yet is in one at an end by force") {
+  Backed run;
+  run.start();
+  write(run / "first", "x");
+  CHECK(run.comes("first", "x"));
+  // No tree is made while these wait.
+  run.vault.away = true;
+  for (int i = 0; i < 2; ++i) {
+    auto before = run.backup->status().backlog.files;
+    write(run / ("waits-" + std::to_string(i)), "x");
+    CHECK(eventually([&] { return run.backup->status().backlog.files > before; }));
+    ::usleep(300'000);
+  }
+  write(run / "model", "version 5");
+  ::usleep(300'000);
+  int fd = ::open((run / "model").c_str(), O_WRONLY | O_TRUNC);
+  REQUIRE(::write(fd, "vers", 4) == 4);
+  CHECK(run.backup->incomplete(base::boot_ns()) == std::vector<std::string>{"model"});
+  run.vault.away = false;
+  REQUIRE(run.backup->flush(std::chrono::seconds(60)));
+  CHECK(run.vault.content("model") == "version 5");
+  ::close(fd);
+}
+
+TEST_CASE("while the service is away trees wait in few files") {
+  Backed run;
+  std::atomic<int> files{0};
+  run.options.temporary = [&] { return ++files, unnamed(run.spool); };
+  run.start();
+  run.vault.away = true;
+  for (int i = 0; i < 20; ++i) {
+    write(run / std::to_string(i), "x");
+    ::usleep(60'000);
+  }
+  CHECK(files <= 4);
+  run.vault.away = false;
+  CHECK(eventually([&] {
+    auto tree = run.vault.last();
+    return tree && tree->files == 20;
+  }));
+}
+
+TEST_CASE("a disk that is full, and files that cannot be had, cost no version that is safe") {
+  Backed run;
+  std::atomic<int> fault{0};
+  run.options.temporary = [&]() -> Result<base::Fd> {
+    if (fault == 1) return base::error("io_error", "too many open files");
+    return fault == 2 ? base::open("/dev/full", O_RDWR) : unnamed(run.spool);
+  };
+  run.start();
+  write(run / "model", "whole");
+  write(run / "other", "x");
+  CHECK(run.comes("model", "whole"));
+  int fd = ::open((run / "model").c_str(), O_WRONLY | O_TRUNC);
+  REQUIRE(::write(fd, "to", 2) == 2);
+  for (int kind = 1; kind <= 2; ++kind) {
+    fault = kind;
+    auto name = "new-" + std::to_string(kind);
+    write(run / name, "new");
+    CHECK(eventually(
+        [&] { return run.said(kind == 1 ? "too many open files" : "No space left on device"); }));
+    fault = 0;
+    CHECK(run.comes(name, "new"));
+  }
+  for (auto& tree : run.vault.trees())
+    if (tree.files > 1) CHECK(run.vault.content(tree, "model") == "whole");
+  ::close(fd);
+  CHECK(run.comes("model", "to"));
+}
+
+TEST_CASE("a backup that cannot hear any more ends, and says that it knows nothing") {
+  Backed run;
+  run.start();
+  write(run / "a", "one");
+  CHECK(run.comes("a", "one"));
+  run.vault.away = true;
+  write(run / "b", "two");
+  auto asked = run.vault.asked.load();
+  REQUIRE(eventually([&] { return run.vault.asked > asked; }));
+  rlimit before;
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  rlimit none{1, before.rlim_max};
+  run.vault.forgetful = true;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  run.vault.away = false;
+  bool said = eventually([&] { return run.said("the backup ends"); });
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(said);
+  CHECK_FALSE(run.backup->incomplete(base::boot_ns()));
+}
+
+TEST_CASE("a file in the place of a folder, and folders too deep for a tree, stop nothing") {
+  Backed run;
+  run.start();
+  write(run / "a", "1");
+  std::filesystem::create_directory(run / "out");
+  write(run / "out/a", "1");
+  CHECK(run.comes("out/a", "1"));
+  std::filesystem::remove_all(run / "out");
+  write(run / "out", "a file");
+  CHECK(eventually([&] {
+    auto entry = spellfs::find(*run.vault.store, run.vault.last()->name, "out");
+    return entry && entry->type == spellfs::EntryType::file;
+  }));
+  std::string deep = run / "deep";
+  for (int i = 0; i < 300; ++i) deep += "/d";
+  std::filesystem::create_directories(deep);
+  write(deep + "/file", "x");
+  write(run / "after", "x");
+  CHECK(run.comes("after", "x"));
+}
+
+TEST_CASE("a table that is made anew in place is not taken for one that has grown") {
+  Backed run;
+  run.options.rules.grows = [](const std::string& path) { return path.ends_with(".csv"); };
+  run.start();
+  write(run / "table.csv", "1,2\n3,4\n");
+  CHECK(run.comes("table.csv", "1,2\n3,4\n"));
+  int fd = ::open((run / "table.csv").c_str(), O_WRONLY | O_TRUNC);
+  REQUIRE(::write(fd, "1,", 2) == 2);
+  ::usleep(500'000);
+  write(run / "after", "x");
+  CHECK(run.comes("after", "x"));
+  CHECK(run.vault.content("table.csv") == "1,2\n3,4\n");
+  CHECK(run.backup->incomplete(base::boot_ns())->front() == "table.csv");
+  ::close(fd);
 }
 
 TEST_CASE("a large file costs its new chunks only") {

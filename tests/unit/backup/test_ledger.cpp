@@ -451,6 +451,58 @@ TEST_CASE("what an end by force leaves that cannot be trusted") {
   CHECK(desk.ledger.incomplete(desk.now) == Names{"folder/a", "late", "open"});
 }
 
+TEST_CASE("what was closed well before an end by force is whole, captured or not") {
+  Desk desk;
+  desk.close("early");
+  desk.ledger.finished("found", 1, desk.now, Way::found);
+  desk.ledger.written("open", desk.now);
+  desk.wait(600 * ms);
+  desk.close("late");
+  CHECK(desk.ledger.incomplete(desk.now) == Names{"late", "open"});
+  // Where nobody heard who had it open, only what is captured is trusted.
+  CHECK(desk.ledger.incomplete(desk.now, false) == Names{"found", "late", "open"});
+}
+
+TEST_CASE("without leases it is known all the same what an end by force may have torn") {
+  LedgerOptions options;
+  options.renames_only = true;
+  options.grows = [](const std::string& path) { return path.ends_with(".log"); };
+  Desk desk(options);
+  desk.close("early");
+  desk.ledger.finished("found", 1, desk.now, Way::found, desk.now - s);
+  desk.close("goes");
+  desk.close("moves");
+  desk.ledger.written("open", desk.now);
+  desk.ledger.written("a.log", desk.now);
+  desk.ledger.gone("goes", desk.now);
+  desk.wait(600 * ms);
+  desk.close("late");
+  desk.ledger.moved("moves", "moved", 1, desk.now);
+  CHECK(desk.ledger.incomplete(desk.now) == Names{"late", "open"});
+
+  // The same of a file that has none.
+  Desk other;
+  other.close("early");
+  other.ledger.not_captured(other.ledger.next(other.now)->id, Outcome::no_lease, other.now);
+  other.wait(600 * ms);
+  other.close("late");
+  other.ledger.not_captured(other.ledger.next(other.now)->id, Outcome::no_lease, other.now);
+  CHECK(other.ledger.incomplete(other.now) == Names{"late"});
+}
+
+TEST_CASE("of what an end by force has torn a file that grows is no part, unless it is made anew") {
+  LedgerOptions options;
+  options.grows = [](const std::string& path) { return path.ends_with(".csv"); };
+  Desk desk(options);
+  desk.ledger.folder_made("new", desk.now);
+  desk.ledger.written("new/a.csv", desk.now);
+  desk.ledger.written("new/open", desk.now);
+  desk.ledger.written("b.csv", desk.now);
+  CHECK(desk.ledger.incomplete(desk.now) == Names{"new/open"});
+  auto shrunk = [](const std::string& path) { return path == "b.csv"; };
+  CHECK(desk.ledger.incomplete(desk.now, true, shrunk) == Names{"b.csv", "new/open"});
+}
+
 // ---- random programs
 
 namespace {

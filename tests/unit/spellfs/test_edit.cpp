@@ -160,6 +160,9 @@ TEST_CASE("changes reach into folders, make them, replace and remove them") {
   CHECK(edited({{"sub", std::nullopt}}) == store.build({{"x", file(3)}}));
   Name replaced = edited({{"sub", std::nullopt}, {"sub/d", file(6)}});
   CHECK(list(store, find(store, replaced, "sub").value().node).value().size() == 1);
+  // A file takes the place of a folder.
+  Name file_now = edited({{"sub", file(7)}, {"sub/a", std::nullopt}, {"sub/b", std::nullopt}});
+  CHECK(find(store, file_now, "sub").value().node == fake_name(7));
   CHECK(edited({{"none/at/all", std::nullopt}}) == tree);
   CHECK(edited({}) == tree);
   PackInFile pack;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/clock.hpp"
 #include "base/file.hpp"
 #include "fake_world.hpp"
 #include "temporary_folder.hpp"
@@ -45,8 +46,8 @@ struct Left {
     std::ofstream(folder + "/backup")
         << R"({"outputs":")" << saved.tree->text() << R"(","files":2,"bytes":10,"until_ns":5})";
   }
-  void ended(LiveBackup* live = nullptr) {
-    REQUIRE(write_incomplete(folders, start, live, 1, *store));
+  void ended(std::int64_t end_us = base::boot_ns() / 1000, bool forced = true) {
+    REQUIRE(write_incomplete(folders, start, nullptr, {end_us, forced}, *store));
   }
 };
 
@@ -105,7 +106,10 @@ TEST_CASE("which ends are by force") {
   CHECK(by_force(Phase::ended, exit));
   exit.code = 255;
   CHECK_FALSE(by_force(Phase::ended, exit));
-  exit.code = 143;
+  exit.code = 143;  // it has saved what it had to, and says so as a shell would
+  CHECK_FALSE(by_force(Phase::ended, exit));
+  exit.ended_by = "";
+  CHECK(by_force(Phase::ended, exit));
   exit.signal = 15;
   CHECK(by_force(Phase::ended, exit));
   CHECK(by_force(Phase::supervisor_lost, std::nullopt));
@@ -117,13 +121,42 @@ TEST_CASE("files that grow are known by their names") {
   for (auto* path : {"model.pt", "log", "a.log/model", "csv"}) CHECK_FALSE(grows(path));
 }
 
-TEST_CASE("nothing is known of a run that was never backed up") {
+TEST_CASE("of a run that was never backed up what was changed just before its end is put aside") {
   Left left;
   write(left.spell + "/model", "whole or not");
   left.ended();
-  auto aside = set_aside(left.folder).value();
-  CHECK(aside.paths.empty());
-  CHECK(std::filesystem::exists(left.spell + "/model"));
+  CHECK(set_aside(left.folder).value().paths == std::vector<std::string>{"model"});
+  // Its end was long after that.
+  Left other;
+  write(other.spell + "/model", "whole");
+  other.ended(base::boot_ns() / 1000 + 3'600'000'000);
+  CHECK(set_aside(other.folder).value().paths.empty());
+  CHECK(std::filesystem::exists(other.spell + "/model"));
+}
+
+TEST_CASE("where what was safe is lost nothing is") {
+  Left left;
+  write(left.spell + "/model", "version 1");
+  left.backed_up();
+  left.store = spellfs::make_memory_store();
+  left.ended();
+  CHECK(set_aside(left.folder).value().paths == std::vector<std::string>{"model"});
+}
+
+TEST_CASE("what is written on after a run's own end takes no place of what is safe") {
+  Left left;
+  write(left.spell + "/model", "version 1");
+  write(left.spell + "/kept", "as it was");
+  left.backed_up();
+  auto end_us = base::boot_ns() / 1000 - 1'000'000;
+  write(left.spell + "/model", "vers");
+  write(left.spell + "/new", "nothing of it is safe");
+  write(left.spell + "/train.log", "epoch 1");
+  auto earlier = base::boot_ns() / 1000 + 1'000'000;
+  left.ended(earlier, false);
+  CHECK_FALSE(base::exists(left.folder + "/incomplete"));
+  left.ended(end_us, false);
+  CHECK(set_aside(left.folder).value().paths == std::vector<std::string>{"model"});
 }
 
 TEST_CASE("where nobody saw the end, what differs from what is safe is put aside") {
