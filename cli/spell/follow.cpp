@@ -52,14 +52,12 @@ class WaitingReason {
   std::jthread thread_;
 };
 
-struct Followed {
-  int status = 0;
-  std::optional<std::int64_t> next{};  ///< the run that it goes on as
-};
+}  // namespace
 
-/// The log may go on with that of the run's successor by itself; each run has a view of its own.
-Result<Followed> follow_one(Output& out, Run run, const FollowOptions& options,
-                            Interrupt& interrupt) {
+// The log goes on with that of the run's successor; each run has a view of its own.
+Result<int> follow(Output& out, const Run& first, const FollowOptions& options) {
+  Interrupt interrupt;
+  Run run = first;
   std::optional<FollowView> view(std::in_place, out, options.all);
   std::mutex view_mutex;
   std::optional<WaitingReason> reason;
@@ -92,31 +90,16 @@ Result<Followed> follow_one(Output& out, Run run, const FollowOptions& options,
   reason.reset();
   if (interrupt.happened()) {
     view->interrupted(run.id());
-    return Followed{interrupted_status};
+    return interrupted_status;
   }
   auto info = options.to_the_end ? run.wait() : run.info();  // that of the chain's end
   if (!info) return info.error();
   if (!info->status.is_final()) {
     view->leave();
-    return Followed{};
+    return 0;
   }
   if (options.to_the_end || !out.json()) view->finished(*info);
-  if (!options.to_the_end) return Followed{};
-  return Followed{exit_status(*info), successor(*info)};
-}
-
-}  // namespace
-
-Result<int> follow(Output& out, const Run& run, const FollowOptions& options) {
-  Interrupt interrupt;
-  FollowOptions rest = options;
-  for (Run now = run;;) {
-    auto followed = follow_one(out, now, rest, interrupt);
-    if (!followed) return followed.error();
-    if (!followed->next) return followed->status;
-    now = Run(run.connection(), *followed->next);
-    rest.tail.reset();
-  }
+  return options.to_the_end ? exit_status(*info) : 0;
 }
 
 }  // namespace spell::cli

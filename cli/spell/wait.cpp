@@ -16,11 +16,9 @@ Result<int> wait_command(Context& context) {
   if (auto done = context.parse(options)) return *done;
   return each_run(context, ids, [&](const Run& run) -> Result<int> {
     auto info = run.wait();
-    while (info && successor(*info)) {
-      context.out.status(Mark::halted, ending(*info).text);
-      info = Run(run.connection(), *successor(*info)).wait();
-    }
     if (!info) return info.error();
+    if (info->id != run.id())
+      if (auto first = run.info()) context.out.status(Mark::halted, ending(*first).text);
     show_run(context.out, *info, ending(*info).text);
     return exit_status(*info);
   });

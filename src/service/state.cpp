@@ -398,8 +398,13 @@ Result<RunRecord> State::end(const std::string& owner, std::int64_t number, cons
   SPELL_TRY(resume_interrupted(now_us));
   auto found = find(owner, number);
   if (!found) return found.error();
-  if (auto& run = **found; late_.contains(run.id))
+  if (auto& run = **found; late_.contains(run.id)) {
     order(machines_.at(run.machine), how, run, "user");
+  } else if (is_late(run) && run.wanted != "kill") {
+    // Told to its machine when that is back.
+    run.wanted = how;
+    touch(*found);
+  }
   // A chain is ended where it is now.
   found = end_of_chain(owner, number);
   if (!found) return found.error();
@@ -516,7 +521,7 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   bool goes_on = status == "interrupted" && !late && is_to_be_resumed(*run);
   if (!late) ended_.push_back({run->owner, run->number, run->workflow});
   run->status = status;
-  run->wanted.clear();
+  if (!is_late(*run)) run->wanted.clear();  // else it is told to the machine when that is back
   if (!run->machine.empty() && !late && !run->manages) {
     if (auto& running = running_[user_of(*run)]; running > 0) --running;
     release_held(user_of(*run));

@@ -65,6 +65,8 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
       // Two of a chain are not to go on side by side; what this one has is still its own.
       if (auto next = (*record)->resumed_as; next != 0)
         order(machine, "stop", **record, "resumed", "it goes on as run " + std::to_string(next));
+      else if (!(*record)->wanted.empty())
+        order(machine, (*record)->wanted, **record, "user");
       continue;
     }
     // Ended, removed or given to another: nobody wants its folder any more. What the store does not

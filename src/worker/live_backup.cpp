@@ -297,7 +297,7 @@ Result<> write_incomplete(const Folders& folders, const model::StartCommand& sta
   auto flush = [&] { return live ? live->flush() : ok(); };
   if (base::exists(folder + incomplete_file)) return flush();
   auto last = read_backup(folder);
-  if (!end.forced && !last) return ok();
+  if (!last && !(live && end.forced)) return ok();
   auto found = live && end.forced ? live->incomplete(end.at_us) : std::nullopt;
   if (!found) {
     auto rules = read_save_rules(folders, start);

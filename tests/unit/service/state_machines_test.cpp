@@ -417,6 +417,29 @@ TEST_CASE("a lost machine's runs end, and what it brings later is still theirs")
   }
 }
 
+TEST_CASE("an end that was asked for while a machine was away is told when it is back") {
+  Team team;
+  auto id = team.machine("box");
+  REQUIRE(team.submit_to("box"));
+  auto begun = team.report_of(1);
+  begun.events.push_back({1, "building", "now building"});
+  begun.events.push_back({2, "running", "now running"});
+  REQUIRE(team.say(id, begun));
+  auto stop = [&] {
+    REQUIRE(team.change([&] { return team.state->end("ada", 1, "stop", team.now); }));
+  };
+  bool before = GENERATE(false, true);
+  if (before) stop();
+  CHECK(team.change([&] { return team.state->lost(id, team.now), ok(); }));
+  if (!before) stop();
+  if (GENERATE(false, true)) team.open();
+  team.greet(id, hello_of(8), {{team.run(1).id, 1}});
+  CHECK(team.commands_of(id) == Words{"stop 1"});
+  REQUIRE(team.say(id, team.end_of(1, "stopped")));
+  CHECK(team.run(1).status == "stopped");
+  CHECK(team.run(1).wanted.empty());
+}
+
 TEST_CASE("how long a machine may be away is its own word, its types', or ten minutes") {
   Team team;
   auto id = team.machine("box", {"v100", "k80"});
