@@ -171,7 +171,13 @@ Result<WorkerHello> parse_worker_hello(const json& j) {
   return read_message<WorkerHello>(j, Unknown::ignore, "damaged");
 }
 
-json to_json(const SyncRequest& request) { return write_object(request); }
+json to_json(const SyncRequest& request) {
+  json out = write_object(request);
+  // A service that does not know of backups refuses the whole message for the word.
+  for (auto& report : out["reports"])
+    if (report["backup"].is_null()) report.erase("backup");
+  return out;
+}
 
 Result<SyncRequest> parse_sync_request(const json& j) {
   return read_message<SyncRequest>(j, Unknown::refuse, "invalid_request");

@@ -17,7 +17,8 @@ const char* const golden_request = R"({
     "events": [{"number": 1, "status": "running", "text": "Run is running", "important": true, "age_us": 5, "log_offset": 0,
                 "reason_code": null}],
     "result": {"status": "complete", "reason_code": "", "reason": "", "exit_code": 0, "signal": null, "log_bytes": 6,
-               "outputs": "s0", "output_files": 1, "output_bytes": 2, "ended_age_us": 7}}]})";
+               "outputs": "s0", "output_files": 1, "output_bytes": 2, "ended_age_us": 7}},
+    {"run": "0456", "epoch": 1, "events": [], "result": null, "backup": {"outputs": "s0", "files": 2, "bytes": 3}}]})";
 
 const char* const golden_answer = R"({
   "incarnation": "i1", "lease_ms": 30000, "lost_after": 0,
@@ -49,6 +50,7 @@ TEST_CASE("golden messages of worker protocol 1, both ways") {
   CHECK(parsed_request->hello->capabilities.at("containment") == "namespaces");
   CHECK(parsed_request->reports.at(0).result->exit_code == 0);
   CHECK_FALSE(parsed_request->reports.at(0).result->signal);
+  CHECK(parsed_request->reports.at(1).backup->files == 2);
   CHECK(parsed_answer->commands.at(0).start->request.command == "true");
   CHECK_FALSE(parsed_answer->commands.at(1).start);
 }
