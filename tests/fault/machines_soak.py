@@ -195,7 +195,7 @@ class MachinesSoak(soak.Soak):
         if run["log_bytes"] != len(log) or not plan.output.startswith(log.removesuffix(soak.TRAPPED)):
             self.fail(f"{what}: {self.difference(log, plan.output)}")
         if run["status"] != "build_failed" and log:
-            self.check_files(what, plan, run["id"])
+            self.check_files(what, plan, run["id"], by_force=True)
 
     def check_followers(self, runs):
         pass

@@ -302,15 +302,19 @@ class Soak:
         # A program prints when it has written its outputs, unless it is stopped.
         kept = run["status"] in ("complete", "stopped") or run["reason_code"] == "supervisor_lost"
         if kept and (run["status"] == "complete" or printed):
-            self.check_files(what, plan, number)
+            self.check_files(what, plan, number, by_force=run["status"] != "complete" or run["user_signal"])
 
-    def check_files(self, what, plan, number):
+    def check_files(self, what, plan, number, by_force):
+        """`by_force`: what was closed just before the end has been put aside then, and is there."""
         if not plan.outputs:
             return
-        target = pathlib.Path(tempfile.mkdtemp(dir=self.place.root))
-        copied = self.place.spell("cp", f"runs/{number}/out", target / "out")
-        found = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
-        if copied.returncode or found != plan.outputs:
+        target, found = pathlib.Path(tempfile.mkdtemp(dir=self.place.root)), {}
+        for folder in ("out", ".incomplete/out") if by_force else ("out",):
+            below = target / folder.replace("/", "-")
+            below.mkdir()
+            copied = self.place.spell("cp", f"runs/{number}/{folder}", below / "out")
+            found |= {str(path.relative_to(below)): path.read_bytes() for path in below.rglob("*") if path.is_file()}
+        if found != plan.outputs:
             self.fail(f"{what}: its outputs are {sorted(found)} instead of {sorted(plan.outputs)}, or differ; {copied.stderr}")
         shutil.rmtree(target)
 
