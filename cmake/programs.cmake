@@ -88,7 +88,7 @@ endif()
 # spell::service: what a program needs besides to be the service itself.
 if(TARGET spell_embedded AND TARGET spell_static)
   set(SPELL_SERVICE_OBJECTS)
-  foreach(module sched store exec service worker embedded)
+  foreach(module backup sched store exec service worker embedded)
     list(APPEND SPELL_SERVICE_OBJECTS $<TARGET_OBJECTS:spell_${module}>)
   endforeach()
   add_library(spell_service_static STATIC ${SPELL_SERVICE_OBJECTS})
