@@ -281,7 +281,8 @@ TEST_CASE("parameters are put where the command names them") {
   // Refused before there is any such command: 5.7 GB it would be.
   std::string many;
   while (many.size() < 260'000) many += ":a:";
-  CHECK(filled(many, {{"a", std::string(65'536, 'y')}}).starts_with("refused: 'command' is longer"));
+  CHECK(
+      filled(many, {{"a", std::string(65'536, 'y')}}).starts_with("refused: 'command' is longer"));
 }
 
 TEST_CASE("parameters have names, and are part of what makes a request the same") {

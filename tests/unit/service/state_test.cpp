@@ -173,8 +173,14 @@ TEST_CASE("whatever two requests of one key differ in is named") {
       {"save_all", [](auto& r) { r.save_all = true; }},
       {"idempotent", [](auto& r) { r.idempotent = true; }},
       {"code", [](auto& r) { r.code = model::CodeRef{.commit = std::string(40, 'b')}; }},
-      {"mounts", [](auto& r) { r.mounts = {{"uploads/x", "y"}}; }},
-      {"secrets", [](auto& r) { r.secrets = {{"KEY", "KEY"}}; }},
+      {"mounts",
+       [](auto& r) {
+         r.mounts = {{"uploads/x", "y"}};
+       }},
+      {"secrets",
+       [](auto& r) {
+         r.secrets = {{"KEY", "KEY"}};
+       }},
       {"cpus", [](auto& r) { r.cpus = 2; }},
       {"memory", [](auto& r) { r.memory = 1 << 20; }},
       {"gpus", [](auto& r) { r.gpus = 0; }},

@@ -230,8 +230,7 @@ TEST_CASE("known files are left out until they change") {
       asked.insert(path);
       return name == "touched";
     };
-    for (auto name : {"touched", "rewritten"})
-      set_mtime(folder / name, 1'600'000'001'000'000'000);
+    for (auto name : {"touched", "rewritten"}) set_mtime(folder / name, 1'600'000'001'000'000'000);
     write(folder / "code/kept", "more content");
     ::chmod((folder / "other mode").c_str(), 0700);
     Saved saved(folder.path, options);
