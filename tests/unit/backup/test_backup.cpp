@@ -367,6 +367,8 @@ TEST_CASE("the version before the one that an end by force has torn is sent befo
 
 TEST_CASE("what is captured and in no tree yet is in one at an end by force") {
   Backed run;
+  std::atomic<int> packs{0};
+  run.options.temporary = [&] { return ++packs, unnamed(run.spool); };
   run.start();
   write(run / "first", "x");
   CHECK(run.comes("first", "x"));
@@ -378,7 +380,9 @@ TEST_CASE("what is captured and in no tree yet is in one at an end by force") {
     CHECK(eventually([&] { return run.backup->status().backlog.files > before; }));
     ::usleep(300'000);
   }
+  int before = packs;
   write(run / "model", "version 5");
+  CHECK(eventually([&] { return packs > before; }));
   ::usleep(300'000);
   int fd = ::open((run / "model").c_str(), O_WRONLY | O_TRUNC);
   REQUIRE(::write(fd, "vers", 4) == 4);
