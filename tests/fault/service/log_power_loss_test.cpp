@@ -3,7 +3,7 @@
 // This program's fsync, fdatasync, ftruncate and unlink stand before those of the C library.
 #include <unistd.h>
 
-#include "../disk.hpp"
+#include "../disk_calls.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "catch.hpp"
@@ -12,33 +12,6 @@
 
 using namespace spell;
 using namespace spell::service;
-
-using fault::failed;
-using fault::next;
-
-namespace {
-fault::Disk disk;
-
-int synced(int fd) {
-  std::string path = fault::path_of(fd);
-  if (!disk.step(path)) return failed();
-  disk.sync(path);
-  return 0;
-}
-}  // namespace
-
-extern "C" {
-int fsync(int fd) { return synced(fd); }
-int fdatasync(int fd) { return synced(fd); }
-int ftruncate(int fd, off_t size) noexcept {
-  if (!disk.step(fault::path_of(fd))) return failed();
-  return next<int(int, off_t)>("ftruncate")(fd, size);
-}
-int unlink(const char* path) noexcept {
-  disk.losing(path);
-  return disk.step(path) ? next<int(const char*)>("unlink")(path) : failed();
-}
-}
 
 namespace {
 

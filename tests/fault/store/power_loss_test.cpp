@@ -4,7 +4,7 @@
 // library.
 #include <unistd.h>
 
-#include "../disk.hpp"
+#include "../disk_calls.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
@@ -19,24 +19,10 @@ using fault::failed;
 using fault::next;
 
 namespace {
-fault::Disk disk;
 bool no_links = false;
-
-int synced(int fd) {
-  std::string path = fault::path_of(fd);
-  if (!disk.step(path)) return failed();
-  disk.sync(path);
-  return 0;
-}
 }  // namespace
 
 extern "C" {
-int fsync(int fd) { return synced(fd); }
-int fdatasync(int fd) { return synced(fd); }
-int ftruncate(int fd, off_t size) noexcept {
-  if (!disk.step(fault::path_of(fd))) return failed();
-  return next<int(int, off_t)>("ftruncate")(fd, size);
-}
 int rename(const char* from, const char* to) noexcept {
   disk.losing(to);
   return disk.step(to) ? next<int(const char*, const char*)>("rename")(from, to) : failed();
@@ -47,10 +33,6 @@ int link(const char* from, const char* to) noexcept {
     return -1;
   }
   return disk.step(to) ? next<int(const char*, const char*)>("link")(from, to) : failed();
-}
-int unlink(const char* path) noexcept {
-  disk.losing(path);
-  return disk.step(path) ? next<int(const char*)>("unlink")(path) : failed();
 }
 }
 
