@@ -49,6 +49,10 @@ struct MachineInfo {
   std::optional<Time> created_at{}, joined_at{}, seen_at{};
   std::chrono::seconds lost_after{};  ///< away for so long, its runs count as interrupted
   std::vector<std::string> notes{};   ///< what is degraded, and the remedy
+  std::string pool{};                 ///< the type whose pool has made it; "": none has
+  std::string phase{};                ///< of a pool's machine: "launching", "up", "ending"
+  std::optional<Time> going_at{};     ///< it will be taken away then
+  std::string going{};                ///< why: "spot interruption (AWS)", …
 };
 
 /// A machine that may join.
@@ -82,6 +86,13 @@ struct MachineTypeInfo {
   std::string gpu{};               ///< name of that one's GPUs
   std::int64_t gpu_memory = 0;     ///< bytes of each of them
   std::optional<Dollars> price{};  ///< an hour; none: it is not known
+  /// What launches and ends machines for it: "local", "ssh", "aws", "gcp", or the path of a program
+  /// (docs/pools.md); "": nothing, machines are added by hand.
+  std::string pool{};
+  std::map<std::string, std::string> pool_options{};  ///< what the pool's program is told
+  std::int64_t min_machines = 0, max_machines = 0;    ///< of the pool
+  std::chrono::seconds idle_timeout{}, launch_timeout{};
+  std::string pool_problem{};  ///< why the pool has launched nothing lately; "": nothing is wrong
 };
 
 /// Whether machines that may be taken away at any time are wanted.
@@ -109,6 +120,10 @@ struct MachineTypeChange {
   std::optional<bool> spot{}, default_auto_resume{};
   std::optional<std::int64_t> cpus{}, memory{}, gpus{};
   std::optional<std::chrono::seconds> lost_after{};  ///< 0: the default again
+  std::optional<std::string> pool{};                 ///< "": none; see MachineTypeInfo
+  std::optional<std::map<std::string, std::string>> pool_options{};
+  std::optional<std::int64_t> min_machines{}, max_machines{};
+  std::optional<std::chrono::seconds> idle_timeout{}, launch_timeout{};  ///< 0: the default again
 };
 
 /// Thread-safe.

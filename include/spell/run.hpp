@@ -94,12 +94,27 @@ struct RunSpec {
   /// Whether a run that is interrupted, with its machine, goes on as another; none: as its machine
   /// type says.
   std::optional<bool> auto_resume{};
+  /// Rather lost work than two copies: its machine ends it when it has been without the service for
+  /// so long that the run counts as lost there.
+  bool exclusive = false;
+  /// "TERM", "USR1", …: what the command's process group gets when its machine is about to be taken
+  /// away; "": nothing.
+  std::string notice_signal{};
+  /// Patterns, as in .gitignore, of files that stay open and grow (logs, CSV): while the run runs
+  /// what is there of them is saved, as it is.
+  std::vector<std::string> append{};
   // What this version does not have yet is refused, before anything is sent: error `not_available`,
   // naming the member.
   std::vector<std::string> pip{}, apt{};  ///< packages the run needs. Not yet: any
   /// The folder, below /spell, that a resumed run finds as it was. Not yet: another one.
   std::string checkpoints = "checkpoints";
   std::optional<Dollars> max_cost{};  ///< then the run is stopped, its outputs saved. Not yet
+};
+
+/// What a run that goes on has finished writing, and is not safe yet.
+struct RunBacklog {
+  std::int64_t files = 0, bytes = 0;
+  std::chrono::seconds age{};  ///< of the oldest of them
 };
 
 /// What the service reports of a run.
@@ -134,6 +149,11 @@ struct RunInfo {
   bool manages = false;  ///< its program manages the workflow
   std::map<std::string, std::string> params{};  ///< what stands in the command for their names
   std::optional<bool> auto_resume{};            ///< as it was asked for; see RunSpec
+  bool exclusive = false;                       ///< see RunSpec
+  std::string notice_signal{};
+  std::vector<std::string> append{};
+  std::optional<RunBacklog>
+      backlog{};  ///< of a run that goes on; none: its machine said nothing yet
 };
 
 enum class LogKind { output, status, system };

@@ -39,6 +39,12 @@ model::MachineTypeRequest request_of(const MachineTypeChange& change) {
   request.memory = change.memory;
   request.gpus = change.gpus;
   if (change.lost_after) request.lost_after = change.lost_after->count();
+  request.pool = change.pool;
+  request.pool_options = change.pool_options;
+  request.min_machines = change.min_machines;
+  request.max_machines = change.max_machines;
+  if (change.idle_timeout) request.idle_timeout = change.idle_timeout->count();
+  if (change.launch_timeout) request.launch_timeout = change.launch_timeout->count();
   return request;
 }
 

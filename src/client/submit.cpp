@@ -101,6 +101,9 @@ Result<model::RunRequest> request_of(const RunSpec& spec) {
   request.memory = spec.memory;
   request.params = spec.params;
   request.auto_resume = spec.auto_resume;
+  request.exclusive = spec.exclusive;
+  request.notice_signal = spec.notice_signal;
+  request.append = spec.append;
   if (!spec.gpu.empty()) {
     auto colon = spec.gpu.rfind(':');
     if (colon != spec.gpu.npos) request.gpu_name = spec.gpu.substr(0, colon);

@@ -5,6 +5,7 @@
 #include "model/machine_members.hpp"
 #include "model/members.hpp"
 #include "model/run.hpp"
+#include "model/run_members.hpp"
 
 namespace spell::model {
 
@@ -20,17 +21,6 @@ struct Codec<Time> {
     return base::rfc3339(
         std::chrono::floor<std::chrono::microseconds>(time.time_since_epoch()).count());
   }
-};
-
-template <>
-struct Codec<std::chrono::seconds> {
-  static Problem read(const json& j, std::chrono::seconds& out) {
-    std::int64_t count = 0;
-    auto problem = read_int(j, count);
-    out = std::chrono::seconds(count);
-    return problem;
-  }
-  static json write(const std::chrono::seconds& duration) { return duration.count(); }
 };
 
 /// A decimal number of dollars as text, exact.
@@ -132,6 +122,10 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, manages),
       SPELL_MEMBER(RunInfo, params),
       SPELL_MEMBER(RunInfo, auto_resume),
+      SPELL_MEMBER(RunInfo, exclusive),
+      SPELL_MEMBER(RunInfo, notice_signal),
+      SPELL_MEMBER(RunInfo, append),
+      SPELL_MEMBER(RunInfo, backlog),
   };
 };
 
@@ -383,7 +377,9 @@ struct Table<MachineInfo> {
       SPELL_MEMBER(MachineInfo, runs),         SPELL_MEMBER(MachineInfo, version),
       SPELL_MEMBER(MachineInfo, created_at),   SPELL_MEMBER(MachineInfo, joined_at),
       SPELL_MEMBER(MachineInfo, seen_at),      SPELL_MEMBER(MachineInfo, lost_after),
-      SPELL_MEMBER(MachineInfo, notes),
+      SPELL_MEMBER(MachineInfo, notes),        SPELL_MEMBER(MachineInfo, pool),
+      SPELL_MEMBER(MachineInfo, phase),        SPELL_MEMBER(MachineInfo, going_at),
+      SPELL_MEMBER(MachineInfo, going),
   };
 };
 
@@ -411,6 +407,13 @@ struct Table<MachineTypeInfo> {
       SPELL_MEMBER(MachineTypeInfo, gpu),
       SPELL_MEMBER(MachineTypeInfo, gpu_memory),
       SPELL_MEMBER(MachineTypeInfo, price),
+      SPELL_MEMBER(MachineTypeInfo, pool),
+      SPELL_MEMBER(MachineTypeInfo, pool_options),
+      SPELL_MEMBER(MachineTypeInfo, min_machines),
+      SPELL_MEMBER(MachineTypeInfo, max_machines),
+      SPELL_MEMBER(MachineTypeInfo, idle_timeout),
+      SPELL_MEMBER(MachineTypeInfo, launch_timeout),
+      SPELL_MEMBER(MachineTypeInfo, pool_problem),
   };
 };
 

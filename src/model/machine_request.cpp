@@ -36,6 +36,12 @@ struct Table<MachineTypeRequest> {
       SPELL_MEMBER(MachineTypeRequest, memory),
       SPELL_MEMBER(MachineTypeRequest, gpus),
       SPELL_MEMBER(MachineTypeRequest, lost_after),
+      SPELL_MEMBER(MachineTypeRequest, pool),
+      SPELL_MEMBER(MachineTypeRequest, pool_options),
+      SPELL_MEMBER(MachineTypeRequest, min_machines),
+      SPELL_MEMBER(MachineTypeRequest, max_machines),
+      SPELL_MEMBER(MachineTypeRequest, idle_timeout),
+      SPELL_MEMBER(MachineTypeRequest, launch_timeout),
   };
 };
 

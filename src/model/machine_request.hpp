@@ -1,6 +1,7 @@
 // What is asked of machines and their types, as it is on the wire.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +34,10 @@ struct MachineTypeRequest {
   std::optional<std::string> name{};
   std::optional<bool> spot{}, default_auto_resume{};
   std::optional<std::int64_t> cpus{}, memory{}, gpus{}, lost_after{};
+  std::optional<std::string> pool{};  ///< "": none
+  std::optional<std::map<std::string, std::string>> pool_options{};
+  std::optional<std::int64_t> min_machines{}, max_machines{};
+  std::optional<std::int64_t> idle_timeout{}, launch_timeout{};  ///< seconds; 0: the default
 };
 
 json to_json(const MachineRequest&);

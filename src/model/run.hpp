@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -46,7 +48,13 @@ struct RunRequest {
   std::map<std::string, std::string> params{};
   /// Whether it goes on as another run when it is interrupted; none: as its machine type says.
   std::optional<bool> auto_resume{};
+  bool exclusive = false;             ///< its machine ends it when the service counts it as lost
+  std::string notice_signal{};        ///< a name of notice_signals(), or "": none
+  std::vector<std::string> append{};  ///< patterns of files that are saved while they grow
 };
+
+/// What a run may ask for when its machine is about to go: "HUP", "INT", "TERM", "USR1", "USR2".
+std::span<const std::string_view> notice_signals();
 
 json to_json(const RunRequest&);
 /// Checks types, ranges, UTF-8, NULs, unknown fields. Errors: `invalid_request`, naming the field.

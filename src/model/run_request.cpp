@@ -86,6 +86,27 @@ Problem read_param(const std::string& name, const json& j, std::string& out) {
   return read_text(j, out, 64 << 10);
 }
 
+/// In any case, with or without SIG before it.
+Problem read_notice_signal(const json& j, std::string& out) {
+  if (auto problem = read_text(j, out, 16)) return problem;
+  if (out.empty()) return {};
+  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  if (out.starts_with("SIG")) out.erase(0, 3);
+  std::string all;
+  for (auto name : notice_signals()) {
+    if (out == name) return {};
+    all += (all.empty() ? "" : ", ") + std::string(name);
+  }
+  return {"", "must be one of " + all};
+}
+
+Problem read_pattern(const json& j, std::string& out) {
+  if (auto problem = read_text(j, out, 4096)) return problem;
+  if (base::trim(out).empty() || out.find('\n') != out.npos)
+    return {"", "must be a pattern as in .gitignore"};
+  return {};
+}
+
 /// In order, what stands there twice once.
 template <class T>
 void keep_first(std::vector<T>& list) {
@@ -211,6 +232,11 @@ constexpr Field<RunRequest> fields[] = {
        return read_optional(j, r.auto_resume,
                             [](const json& e, bool& yes) { return read_bool(e, yes); });
      }},
+    {"exclusive", [](const json& j, RunRequest& r, Unknown) { return read_bool(j, r.exclusive); }},
+    {"notice_signal",
+     [](const json& j, RunRequest& r, Unknown) { return read_notice_signal(j, r.notice_signal); }},
+    {"append", [](const json& j, RunRequest& r,
+                  Unknown) { return read_list(j, r.append, 100, read_pattern); }},
 };
 
 /// Members that have their default stay away.
@@ -227,6 +253,11 @@ class Writer {
 };
 
 }  // namespace
+
+std::span<const std::string_view> notice_signals() {
+  static constexpr std::string_view names[] = {"HUP", "INT", "TERM", "USR1", "USR2"};
+  return names;
+}
 
 Problem read_target(const json& j, std::string& out) {
   if (auto problem = read_text(j, out, 200)) return problem;
@@ -284,6 +315,9 @@ json to_json(const RunRequest& request) {
   out.put("gpu_name", request.gpu_name, standard.gpu_name);
   out.put("workflow", request.workflow, standard.workflow);
   out.put("params", request.params, standard.params);
+  out.put("exclusive", request.exclusive, standard.exclusive);
+  out.put("notice_signal", request.notice_signal, standard.notice_signal);
+  out.put("append", request.append, standard.append);
   json object = out.take();
   if (request.gpus) object.emplace("gpus", *request.gpus);
   if (request.build) object.emplace("build", *request.build);

@@ -4,6 +4,7 @@
 #include "model/machine_members.hpp"
 #include "model/members.hpp"
 #include "model/mount_members.hpp"
+#include "model/run_members.hpp"
 #include "model/run_request.hpp"
 
 namespace spell::model {
@@ -48,11 +49,20 @@ struct Table<RunBackup> {
 };
 
 template <>
+struct Table<MachineNotice> {
+  static constexpr Field<MachineNotice> fields[] = {
+      SPELL_REQUIRED(MachineNotice, kind),
+      SPELL_MEMBER(MachineNotice, text),
+      SPELL_MEMBER(MachineNotice, remaining_ms),
+  };
+};
+
+template <>
 struct Table<RunReport> {
   static constexpr Field<RunReport> fields[] = {
       SPELL_REQUIRED(RunReport, run),  SPELL_REQUIRED(RunReport, epoch),
       SPELL_MEMBER(RunReport, events), SPELL_MEMBER(RunReport, result),
-      SPELL_MEMBER(RunReport, backup),
+      SPELL_MEMBER(RunReport, backup), SPELL_MEMBER(RunReport, backlog),
   };
 };
 
@@ -74,6 +84,7 @@ struct Table<SyncRequest> {
       SPELL_MEMBER(SyncRequest, seen),       SPELL_MEMBER(SyncRequest, wait_ms),
       SPELL_MEMBER(SyncRequest, hello),      SPELL_MEMBER(SyncRequest, holds),
       SPELL_MEMBER(SyncRequest, reports),    SPELL_MEMBER(SyncRequest, numbers),
+      SPELL_MEMBER(SyncRequest, notice),
   };
 };
 
@@ -98,7 +109,7 @@ struct Table<Command> {
       SPELL_MEMBER(Command, run),         SPELL_MEMBER(Command, epoch),
       SPELL_MEMBER(Command, reason_code), SPELL_MEMBER(Command, reason),
       SPELL_MEMBER(Command, start),       SPELL_MEMBER(Command, stream),
-      SPELL_MEMBER(Command, kind),
+      SPELL_MEMBER(Command, kind),        SPELL_MEMBER(Command, remaining_ms),
   };
 };
 

@@ -58,12 +58,20 @@ struct RunBackup {
   std::int64_t files = 0, bytes = 0;
 };
 
+/// The machine is about to be taken away.
+struct MachineNotice {
+  std::string kind{};  ///< "aws", "gcp", "azure", "signal", "asked" (`spell machine interrupt`)
+  std::string text{};  ///< for people
+  std::int64_t remaining_ms = 0;  ///< until it is, when this is sent
+};
+
 struct RunReport {
   std::string run{};  ///< id
   std::int64_t epoch = 0;
   std::vector<RunEvent> events{};
   std::optional<RunResult> result{};
   std::optional<RunBackup> backup{};
+  std::optional<RunBacklog> backlog{};  ///< as it is now
 };
 
 /// What a worker says of its machine; sent with the first sync of a connection and when it changes.
@@ -89,6 +97,7 @@ struct SyncRequest {
   /// data was restored gives higher ones from then on.
   std::map<std::string, std::int64_t> numbers{};
   std::vector<RunReport> reports{};
+  std::optional<MachineNotice> notice{};  ///< with each sync from the notice on
 };
 
 /// Everything a worker needs to carry out a run.
@@ -121,12 +130,14 @@ struct StartCommand {
 struct Command {
   std::int64_t number = 0;
   std::string type{};  ///< "start", "stop", "kill", "forget" (delete the run's folder),
-                       ///< "open_stream" (dial GET /v1/machines/{machine}/streams/{stream})
+                       ///< "open_stream" (dial GET /v1/machines/{machine}/streams/{stream}),
+                       ///< "notice" (the machine will be taken away)
   std::string run{};
   std::int64_t epoch = 0;
   std::string reason_code{}, reason{};  ///< of stop and kill: who wants it ("user", "timeout")
   std::optional<StartCommand> start{};
-  std::string stream{}, kind{};  ///< of open_stream: its id; "exec", "forward", "stats"
+  std::string stream{}, kind{};   ///< of open_stream: its id; "exec", "forward", "stats"
+  std::int64_t remaining_ms = 0;  ///< of notice: until the machine goes
 };
 
 struct SyncAnswer {

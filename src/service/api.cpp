@@ -149,6 +149,9 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.secrets = run.request.secrets;
   info.params = run.request.params;
   info.auto_resume = run.request.auto_resume;
+  info.exclusive = run.request.exclusive;
+  info.notice_signal = run.request.notice_signal;
+  info.append = run.request.append;
   if (run.resumed_from != 0) info.resumed_from_run = run.resumed_from;
   if (run.resumed_as != 0) info.resumed_as_run = run.resumed_as;
   if (run.request.code) {

@@ -34,6 +34,7 @@ std::string identity_of(const model::RunRequest& request,
   same.project.clear();
   same.idempotent = false;
   same.auto_resume.reset();
+  same.exclusive = false;
   if (same.code) same.code->message.clear();
   return model::request_hash(same);
 }

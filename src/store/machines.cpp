@@ -8,12 +8,29 @@ Result<std::vector<MachineRecord>> Reader::machines() {
   std::vector<MachineRecord> out;
   SPELL_TRY(impl_->each(
       "SELECT owner, name, id, serves, allow, cpus, memory, gpus, drained, key, created_us, "
-      "joined_us, seen_us, lost_after, hello FROM machine ORDER BY owner, name",
+      "joined_us, seen_us, lost_after, hello, pool, phase, phase_us, going_us, going FROM machine "
+      "ORDER BY owner, name",
       [&](Statement& row) {
-        out.push_back({row.text(0), row.text(1), row.text(2), split_labels(row.text(3)),
-                       split_labels(row.text(4)), row.integer(5), row.integer(6), row.integer(7),
-                       row.integer(8) != 0, row.text(9), row.integer(10), row.integer(11),
-                       row.integer(12), row.integer(13), row.text(14)});
+        out.push_back({row.text(0),
+                       row.text(1),
+                       row.text(2),
+                       split_labels(row.text(3)),
+                       split_labels(row.text(4)),
+                       row.integer(5),
+                       row.integer(6),
+                       row.integer(7),
+                       row.integer(8) != 0,
+                       row.text(9),
+                       row.integer(10),
+                       row.integer(11),
+                       row.integer(12),
+                       row.integer(13),
+                       row.text(14),
+                       row.text(15),
+                       row.text(16),
+                       row.integer(17),
+                       row.integer(18),
+                       row.text(19)});
       }));
   return out;
 }
@@ -21,12 +38,14 @@ Result<std::vector<MachineRecord>> Reader::machines() {
 Result<std::vector<MachineTypeRecord>> Reader::machine_types() {
   std::vector<MachineTypeRecord> out;
   SPELL_TRY(impl_->each(
-      "SELECT owner, name, spot, auto_resume, cpus, memory, gpus, lost_after, created_us "
+      "SELECT owner, name, spot, auto_resume, cpus, memory, gpus, lost_after, created_us, pool, "
+      "pool_options, min_machines, max_machines, idle_timeout, launch_timeout "
       "FROM machine_type ORDER BY owner, name",
       [&](Statement& row) {
         out.push_back({row.text(0), row.text(1), row.integer(2) != 0, row.integer(3) != 0,
                        row.integer(4), row.integer(5), row.integer(6), row.integer(7),
-                       row.integer(8)});
+                       row.integer(8), row.text(9), row.text(10), row.integer(11), row.integer(12),
+                       row.integer(13), row.integer(14)});
       }));
   return out;
 }
@@ -35,10 +54,12 @@ Result<> Writer::put_machine(const MachineRecord& machine) {
   std::string serves = join_labels(machine.serves), allow = join_labels(machine.allow);
   // A renamed machine keeps its id but has another primary key.
   SPELL_TRY(delete_machine(machine.id));
-  return impl_->run("INSERT INTO machine VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    machine.owner, machine.name, machine.id, serves, machine.cpus, machine.memory,
-                    machine.gpus, allow, machine.drained, machine.key, machine.created_us,
-                    machine.joined_us, machine.seen_us, machine.lost_after, machine.hello);
+  return impl_->run(
+      "INSERT INTO machine VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      machine.owner, machine.name, machine.id, serves, machine.cpus, machine.memory, machine.gpus,
+      allow, machine.drained, machine.key, machine.created_us, machine.joined_us, machine.seen_us,
+      machine.lost_after, machine.hello, machine.pool, machine.phase, machine.phase_us,
+      machine.going_us, machine.going);
 }
 
 Result<> Writer::delete_machine(const std::string& id) {
@@ -46,9 +67,11 @@ Result<> Writer::delete_machine(const std::string& id) {
 }
 
 Result<> Writer::put_machine_type(const MachineTypeRecord& type) {
-  return impl_->run("REPLACE INTO machine_type VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", type.owner,
-                    type.name, type.spot, type.auto_resume, type.cpus, type.memory, type.gpus,
-                    type.lost_after, type.created_us);
+  return impl_->run(
+      "REPLACE INTO machine_type VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", type.owner,
+      type.name, type.spot, type.auto_resume, type.cpus, type.memory, type.gpus, type.lost_after,
+      type.created_us, type.pool, type.pool_options, type.min_machines, type.max_machines,
+      type.idle_timeout, type.launch_timeout);
 }
 
 Result<> Writer::delete_machine_type(const std::string& owner, const std::string& name) {

@@ -134,6 +134,20 @@ ALTER TABLE run ADD COLUMN resumed_as INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE run ADD COLUMN restored TEXT NOT NULL DEFAULT '';
 ALTER TABLE run ADD COLUMN fruitless INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE run ADD COLUMN not_before_us INTEGER NOT NULL DEFAULT 0;
+)",
+    // Pools, which launch and end machines for a type, and machines that are about to go.
+    R"(
+ALTER TABLE machine ADD COLUMN pool TEXT NOT NULL DEFAULT '';
+ALTER TABLE machine ADD COLUMN phase TEXT NOT NULL DEFAULT '';
+ALTER TABLE machine ADD COLUMN phase_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE machine ADD COLUMN going_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE machine ADD COLUMN going TEXT NOT NULL DEFAULT '';
+ALTER TABLE machine_type ADD COLUMN pool TEXT NOT NULL DEFAULT '';
+ALTER TABLE machine_type ADD COLUMN pool_options TEXT NOT NULL DEFAULT '';
+ALTER TABLE machine_type ADD COLUMN min_machines INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE machine_type ADD COLUMN max_machines INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE machine_type ADD COLUMN idle_timeout INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE machine_type ADD COLUMN launch_timeout INTEGER NOT NULL DEFAULT 0;
 )"};
 static_assert(std::size(steps) == schema_version);
 

@@ -20,7 +20,7 @@ namespace spell::store {
 
 /// The newest schema this program knows. Older files are migrated, and stay beside the new one;
 /// newer ones are refused.
-inline constexpr int schema_version = 6;
+inline constexpr int schema_version = 7;
 
 /// A run as the service keeps it.
 struct RunRecord {
@@ -193,6 +193,11 @@ struct MachineRecord {
   std::int64_t created_us = 0, joined_us = 0, seen_us = 0;
   std::int64_t lost_after = 0;  ///< seconds
   std::string hello;            ///< what its worker last said of it, as JSON
+  std::string pool;             ///< the type whose pool has made it; "": none
+  std::string phase;            ///< of a pool's machine: "launching", "up", "ending"
+  std::int64_t phase_us = 0;    ///< since when
+  std::int64_t going_us = 0;    ///< when it will be taken away; 0: nothing is known
+  std::string going;            ///< why
 };
 
 /// What a run of a named class of machines gets. Amounts of 0: what the machine's share is.
@@ -200,6 +205,9 @@ struct MachineTypeRecord {
   std::string owner, name;
   bool spot = false, auto_resume = false;
   std::int64_t cpus = 0, memory = 0, gpus = 0, lost_after = 0, created_us = 0;
+  std::string pool, pool_options;  ///< see spell::MachineTypeInfo; options: a JSON object, "": none
+  std::int64_t min_machines = 0, max_machines = 0;
+  std::int64_t idle_timeout = 0, launch_timeout = 0;  ///< seconds; 0: the default
 };
 
 /// A run as part of its workflow's graph.
