@@ -21,6 +21,8 @@ constexpr seconds code_spared = hours(1), least_code_spared{60};
 /// An arrival is noted a moment before it comes.
 constexpr seconds margin{2};
 constexpr seconds at_least_each = hours(24 * 7);
+/// So long, about, a version of a run that goes on is kept behind the two newest.
+constexpr seconds superseded_kept{600};
 
 // Notes in the store; times of the day.
 constexpr auto due_note = "collect_due_us", done_note = "collected_us", arrival_note = "arrival_us";
@@ -91,14 +93,22 @@ void Collector::collect(std::optional<seconds> spare, std::function<void(Result<
   });
 }
 
+void Collector::named(const std::string& run, const std::string& tree, std::int64_t said_us) {
+  auto name = spellfs::Name::parse(tree);
+  if (!name || !arrivals_.named(run, *name, said_us)) return;
+  // A large store takes long: of the time, collections take a twentieth at most.
+  collect_after(std::max<milliseconds>(superseded_kept, milliseconds(20 * took_ms_)));
+}
+
 Result<seconds> Collector::time_of_arrivals(std::int64_t now_us) {
-  auto oldest = readers_.with([](store::Reader& reader) -> Result<std::int64_t> {
+  auto oldest = readers_.with([this](store::Reader& reader) -> Result<std::int64_t> {
     auto arrival = reader.note(arrival_note);
     if (!arrival) return arrival.error();
-    auto run = reader.oldest_active_us();
-    if (!run) return run.error();
-    if (*arrival == 0 || *run == 0) return std::max(*arrival, *run);
-    return std::min(*arrival, *run);
+    auto active = reader.active_runs();
+    if (!active) return active.error();
+    std::int64_t run = arrivals_.oldest(*active);
+    if (*arrival == 0 || run == 0) return std::max(*arrival, run);
+    return std::min(*arrival, run);
   });
   if (!oldest) return oldest.error();
   // What comes at this moment may be taken; whoever then names it is told to send it again.
@@ -114,7 +124,14 @@ Result<Collected> Collector::collect_now(std::optional<seconds> spare) {
     if (!found) return found.error();
     spare = *found;
   }
-  auto collected = storage_.collect(*spare, spare_code, stop_.get_token());
+  auto began = Timer::Clock::now();
+  auto collected = storage_.collect(*spare, spare_code, stop_.get_token(), [this] {
+    std::vector<spellfs::Root> out;
+    for (auto& [run, tree] : arrivals_.earlier())
+      out.push_back({tree, "an earlier version of run " + run});
+    return out;
+  });
+  took_ms_ = std::chrono::duration_cast<milliseconds>(Timer::Clock::now() - began).count();
   seconds later = hours(1);
   if (!collected) {
     // A disk that is full now may have room then.

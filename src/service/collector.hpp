@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/pool.hpp"
+#include "service/arrivals.hpp"
 #include "service/backup.hpp"
 #include "service/reactor.hpp"
 #include "service/readers.hpp"
@@ -50,6 +51,10 @@ class Collector {
   bool arrival_noted() const { return arrival_noted_; }
   void arrival_is_noted(bool noted) { arrival_noted_ = noted; }
 
+  /// Before objects of a run are taken.
+  void came(const std::string& run, std::int64_t now_us) { arrivals_.came(run, now_us); }
+  /// After a run's tree was committed; the versions before it go in time, but the last.
+  void named(const std::string& run, const std::string& tree, std::int64_t said_us);
   /// After a removal was committed.
   void removed() { collect_after(std::chrono::seconds(5)); }
   /// Room is needed now.
@@ -89,6 +94,8 @@ class Collector {
   base::Pool& log_jobs_;
   std::function<void(const std::string&)> log_;
   const Retention retention_;
+  Arrivals arrivals_;
+  std::atomic<std::int64_t> took_ms_ = 0;  ///< the last collection
   std::atomic<bool> arrival_noted_ = false, projects_keep_ = true;
   std::mutex mutex_;
   std::optional<Timer::Clock::time_point> collect_at_, look_at_;

@@ -135,15 +135,18 @@ void machine_sync(Context& context, Call call) {
       else
         out.refused[report.run] = taken.error().code();
     }
-    return
-        [&context, call, out, request, machine, failed, pinned, &state](const Result<>& committed) {
-          if (!failed) return refuse(call, failed.error());
-          if (!committed) return refuse(call, committed.error());
-          // Commands go over the long poll alone, so that none is carried out twice by two answers
-          // that cross.
-          if (request->wait_ms == 0) return answer(call, model::to_json(out));
-          context.machines.poll(machine, request->wait_ms, out, call->reply, state);
-        };
+    return [&context, call, out, request, machine, failed, pinned,
+            &state](const Result<>& committed) {
+      if (!failed) return refuse(call, failed.error());
+      if (!committed) return refuse(call, committed.error());
+      for (auto& report : request->reports)
+        if (report.backup && !out.refused.contains(report.run))
+          context.collector.named(report.run, report.backup->outputs, call->request.received_us);
+      // Commands go over the long poll alone, so that none is carried out twice by two answers
+      // that cross.
+      if (request->wait_ms == 0) return answer(call, model::to_json(out));
+      context.machines.poll(machine, request->wait_ms, out, call->reply, state);
+    };
   });
 }
 
@@ -187,6 +190,7 @@ void machine_objects(Context& context, Call call) {
   auto assignment = assigned(context, call);
   if (!assignment) return refuse(call, assignment.error());
   context.jobs.post([&context, call, owner = assignment->owner] {
+    context.collector.came(call->query("run"), call->request.received_us);
     if (auto taken =
             context.objects.add_pack(owner, call->request.body_file.get(), call->request.body_size);
         !taken)

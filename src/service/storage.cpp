@@ -97,7 +97,7 @@ Result<std::vector<spellfs::Root>> Storage::roots() {
 }
 
 Result<Collected> Storage::collect(std::chrono::seconds spare, std::chrono::seconds spare_code,
-                                   std::stop_token stop) {
+                                   std::stop_token stop, const Others& others) {
   Collected out;
   // First the logs: a full disk has room for nothing else then.
   auto logs = logs_.sweep([this](const std::string& run) {
@@ -107,7 +107,13 @@ Result<Collected> Storage::collect(std::chrono::seconds spare, std::chrono::seco
   spellfs::CollectOptions options;
   options.spare = spare;
   options.stop = stop;
-  auto freed = objects_.collect([this] { return roots(); }, options);
+  auto all = [&]() -> Result<std::vector<spellfs::Root>> {
+    auto out = roots();
+    if (out && others)
+      for (auto& root : others()) out->push_back(std::move(root));
+    return out;
+  };
+  auto freed = objects_.collect(all, options);
   if (!freed) return freed.error();
   out.log_bytes = *logs;
   out.objects = freed->objects;

@@ -3,6 +3,7 @@
 // of one that does not run. Thread-safe; every operation blocks on the disk, some for long.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -43,9 +44,11 @@ class Storage {
         folder_(std::move(folder)),
         owner_(std::move(owner)) {}
 
+  /// Trees that are kept besides those that the database names.
+  using Others = std::function<std::vector<spellfs::Root>()>;
   /// What arrived within `spare` stays, named or not; code, within `spare_code`.
   Result<Collected> collect(std::chrono::seconds spare, std::chrono::seconds spare_code,
-                            std::stop_token stop = {});
+                            std::stop_token stop = {}, const Others& others = {});
   /// Errors are those of a check that could not be carried out; what it finds is in the result.
   Result<StorageCheck> check(std::stop_token stop = {});
 

@@ -376,11 +376,11 @@ Result<bool> Reader::projects_keep() {
   return found;
 }
 
-Result<std::int64_t> Reader::oldest_active_us() {
-  std::int64_t oldest = 0;
-  SPELL_TRY(impl_->each("SELECT min(created_us) FROM run WHERE final = 0",
-                        [&](Statement& row) { oldest = row.integer(0); }));
-  return oldest;
+Result<std::vector<std::pair<std::string, std::int64_t>>> Reader::active_runs() {
+  std::vector<std::pair<std::string, std::int64_t>> out;
+  SPELL_TRY(impl_->each("SELECT id, created_us FROM run WHERE final = 0",
+                        [&](Statement& row) { out.emplace_back(row.text(0), row.integer(1)); }));
+  return out;
 }
 
 Result<std::vector<std::pair<RunName, std::int64_t>>> Reader::log_lengths() {

@@ -330,8 +330,8 @@ class Reader {
   Result<std::int64_t> next_expiry_us(std::int64_t now_us);
   /// Whether any project removes runs.
   Result<bool> projects_keep();
-  /// When the oldest run that has not ended was made; 0: there is none.
-  Result<std::int64_t> oldest_active_us();
+  /// Ids of the runs that have not ended, and when they were made.
+  Result<std::vector<std::pair<std::string, std::int64_t>>> active_runs();
   /// How long the logs of ended runs are.
   Result<std::vector<std::pair<RunName, std::int64_t>>> log_lengths();
   /// Reads every page of the database and of its log.

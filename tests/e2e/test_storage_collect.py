@@ -175,6 +175,33 @@ def test_uploads_and_runs_go_on_while_it_collects(place):
     assert spelld(place, "fsck")[0] == 0
 
 
+def test_of_a_run_that_goes_on_its_last_versions_stay_and_older_ones_go(place, repo):
+    """A checkpoint that is written again and again takes the room of a few versions, not of all."""
+    place.spell("run", "-f", "-b", "while [ ! -e go ]; do sleep 0.02; done", cwd=repo, check=0)
+    folder = wait_for(lambda: next(place.spell_dir.glob("worker/runs/*/spell"), None), what="the run's folder")
+    api = Api(place)
+    sizes = iter(range(400 * KB, 800 * KB, KB))
+
+    def saved(size):
+        (folder / "new").write_bytes(os.urandom(size))
+        (folder / "new").rename(folder / "checkpoint")
+        listed = lambda: place.spell("ls", "runs/1", "--json").json or {}  # noqa: E731
+        wait_for(lambda: any(entry["path"] == "checkpoint" and entry["size"] == size for entry in listed().get("entries", [])),
+                 what="the version to be safe")
+        return size
+
+    for _ in range(3):
+        saved(next(sizes))
+    wait_for(lambda: saved(next(sizes)) and api.collect()["bytes"] > 300 * KB, what="an old version to go")
+    newest = saved(next(sizes))
+    assert place.spell("info", 1, "--json", check=0).json["run"]["status"] == "running"
+    place.spell("cp", "runs/1/checkpoint", "copy", check=0)
+    assert (place.work / "copy").read_bytes() == (folder / "checkpoint").read_bytes() and newest == (place.work / "copy").stat().st_size
+    (folder / "go").touch()
+    place.spell("wait", 1, check=0)
+    assert api.read("runs/1/checkpoint").status == 200
+
+
 def test_damage_is_found_and_what_it_hurts_is_named(place):
     api = Api(place)
     api.upload("whole", {"a": os.urandom(100 * KB)})

@@ -1,0 +1,65 @@
+#include "service/arrivals.hpp"
+
+#include "catch.hpp"
+
+using namespace spell::service;
+using spell::spellfs::Name;
+
+namespace {
+
+Name tree(int number) {
+  Name name;
+  name.digest[0] = static_cast<std::uint8_t>(number);
+  return name;
+}
+
+using Active = std::vector<std::pair<std::string, std::int64_t>>;
+using Kept = std::vector<std::pair<std::string, Name>>;
+
+}  // namespace
+
+TEST_CASE(
+    "of a run that goes on what belongs to its last two versions, and to the next, is spared") {
+  Arrivals arrivals;
+  Active active{{"a", 100}};
+  CHECK(arrivals.oldest({}) == 0);
+  CHECK(arrivals.oldest(active) == 100);  // nothing is known: its whole life
+  arrivals.came("a", 200);
+  CHECK(arrivals.oldest(active) == 100);
+  CHECK_FALSE(arrivals.named("a", tree(1), 210));
+  CHECK(arrivals.oldest(active) == 200);
+  CHECK(arrivals.earlier().empty());
+  // A large version takes its time; said again, a tree is no other one.
+  arrivals.came("a", 300);
+  arrivals.came("a", 400);
+  CHECK_FALSE(arrivals.named("a", tree(1), 410));
+  CHECK(arrivals.oldest(active) == 200);
+  CHECK_FALSE(arrivals.named("a", tree(2), 500));
+  CHECK(arrivals.oldest(active) == 300);
+  CHECK(arrivals.earlier() == Kept{{"a", tree(1)}});
+  // One that needed nothing new.
+  CHECK(arrivals.named("a", tree(3), 600));
+  CHECK(arrivals.oldest(active) == 600);
+  CHECK(arrivals.earlier() == Kept{{"a", tree(2)}});
+  // What comes while a tree is said is not later than it.
+  arrivals.came("a", 700);
+  CHECK(arrivals.named("a", tree(4), 650));
+  CHECK(arrivals.oldest(active) == 650);
+}
+
+TEST_CASE("the run that knows least decides, and of ended runs nothing stays") {
+  Arrivals arrivals;
+  for (auto* run : {"a", "b"})
+    for (int version = 1; version <= 3; ++version) {
+      std::int64_t now = version * 100 + (*run == 'b' ? 50 : 0);
+      arrivals.came(run, now);
+      arrivals.named(run, tree(version), now + 10);
+    }
+  CHECK(arrivals.oldest({{"a", 1}, {"b", 1}}) == 300);
+  CHECK(arrivals.oldest({{"a", 1}, {"b", 1}, {"c", 20}}) == 20);
+  CHECK(arrivals.earlier().size() == 2);
+  CHECK(arrivals.oldest({{"b", 1}}) == 350);
+  CHECK(arrivals.earlier() == Kept{{"b", tree(2)}});
+  CHECK(arrivals.oldest({}) == 0);
+  CHECK(arrivals.earlier().empty());
+}
