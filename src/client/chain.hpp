@@ -15,7 +15,10 @@ std::optional<std::int64_t> successor(const RunInfo&);
 
 inline bool ends_chain(const RunInfo& info) { return info.status.is_final() && !successor(info); }
 
-/// The last run of the chain from run `id` on, as it is now.
+/// It was ended because one before it in its chain was completed after all.
+bool is_ended_for_another(const RunInfo&);
+
+/// The last run of the chain that `id` is of, as it is now; or the one that was completed late.
 Result<RunInfo> last_of_chain(Connection&, std::int64_t id, const Limit&);
 
 }  // namespace spell::detail

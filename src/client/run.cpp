@@ -117,7 +117,8 @@ Result<RunInfo> Run::info(CallOptions options) const {
 
 Result<RunInfo> detail::wait_end(Connection& connection, std::int64_t id, const Limit& limit) {
   auto end = wait_until(connection, id, -1, limit, ends_chain);
-  if (!end || end->id == id || end->status == RunStatus::complete) return end;
+  if (!end || end->status == RunStatus::complete || (end->id == id && !is_ended_for_another(*end)))
+    return end;
   // It may have been ended because one before it was completed after all.
   auto anew = last_of_chain(connection, id, limit);
   return anew && ends_chain(*anew) ? anew : end;

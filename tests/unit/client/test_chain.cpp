@@ -193,13 +193,20 @@ TEST_CASE("an interrupted run that nothing goes on as has ended") {
 TEST_CASE("a success that comes late is what a chain ends with") {
   Runs7to9 service;
   service.ended_as("running");
+  auto& second = service.runs[9];
+  second.resumed_from_run = 7;
   service.steps = {[&] {
     service.set(7, "complete").user_exit_code = 0;
-    service.set(9, "stopped");
+    service.set(9, "stopped").reason_code = "chain_complete";
   }};
-  CHECK(service.run().wait_success().value().id == 7);
-  CHECK(service.run().output("x") == "runs/7/x");
-  CHECK(service.run().wait().value().id == 7);
+  // Also for those who know of the second run only.
+  auto asked = GENERATE(7, 9);
+  CHECK(service.run(asked).wait_success().value().id == 7);
+  CHECK(service.run(asked).output("x") == "runs/7/x");
+  CHECK(service.run(asked).wait().value().id == 7);
+  // Of the first nothing may be left.
+  service.runs.erase(7);
+  CHECK(service.run(9).wait().value().status == RunStatus::stopped);
 }
 
 TEST_CASE("a chain's beginning may be removed while it is waited for") {
