@@ -9,6 +9,10 @@ if(SPELL_SANITIZE STREQUAL "thread")
   # Asio's fences are not known to it; nothing of ours stands on them.
   target_compile_options(spell_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer -Wno-tsan)
   target_link_options(spell_flags INTERFACE -fsanitize=thread)
+elseif(SPELL_SANITIZE STREQUAL "fuzzer")
+  target_compile_options(spell_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer
+    -fno-sanitize-recover=undefined)
+  target_link_options(spell_flags INTERFACE -fsanitize=address,undefined)
 elseif(SPELL_SANITIZE)
   target_compile_options(spell_flags INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   target_link_options(spell_flags INTERFACE -fsanitize=address,undefined)
