@@ -108,10 +108,10 @@ Result<Collected> Storage::collect(std::chrono::seconds spare, std::chrono::seco
   options.spare = spare;
   options.stop = stop;
   auto all = [&]() -> Result<std::vector<spellfs::Root>> {
-    auto out = roots();
-    if (out && others)
-      for (auto& root : others()) out->push_back(std::move(root));
-    return out;
+    auto all_roots = roots();
+    if (all_roots && others)
+      for (auto& root : others()) all_roots->push_back(std::move(root));
+    return all_roots;
   };
   auto freed = objects_.collect(all, options);
   if (!freed) return freed.error();
