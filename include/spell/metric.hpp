@@ -40,6 +40,8 @@ struct MetricOptions {
   bool follow = false;  ///< goes on until the chain has ended and all is read
   std::optional<std::int64_t> first{}, last{};  ///< only points with these indices, both included
   std::stop_token stop{};                       ///< ends the stream with the error `canceled`
+  /// Of the stream as a whole: then it ends with the error `timeout`; none: as long as it takes.
+  std::optional<std::chrono::milliseconds> timeout{};
 };
 
 /// Inside a run: reports a point, which is the run's once this returns. Outside of one

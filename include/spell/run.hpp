@@ -177,6 +177,8 @@ struct LogOptions {
   std::optional<LogKind> only{};       ///< only entries of this kind
   bool raw = false;                    ///< output in pieces as it comes, not cut into lines
   std::stop_token stop{};              ///< ends the stream with the error `canceled`
+  /// Of the stream as a whole: then it ends with the error `timeout`; none: as long as it takes.
+  std::optional<std::chrono::milliseconds> timeout{};
 };
 
 struct Checkpoint;  // spell/checkpoint.hpp

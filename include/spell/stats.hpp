@@ -42,6 +42,8 @@ struct RunStats {
 struct StatsOptions {
   std::chrono::milliseconds interval{1000};  ///< between samples; at least 100 ms
   std::stop_token stop{};                    ///< ends the stream with the error `canceled`
+  /// Of the stream as a whole: then it ends with the error `timeout`; none: as long as it takes.
+  std::optional<std::chrono::milliseconds> timeout{};
 };
 
 }  // namespace spell

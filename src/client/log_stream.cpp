@@ -143,7 +143,7 @@ Stream<LogEntry> detail::log_of(const std::shared_ptr<Connection>& connection, s
 }
 
 Stream<LogEntry> Run::logs(LogOptions options) const {
-  Limit limit({.timeout = {}, .stop = options.stop}, connection_->waiter());
+  Limit limit({.timeout = options.timeout, .stop = options.stop}, connection_->waiter());
   return log_of(connection_, id_, std::move(options), limit);
 }
 

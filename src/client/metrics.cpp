@@ -112,7 +112,7 @@ std::ostream& operator<<(std::ostream& out, const Metric& metric) {
 }
 
 Stream<Metric> Run::metrics(MetricOptions options) const {
-  CallOptions call{.timeout = {}, .stop = options.stop};
+  CallOptions call{.timeout = options.timeout, .stop = options.stop};
   return Stream<Metric>(std::make_unique<MetricSource>(connection_, id_, std::move(options), call));
 }
 

@@ -14,8 +14,11 @@ namespace stream = model::stream;
 
 class StatsSource : public Stream<RunStats>::Source {
  public:
-  StatsSource(std::shared_ptr<Connection> connection, std::int64_t run, StatsOptions options)
-      : connection_(std::move(connection)), run_(run), options_(std::move(options)) {}
+  StatsSource(std::shared_ptr<Connection> connection, std::int64_t run, const StatsOptions& options)
+      : connection_(std::move(connection)),
+        run_(run),
+        interval_(options.interval),
+        limit_({.timeout = options.timeout, .stop = options.stop}, connection_->waiter()) {}
 
   std::optional<Result<RunStats>> next() override {
     if (ended_) return std::nullopt;
@@ -26,17 +29,17 @@ class StatsSource : public Stream<RunStats>::Source {
 
  private:
   Result<RunStats> read() {
-    CallOptions call{.timeout = {}, .stop = options_.stop};
     if (!stream_) {
-      auto opened =
-          connection_->upgrade({.route = model::Route::stats, .names = {std::to_string(run_)}},
-                               Limit(call, connection_->waiter()));
+      auto opened = connection_->upgrade(
+          {.route = model::Route::stats, .names = {std::to_string(run_)}}, limit_);
       if (!opened) return opened.error();
       stream_.emplace(std::move(*opened));
-      model::StatsRequest request{options_.interval.count()};
+      model::StatsRequest request{interval_.count()};
       stream_->send(model::stream_message(stream::request, model::to_json(request).dump()));
     }
-    net::Wait wait(call);
+    auto left = limit_.left();
+    if (!left) return left.error();
+    net::Wait wait(*left);
     for (;;) {
       auto served = stream_->serve();
       while (auto message = stream_->next()) {
@@ -54,7 +57,8 @@ class StatsSource : public Stream<RunStats>::Source {
 
   std::shared_ptr<Connection> connection_;
   std::int64_t run_;
-  StatsOptions options_;
+  std::chrono::milliseconds interval_;
+  Limit limit_;
   std::optional<net::MessageStream> stream_;
   bool ended_ = false;
 };
@@ -62,7 +66,7 @@ class StatsSource : public Stream<RunStats>::Source {
 }  // namespace
 
 Stream<RunStats> Run::stats(StatsOptions options) const {
-  return Stream<RunStats>(std::make_unique<StatsSource>(connection_, id_, std::move(options)));
+  return Stream<RunStats>(std::make_unique<StatsSource>(connection_, id_, options));
 }
 
 }  // namespace spell

@@ -322,6 +322,17 @@ TEST_CASE("errors end a log") {
     REQUIRE(last);
     CHECK(last->error().code() == "canceled");
   }
+  SECTION("of its time") {
+    world.transport->serve = LogService{example()};
+    auto log = Run(world.connection, 7).logs({.follow = true, .timeout = std::chrono::seconds(5)});
+    REQUIRE(log.next());
+    world.transport->fault = [](int) { return Fault::lost_before; };
+    std::optional<Result<LogEntry>> last;
+    while (auto entry = log.next()) last = std::move(entry);
+    REQUIRE(last);
+    CHECK(last->error().code() == "timeout");
+    CHECK(world.waiter->time.time_since_epoch() == std::chrono::seconds(5));
+  }
   SECTION("of what is sent") {
     world.transport->serve = [](const net::ClientRequest&) {
       return Answer{200, std::string(100, '\xff')};

@@ -109,6 +109,21 @@ TEST_CASE("the options of metrics are the service's") {
   }
 }
 
+TEST_CASE("a followed stream ends at its limit as a whole") {
+  Service service(Points({4.0, 3.0}, 1));
+  service.world.transport->fault = [](int step) {
+    return step == 1 ? Fault::none : Fault::lost_before;
+  };
+  MetricOptions options;
+  options.follow = true;
+  options.timeout = std::chrono::seconds(5);
+  auto points = service.run().metrics(options);
+  CHECK(points.next()->ok());
+  CHECK(points.next()->error().code() == "timeout");
+  CHECK(service.world.waiter->time.time_since_epoch() == std::chrono::seconds(5));
+  CHECK_FALSE(points.next());
+}
+
 TEST_CASE("waiting for a point ends with the first that holds, or with the run") {
   struct Row {
     std::string op;
