@@ -139,6 +139,8 @@ void machine_sync(Context& context, Call call) {
         [&context, call, out, request, machine, failed, pinned, &state](const Result<>& committed) {
           if (!failed) return refuse(call, failed.error());
           if (!committed) return refuse(call, committed.error());
+          for (auto& report : request->reports)
+            if (report.backlog) context.machines.take_backlog(machine, report);
           // Commands go over the long poll alone, so that none is carried out twice by two answers
           // that cross.
           if (request->wait_ms == 0) return answer(call, model::to_json(out));
