@@ -335,9 +335,9 @@ TEST_CASE("backups that share a rate share it") {
 }
 
 TEST_CASE("a slow rate holds up what comes, and says what waits") {
-  Backed run;
   std::mutex mutex;
   std::vector<Backlog> told;
+  Backed run;
   run.options.rate = std::make_shared<Rate>(4);
   run.options.changed = [&](const Backlog& left) {
     std::lock_guard lock(mutex);
