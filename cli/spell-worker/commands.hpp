@@ -10,12 +10,15 @@ struct Options {
   bool json = false;
   std::string url, token;  ///< join; token "-": from standard input
   bool foreground = false;
-  bool force = false;  ///< leave
+  bool force = false;         ///< leave
+  std::string folder{};       ///< salvage
+  std::string backup_rate{};  ///< run; "": as worker.toml says
 };
 
 int join(const Options&);
 int run(const Options&);
 int leave(const Options&);
 int status(const Options&);
+int salvage(const Options&);
 
 }  // namespace spell::worker_program

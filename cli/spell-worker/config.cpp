@@ -42,6 +42,11 @@ Result<Config> read_config(const std::string& folder) {
       if (!size || *size < 1)
         return bad(value.source(), "cache-limit must be a size, such as \"50G\"");
       config.cache_limit = *size;
+    } else if (name == "backup-rate") {
+      auto size = base::parse_size(value.value_exact<std::string>().value_or(""));
+      if (!size || *size < 1)
+        return bad(value.source(), "backup-rate must be bytes a second, such as \"50M\"");
+      config.backup_rate = *size;
     } else if (name == "nvidia-smi") {
       config.nvidia_smi = value.value_exact<std::string>().value_or("");
       if (!config.nvidia_smi.starts_with('/'))
@@ -65,8 +70,8 @@ Result<Config> read_config(const std::string& folder) {
       if (!texts) return bad(value.source(), "share must be a list of folders: [\"/data\"]");
     } else {
       return bad(value.source(), "'" + name +
-                                     "' is not known; there are: cores, cache-limit, nvidia-smi, "
-                                     "run-users, share");
+                                     "' is not known; there are: cores, cache-limit, backup-rate, "
+                                     "nvidia-smi, run-users, share");
     }
   }
   return config;

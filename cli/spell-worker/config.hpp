@@ -3,6 +3,7 @@
 //
 //   cores = 8              offered; default: all that this process may use
 //   cache-limit = "50G"    disk for data that runs mount, kept for the next; default: a fifth of it
+//   backup-rate = "50M"    bytes a second that the backup of running runs reads; default: 250M
 //   nvidia-smi = "/path"   the program that lists the GPUs; default: where drivers put it
 //   share = ["/data", "/scratch:rw"]    folders that runs may mount (--mount machine:/data)
 //   run-users = "FROM-TO"  ids of which each run gets one as its user, where the worker is root;
@@ -18,7 +19,7 @@ namespace spell::worker_program {
 
 struct Config {
   int cores = 0;
-  std::int64_t cache_limit = 0;
+  std::int64_t cache_limit = 0, backup_rate = 0;
   std::string nvidia_smi{};
   std::vector<std::string> shares{};
   std::string run_users{};  ///< "": none

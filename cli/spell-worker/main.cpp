@@ -21,14 +21,24 @@ int main(int argc, char** argv) {
       ->required();
   joining->add_flag("--foreground", options.foreground, "Then work in this terminal");
   auto* running = app.add_subcommand("run", "The daemon: works for the service, or waits for one");
+  running->add_option("--backup-rate", options.backup_rate,
+                      "Bytes a second that the backup of running runs reads, such as 50M; default: "
+                      "what worker.toml says, else 250M");
   auto* leaving = app.add_subcommand("leave", "Be nobody's machine any more");
   leaving->add_flag("--force", options.force, "Kill the runs that are here");
   auto* telling = app.add_subcommand("status", "What this machine is, and whether it is connected");
+  auto* salvaging = app.add_subcommand(
+      "salvage", "Deliver what a dead machine's worker has left on its disk, and start nothing");
+  salvaging
+      ->add_option(
+          "DIR", options.folder,
+          "The worker's folder on that disk, or where the disk is mounted (to be written to)")
+      ->required();
   for (auto* command : {joining, running, leaving, telling})
     command->add_option("--state", options.state,
                         "Its folder; default: /var/lib/spell-worker as root, else "
                         "~/.local/share/spell-worker");
-  for (auto* command : {joining, leaving, telling})
+  for (auto* command : {joining, leaving, telling, salvaging})
     command->add_flag("--json", options.json, "Print one JSON object");
   try {
     app.parse(argc, argv);
@@ -38,5 +48,6 @@ int main(int argc, char** argv) {
   if (*joining) return join(options);
   if (*running) return run(options);
   if (*leaving) return leave(options);
+  if (*salvaging) return salvage(options);
   return status(options);
 }

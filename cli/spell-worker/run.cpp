@@ -14,6 +14,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "commands.hpp"
 #include "config.hpp"
 #include "exec/scope.hpp"
@@ -87,6 +88,7 @@ class Daemon {
     options.base_environment = worker::base_environment();
     options.cores = config_.cores;
     options.cache_limit = config_.cache_limit;
+    options.backup_rate = config_.backup_rate;
     options.nvidia_smi = config_.nvidia_smi;
     options.run_users = config_.run_users;
     options.shares = config_.shares;
@@ -145,6 +147,13 @@ Result<> serve(const Options& options) {
   if (!folder) return folder.error();
   auto config = read_config(*folder);
   if (!config) return config.error();
+  if (!options.backup_rate.empty()) {
+    auto rate = base::parse_size(options.backup_rate);
+    if (!rate || *rate < 1)
+      return base::error("invalid_configuration", "--backup-rate " + options.backup_rate +
+                                                      ": give bytes a second, such as 50M");
+    config->backup_rate = *rate;
+  }
   auto lock = take_lock(*folder);
   if (!lock) return lock.error();
   if (!*lock)

@@ -40,6 +40,8 @@ Table details(const RunInfo& run) {
   add("After", join_numbers(run.after));
   for (const auto& mount : run.mounts) add("Mount", mount.resource + " on " + mount.at);
   if (run.auto_resume) add("Auto-resume", *run.auto_resume ? "yes" : "no");
+  if (run.exclusive) add("Exclusive", "yes");
+  add("Growing files", join(run.append, ", "));
   if (run.timeout) add("Timeout", format_duration(*run.timeout));
   for (const auto& [name, value] : run.env) add("Variable", name + "=" + value);
   for (const auto& [name, value] : run.params) add("Parameter", name + "=" + value);
@@ -54,6 +56,9 @@ Table details(const RunInfo& run) {
   if (run.output_files > 0)
     add("Outputs", count(run.output_files, "file") + ", " + format_size(run.output_bytes) +
                        " in runs/" + std::to_string(run.id));
+  if (run.backlog && run.backlog->files > 0)
+    add("Not safe yet", count(run.backlog->files, "file") + ", " + format_size(run.backlog->bytes) +
+                            ", the oldest for " + format_duration(run.backlog->age));
   if (run.resumed_from_run) add("Resumed from", std::to_string(*run.resumed_from_run));
   if (run.resumed_as_run) add("Resumed as", std::to_string(*run.resumed_as_run));
   if (run.archived) add("Archived", "yes");

@@ -75,19 +75,23 @@ class View {
   std::string text_;
 };
 
-/// "runs/7/checkpoints" -> 7; none: no path of a run.
-std::optional<std::int64_t> run_of(std::string_view path) {
+/// "runs/7/checkpoints" -> 7, "runs/7+" -> 7 and its chain; none: no path of a run.
+std::optional<std::int64_t> run_of(std::string_view path, bool& chain) {
   constexpr std::string_view runs = "runs/";
   if (!path.starts_with(runs)) return std::nullopt;
   path.remove_prefix(runs.size());
-  auto number = parse_int(path.substr(0, path.find('/')));
+  path = path.substr(0, path.find('/'));
+  chain = path.ends_with('+');
+  if (chain) path.remove_suffix(1);
+  auto number = parse_int(path);
   return number && *number > 0 ? number : std::nullopt;
 }
 
 /// What is safe, and what becomes so until the run has ended: each entry when it is new, or another
 /// than it was.
 Result<int> follow(Context& context, const Client& client, const std::string& path, bool human) {
-  auto number = run_of(path);
+  bool chain = false;
+  auto number = run_of(path, chain);
   if (!number)
     return usage_error("only what a run saves can be followed: spell ls -f runs/ID, not '" + path +
                        "'");
@@ -114,6 +118,13 @@ Result<int> follow(Context& context, const Client& client, const std::string& pa
         view.add(*entry);
     }
     view.pause();
+    if (!goes_on && chain && info->status == RunStatus("interrupted") && info->resumed_as_run) {
+      run = client.runs().get(*info->resumed_as_run, call);
+      if (!run) return run.error();
+      info = run->info(call);
+      if (!info) return interrupt.happened() ? Result<int>(interrupted_status) : info.error();
+      continue;
+    }
     if (!goes_on) return 0;
     auto outputs = info->outputs;
     while (info->outputs == outputs && !info->status.is_final()) {
@@ -135,7 +146,8 @@ Result<int> ls_command(Context& context) {
       .flag("-f,--follow", follow_it, "of a run: go on with what becomes safe, until it ends or ^C")
       .flag("-h,--human-readable", human, "sizes as 1.5 MiB")
       .notes(
-          "Examples:\n  spell ls runs/7\n  spell ls -h runs/7/checkpoints\n  spell ls uploads\n");
+          "Examples:\n  spell ls runs/7\n  spell ls -h runs/7/checkpoints\n  spell ls runs/7+\n  "
+          "spell ls uploads\n");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
   if (!client) return client.error();

@@ -46,12 +46,19 @@ void RunOptions::define(Options& options) {
       .flag("--auto-resume", auto_resume,
             "when its machine is lost, go on as another run with the files saved so far")
       .flag("--disable-auto-resume", disable_auto_resume, "do not; default: what the type says")
+      .flag(
+          "--exclusive", exclusive,
+          "never two copies: its machine ends it when it has been without the service for so long "
+          "that the run counts as lost")
       .value("--timeout", timeout, "MINUTES", "then stop the run and save its outputs")
       .value("--stop-grace", stop_grace, "SECONDS",
              "from SIGTERM to SIGKILL when it is stopped (default 30)")
       .value("--log-limit", log_limit, "SIZE",
              "output kept before the command has to wait (default 10G)")
       .flag("--split-output", split_output, "keep stderr apart; order between the two is lost")
+      .list("--append", append, "PATTERN",
+            "files that stay open and grow, as in .gitignore: saved while they do, as they are "
+            "(logs, CSV and TensorBoard's events are without a word; !PATTERN: not)")
       .flag("--save-all", save_all, "save __pycache__, .git, .venv, node_modules too")
       .flag("--no-venv", no_venv, "do not use the active Python virtual environment")
       .value("--from-file", from_file, "F.yaml", "read options from a file; the command line wins")
@@ -168,6 +175,8 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   spec.labels = labels;
   spec.split_output = split_output;
   spec.save_all = save_all;
+  spec.append = append;
+  spec.exclusive = exclusive;
   spec.idempotent = idempotent;
   if (auto_resume && disable_auto_resume)
     return usage_error("--auto-resume and --disable-auto-resume exclude each other");

@@ -13,10 +13,11 @@ struct RunOptions {
   std::optional<std::string> machine_type{}, description{}, commit_ref{}, timeout{}, github_url{},
       github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{}, gpu{},
       cpus{}, memory{}, key{}, commit_label{};
-  Words env{}, secrets{}, labels{}, after{}, mounts{}, machine_or_mounts{}, params{}, command{};
+  Words env{}, secrets{}, labels{}, after{}, mounts{}, machine_or_mounts{}, params{}, append{},
+      command{};
   bool background = false, force = false, verbose = false, require_clean = false,
        include_untracked = false, idempotent = false, split_output = false, save_all = false,
-       no_venv = false, auto_resume = false, disable_auto_resume = false;
+       no_venv = false, auto_resume = false, disable_auto_resume = false, exclusive = false;
 
   void define(Options& options);
   /// All but the code; a mount of a local path has that as its resource. `environment`:

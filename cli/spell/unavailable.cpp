@@ -14,8 +14,6 @@ constexpr Unavailable table[] = {
     {"run", "--docker-image"},
     {"run", "--from"},
     {"run", "--checkpoints"},
-    {"run", "--append"},
-    {"run", "--exclusive"},
     {"run", "--with-history"},
     {"run", "--stop-condition"},
     {"run", "--distributed"},

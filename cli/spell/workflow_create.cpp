@@ -39,6 +39,9 @@ struct WorkflowOptions {
               "one of your secrets as a variable; the log shows *** for it (see spell secret)")
         .list("--mount", run.mounts, "RESOURCE[:PATH]", "data for the managing run: uploads/x")
         .value("-d,--description", run.description, "TEXT", "what the workflow is about")
+        .flag("--exclusive", run.exclusive, "never two copies of the managing run")
+        .list("--append", run.append, "PATTERN",
+              "files of the managing run that stay open and grow")
         .list("--label", run.labels, "NAME", "a label of the managing run, may be repeated")
         .value("-p,--project", run.project, "NAME", "put the managing run in a project")
         .value("--timeout", run.timeout, "MINUTES", "then stop the managing run")
@@ -78,6 +81,9 @@ Result<WorkflowSpec> spec_of(const WorkflowOptions& given) {
     return usage_error(
         "what starts the runs? spell workflow create [OPTIONS] COMMAND [ARGS]... (see spell "
         "workflow create --help)");
+  if (given.local && (!given.run.append.empty() || given.run.exclusive))
+    return usage_error(std::string(given.run.exclusive ? "--exclusive" : "--append") +
+                       " is about the managing run; with --local there is none");
   if (given.local) return spec;
   RunOptions run = given.run;
   run.command = brings_program ? Words{"program"} : given.command;

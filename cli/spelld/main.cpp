@@ -109,6 +109,8 @@ int main(int argc, char** argv) {
   restore->add_flag("--json", restored.json, "Print JSON");
   serve->add_option("--cache-limit", options.cache_limit,
                     "Disk for data that runs mount, kept for the next; default: a fifth of it");
+  serve->add_option("--backup-rate", options.backup_rate,
+                    "Bytes a second that the backup of running runs reads here; default: 250M");
   serve->add_option("--packages", options.packages,
                     "Folder of the packages that /install/ hands to machines; default: those that "
                     "were installed with this program");
@@ -126,6 +128,7 @@ int main(int argc, char** argv) {
   if (personal) return spell::daemon::serve_personal(options);
   team.ready_fd = options.ready_fd;
   team.cache_limit = options.cache_limit;
+  team.backup_rate = options.backup_rate;
   team.packages = options.packages;
   return spell::daemon::serve_team(team);
 }

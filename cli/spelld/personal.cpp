@@ -61,6 +61,11 @@ Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs&
     worker.revive.push_back("--cache-limit");
     worker.revive.push_back(options.cache_limit);
   }
+  worker.backup_rate = options.backup_rate;
+  if (!options.backup_rate.empty()) {
+    worker.revive.push_back("--backup-rate");
+    worker.revive.push_back(options.backup_rate);
+  }
   if (!options.packages.empty()) {
     worker.revive.push_back("--packages");
     worker.revive.push_back(options.packages);

@@ -11,7 +11,7 @@ struct PersonalOptions {
   int ready_fd = -1;  ///< gets a line when the service answers
   std::int64_t idle_seconds = 600;
   int managing = 50;  ///< managing runs of workflows at the same time
-  std::string cache_limit, packages;
+  std::string cache_limit, backup_rate, packages;
 };
 
 /// The exit status.

@@ -34,6 +34,13 @@ Result<std::unique_ptr<worker::Worker>> start_worker(const Serving& serving,
                          "--cache-limit " + embedded.cache_limit + ": give a size, such as 50G");
     options.cache_limit = *limit;
   }
+  if (!embedded.backup_rate.empty()) {
+    auto rate = base::parse_size(embedded.backup_rate);
+    if (!rate || *rate < 1)
+      return base::error("invalid_configuration", "--backup-rate " + embedded.backup_rate +
+                                                      ": give bytes a second, such as 50M");
+    options.backup_rate = *rate;
+  }
   options.service_url = service.url();
   options.service_fingerprint = service.fingerprint();
   options.workflow_socket = serving.service.workflow_socket;

@@ -17,7 +17,7 @@ struct EmbeddedWorker {
   std::vector<std::string> hidden{};  ///< folders that no run may see
   std::vector<std::string> revive{};  ///< starts the service again; empty: nobody does
   std::string service_lock{};
-  std::string cache_limit{};  ///< as it was given; "": the default
+  std::string cache_limit{}, backup_rate{};  ///< as they were given; "": the default
 };
 
 struct Serving {

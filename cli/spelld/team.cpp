@@ -274,6 +274,7 @@ Result<int> serve(const TeamOptions& options) {
     worker.hidden = {*data};
     worker.service_lock = *data + "/spelld.lock";
     worker.cache_limit = options.cache_limit;
+    worker.backup_rate = options.backup_rate;
   }
   serving.ready = [&](service::Service& service) {
     log.write("listening on port " + std::to_string(service.port()));

@@ -21,7 +21,7 @@ struct TeamOptions {
   std::string listen{}, certificate{}, key{};  ///< "": as in spelld.toml
   bool with_worker = false;
   int ready_fd = -1;  ///< gets "ready URL" when the service answers
-  std::string cache_limit{}, packages{};
+  std::string cache_limit{}, backup_rate{}, packages{};
 };
 /// Root works as the user whom the folder belongs to; a folder that is to be made in the usual
 /// place belongs to the user spelld, where there is one.

@@ -104,7 +104,9 @@ Backup::Backup(BackupOptions options, Safe& safe)
     : options_(std::move(options)),
       safe_(safe),
       nodes_(std::make_unique<Nodes>(safe.objects())),
-      sent_(std::make_unique<Sent>()) {}
+      sent_(std::make_unique<Sent>()) {
+  if (!options_.rate) options_.rate = std::make_shared<Rate>();
+}
 
 Result<std::unique_ptr<Backup>> Backup::start(BackupOptions options, Safe& safe,
                                               std::optional<Tree> last) {
@@ -181,7 +183,7 @@ BackupStatus Backup::status() const {
   return out;
 }
 
-std::optional<std::vector<std::string>> Backup::incomplete(Time end) {
+std::optional<std::vector<std::string>> Backup::incomplete(Time end, Time until) {
   {
     std::lock_guard lock(mutex_);
     over_ = true;
@@ -196,10 +198,11 @@ std::optional<std::vector<std::string>> Backup::incomplete(Time end) {
   watch_->pump(now);
   bool heard = !watch_->is_blind() && !watch_->is_limited();
   if (!seen_ || !heard) watch_->look(now);
-  auto out = ledger_->incomplete(end, heard, [&](const std::string& path) {
+  auto shrunk = [&](const std::string& path) {
     auto st = folder_->state(path);
     return st && is_shorter(path, st->st_size);
-  });
+  };
+  auto out = ledger_->incomplete(end, heard, shrunk, until);
   if (out.empty() || torn_) return out;
   if (!pending_) pending_ = ledger_->cut(end);
   if (pending_) publish();
@@ -306,11 +309,14 @@ void Backup::pump() { watch_->pump(base::boot_ns()); }
 
 void Backup::update() {
   auto backlog = ledger_->backlog();
+  bool other;
   {
     std::lock_guard lock(mutex_);
+    other = waiting_ != backlog;
     waiting_ = backlog;
   }
   auto all = status().backlog;
+  if (other && options_.changed) options_.changed(all);
   const Time from = std::chrono::nanoseconds(options_.behind_after).count();
   Time age = all.oldest ? base::boot_ns() - all.oldest : 0;
   bool caught_up = age < from && told_age_ > from;
@@ -506,8 +512,7 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
   entry->mode = state.mode;
   entry->mtime_ns = state.mtime_ns;
   Time now = base::boot_ns();
-  free_at_ =
-      std::max(free_at_, now) + entry->size * second / std::max<std::int64_t>(1, options_.rate);
+  free_at_ = std::max(free_at_, options_.rate->take(entry->size - counted_, now));
   ledger_->captured(order.id, std::move(*entry), state, now);
   return std::nullopt;
 }
@@ -537,7 +542,7 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
   std::vector<spellfs::Name> added;
   std::stop_source stop;
   std::optional<Time> wanted;
-  Time began = base::boot_ns();
+  counted_ = 0;
   spellfs::SaveOptions options;
   options.threads = 2;
   options.stop = stop.get_token();
@@ -548,20 +553,19 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
     return fresh;
   };
   options.progress = [&](std::int64_t, std::int64_t bytes) {
-    Time now = base::boot_ns();
-    if (lease && lease->is_wanted()) {
-      if (!wanted) wanted = now;
-      if (now - *wanted > std::chrono::nanoseconds(options_.yield).count()) stop.request_stop();
-    }
-    if (is_over()) stop.request_stop();
-    pump();
-    // The rate, as an average over some seconds: a lease is better short than gentle.
-    Time ahead = bytes * second / std::max<std::int64_t>(1, options_.rate) - (now - began);
-    if (ahead > 4 * second && !stop.stop_requested()) {
-      if (lease)
-        Lease::wait(std::chrono::nanoseconds(second));
-      else
-        Lease::wait(std::chrono::nanoseconds(200 * ms));
+    free_at_ = options_.rate->take(bytes - std::exchange(counted_, bytes), base::boot_ns());
+    for (;;) {
+      Time now = base::boot_ns();
+      if (lease && lease->is_wanted()) {
+        if (!wanted) wanted = now;
+        if (now - *wanted > std::chrono::nanoseconds(options_.yield).count()) stop.request_stop();
+      }
+      if (is_over()) stop.request_stop();
+      pump();
+      // The rate is an average over some seconds: a lease is better short than gentle, and who
+      // waits for it does not wait for that.
+      if (wanted || stop.stop_requested() || free_at_ - now <= 4 * second) return;
+      Lease::wait(std::chrono::nanoseconds(200 * ms));
     }
   };
   lease_ = lease;
@@ -715,7 +719,7 @@ void Backup::send() {
       lock.unlock();
       changed_.notify_all();
       wake();
-      if (options_.changed) options_.changed();
+      if (options_.changed) options_.changed(status().backlog);
       lock.lock();
     } else if (done.error().code() == "incomplete_pack" || done.error().code() == "bad_pack") {
       lost_ = true;

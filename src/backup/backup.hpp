@@ -28,6 +28,7 @@
 
 #include "backup/folder.hpp"
 #include "backup/ledger.hpp"
+#include "backup/rate.hpp"
 #include "backup/watch.hpp"
 #include "base/fd.hpp"
 #include "spellfs/store.hpp"
@@ -72,8 +73,9 @@ struct BackupOptions {
   Watch::LeftOut left_out{};
   /// Whether the run's command is alive now, which must not be answered from memory.
   std::function<bool()> alive{};
-  std::int64_t rate = 250'000'000;  ///< bytes a second, at most
-  std::int64_t spool = 4LL << 30;   ///< bytes that wait to be sent, about
+  std::shared_ptr<Rate>
+      rate{};  ///< shared with other backups of this machine; none: one of its own
+  std::int64_t spool = 4LL << 30;  ///< bytes that wait to be sent, about
   /// Whether the disk has room for more of them; none: it has.
   std::function<bool()> room{};
   std::chrono::milliseconds between{1'000};  ///< of two trees, at least
@@ -86,7 +88,8 @@ struct BackupOptions {
   /// It does not keep up: called anew when it has become twice as old; with nothing when it has
   /// caught up.
   std::function<void(const Backlog& backlog, std::chrono::seconds age)> behind{};
-  std::function<void()> changed{};  ///< a tree is safe, or the backlog is another
+  /// A tree is safe, or the backlog is another. From any of its threads.
+  std::function<void(const Backlog&)> changed{};
 };
 
 struct BackupStatus {
@@ -107,8 +110,8 @@ class Backup {
   /// The run was ended by force at `end` (base::boot_ns()): ends hearing and capturing. Returns the
   /// files in the folder that are not sure to be whole versions, or parts of whole folders; the
   /// versions before, as far as they are captured, are safe after flush(). None: nobody knows,
-  /// since it could not be heard what happened.
-  std::optional<std::vector<std::string>> incomplete(Time end);
+  /// since it could not be heard what happened. `until`: see Ledger::incomplete().
+  std::optional<std::vector<std::string>> incomplete(Time end, Time until = INT64_MAX);
   /// Waits until all that is decided is safe; error `canceled` once this object's end has begun, or
   /// after the time.
   Result<> flush(std::chrono::milliseconds time);
@@ -175,7 +178,8 @@ class Backup {
   std::int64_t trees_at_loss_ = -1;
   base::Fd pack_file_;
   std::unique_ptr<spellfs::PackWriter> pack_;
-  Time free_at_ = 0;  ///< by the rate
+  Time free_at_ = 0;          ///< by the rate
+  std::int64_t counted_ = 0;  ///< for it, of the file that is being read
   Time look_at_ = 0, heard_at_ = 0, tried_at_ = 0, told_age_ = 0;
   Time cut_from_ = 0;            ///< no tree before
   std::string waits_;            ///< why, as it was said

@@ -595,28 +595,30 @@ Backlog Ledger::backlog() const {
 }
 
 std::vector<std::string> Ledger::incomplete(
-    Time end, bool heard, const std::function<bool(const std::string& path)>& shrunk) const {
+    Time end, bool heard, const std::function<bool(const std::string& path)>& shrunk,
+    Time until) const {
   std::set<std::string> out, torn_units, all;
   auto unit_of_path = [&](const std::string& path) {
     return const_cast<Ledger*>(this)->unit_of(path);
   };
+  auto spared = [&](Time at) { return at <= end - options_.settle || at >= until; };
   auto judge = [&](const std::string& path, bool complete) {
     all.insert(path);
     if (complete) return;
     out.insert(path);
     if (auto unit = unit_of_path(path); unit != units_.end()) torn_units.insert(unit->first);
   };
-  for (auto& [path, other] : others_)
-    judge(path, !other.dirty && other.last_at <= end - options_.settle);
+  for (auto& [path, other] : others_) judge(path, !other.dirty && spared(other.last_at));
   for (auto& [id, file] : files_) {
     if (file.removed || (grows(file.path) && !(shrunk && shrunk(file.path)))) continue;
     // Whoever had it open at the end would have closed it by that.
     bool closed = heard || file.way != Way::found || (file.held && !file.after);
-    bool settled = closed && file.last_at <= end - options_.settle;
+    bool settled = closed && spared(file.last_at);
     judge(file.path, !file.dirty && (settled || file.way == Way::renamed || !file.first));
   }
   for (auto& [path, unit] : units_)
-    if (!unit.whole && unit.active_at > end - options_.quiet) torn_units.insert(path);
+    if (!unit.whole && unit.active_at > end - options_.quiet && unit.active_at < until)
+      torn_units.insert(path);
   for (auto& path : all)
     if (auto unit = unit_of_path(path); unit != units_.end() && torn_units.contains(unit->first))
       out.insert(path);

@@ -92,6 +92,7 @@ struct Cut {
 struct Backlog {
   std::int64_t files = 0, bytes = 0;  ///< finished, and in no tree yet
   Time oldest = 0;                    ///< when the first of them was finished; 0: there is none
+  bool operator==(const Backlog&) const = default;
 };
 
 class Ledger {
@@ -151,11 +152,12 @@ class Ledger {
 
   Backlog backlog() const;
   /// When the run was ended by force at `end`: what lies there and cannot be trusted. Paths of
-  /// files, sorted. `heard`: whoever closed a file was heard, else what was only found is trusted
-  /// if it is captured. `shrunk`: a file that grows is shorter than it was, so it is as any other.
+  /// files, sorted. `until`: what was finished at that time or later was not touched by it.
+  /// `heard`: whoever closed a file was heard, else what was only found is trusted if it is
+  /// captured. `shrunk`: a file that grows is shorter than it was, so it is as any other.
   std::vector<std::string> incomplete(
-      Time end, bool heard = true,
-      const std::function<bool(const std::string& path)>& shrunk = {}) const;
+      Time end, bool heard = true, const std::function<bool(const std::string& path)>& shrunk = {},
+      Time until = INT64_MAX) const;
   /// Lines for the log, since the last call.
   std::vector<std::string> take_notes() { return std::exchange(notes_, {}); }
 

@@ -76,12 +76,15 @@ class CheckpointSource : public Stream<Checkpoint>::Source {
   }
 
   Result<> find_first() {
-    for (;;) {
-      auto info = poll_run(*connection_, run_, -1, limit_, false);
-      if (!info) return info.error();
-      if (!info->resumed_from_run) break;
-      run_ = *info->resumed_from_run;
+    auto info = poll_run(*connection_, run_, -1, limit_, false);
+    while (info && info->resumed_from_run) {
+      auto before = poll_run(*connection_, *info->resumed_from_run, -1, limit_, false);
+      // One that was removed has left its number.
+      if (!before && before.error().code() == "run_not_found") break;
+      info = std::move(before);
+      if (info) run_ = info->id;
     }
+    if (!info) return info.error();
     begun_ = true;
     return ok();
   }

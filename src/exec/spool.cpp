@@ -35,7 +35,8 @@ void take_end(std::string_view payload, std::int64_t time_us, SpoolView& view) {
     if (field.key == "ended_us") exit.time_us = number_of(field.value, time_us);
     if (field.key == "error_code") exit.error_code = field.value;
     if (field.key == "error") exit.error = field.value;
-    if (field.key == "started_us") view.started_us = number_of(field.value, 0);
+    if (field.key == "started_us") view.started_us = exit.started_us = number_of(field.value, 0);
+    if (field.key == "stopped_us") exit.stopped_us = number_of(field.value, 0);
     if (field.key == "level") level = field.value;
     if (field.key == "containment") reason = field.value;
   }

@@ -70,12 +70,13 @@ struct Supervised::Impl {
   base::Fd socket;
   State now;
   bool over = false;
-  pid_t child = 0;  ///< the supervisor, where this object started it and has not seen its end
+  bool stopping = false;  ///< its end was asked for
+  pid_t child = 0;        ///< the supervisor, where this object started it and has not seen its end
   bool scoped = false;
 
   ~Impl() { Children::leave(child); }
   Result<> connect();
-  Result<> send(std::string_view what, std::string_view reason);
+  Result<> send(std::string_view what, std::string_view key, std::string_view value);
   void take_state(std::string_view packet);
   Result<> resolve();
 };
@@ -97,6 +98,7 @@ Result<std::string> spec_of(const Launch& launch) {
   spec.put("split_output", launch.split_output ? 1 : 0);
   spec.put("service_lock", launch.service_lock);
   if (launch.user != 0) spec.put("user", launch.user);
+  if (launch.lease_until_us > 0) spec.put("lease_until_us", launch.lease_until_us);
   for (auto& entry : launch.env) spec.put("env", entry);
   for (auto& value : launch.masks) spec.put("mask", value);
   for (auto& path : launch.hidden) spec.put("hidden", path);
@@ -200,6 +202,7 @@ void Supervised::Impl::take_state(std::string_view packet) {
     if (field.key == "output_bytes") now.output_bytes = number_of(field.value, 0);
     if (field.key == "log_full") now.log_full = field.value == "1";
     if (field.key == "command_ended") now.command_ended = field.value == "1";
+    if (field.key == "stopping") stopping = field.value == "1";
     if (field.key == "level") level = field.value;
     if (field.key == "containment") reason = field.value;
   }
@@ -256,11 +259,12 @@ Result<> Supervised::Impl::resolve() {
   }
 }
 
-Result<> Supervised::Impl::send(std::string_view what, std::string_view reason) {
+Result<> Supervised::Impl::send(std::string_view what, std::string_view key,
+                                std::string_view value) {
   if (over) return ok();
   supervisor::FieldWriter<supervisor::packet_limit> packet;
   packet.put("do", what);
-  packet.put("reason", reason.substr(0, 48));
+  packet.put(key, value.substr(0, 48));
   if (::send(socket.get(), packet.data(), packet.size(), MSG_NOSIGNAL) >= 0) return ok();
   if (errno == EPIPE || errno == ECONNRESET ||
       errno == ENOTCONN) {  // it has ended, as was wanted; or is to be found again
@@ -377,7 +381,7 @@ bool command_lives(const std::string& folder) {
   ssize_t n = ::recv(run.socket.get(), packet, sizeof packet, MSG_DONTWAIT);
   if (n <= 0) return false;
   run.take_state({packet, static_cast<std::size_t>(n)});
-  return run.now.phase == State::Phase::running && !run.now.command_ended;
+  return run.now.phase == State::Phase::running && !run.now.command_ended && !run.stopping;
 }
 
 int Supervised::event_fd() const { return impl_->over ? -1 : impl_->socket.get(); }
@@ -405,8 +409,15 @@ Result<base::Fd> Supervised::connection() const {
   return copy;
 }
 
-Result<> Supervised::stop(const std::string& reason) { return impl_->send("stop", reason); }
-Result<> Supervised::kill(const std::string& reason) { return impl_->send("kill", reason); }
+Result<> Supervised::stop(const std::string& reason) {
+  return impl_->send("stop", "reason", reason);
+}
+Result<> Supervised::kill(const std::string& reason) {
+  return impl_->send("kill", "reason", reason);
+}
+Result<> Supervised::renew(std::int64_t until_us) {
+  return impl_->send("lease", "until_us", std::to_string(until_us));
+}
 
 Supervised::Supervised(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Supervised::Supervised(Supervised&&) noexcept = default;

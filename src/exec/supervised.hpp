@@ -83,6 +83,9 @@ struct Launch {
       30;  ///< the time of a sleeping computer does not count, as for log_wait_s
   std::int64_t timeout_s =
       0;  ///< from the command's start, sleep included; 0: none. Then as stop(), reason `timeout`
+  /// CLOCK_BOOTTIME: then the tree is killed, reason `lease_expired`, unless renew() has come
+  /// before; 0: never.
+  std::int64_t lease_until_us = 0;
   bool split_output = false;          ///< two pipes; stderr frames carry frame_stderr
   std::vector<std::string> masks{};   ///< values that become `***` in the output, 4 bytes or more
   std::vector<std::string> revive{};  ///< argv that brings the service back; run when it has been
@@ -98,10 +101,14 @@ struct Exit {
                               ///< if it could not be run
   std::optional<int> signal{};
   std::string ended_by{};  ///< "": by itself; the reason of stop() or kill(); "timeout",
-                           ///< "log_limit"; "shutdown": SIGTERM to the supervisor
+                           ///< "log_limit", "lease_expired"; "shutdown": SIGTERM to the
+                           ///< supervisor
   std::string error_code{},
       error{};               ///< the command was never started (no_such_folder, mount_failed, …)
   std::int64_t time_us = 0;  ///< CLOCK_BOOTTIME
+  /// Likewise: when its end was asked for first, and when the command was started; 0: it was not,
+  /// or that is not known (an older supervisor).
+  std::int64_t stopped_us = 0, started_us = 0;
 };
 
 struct State {
@@ -146,6 +153,9 @@ class Supervised {
   /// came after it.
   Result<> stop(const std::string& reason = "stop");
   Result<> kill(const std::string& reason = "kill");
+  /// See Launch::lease_until_us. A lease that is over stays over, and there is none where it began
+  /// without.
+  Result<> renew(std::int64_t until_us);
 
   explicit Supervised(std::unique_ptr<Impl>);
   Supervised(Supervised&&) noexcept;

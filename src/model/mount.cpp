@@ -67,12 +67,29 @@ Result<std::string> mount_resource(const std::string& resource) {
   return path;
 }
 
+std::optional<RunOutputs> run_outputs(std::string_view resource) {
+  constexpr std::string_view runs = "runs/";
+  if (!resource.starts_with(runs)) return std::nullopt;
+  resource.remove_prefix(runs.size());
+  resource = resource.substr(0, resource.find('/'));
+  RunOutputs out;
+  out.of_chain = resource.ends_with('+');
+  if (out.of_chain) resource.remove_suffix(1);
+  auto number = base::parse_int(resource);
+  if (!number || *number < 1) return std::nullopt;
+  out.run = *number;
+  return out;
+}
+
 Result<std::string> mount_target(const Mount& mount, const std::string& folder) {
   std::string at = mount.at;
   if (at.empty()) {
     auto resource = mount_resource(mount.resource);
     if (!resource) return resource.error();
     at = resource->substr(resource->rfind('/') + 1);
+    // "runs/7+" itself: where "runs/7" would be.
+    if (auto of = run_outputs(*resource); of && of->of_chain && at == std::to_string(of->run) + "+")
+      at.pop_back();
   }
   if (at.size() > 4000 || !base::valid_text(at)) return bad_target(at, "that is no path");
   std::vector<std::string> parts;
@@ -141,11 +158,8 @@ Result<std::vector<ResolvedMount>> read_mounts(const std::string& text) {
 std::vector<std::int64_t> runs_mounted(const std::vector<ResolvedMount>& mounts) {
   std::vector<std::int64_t> runs;
   for (auto& mount : mounts) {
-    if (!mount.resource.starts_with("runs/")) continue;
-    auto rest = std::string_view(mount.resource).substr(5);
-    auto number = base::parse_int(rest.substr(0, rest.find('/')));
-    if (number && std::find(runs.begin(), runs.end(), *number) == runs.end())
-      runs.push_back(*number);
+    auto of = run_outputs(mount.resource);
+    if (of && std::find(runs.begin(), runs.end(), of->run) == runs.end()) runs.push_back(of->run);
   }
   return runs;
 }

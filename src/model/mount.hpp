@@ -23,6 +23,14 @@ inline constexpr std::string_view machine_scheme = "machine:";
 /// The path of a resource without what says nothing ("runs/3/" is "runs/3"). Error `invalid_mount`:
 /// no path of a resource, or "s3://…", which this version does not have.
 Result<std::string> mount_resource(const std::string& resource);
+/// The run of which these are outputs, "runs/7/x" or "runs/7+/x" (`of_chain`: what the run has
+/// saved that its chain ends with).
+struct RunOutputs {
+  std::int64_t run = 0;
+  bool of_chain = false;
+};
+/// None: it is no path of a run's.
+std::optional<RunOutputs> run_outputs(std::string_view resource);
 /// Where a mount appears in the run, absolute and without "." and "..". `folder`: the run's working
 /// folder, below which relative ones lie. Error `invalid_mount`, which names the target.
 Result<std::string> mount_target(const Mount&, const std::string& folder);

@@ -184,9 +184,11 @@ Result<WorkerHello> parse_worker_hello(const json& j) {
 
 json to_json(const SyncRequest& request) {
   json out = write_object(request);
-  // A service that does not know of backups refuses the whole message for the word.
+  // A service that does not know of one refuses the whole message for the word.
   for (auto& report : out["reports"])
-    if (report["backup"].is_null()) report.erase("backup");
+    for (auto* word : {"backup", "backlog"})
+      if (report[word].is_null()) report.erase(word);
+  if (out["notice"].is_null()) out.erase("notice");
   return out;
 }
 

@@ -33,6 +33,16 @@ Amounts minus(Amounts a, const Amounts& b) {
 }
 
 bool one_core(const Amounts& amounts) { return amounts == Amounts{1, 0, 0}; }
+/// What a run needs of a worker, for people.
+std::string described(const std::vector<std::string>& needs) {
+  std::vector<std::string> out;
+  for (auto& need : needs)
+    out.push_back(need == "exclusive" ? "--exclusive"
+                  : need == "restore" ? "runs that go on from another's files"
+                                      : need);
+  return base::join(out, " and ");
+}
+
 /// Whether runs that take one core can still be counted by their cores alone.
 bool is_even(const Amounts& amounts) {
   return one_core(amounts) || amounts == Amounts{0, 0, 0, amounts.managing};
@@ -67,6 +77,7 @@ std::optional<std::pair<std::string, std::string>> shortage(const Amounts& wante
 std::string kind_of(const Waiting& run) {
   std::string kind = (run.nested ? "nested " : run.manages ? "manages " : "") + run.machine_type;
   if (run.builds) kind = "builds " + kind;
+  for (auto& need : run.needs) kind = need + " " + kind;
   for (auto& part :
        {run.owner, run.user, run.project, run.ask.gpu_name, std::to_string(run.ask.cpus),
         std::to_string(run.ask.memory), run.ask.gpus ? std::to_string(*run.ask.gpus) : ""})
@@ -136,6 +147,11 @@ std::vector<const Machine*> Cluster::servers(const Waiting& run) const {
   for (auto& name : served->second) {
     auto& machine = machines_.at(name);
     if (!suits(machine, run) || (run.builds && !machine.lacks_for_builds.empty())) continue;
+    if (std::any_of(run.needs.begin(), run.needs.end(), [&](auto& need) {
+          auto& lacks = machine.too_old_for;
+          return std::find(lacks.begin(), lacks.end(), need) != lacks.end();
+        }))
+      continue;
     if (!gpu.empty() &&
         std::none_of(machine.gpu_names.begin(), machine.gpu_names.end(),
                      [&](auto& other) { return base::lower(other).find(gpu) != other.npos; }))
@@ -204,6 +220,16 @@ Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
                            way);
   }
   auto able = servers(run);
+  if (able.empty() && !run.needs.empty()) {
+    auto anyhow = run;
+    anyhow.needs.clear();
+    SPELL_TRY(check(anyhow, as_asked));
+    std::vector<std::string> older;
+    for (auto* machine : servers(anyhow)) older.push_back(machine->name);
+    return base::error("not_available", "the workers of all machines that serve '" + type + "' (" +
+                                            base::join(older, ", ") + ") are too old for " +
+                                            described(run.needs) + ": upgrade one");
+  }
   if (able.empty() && run.builds) {
     auto anyhow = run;
     anyhow.builds = false;
@@ -336,6 +362,13 @@ std::string Cluster::why_waiting(const Waiting& run) const {
   bool named = machines_.contains(run.machine_type);
   std::string text = named ? "waiting for machine " + run.machine_type + ": "
                            : "waiting for a " + shown(run.machine_type) + " machine: ";
+  if (able.empty() && !run.needs.empty()) {
+    auto anyhow = run;
+    anyhow.needs.clear();
+    if (auto others = servers(anyhow).size(); others > 0)
+      return text + (others == 1 ? "its worker is" : "their workers are") + " too old for " +
+             described(run.needs) + ": upgrade one";
+  }
   if (able.empty()) return text + (run.builds ? "none can build its program" : "none serves it");
   int busy = 0, away = 0, drained = 0, small = 0, free = 0;
   for (auto* machine : able) {

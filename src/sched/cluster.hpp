@@ -33,6 +33,8 @@ struct Machine {
   int ahead = 0;
   int uneven = 0;                  ///< runs here that take anything but one core
   std::string lacks_for_builds{};  ///< what programs cannot be built here without; "": nothing
+  /// What runs may need that its worker is too old for, see Waiting::needs.
+  std::vector<std::string> too_old_for{};
 };
 
 /// What a run says of its wants; 0 and none: what its type gives.
@@ -51,7 +53,8 @@ struct Waiting {
   bool manages = false;
   /// The workflow that it manages has such a run already, which may wait for it: it takes nothing.
   bool nested = false;
-  bool builds = false;  ///< its program is built on its machine
+  bool builds = false;               ///< its program is built on its machine
+  std::vector<std::string> needs{};  ///< of a worker: "exclusive", "restore"
 };
 
 struct Placement {

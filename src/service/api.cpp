@@ -168,6 +168,7 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.started_at = time_of(run.started_us);
   info.ended_at = time_of(run.ended_us);
   info.log_bytes = run.log_bytes;
+  if (!model::is_final(run.status)) info.backlog = context.machines.backlog(run.id);
   if (!model::is_final(run.status) && run.started_us > 0)
     if (auto size = context.logs.size(run.id)) info.log_bytes = *size;
   info.output_files = run.output_files;

@@ -167,8 +167,13 @@ void MachineLink::refresh(const std::vector<std::string>& changed, State& state)
         auto before = assignments_.find(id);
         std::int64_t limit =
             before == assignments_.end() ? state.log_limit_of(id) : before->second.log_limit;
-        assignments_[id] = {machine->second.record.id, late ? late->owner : run->owner,
-                            late ? late->epoch : run->epoch, limit};
+        Assignment now{machine->second.record.id, late ? late->owner : run->owner,
+                       late ? late->epoch : run->epoch, limit};
+        if (before != assignments_.end() && before->second.epoch == now.epoch) {
+          now.backlog = before->second.backlog;
+          now.backlog_us = before->second.backlog_us;
+        }
+        assignments_[id] = std::move(now);
       }
     }
     // Those that left first: a name may have gone from one to another.
@@ -222,6 +227,29 @@ std::optional<Assignment> MachineLink::assignment(const std::string& run) const 
   auto found = assignments_.find(run);
   if (found == assignments_.end()) return std::nullopt;
   return found->second;
+}
+
+void MachineLink::take_backlog(const std::string& machine, const model::RunReport& report) {
+  std::lock_guard lock(mutex_);
+  auto found = assignments_.find(report.run);
+  if (!report.backlog || found == assignments_.end() || found->second.machine != machine ||
+      found->second.epoch != report.epoch)
+    return;
+  auto& said = found->second.backlog.emplace(*report.backlog);
+  said.files = std::max<std::int64_t>(0, said.files);
+  said.bytes = std::max<std::int64_t>(0, said.bytes);
+  said.age = std::max(std::chrono::seconds(0), said.age);
+  found->second.backlog_us = boot_us();
+}
+
+std::optional<RunBacklog> MachineLink::backlog(const std::string& run) const {
+  auto known = assignment(run);
+  if (!known || !known->backlog) return std::nullopt;
+  auto out = *known->backlog;
+  if (out.files > 0)
+    out.age += std::chrono::duration_cast<std::chrono::seconds>(
+        std::chrono::microseconds(boot_us() - known->backlog_us));
+  return out;
 }
 
 void MachineLink::count(const MachineView& view, int by) {

@@ -25,6 +25,9 @@ struct Assignment {
   std::string machine, owner;  ///< machine: its id
   std::int64_t epoch = 0;
   std::int64_t log_limit = 0;  ///< bytes of output that it may bring
+  /// What it said last of what is not safe yet, and when (of the boot clock).
+  std::optional<RunBacklog> backlog{};
+  std::int64_t backlog_us = 0;
 };
 
 struct MachineView {
@@ -73,6 +76,10 @@ class MachineLink {
   void when_settled(std::function<void()> then);
 
   std::optional<Assignment> assignment(const std::string& run) const;
+  /// What this machine says of a run of its own; kept in memory alone.
+  void take_backlog(const std::string& machine, const model::RunReport&);
+  /// As it is now; none: nothing was said of it.
+  std::optional<RunBacklog> backlog(const std::string& run) const;
   /// How many machines with workers of their own are connected.
   std::size_t others() const;
   /// All of them, copied.

@@ -139,9 +139,11 @@ void machine_sync(Context& context, Call call) {
             &state](const Result<>& committed) {
       if (!failed) return refuse(call, failed.error());
       if (!committed) return refuse(call, committed.error());
-      for (auto& report : request->reports)
+      for (auto& report : request->reports) {
         if (report.backup && !out.refused.contains(report.run))
           context.collector.named(report.run, report.backup->outputs, call->request.received_us);
+        if (report.backlog) context.machines.take_backlog(machine, report);
+      }
       // Commands go over the long poll alone, so that none is carried out twice by two answers
       // that cross.
       if (request->wait_ms == 0) return answer(call, model::to_json(out));

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "service/chain.hpp"
 #include "spellfs/tree.hpp"
 
 namespace spell::service {
@@ -19,13 +20,20 @@ Result<ResourcePath> of_run(store::Reader& reader, const std::string& owner, Res
                             const std::vector<std::string>& parts) {
   place.kind = ResourcePath::Kind::runs;
   if (parts.size() == 1) return place;
-  auto number = base::parse_int(parts[1]);
+  std::string_view asked = parts[1];
+  bool of_chain = asked.ends_with('+');
+  if (of_chain) asked.remove_suffix(1);
+  auto number = base::parse_int(asked);
   if (!number || *number < 1) return resource_not_found(place.path);
-  auto run = reader.find_run(owner, *number);
+  auto find = [&](std::int64_t of) -> Result<std::optional<store::RunRecord>> {
+    auto found = reader.find_run(owner, of);
+    if (found && !*found) return resource_not_found(place.path);
+    return found;
+  };
+  auto run = of_chain ? end_of_chain(find, *number) : find(*number);
   if (!run) return run.error();
-  if (!*run) return resource_not_found(place.path);
   place.kind = ResourcePath::Kind::tree;
-  place.run = *number;
+  place.run = (*run)->number;
   place.run_status = (*run)->status;
   place.below = rest_of(parts, 2);
   auto tree = spellfs::Name::parse((*run)->outputs);

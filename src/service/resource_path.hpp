@@ -1,4 +1,5 @@
-// What the path of a resource names: `runs/N/…`, `uploads/NAME/…`, `public/NAME/…`, or an alias and
+// What the path of a resource names: `runs/N/…`, `runs/N+/…` (of the run that its chain ends with),
+// `uploads/NAME/…`, `public/NAME/…`, or an alias and
 // what is below it. The one place that knows; reads, links and mounts go through it.
 #pragma once
 #include <optional>

@@ -24,11 +24,15 @@ std::string identity_of(const model::RunRequest& request,
                         const std::vector<model::ResolvedMount>& mounts) {
   model::RunRequest same = request;
   same.mounts.clear();
-  for (auto& mount : mounts)
-    same.mounts.push_back({mount.resource.starts_with("runs/") || mount.type == "machine"
+  for (auto& mount : mounts) {
+    // Of a chain that may be another run's next time.
+    auto of = model::run_outputs(mount.resource);
+    bool lasting = (of && !(of->of_chain && mount.run == 0)) || mount.type == "machine";
+    same.mounts.push_back({lasting
                                ? mount.resource
                                : mount.type + " " + mount.node + " " + std::to_string(mount.mode),
                            mount.at});
+  }
   same.description.clear();
   same.labels.clear();
   same.project.clear();
@@ -89,6 +93,9 @@ std::vector<std::int64_t> waits_for(const RunRecord& run) {
 
 sched::Waiting waiting_of(const RunRecord& run) {
   auto& asked = run.request;
+  std::vector<std::string> needs;
+  if (asked.exclusive) needs.emplace_back("exclusive");
+  if (!run.restored.empty()) needs.emplace_back("restore");
   return {run.id,
           asked.machine_type.empty() ? "cpu" : base::lower(asked.machine_type),
           run.owner,
@@ -97,7 +104,8 @@ sched::Waiting waiting_of(const RunRecord& run) {
           {asked.cpus, asked.memory, asked.gpus, asked.gpu_name},
           run.manages,
           run.nested(),
-          asked.build.has_value()};
+          asked.build.has_value(),
+          std::move(needs)};
 }
 
 Result<> State::load() {
@@ -296,6 +304,18 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   add(run);
   note(run, now_us,
        "Run created -- waiting for a " + shown_type(s.request.machine_type) + " machine.", true);
+  for (auto& mount : mounts) {
+    auto of = model::run_outputs(mount.resource);
+    if (!of || of->of_chain) continue;
+    auto meant = find(s.owner, of->run);
+    if (!meant || (*meant)->status != "interrupted" || (*meant)->resumed_as == 0) continue;
+    auto name = std::to_string(of->run);
+    note(run, now_us,
+         "It mounts what run " + name + " has saved, which was interrupted and went on as run " +
+             std::to_string((*meant)->resumed_as) + "; runs/" + name +
+             "+ means what its chain ends with",
+         false, true);
+  }
   if (!s.key.empty()) SPELL_TRY(writer_.put_key(s.owner, key_here, {run->id, s.body_hash, now_us}));
   if (s.request.code)
     SPELL_TRY(writer_.use_repository(s.owner, s.request.code->workspace, s.request.code->repository,

@@ -11,6 +11,7 @@
 #include "base/id.hpp"
 #include "base/text.hpp"
 #include "model/status.hpp"
+#include "service/chain.hpp"
 #include "service/state.hpp"
 
 namespace spell::service {
@@ -18,9 +19,6 @@ namespace spell::service {
 namespace {
 
 constexpr std::int64_t second_us = 1'000'000, longest_delay_us = 300 * second_us;
-constexpr const char* superseded = "chain_complete";
-
-bool is_success(const RunRecord& run) { return run.status == "complete" && run.exit_code == 0; }
 
 /// 1 s, 2 s, 4 s … for runs that are interrupted before they have saved anything new.
 std::int64_t delay_us(std::int64_t fruitless) {
@@ -44,15 +42,7 @@ bool State::has_ended(const RunPointer& run) const {
 }
 
 Result<RunPointer> State::end_of_chain(const std::string& owner, std::int64_t number) {
-  auto run = find(owner, number);
-  while (run && (*run)->status == "interrupted" && (*run)->resumed_as != 0)
-    run = find(owner, (*run)->resumed_as);
-  auto last = run;
-  while (run && (*run)->reason_code == superseded && (*run)->resumed_from != 0) {
-    run = find(owner, (*run)->resumed_from);
-    if (run && is_success(**run)) return run;
-  }
-  return last;
+  return service::end_of_chain([&](std::int64_t of) { return find(owner, of); }, number);
 }
 
 Result<> State::resume_interrupted(std::int64_t now_us) {

@@ -153,7 +153,9 @@ void State::show(MachineState& machine) {
   view.serves = record.serves;
   view.allow = record.allow;
   view.connected = machine.connected;
-  view.drained = record.drained;
+  auto takes = machine.hello.capabilities.find("takes_runs");
+  view.drained =
+      record.drained || (takes != machine.hello.capabilities.end() && takes->second == "0");
   view.joined = machine.embedded || record.joined_us != 0;
   view.gpu_names.clear();
   for (auto& gpu : machine.hello.gpus) view.gpu_names.push_back(gpu.name);
@@ -166,6 +168,9 @@ void State::show(MachineState& machine) {
   view.offers.managing = options_.managing;
   if (auto& can = machine.hello.capabilities; !can.empty()) {
     auto lacks = can.find("lacks_for_builds");
+    view.too_old_for.clear();
+    for (auto* need : {"exclusive", "restore"})
+      if (!can.contains(need)) view.too_old_for.emplace_back(need);
     view.lacks_for_builds = lacks == can.end() ? "worker of this version" : lacks->second;
   }
   cluster_.put(std::move(view));

@@ -50,12 +50,15 @@ void Run::take_request(Client& client) {
   FieldReader reader(packet, static_cast<size_t>(n));
   Field field;
   std::string_view what, reason;
+  long long until_us = 0;
   while (reader.next(field)) {
     if (field.key == "do") what = field.value;
     if (field.key == "reason") reason = field.value;
+    if (field.key == "until_us") until_us = number_of(field.value, 0);
   }
   if (what == "stop") request_stop(reason);
   if (what == "kill") request_kill(reason);
+  if (what == "lease") renew_lease(until_us);
   if (what == "exec") let_in({packet, static_cast<size_t>(n)}, files);
   close_files(files);
 }
@@ -93,6 +96,7 @@ void Run::tell_clients() {
   state.put("level", phase_ == Phase::starting ? "" : name_of(level_));
   state.put("containment", containment_);
   if (has_status_) state.put("command_ended", 1);
+  if (stopped_us_) state.put("stopping", 1);
   for (auto& client : clients_) {
     if (client.file < 0 || !client.behind) continue;
     ssize_t n = send(client.file, state.data(), state.size(), MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -8,7 +8,8 @@
 // One field each:
 //           run, containment (0 namespaces, 1 user namespaces, 2 best effort), command,
 //           working_folder, log_limit, log_wait_s, stop_grace_s, timeout_s, split_output (0, 1),
-//           service_lock, user (only of a run that has a user of its own). Repeated: env, hidden,
+//           service_lock, user (only of a run that has a user of its own), lease_until_us (only of
+//           one that has a lease; of the boot clock). Repeated: env, hidden,
 //           mask (a value that becomes `***` in the output before it is spooled), revive, bind_from
 //           (or bind_from_read_only) followed by bind_to, link_to followed by link_at, and
 //           mount_from followed by mount_upper, mount_work and mount_to: a run that does not use
@@ -16,8 +17,9 @@
 // lock      of the run's folder, held by an open-file-description write lock while the supervisor
 // lives:
 //           boot, run, and once they exist pid, init, init_start (field 22 of /proc/INIT/stat).
-// request   a packet on the socket (SOCK_SEQPACKET): do=stop or do=kill, and reason; or do=exec,
-//           with five open files: guest, input, output, errors, control.
+// request   a packet on the socket (SOCK_SEQPACKET): do=stop or do=kill, and reason; do=lease, and
+//           until_us: that is when its lease ends; or do=exec, with five open files: guest, input,
+//           output, errors, control.
 // guest     a command to let into the run, an anonymous file: command, env (repeated, in place of
 //           the run's own), terminal (0, 1: input is one, and becomes the command's), end.
 // control   a socket of packets (SOCK_SEQPACKET). From the supervisor: taken; then process (its id
@@ -28,11 +30,12 @@
 // state     a packet from the supervisor, at the start of a connection and after each change;
 //           several changes are one packet
 //           while the client does not read: started_us, spool_end, output_bytes, log_full (0, 1),
-//           level (what fence it got, by name), containment (why not a better one). spool_end never
+//           level (what fence it got, by name), containment (why not a better one), and once
+//           they are so command_ended and stopping (its end was asked for). spool_end never
 //           counts the end frame. It closes the connection when the end frame is in the spool.
-// end       payload of the spool's last frame: started_us, ended_us, code, signal, ended_by,
-// error_code, error, level,
-//           containment; only those that there are. The last field is "end=".
+// end       payload of the spool's last frame: started_us, stopped_us (when its end was asked for
+//           first), ended_us, code, signal, ended_by, error_code, error, level, containment; only
+//           those that there are. The last field is "end=".
 #pragma once
 #include <stddef.h>
 #include <string.h>

@@ -115,6 +115,7 @@ void Run::live(int first_client) {
   write_lock_file();
   alone_since_ = monotonic_ms();
   add_client(first_client, true);
+  if (spec_.lease_until_us > 0) renew_lease(spec_.lease_until_us);
   tell_clients();
   for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= weakest();
        ++level) {
@@ -216,7 +217,9 @@ void Run::begin_draining() {
   if (!ended_us_) ended_us_ = boot_us();
   kill_at_ = 0;
   if (timer_ >= 0) close(timer_), timer_ = -1;
+  if (lease_timer_ >= 0) close(lease_timer_), lease_timer_ = -1;
   end_.put("started_us", started_us_);
+  if (stopped_us_) end_.put("stopped_us", stopped_us_);
   if (error_code_[0]) {
     end_.put("error_code", error_code_);
     end_.put("error", error_);
@@ -300,6 +303,7 @@ void Run::note_full(bool full, long long now) {
 void Run::request_stop(std::string_view reason) {
   if (stopping_ || killed_ || phase_ >= Phase::draining) return;
   stopping_ = true;
+  stopped_us_ = boot_us();
   copy(ended_by_, sizeof ended_by_, reason);
   kill_at_ = monotonic_ms() + spec_.stop_grace_s * 1000;
   if (init_ > 0) kill(init_, signal_to_stop());
@@ -309,8 +313,19 @@ void Run::request_kill(std::string_view reason) {
   if (phase_ >= Phase::draining) return;
   if (!reason.empty() && !killed_) copy(ended_by_, sizeof ended_by_, reason);
   killed_ = true;
+  if (!stopped_us_) stopped_us_ = boot_us();
   kill_at_ = 0;
   if (init_ > 0) kill(init_, signal_to_kill(level_));
+}
+
+/// From then on another may have the run: its time is that of a computer that sleeps, too.
+void Run::renew_lease(long long until_us) {
+  // One that was over before it was known to go on is over.
+  if (phase_ >= Phase::draining || (lease_until_us_ && boot_us() >= lease_until_us_)) return;
+  if (lease_timer_ < 0) lease_timer_ = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+  itimerspec when{{0, 0}, {until_us / 1'000'000, until_us % 1'000'000 * 1000}};
+  lease_until_us_ = until_us;
+  timerfd_settime(lease_timer_, TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
 void Run::keep_deadlines(long long now) {
@@ -333,7 +348,7 @@ void Run::keep_deadlines(long long now) {
 }
 
 void Run::wait_for_events() {
-  pollfd files[5 + client_limit];
+  pollfd files[6 + client_limit];
   nfds_t count = 0;
   auto add = [&](int file, short events) {
     files[count] = {file, events, 0};
@@ -348,6 +363,7 @@ void Run::wait_for_events() {
   // Who comes when all places are taken waits for one.
   nfds_t listener = add(client_count_ < client_limit ? listener_ : -1, POLLIN),
          reports = add(reports_, POLLIN), timer = add(timer_, POLLIN);
+  add(killed_ ? -1 : lease_timer_, POLLIN);
   nfds_t first_source = count;
   for (auto& source : sources_) add(wanted ? source.file : -1, POLLIN);
   nfds_t first_client = count;
@@ -379,6 +395,8 @@ void Run::wait_for_events() {
   now_us = monotonic_us();
   now = now_us / 1000;
 
+  // Of a computer that was frozen: before anything else.
+  if (lease_until_us_ && boot_us() >= lease_until_us_) request_kill("lease_expired");
   if (ready > 0) {
     if (files[reports].revents) take_report();
     for (nfds_t i = 0; i < 2; ++i) {

@@ -62,6 +62,7 @@ class Run {
   void finish();
   void request_stop(std::string_view reason);
   void request_kill(std::string_view reason);
+  void renew_lease(long long until_us);
   void keep_deadlines(long long now);
   long long log_limit() const;
   void note_full(bool full, long long now);
@@ -84,12 +85,13 @@ class Run {
   int level_ = best_effort;
   char boot_[64] = "";
   char containment_[400] = "";
-  int init_ = -1, reports_ = -1, requests_ = -1, timer_ = -1;
+  int init_ = -1, reports_ = -1, requests_ = -1, timer_ = -1, lease_timer_ = -1;
   Source sources_[2];
   Client clients_[client_limit];
   size_t client_count_ = 0;
 
-  long long started_us_ = 0, ended_us_ = 0;
+  long long started_us_ = 0, stopped_us_ = 0, ended_us_ = 0;
+  long long lease_until_us_ = 0;  ///< 0: it has none
   bool has_status_ = false, no_fence_ = false, end_unknown_ = false;
   int status_ = 0;
   char error_code_[32] = "", error_[320] = "";

@@ -19,6 +19,7 @@ struct Action {
     launch,   ///< start its supervisor; told by Agent::launched
     stop,     ///< tell the supervisor
     kill,
+    lease,         ///< tell the supervisor that it goes on until `text` (µs of the boot clock)
     ship,          ///< send output that the service lacks, one batch; told by Agent::shipped
     ship_metrics,  ///< likewise; told by Agent::metrics_shipped
     back_up,       ///< begin to back up its files, see Agent::backup_says
@@ -35,6 +36,13 @@ struct Action {
   std::string stream{};
 };
 using Actions = std::vector<Action>;
+
+/// Finished by the run's program, and not safe yet.
+struct Unsaved {
+  std::int64_t files = 0, bytes = 0;
+  std::int64_t since_us = 0;  ///< of the boot clock: when the oldest was; 0: there is none
+  bool operator==(const Unsaved&) const = default;
+};
 
 /// What saving found, as the log says it and the result reports it.
 struct Saved {

@@ -22,6 +22,7 @@ void Agent::resume(Journal journal, bool supervised, std::int64_t now, Actions& 
   heard_of(journal.start);
   auto [at, added] =
       runs_.emplace(id, RunTracker::resume(std::move(journal), supervised, boot_id_, now));
+  if (added && only_delivers_) at->second.salvage(now, out);
   if (added) at->second.advance(now, out);
 }
 
@@ -33,6 +34,9 @@ Agent::Poll Agent::next_poll(std::int64_t free_disk) const {
   request.seen = seen_;
   if (online_) {
     request.wait_ms = std::min(lease_ms_ / 3, poll_limit_ms);
+    // Theirs may be shorter.
+    if (lost_after_us_ > 0 && has_exclusive())
+      request.wait_ms = std::min(request.wait_ms, lost_after_us_ / 3000);
   } else {
     request.hello = hello_;
     request.hello->disk_free = free_disk;
@@ -41,6 +45,24 @@ Agent::Poll Agent::next_poll(std::int64_t free_disk) const {
     request.numbers = numbers_;
   }
   return {std::move(request), session_};
+}
+
+bool Agent::has_exclusive() const {
+  return std::any_of(runs_.begin(), runs_.end(),
+                     [](auto& entry) { return entry.second.start().request.exclusive; }) ||
+         std::any_of(waiting_.begin(), waiting_.end(),
+                     [](auto& start) { return start.start->request.exclusive; });
+}
+
+void Agent::renewed(std::int64_t session, const model::SyncAnswer& answer, std::int64_t sent,
+                    std::int64_t now, Actions& out) {
+  if (session != session_ || (!incarnation_.empty() && answer.incarnation != incarnation_)) return;
+  lost_after_us_ = answer.lost_after * 1'000'000;
+  // A tree must have ended before the service may start another.
+  auto margin = std::min(lost_after_us_ / 4, lease_margin_us);
+  auto until = lost_after_us_ > 0 ? sent + lost_after_us_ - margin : RunTracker::lease_for_ever;
+  lease_until_us_ = until;
+  for (auto& [id, run] : runs_) run.renewed(until, now, out);
 }
 
 void Agent::set_online(bool online, std::int64_t now, Actions& out) {
@@ -112,7 +134,7 @@ void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) 
     if (run && run->start().epoch == command.epoch) run->told(command, boot_id_, now, out);
     return;
   }
-  if (!command.start || command.start->run != command.run) return;
+  if (!command.start || command.start->run != command.run || only_delivers_) return;
   heard_of(*command.start);
   if (!run) {
     if (auto waits = find_waiting(command.run); waits != waiting_.end()) {
@@ -145,6 +167,7 @@ void Agent::begin(const model::Command& start, std::int64_t now, Actions& out) {
   // The start is on disk before anything else is done for the run.
   auto [at, added] = runs_.emplace(start.run, RunTracker::begin(begun, boot_id_, now, out));
   at->second.online(online_, now, out);
+  if (lease_until_us_ > 0) at->second.renewed(lease_until_us_, now, out);
 }
 
 std::set<std::string> Agent::used_gpus() const {
@@ -206,7 +229,8 @@ void Agent::add_report(const std::string& id, const RunTracker& run, std::int64_
                        model::SyncRequest& request) {
   if (sent_.size() == report_width_ || !run.report_due()) return;
   request.reports.push_back(run.report(now));
-  sent_.push_back({id, run.start().epoch, run.events(), request.reports.back().result.has_value()});
+  sent_.push_back({id, run.start().epoch, run.events(), request.reports.back().result.has_value(),
+                   run.unsaved_to_tell()});
 }
 
 void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_t now,
@@ -217,6 +241,11 @@ void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_
   if (!answer) {
     report_backoff_.failed(now);
     if (int status = answer.error().http_status(); status >= 400 && status < 500) report_width_ = 1;
+    // Of a service that is older.
+    if (answer.error().code() == "invalid_request" &&
+        answer.error().message().find("backlog") != std::string::npos)
+      for (auto& item : sent)
+        if (auto* run = tracker(item.run)) run->unsaved_is_unwanted();
     if (answer.error().code() == "incomplete_pack" && sent.size() == 1)
       if (auto* run = tracker(sent[0].run); run && run->start().epoch == sent[0].epoch)
         run->outputs_lost(now, out);
@@ -231,7 +260,7 @@ void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_
   report_width_ = report_limit;
   for (auto& item : sent)
     if (auto* run = tracker(item.run); run && run->start().epoch == item.epoch)
-      run->acknowledged(item.events, item.result);
+      run->acknowledged(item.events, item.result, item.unsaved, now);
   if (!current) return;
   if (answer->incarnation != incarnation_) return end_session(now, out);
   apply(*answer, now, out);
@@ -281,6 +310,9 @@ void Agent::backup_says(const std::string& id, const std::string& line, std::int
 void Agent::backup_behind(const std::string& id, const std::string& text, std::int64_t now,
                           Actions& out) {
   if (auto* run = tracker(id)) run->backup_behind(text, now, out);
+}
+void Agent::unsaved(const std::string& id, const Unsaved& left, std::int64_t now) {
+  if (auto* run = tracker(id)) run->unsaved(left, now);
 }
 void Agent::saving(const std::string& id, std::int64_t files, std::int64_t bytes, std::int64_t now,
                    Actions& out) {

@@ -31,15 +31,20 @@ namespace spell::worker {
 class Agent {
  public:
   static constexpr std::int64_t poll_limit_ms = 25'000;
+  /// By which the lease of an exclusive run ends before that of its machine, at most.
+  static constexpr std::int64_t lease_margin_us = 2'000'000;
   static constexpr std::size_t report_limit = 200;  ///< runs in one report
   /// While the next runs are here already nobody waits for a place: then a result may wait so long
   /// for others, to be told with them.
   static constexpr std::int64_t result_patience_us = 10'000;
 
-  /// `patient`: the service may be away for long; it is asked for less often then.
-  Agent(model::WorkerHello hello, std::string boot_id, bool patient = false)
+  /// `patient`: the service may be away for long; it is asked for less often then. `only_delivers`:
+  /// see WorkerOptions.
+  Agent(model::WorkerHello hello, std::string boot_id, bool patient = false,
+        bool only_delivers = false)
       : hello_(std::move(hello)),
         boot_id_(std::move(boot_id)),
+        only_delivers_(only_delivers),
         poll_backoff_(50'000, patient ? 10'000'000 : 2'000'000) {}
 
   /// A run found on disk, before the first poll.
@@ -55,6 +60,10 @@ class Agent {
   Poll next_poll(std::int64_t free_disk) const;
   void poll_answered(std::int64_t session, const Result<model::SyncAnswer>&, std::int64_t now,
                      Actions&);
+  /// To be told before the answer itself: the service has heard of this machine at `sent` or later,
+  /// when this poll was sent. For runs that are exclusive.
+  void renewed(std::int64_t session, const model::SyncAnswer&, std::int64_t sent, std::int64_t now,
+               Actions&);
   /// When the next poll may be sent; 0: at once.
   std::int64_t poll_not_before() const { return poll_backoff_.not_before(); }
 
@@ -78,6 +87,7 @@ class Agent {
                        Actions&);
   void backup_says(const std::string& run, const std::string& line, std::int64_t now, Actions&);
   void backup_behind(const std::string& run, const std::string& text, std::int64_t now, Actions&);
+  void unsaved(const std::string& run, const Unsaved&, std::int64_t now);
   void saving(const std::string& run, std::int64_t files, std::int64_t bytes, std::int64_t now,
               Actions&);
   void saved(const std::string& run, const Result<Saved>&, std::int64_t now, Actions&);
@@ -102,9 +112,11 @@ class Agent {
     std::int64_t epoch;
     std::size_t events;
     bool result;
+    std::optional<Unsaved> unsaved;
   };
 
   RunTracker* tracker(const std::string& run);
+  bool has_exclusive() const;
   void heard_of(const model::StartCommand&);
   void set_online(bool, std::int64_t now, Actions&);
   void end_session(std::int64_t now, Actions&);
@@ -117,7 +129,9 @@ class Agent {
   void apply(const model::SyncAnswer&, std::int64_t now, Actions&);
 
   model::WorkerHello hello_;
-  std::string boot_id_, incarnation_;
+  std::string boot_id_;
+  const bool only_delivers_;
+  std::string incarnation_;
   std::map<std::string, std::int64_t> numbers_;  // the highest that was heard of, by owner
   std::map<std::string, RunTracker> runs_;
   std::deque<model::Command> waiting_;  ///< starts that wait for a free place, in their order
@@ -125,6 +139,8 @@ class Agent {
   std::map<std::string, model::Command> successors_;
 
   std::int64_t session_ = 0, seen_ = 0, lease_ms_ = 30'000;
+  std::int64_t lost_after_us_ = 0;   ///< 0: never
+  std::int64_t lease_until_us_ = 0;  ///< see RunTracker::renewed()
   bool online_ = false;
   Backoff poll_backoff_, report_backoff_{50'000, 2'000'000};
   std::vector<Sent> sent_;

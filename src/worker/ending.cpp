@@ -10,6 +10,8 @@ using Phase = exec::State::Phase;
 
 namespace {
 
+constexpr int shell = 128, signals = 64;  ///< as a shell tells of a signal
+
 model::RunResult result(std::string status, std::string code, std::string reason) {
   model::RunResult out;
   out.status = std::move(status);
@@ -34,13 +36,23 @@ std::string duration(std::int64_t seconds) {
 
 }  // namespace
 
+std::int64_t torn_at_us(const std::optional<exec::Exit>& exit) {
+  if (!exit || !exit->code || exit->ended_by.empty()) return 0;
+  return *exit->code == 0 || *exit->code == shell + SIGTERM ? 0 : exit->stopped_us;
+}
+
 bool by_force(Phase phase, const std::optional<exec::Exit>& exit) {
   if (phase == Phase::host_rebooted || phase == Phase::supervisor_lost || !exit) return true;
-  constexpr int shell = 128, signals = 64;
   if (exit->signal) return true;
   // So ends who was asked to and has put his things in order before.
   if (!exit->ended_by.empty() && exit->code == shell + SIGTERM) return false;
   return exit->code && *exit->code > shell && *exit->code <= shell + signals;
+}
+
+model::RunResult lease_expired_result() {
+  return result("interrupted", "lease_expired",
+                "its machine was without the service for so long that the run may go on "
+                "elsewhere (--exclusive)");
 }
 
 model::RunResult killed_result(const std::optional<model::Command>& want) {
@@ -66,6 +78,12 @@ Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Ex
     return {result(exit->error_code == "mount_failed" ? "mount_failed" : "failed", exit->error_code,
                    exit->error),
             false};
+  if (exit->ended_by == "lease_expired") {
+    Ending ending{lease_expired_result(), command_started};
+    ending.result.exit_code = exit->code;
+    ending.result.signal = exit->signal;
+    return ending;
+  }
   if (exit->ended_by == "kill") return {killed_result(want), false};
   if (exit->ended_by == "stop" && !command_started) return {killed_result(want), false};
 

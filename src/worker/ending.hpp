@@ -22,6 +22,14 @@ Ending ending_of(exec::State::Phase phase, bool command_started, const std::opti
 /// one.
 bool by_force(exec::State::Phase phase, const std::optional<exec::Exit>&);
 
+/// When its end was asked for (SIGTERM to all of its processes), of a command that went on, and
+/// says itself that it did not end well: a launcher, for one, whose writer was torn by that. 0: it
+/// was not, or all is in order.
+std::int64_t torn_at_us(const std::optional<exec::Exit>&);
+
+/// Of an exclusive run whose machine has been without the service for too long.
+model::RunResult lease_expired_result();
+
 /// Ended before its command was started, because somebody wanted so.
 model::RunResult killed_result(const std::optional<model::Command>& want);
 

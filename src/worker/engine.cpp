@@ -13,6 +13,7 @@
 #include "base/text.hpp"
 #include "spellfs/remote_store.hpp"
 #include "worker/backoff.hpp"
+#include "worker/ending.hpp"
 #include "worker/environment.hpp"
 #include "worker/mount_record.hpp"
 
@@ -56,7 +57,8 @@ Engine::Engine(Options options, Folders folders, std::unique_ptr<TreeCache> tree
       link_(options_.way, options_.machine),
       trees_(std::move(trees)),
       codes_(std::move(codes)),
-      agent_(options_.hello, options_.hello.boot_id, options_.patient),
+      agent_(options_.hello, options_.hello.boot_id, options_.patient, options_.only_delivers),
+      backup_rate_(std::make_shared<backup::Rate>(options_.backup_rate)),
       streams_(link_, {options_.host.machine, options_.hello.cores, options_.hello.memory},
                options_.nvidia_smi) {}
 
@@ -78,6 +80,10 @@ Result<> Engine::start(std::vector<Journal> found) {
       auto attached = exec::Supervised::attach(folders_.run(run));
       if (attached) {
         carried.supervised = std::move(*attached);
+        auto state = options_.only_delivers ? carried.supervised->state() : Result<exec::State>();
+        if (state && !over(state->phase))
+          return base::error("in_use", "run " + std::to_string(journal.start.number) +
+                                           " goes on here: this machine is not dead");
       } else if (attached.error().code() != "not_found") {
         // Neither to be followed nor to be started again.
         log("run folder " + folders_.run(run) + " is put aside: " + attached.error().message());
@@ -184,6 +190,7 @@ void Engine::loop() {
     agent_.advance(now_us(), actions);
     perform(std::move(actions));
     report();
+    if (agent_.idle() && !idle_.exchange(true) && options_.emptied) options_.emptied();
     idle_ = agent_.idle();
     if (agent_.session() != polled_session_) poll_stop_.request_stop();
   }
@@ -238,10 +245,12 @@ void Engine::poll_loop() {
     CallOptions options;
     options.timeout = std::chrono::milliseconds(offered.poll.request.wait_ms) + poll_grace;
     options.stop = offered.stop;
+    auto sent = now_us();
     auto answer = link_.sync(offered.poll.request, options);
     if (stopping_) return;
-    post([this, session = offered.poll.session, answer = std::move(answer)] {
+    post([this, session = offered.poll.session, sent, answer = std::move(answer)] {
       Actions actions;
+      if (answer) agent_.renewed(session, *answer, sent, now_us(), actions);
       agent_.poll_answered(session, answer, now_us(), actions);
       perform(std::move(actions));
       tell_connection(answer);
@@ -348,6 +357,9 @@ void Engine::perform(const Action& action) {
     case Action::Type::kill:
       if (supervised) told(supervised->kill());
       return;
+    case Action::Type::lease:
+      if (supervised) told(supervised->renew(base::parse_int(action.text).value_or(0)));
+      return;
     case Action::Type::build:
       return build_run(run);
     case Action::Type::remove:
@@ -365,6 +377,9 @@ void Engine::perform(const Action& action) {
       metrics_.forget(run);
       trees_->release(run);
       if (auto& users = options_.host.users) users->release(run);
+      if (auto* gone = agent_.find(run); gone && options_.left)
+        options_.left({gone->start().owner, gone->start().number, gone->result(),
+                       gone->result().has_value()});
       bool parks = action.type == Action::Type::park;
       if (!parks && folders_.reuse(run))
         return post([this, run] {
@@ -505,7 +520,9 @@ void Engine::launch_run(const std::string& run) {
   }
   work<Launched>(
       launches_,
-      [this, start = std::move(start)] { return launch(folders_, options_.host, start); },
+      [this, start = std::move(start), lease = agent_.find(run)->lease_until_us()] {
+        return launch(folders_, options_.host, start, lease);
+      },
       [this, run](Result<Launched>& launched, std::int64_t now, Actions& out) {
         if (!launched) return agent_.launched(run, launched.error(), now, out);
         auto& carried = carried_[run];
@@ -559,13 +576,16 @@ void Engine::back_up_run(const std::string& run) {
       });
     };
   };
-  LiveBackup::Tell tells{tell(&Agent::backup_says), tell(&Agent::backup_behind)};
+  LiveBackup::Tell tells{tell(&Agent::backup_says), tell(&Agent::backup_behind),
+                         [this, run](const Unsaved& left) {
+                           post([this, run, left] { agent_.unsaved(run, left, now_us()); });
+                         }};
   auto start = agent_.find(run)->start();
   work<std::shared_ptr<LiveBackup>>(
       backing_up_,
       [this, start, tells] {
-        return LiveBackup::start(folders_, start, link_, options_.host.source, calls_.get_token(),
-                                 tells);
+        return LiveBackup::start(folders_, start, link_, options_.host.source, backup_rate_,
+                                 calls_.get_token(), tells);
       },
       [this, run, epoch = start.epoch](auto& begun, std::int64_t now, Actions& out) {
         if (!begun)
@@ -602,7 +622,8 @@ void Engine::save_run(const std::string& run) {
   }
   auto backup = std::move(carried_[run].backup);
   auto* ended = agent_.find(run);
-  End end{ended->ended_us(), ended->forced_end_us().has_value()};
+  bool forced = ended->forced_end_us().has_value();
+  End end{ended->ended_us(), forced, forced ? 0 : torn_at_us(ended->exit())};
   // The common short run: no thread has to be woken to find that out.
   if (leaves_nothing(folders_, run)) {
     drop(std::move(backup));
@@ -694,6 +715,9 @@ void Engine::observe(const std::string& run) {
     lost.phase = exec::State::Phase::supervisor_lost;
     state = lost;
   }
+  // Its machine is dead, whatever has the number of its boot.
+  if (options_.only_delivers && state->phase == exec::State::Phase::supervisor_lost)
+    state->phase = exec::State::Phase::host_rebooted;
   carried.spool_end = std::max(carried.spool_end, state->spool_end);
   if (over(state->phase)) carried.supervised.reset();
   watch(run, carried);

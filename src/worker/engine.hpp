@@ -22,6 +22,7 @@
 #include "worker/log_shipper.hpp"
 #include "worker/metric_intake.hpp"
 #include "worker/streams.hpp"
+#include "worker/worker.hpp"
 
 namespace spell::worker {
 
@@ -32,10 +33,14 @@ class Engine {
     std::string machine;  ///< as the routes name it
     Host host;
     model::WorkerHello hello;
-    std::string nvidia_smi;  ///< see read_gpus()
+    std::string nvidia_smi;                          ///< see read_gpus()
+    std::int64_t backup_rate = backup::Rate::usual;  ///< see WorkerOptions
     std::function<void(const std::string&)> log;
     std::function<void(const Result<>&)> connection;
-    bool patient = false;  ///< the service is elsewhere: it may be away for long
+    bool patient = false;        ///< the service is elsewhere: it may be away for long
+    bool only_delivers = false;  ///< see WorkerOptions
+    std::function<void(const LeftRun&)> left;  ///< likewise
+    std::function<void()> emptied;             ///< likewise
   };
   Engine(Options, Folders, std::unique_ptr<TreeCache>, std::unique_ptr<CodeCache>);
   ~Engine() { stop(); }
@@ -140,6 +145,7 @@ class Engine {
   std::optional<OfferedPoll> offered_;
   std::map<std::string, std::weak_ptr<LiveBackup>> backups_;
 
+  const std::shared_ptr<backup::Rate> backup_rate_;
   Turns builds_{4};
   // Who compiles mostly waits: for the compiler, for another's build of the same, for its turn.
   base::Pool checking_{1}, steps_{4}, mounting_{4}, compiling_{64}, launches_{2}, courier_{2},

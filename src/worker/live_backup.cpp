@@ -42,14 +42,11 @@ bool leads_to_checkpoints(const std::string& path, const std::string& working_fo
   return path == "checkpoints" || path == checkpoints || checkpoints.starts_with(path + "/");
 }
 
-}  // namespace
-
-bool grows(const std::string& path) {
-  auto name = base::lower(path.substr(path.rfind('/') + 1));
-  for (std::string_view end : {".log", ".csv", ".tsv", ".jsonl"})
-    if (name.ends_with(end)) return true;
-  return name.find("tfevents") != std::string::npos;
+Unsaved unsaved_of(const backup::Backlog& left) {
+  return {left.files, left.bytes, left.oldest / 1000};
 }
+
+}  // namespace
 
 Result<> write_backup(const std::string& run_folder, const backup::Tree& tree) {
   nlohmann::json text{{"outputs", tree.name.text()},
@@ -142,6 +139,7 @@ LiveBackup::~LiveBackup() {
 Result<std::shared_ptr<LiveBackup>> LiveBackup::start(const Folders& folders,
                                                       const model::StartCommand& start, Link& link,
                                                       const spellfs::ObjectSource* source,
+                                                      std::shared_ptr<backup::Rate> rate,
                                                       std::stop_token stop, const Tell& tell) {
   auto read = read_save_rules(folders, start);
   if (!read) return read.error();
@@ -156,7 +154,7 @@ Result<std::shared_ptr<LiveBackup>> LiveBackup::start(const Folders& folders,
   options.folder = folder + "/spell";
   options.temporary = [folders] { return folders.temporary(); };
   options.rules.renames_only = base::is_network_file_system(options.folder);
-  options.rules.grows = grows;
+  options.rules.grows = [rules](const std::string& path) { return rules->growing.contain(path); };
   options.rules.container = [at = start.request.folder](const std::string& path) {
     return leads_to_checkpoints(path, at);
   };
@@ -165,6 +163,7 @@ Result<std::shared_ptr<LiveBackup>> LiveBackup::start(const Folders& folders,
   options.left_out = [rules](const std::string& path, bool is_folder) {
     return rules->leaves_out(path, is_folder);
   };
+  options.rate = std::move(rate);
   options.alive = [folder] { return exec::command_lives(folder); };
   if (auto room = base::free_bytes(folder); room >= 0) {
     options.spool = std::min(spool_limit, room / 4);
@@ -175,6 +174,9 @@ Result<std::shared_ptr<LiveBackup>> LiveBackup::start(const Folders& folders,
     };
   }
   options.log = tell.says;
+  options.changed = [unsaved = tell.unsaved](const backup::Backlog& left) {
+    unsaved(unsaved_of(left));
+  };
   options.behind = [behind = tell.behind](const backup::Backlog& left, std::chrono::seconds age) {
     if (left.files == 0) return behind("");
     behind("the backup is behind: " + base::format_size(left.bytes) + " in " +
@@ -187,17 +189,11 @@ Result<std::shared_ptr<LiveBackup>> LiveBackup::start(const Folders& folders,
   return out;
 }
 
-Unsaved LiveBackup::unsaved() const {
-  auto backlog = backup_->status().backlog;
-  Unsaved out;
-  out.bytes = backlog.bytes;
-  if (backlog.oldest)
-    out.age_ms = std::max<std::int64_t>(0, base::boot_ns() - backlog.oldest) / 1'000'000;
-  return out;
-}
+Unsaved LiveBackup::unsaved() const { return unsaved_of(backup_->status().backlog); }
 
-std::optional<std::vector<std::string>> LiveBackup::incomplete(std::int64_t end_us) {
-  return backup_->incomplete(end_us * 1000);
+std::optional<std::vector<std::string>> LiveBackup::incomplete(std::int64_t end_us,
+                                                               std::int64_t until_us) {
+  return backup_->incomplete(end_us * 1000, until_us * 1000);
 }
 
 Result<> LiveBackup::flush() {
@@ -232,9 +228,9 @@ Result<Files> files_of(const spellfs::ObjectSource& objects, const spellfs::Name
   return out;
 }
 
-/// What is not as the run found it, and was changed after `since_ns` (of the time of day).
+/// What is not as the run found it, and was changed when `asked` says (of the time of day).
 std::map<std::string, spellfs::KnownFile> changed(const std::string& top, const SaveRules& rules,
-                                                  std::int64_t since_ns) {
+                                                  const std::function<bool(std::int64_t)>& asked) {
   std::map<std::string, spellfs::KnownFile> out;
   std::vector<std::string> folders{""};
   while (!folders.empty()) {
@@ -252,11 +248,11 @@ std::map<std::string, spellfs::KnownFile> changed(const std::string& top, const 
         folders.push_back(path);
         continue;
       }
-      if (!S_ISREG(st.st_mode) || grows(path)) continue;
+      if (!S_ISREG(st.st_mode) || rules.growing.contain(path)) continue;
       auto here = spellfs::state_of(st);
       auto known = rules.known.find(path);
       bool as_found = known != rules.known.end() && known->second == here;
-      if (!as_found && here.ctime_ns > since_ns) out.emplace(path, here);
+      if (!as_found && asked(here.ctime_ns)) out.emplace(path, here);
     }
   }
   return out;
@@ -267,12 +263,15 @@ Result<std::vector<std::string>> suspects(const std::string& run_folder, const S
                                           End end, const std::optional<backup::Tree>& last,
                                           const spellfs::ObjectSource& objects) {
   std::vector<std::string> out;
-  std::int64_t end_ns = base::unix_us() * 1000 - base::boot_ns() + end.at_us * 1000, since_ns = 0;
-  if (!end.forced)
-    since_ns = end_ns + clock_ns;
-  else if (!last)
-    since_ns = end_ns - settle_ns;
-  auto files = changed(run_folder + "/spell", rules, since_ns);
+  std::int64_t shift_ns = base::unix_us() * 1000 - base::boot_ns();
+  std::int64_t end_ns = shift_ns + end.at_us * 1000, torn_ns = shift_ns + end.torn_us * 1000;
+  auto around_stop = [&](std::int64_t at) {
+    return end.torn_us > 0 && at > torn_ns - settle_ns && at < torn_ns + settle_ns;
+  };
+  auto files = changed(run_folder + "/spell", rules, [&](std::int64_t at) {
+    if (end.forced) return last || at > end_ns - settle_ns;
+    return at > end_ns + clock_ns || around_stop(at);
+  });
   Files safe;
   if (last && !files.empty()) {
     auto read = files_of(objects, last->name);
@@ -284,7 +283,7 @@ Result<std::vector<std::string>> suspects(const std::string& run_folder, const S
     bool there = saved != safe.end() && saved->second.type == spellfs::EntryType::file;
     bool same = there && saved->second.size == here.size &&
                 saved->second.mtime_ns == here.mtime_ns && saved->second.mode == here.mode;
-    if (!same && (there || end.forced)) out.push_back(path);
+    if (!same && (there || end.forced || around_stop(here.ctime_ns))) out.push_back(path);
   }
   return out;
 }
@@ -297,16 +296,26 @@ Result<> write_incomplete(const Folders& folders, const model::StartCommand& sta
   auto flush = [&] { return live ? live->flush() : ok(); };
   if (base::exists(folder + incomplete_file)) return flush();
   auto last = read_backup(folder);
-  if (!last && !(live && end.forced)) return ok();
+  if (!last && !end.forced && end.torn_us == 0) return ok();
   auto found = live && end.forced ? live->incomplete(end.at_us) : std::nullopt;
   if (!found) {
     auto rules = read_save_rules(folders, start);
     if (!rules) return rules.error();
-    auto torn = suspects(folder, *rules, end, last, objects);
+    // It has heard what was torn, but not what became of it after the end.
+    std::optional<std::vector<std::string>> heard;
+    if (live && end.torn_us > 0)
+      heard = live->incomplete(end.torn_us, end.torn_us + settle_ns / 1000);
+    else if (live)
+      (void)live->incomplete(end.at_us);
+    auto since = end;
+    if (heard) since.torn_us = 0;
+    auto torn = suspects(folder, *rules, since, last, objects);
     if (!torn) return torn.error();
+    if (heard) torn->insert(torn->end(), heard->begin(), heard->end());
+    std::sort(torn->begin(), torn->end());
+    torn->erase(std::unique(torn->begin(), torn->end()), torn->end());
     if (!end.forced && torn->empty()) return ok();
     found = std::move(*torn);
-    if (live) (void)live->incomplete(end.at_us);
   }
   std::string text;
   for (auto& path : *found) text.append(path).push_back('\0');

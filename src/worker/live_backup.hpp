@@ -18,15 +18,11 @@
 
 #include "backup/backup.hpp"
 #include "model/worker_protocol.hpp"
+#include "worker/action.hpp"
 #include "worker/link.hpp"
 #include "worker/run_folder.hpp"
 
 namespace spell::worker {
-
-/// Finished by the run's program, and not safe yet.
-struct Unsaved {
-  std::int64_t bytes = 0, age_ms = 0;
-};
 
 class LiveBackup {
  public:
@@ -35,15 +31,18 @@ class LiveBackup {
   /// said while it does not keep up, and "" when it does again.
   struct Tell {
     std::function<void(const std::string&)> says{}, behind{};
+    std::function<void(const Unsaved&)> unsaved{};  ///< it is another
   };
   static Result<std::shared_ptr<LiveBackup>> start(const Folders&, const model::StartCommand&,
                                                    Link&, const spellfs::ObjectSource* source,
+                                                   std::shared_ptr<backup::Rate> rate,
                                                    std::stop_token stop, const Tell&);
   ~LiveBackup();
   /// Any thread.
   Unsaved unsaved() const;
   /// The run was ended by force: see backup::Backup::incomplete().
-  std::optional<std::vector<std::string>> incomplete(std::int64_t end_us);
+  std::optional<std::vector<std::string>> incomplete(std::int64_t end_us,
+                                                     std::int64_t until_us = INT64_MAX / 1000);
   /// Waits a while until what was captured is safe. Error: `timeout`; to be asked again.
   Result<> flush();
 
@@ -64,19 +63,22 @@ Result<> write_backup(const std::string& run_folder, const backup::Tree&);
 std::unique_ptr<spellfs::ObjectSource> objects_of(Link&, const model::StartCommand&,
                                                   std::stop_token);
 
-/// When a run ended (of the boot clock), and whether by force.
+/// When a run ended (of the boot clock), and whether by force. `torn_us`: of one that was not, when
+/// its processes were told to end, if some of them may have done so in the middle of writing; 0:
+/// never. See torn_at_us().
 struct End {
   std::int64_t at_us = 0;
   bool forced = false;
+  std::int64_t torn_us = 0;
 };
 
 /// After a run's end: writes down what is not sure to be whole, and sees to it that the versions
 /// before are safe; to be called again after an error. `live`: its backup, if there was one until
 /// now. After an end by force it tells; where it does not know, or an earlier worker had it, all
 /// that differs from what is safe counts, and where nothing is, what was changed just before the
-/// end. After another end it is what was written to since, by what was left of its processes, where
-/// something is safe that it would take the place of. Nothing is known of a run that was never
-/// backed up, and nothing is written down then.
+/// end. After another end it is what was changed just before or after `torn_us`, and what was
+/// written to since the end, by what was left of its processes, where something is safe that it
+/// would take the place of.
 Result<> write_incomplete(const Folders&, const model::StartCommand&, LiveBackup* live, End end,
                           const spellfs::ObjectSource& objects);
 
@@ -88,8 +90,5 @@ struct SetAside {
 };
 Result<SetAside> set_aside(const std::string& run_folder);
 inline constexpr const char* incomplete_folder = ".incomplete";
-
-/// Whether files of this name stay open and grow: logs, tables, events. A part of one is whole.
-bool grows(const std::string& path);
 
 }  // namespace spell::worker

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/text.hpp"
 #include "worker/mount_record.hpp"
 
 namespace spell::worker {
@@ -17,6 +18,21 @@ bool SaveRules::leaves_out(const std::string& path, bool is_folder) const {
   return ignores(path, is_folder);
 }
 
+GrowingFiles::GrowingFiles(const std::vector<std::string>& append) {
+  constexpr const char* usual =
+      "*.[lL][oO][gG]\n*.[cC][sS][vV]\n*.[tT][sS][vV]\n*.[jJ][sS][oO][nN][lL]\n"
+      "*[tT][fF][eE][vV][eE][nN][tT][sS]*\n";
+  auto asked = base::join(append, "\n");
+  files_ = spellfs::IgnoreRules::parse(usual + asked);
+  folders_ = spellfs::IgnoreRules::parse(asked);
+}
+
+bool GrowingFiles::contain(const std::string& path) const {
+  for (auto end = path.find('/'); end != path.npos; end = path.find('/', end + 1))
+    if (folders_.ignores(path.substr(0, end), true)) return true;
+  return files_.ignores(path, false);
+}
+
 Result<SaveRules> read_save_rules(const Folders& folders, const model::StartCommand& start) {
   std::string folder = folders.run(start.run);
   SaveRules out;
@@ -30,6 +46,7 @@ Result<SaveRules> read_save_rules(const Folders& folders, const model::StartComm
   if (!mounts) return mounts.error();
   out.copies = std::move(mounts->copies);
   out.known.insert(mounts->places.begin(), mounts->places.end());
+  out.growing = GrowingFiles(start.request.append);
   out.all = start.request.save_all;
   if (out.all) return out;
   auto read = spellfs::IgnoreRules::read(folder + "/spell");

@@ -13,6 +13,20 @@
 
 namespace spell::worker {
 
+/// Files that stay open and grow, by their names: logs, tables, events, and what --append says.
+/// What is there of one is whole.
+class GrowingFiles {
+ public:
+  GrowingFiles() : GrowingFiles(std::vector<std::string>()) {}
+  /// Patterns as in .gitignore; the last that names a file decides, so "!*.csv" takes back what is
+  /// usual.
+  explicit GrowingFiles(const std::vector<std::string>& append);
+  bool contain(const std::string& path) const;
+
+ private:
+  spellfs::IgnoreRules files_, folders_;
+};
+
 struct SaveRules {
   git::CheckoutManifest manifest{};
   /// Files as the checkout made them, and places of mounts (a folder's path ends with '/').
@@ -27,6 +41,7 @@ struct SaveRules {
   }
   /// That, a folder that is usually left out, or a copy. Not to be asked about what lies below.
   bool leaves_out(const std::string& path, bool is_folder) const;
+  GrowingFiles growing{};
 };
 
 /// Error `damaged`.

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "exec/spool.hpp"
 #include "spell/json.hpp"
@@ -92,7 +93,9 @@ class StatsEnd : public StreamEnd {
     if (order_.unsaved) {
       auto left = order_.unsaved();
       stats.unsaved = left.bytes;
-      stats.unsaved_age_ms = left.age_ms;
+      if (left.since_us > 0)
+        stats.unsaved_age_ms =
+            std::max<std::int64_t>(0, base::boot_ns() / 1000 - left.since_us) / 1000;
     }
     before_ = stats;
     before_at_ = now;

@@ -81,6 +81,14 @@ RunTracker RunTracker::resume(Journal journal, bool supervised, const std::strin
   return run;
 }
 
+void RunTracker::salvage(std::int64_t now, Actions& out) {
+  salvaged_ = true;
+  if (result_ || supervised_) return;
+  lacks_secrets_ = false;
+  finish(ending_of(Phase::host_rebooted, false, std::nullopt, std::nullopt, start_.request).result,
+         now, out);
+}
+
 void RunTracker::not_created(const Error& error, std::int64_t now, Actions& out) {
   busy_ = false;
   model::RunResult result;
@@ -143,6 +151,10 @@ void RunTracker::write_journal(Actions& out) {
 }
 
 void RunTracker::finish(model::RunResult result, std::int64_t ended_at, Actions& out) {
+  if (salvaged_ && result.reason_code == "host_reboot") {
+    result.reason_code = "salvaged";
+    result.reason = "its machine was lost; what it had left on its disk has been delivered";
+  }
   result.ended_age_us = ended_at;
   result.log_bytes = std::max(log_.bytes, log_.shipped);
   result_ = std::move(result);
@@ -156,6 +168,7 @@ std::optional<std::int64_t> RunTracker::report_due(std::int64_t patience) const 
   if (result_ && !result_acknowledged_) due = patience ? result_->ended_age_us + patience : 0;
   for (std::size_t at = acknowledged_; at < events_.size(); ++at)
     if (!due || events_[at].due < *due) due = events_[at].due;
+  if (unsaved_to_tell() && (!due || unsaved_due_ < *due)) due = unsaved_due_;
   return due;
 }
 
@@ -172,10 +185,27 @@ model::RunReport RunTracker::report(std::int64_t now) const {
     report.result = result_;
     report.result->ended_age_us = age(report.result->ended_age_us);
   }
+  if (auto left = unsaved_to_tell())
+    report.backlog =
+        RunBacklog{left->files, left->bytes,
+                   std::chrono::seconds(left->since_us ? age(left->since_us) / 1'000'000 : 0)};
   return report;
 }
 
-void RunTracker::acknowledged(std::size_t events, bool result) {
+std::optional<Unsaved> RunTracker::unsaved_to_tell() const {
+  if (!tells_unsaved_ || step_ != Step::follow || unsaved_ == unsaved_told_) return std::nullopt;
+  return unsaved_;
+}
+
+void RunTracker::unsaved(const Unsaved& left, std::int64_t now) {
+  if (step_ != Step::follow) return;
+  if (!unsaved_to_tell()) unsaved_due_ = std::max(now, unsaved_due_);
+  unsaved_ = left;
+}
+
+void RunTracker::acknowledged(std::size_t events, bool result,
+                              const std::optional<Unsaved>& unsaved, std::int64_t now) {
+  if (unsaved) unsaved_told_ = *unsaved, unsaved_due_ = now + unsaved_every_us;
   acknowledged_ = std::max(acknowledged_, events);
   result_acknowledged_ = result_acknowledged_ || result;
 }
@@ -250,6 +280,8 @@ void RunTracker::launched(const Result<std::vector<std::string>>& notices, std::
     write_journal(out);
     supervised_ = true;
     step_ = Step::follow;
+    // It may have been renewed since.
+    if (auto until = lease_until_us()) act(Action::Type::lease, out, std::to_string(until));
   }
   advance(now, out);
 }
@@ -463,6 +495,14 @@ void RunTracker::started_again(const model::StartCommand& start, std::int64_t no
   advance(now, out);
 }
 
+void RunTracker::renewed(std::int64_t until_us, std::int64_t now, Actions& out) {
+  if (!start_.request.exclusive || until_us == lease_until_us_) return;
+  lease_until_us_ = until_us;
+  if (supervised_ && !ended_ && lease_until_us() > 0)
+    act(Action::Type::lease, out, std::to_string(until_us));
+  if (step_ == Step::launch) advance(now, out);
+}
+
 void RunTracker::online(bool online, std::int64_t now, Actions& out) {
   if (online && !online_) {
     // It may have less than it had: restored from a backup, or with a log whose end was damaged.
@@ -471,6 +511,9 @@ void RunTracker::online(bool online, std::int64_t now, Actions& out) {
     log_.backoff.reset();
     metrics_.backoff.reset();
     step_backoff_.reset();
+    // It keeps this in memory alone.
+    tells_unsaved_ = true;
+    unsaved_told_ = {};
   }
   online_ = online;
   advance(now, out);
@@ -542,6 +585,10 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
     case Step::launch:
       if (want_) return finish_unstarted(out, now);
       if (lacks_secrets_) return;
+      if (start_.request.exclusive) {
+        if (lease_until_us_ == 0) return;
+        if (now >= lease_until_us_) return finish(lease_expired_result(), now, out);
+      }
       busy_ = true;
       return act(Action::Type::launch, out);
     case Step::compile:

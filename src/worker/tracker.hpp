@@ -33,6 +33,8 @@ class RunTracker {
   /// Steps of the life-cycle may wait so long for the next, so that a short run is told in one
   /// report. A run's first output is shown after "running": this is the most that it waits for.
   static constexpr std::int64_t patience_us = 20'000;
+  /// What is not safe yet is told no more often.
+  static constexpr std::int64_t unsaved_every_us = 1'000'000;
   /// A run that is shorter pays nothing for the backup of its files while it runs.
   static constexpr std::int64_t backup_after_us = 1'000'000;
   /// Metrics may wait so long for more of them, while the command runs.
@@ -48,11 +50,17 @@ class RunTracker {
   static RunTracker resume(Journal journal, bool supervised, const std::string& boot_id,
                            std::int64_t now);
 
+  /// Its machine is dead, and this is its disk: it is not begun any more.
+  void salvage(std::int64_t now, Actions& out);
+
   const model::StartCommand& start() const { return start_; }
   std::int64_t output_bytes() const { return log_.bytes; }
   /// When the run was ended by force; none: it has ended otherwise, or not yet.
   std::optional<std::int64_t> forced_end_us() const { return forced_end_us_; }
   std::int64_t ended_us() const { return ended_us_; }
+  const std::optional<exec::Exit>& exit() const { return exit_; }
+  const std::optional<model::RunResult>& result() const { return result_; }
+  bool result_is_taken() const { return result_acknowledged_; }
   /// Its command may write still.
   bool goes_on() const { return step_ == Step::follow && leave_ == Leave::no; }
   /// It takes a place: until its command has ended. What is left of its tree is ended, and its
@@ -77,6 +85,10 @@ class RunTracker {
   void backup_says(const std::string& line, std::int64_t now, Actions& out);
   /// It does not keep up, see `text`; "": it does again.
   void backup_behind(const std::string& text, std::int64_t now, Actions& out);
+  /// What its backup has still to make safe.
+  void unsaved(const Unsaved&, std::int64_t now);
+  /// The service does not want to hear of that.
+  void unsaved_is_unwanted() { tells_unsaved_ = false; }
   void saved(const Result<Saved>&, std::int64_t now, Actions& out);
   void pushed(const Result<>&, std::int64_t now, Actions& out);
   /// The service has none of the outputs that the result names: freed before it heard of them.
@@ -88,6 +100,14 @@ class RunTracker {
   void not_gone(const Error&, std::int64_t now, Actions& out);
   /// The start was said again, with the values of secrets that the journal does not keep.
   void started_again(const model::StartCommand&, std::int64_t now, Actions& out);
+  /// The service counts its machine as lost at this time at the earliest. An exclusive run is not
+  /// begun later, nor before that is known, and its supervisor ends it then.
+  void renewed(std::int64_t until_us, std::int64_t now, Actions& out);
+  static constexpr std::int64_t lease_for_ever = INT64_MAX;
+  /// For its supervisor; 0: it has no lease.
+  std::int64_t lease_until_us() const {
+    return start_.request.exclusive && lease_until_us_ != lease_for_ever ? lease_until_us_ : 0;
+  }
   /// Whether the service can be reached. Coming back ends all waiting.
   void online(bool, std::int64_t now, Actions& out);
   /// Goes on with what had to wait until now.
@@ -101,7 +121,10 @@ class RunTracker {
   /// What the service has not acknowledged, ages as of `now`.
   model::RunReport report(std::int64_t now) const;
   /// A report with so many events, and the result or not, was taken.
-  void acknowledged(std::size_t events_before_and_in_it, bool result);
+  void acknowledged(std::size_t events_before_and_in_it, bool result,
+                    const std::optional<Unsaved>& unsaved, std::int64_t now);
+  /// What report() says of it; none: nothing.
+  std::optional<Unsaved> unsaved_to_tell() const;
   std::size_t events() const { return events_.size(); }
 
  private:
@@ -174,7 +197,12 @@ class RunTracker {
        online_ = false;
   exec::State::Phase phase_ = exec::State::Phase::starting;
   std::int64_t started_us_ = 0, ended_us_ = 0;
+  std::int64_t lease_until_us_ = 0;  ///< 0: it is not known
   Delivery log_, metrics_;
+  Unsaved unsaved_, unsaved_told_;
+  std::int64_t unsaved_due_ = 0;
+  bool tells_unsaved_ = true;
+  bool salvaged_ = false;
   std::optional<exec::Exit> exit_;
   Saved saved_;
   Backoff step_backoff_{1'000'000, 60'000'000};

@@ -41,13 +41,15 @@ Worker::Worker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Worker::~Worker() = default;
 
 Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
-  auto supervisor = exec::find_supervisor(options.supervisor);
+  auto supervisor = options.only_delivers ? Result<std::string>(std::string())
+                                          : exec::find_supervisor(options.supervisor);
   if (!supervisor) return supervisor.error();
   Folders folders(options.folder);
   SPELL_TRY(folders.make());
   Engine::Options engine;
   std::string no_users;
-  auto capabilities = isolate(options, *supervisor, engine.host, no_users);
+  auto capabilities = options.only_delivers ? Result<exec::Capabilities>(exec::Capabilities())
+                                            : isolate(options, *supervisor, engine.host, no_users);
   if (!capabilities) return capabilities.error();
   engine.way = {options.endpoint, options.token, options.trust,
                 options.identity, options.proxy, options.dial};
@@ -62,10 +64,11 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   engine.hello =
       describe_machine(options.version, options.cores, *capabilities, options.nvidia_smi);
   engine.nvidia_smi = options.nvidia_smi;
-  engine.hello.capabilities["streams"] = "1";
+  if (options.backup_rate > 0) engine.backup_rate = options.backup_rate;
+  for (auto* known : {"streams", "restore", "exclusive"}) engine.hello.capabilities[known] = "1";
   engine.hello.capabilities["isolation"] = engine.host.users ? "users" : "none";
   // A machine that has joined is one owner's: see State::is_of().
-  if (!engine.host.users && !options.embedded)
+  if (!engine.host.users && !options.embedded && !options.only_delivers)
     engine.hello.notes.push_back("isolation: none (" +
                                  (no_users.empty() ? "runs are the worker's own user" : no_users) +
                                  "); runs of one owner only are taken");
@@ -81,6 +84,10 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
     engine.hello.shares.push_back(share->text());
     engine.host.shares.push_back(std::move(*share));
   }
+  engine.only_delivers = options.only_delivers;
+  if (options.only_delivers) engine.hello.capabilities["takes_runs"] = "0";
+  engine.left = options.left;
+  engine.emptied = options.emptied;
   engine.log = options.log;
   engine.connection = options.connection;
   engine.patient = !options.embedded;

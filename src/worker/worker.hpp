@@ -9,9 +9,11 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "model/worker_protocol.hpp"
 #include "net/client.hpp"
 #include "net/proxy.hpp"
 #include "net/tls.hpp"
@@ -19,6 +21,14 @@
 #include "spellfs/store.hpp"
 
 namespace spell::worker {
+
+/// A run that is not here any more: the service has its end, or wants nothing of it.
+struct LeftRun {
+  std::string owner{};
+  std::int64_t number = 0;
+  std::optional<model::RunResult> result{};
+  bool wanted = false;  ///< the service has taken the result from here
+};
 
 struct WorkerOptions {
   std::string endpoint{};    ///< the service: "unix:PATH", "https://HOST:PORT"
@@ -51,6 +61,8 @@ struct WorkerOptions {
   /// Bytes of trees that are kept to be mounted again; 0: a fifth of the disk. Code may take a
   /// tenth of that.
   std::int64_t cache_limit = 0;
+  /// Bytes a second that the backups of all runs here read together; 0: 250 MB.
+  std::int64_t backup_rate = 0;
   /// "FROM-TO": as root each run gets a user of its own from this range of ids; "": runs are this
   /// process's user. Where it cannot be had, the machine says so: `isolation: none`.
   std::string run_users{};
@@ -61,6 +73,12 @@ struct WorkerOptions {
   /// Called from any thread when the service has been met, and with why it cannot be reached:
   /// again only when that changes.
   std::function<void(const Result<>&)> connection{};
+  /// It takes no runs and needs no supervisor: what is here of a machine that is dead is delivered.
+  /// Error `in_use` at the start: a run goes on here.
+  bool only_delivers = false;
+  /// Called from any thread, for each run that leaves, and when none is here any more.
+  std::function<void(const LeftRun&)> left{};
+  std::function<void()> emptied{};
   /// Called from any thread with one line for the service's own log.
   std::function<void(const std::string& line)> log{};
 };

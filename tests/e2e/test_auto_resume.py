@@ -106,6 +106,42 @@ def test_a_lost_machine_costs_nothing_that_was_saved(team, boxes):
     assert f"Run {number} interrupted, {before['output_files']} files safe; goes on as run {after['id']}" in seen.stdout + seen.stderr
 
 
+def test_the_files_of_the_chain_have_a_name_of_their_own(team, boxes):
+    number, machine, _ = begin(team, boxes)
+    assert files(team, f"runs/{number}+").keys() == files(team, f"runs/{number}").keys()
+    waits = submit(team, "-m", "spot", "--mount", f"runs/{number}+/weights", "cat weights > copy")
+    follower = team.place.start("ls", "-f", f"runs/{number}+", "--json", env={"SPELL_BASE_URL": team.socket})
+    vanish(machine)
+    after = wait_for(lambda: record(team, number)["resumed_as_run"], what="its successor")
+    # A mount of what goes on waits for the chain's end.
+    wait_run(team, waits, "complete")
+    assert record(team, after)["status"] == "complete"
+    for path, source in (("copy", f"runs/{waits}/copy"), ("weights", f"runs/{number}+/weights"), ("same", f"runs/{after}+/weights")):
+        spell(team, "cp", source, path, check=0)
+        assert (team.place.work / path).read_bytes() == weights()
+    assert "weights" not in files(team, f"runs/{number}") and files(team, f"runs/{number}+") == files(team, f"runs/{after}")
+    seen = follower.finish()
+    assert seen.returncode == 0 and '"path":"weights"' in seen.stdout
+    # Who names the interrupted one gets it, and is told what he may have meant.
+    old = submit(team, "-m", "spot", "--mount", f"runs/{number}/checkpoints:/spell/old", "ls old > seen")
+    wait_run(team, old, "complete")
+    log = spell(team, "logs", "-v", old, check=0)
+    assert f"went on as run {after}; runs/{number}+ means" in log.stdout + log.stderr
+    spell(team, "cp", f"runs/{old}/seen", "seen", check=0)
+    assert (team.place.work / "seen").read_text().split() == ["1", "2", "3"]
+    spell(team, "link", "best", f"runs/{number}+/weights", check=0)
+    spell(team, "cp", "best", "linked", check=0)
+    assert (team.place.work / "linked").read_bytes() == weights()
+    for path in (f"runs/{number}++", "runs/+", "runs/999+"):
+        missing = spell(team, "ls", path)
+        assert missing.returncode != 0 and f"there is no '{path}'" in missing.stderr
+    refused = spell(team, "run", "-f", "-b", "-m", "spot", "--mount", "runs/999+", "true")
+    assert refused.returncode != 0 and "Cannot mount resource 'runs/999+'" in refused.stderr
+    # Without its first run the chain is one all the same.
+    spell(team, "rm", "-f", number, check=0)
+    assert files(team, f"runs/{after}+/checkpoints").keys() == {str(epoch) for epoch in range(1, EPOCHS + 1)}
+
+
 def test_stop_ends_the_chain(team, boxes):
     number, machine, _ = begin(team, boxes)
     for box in boxes:

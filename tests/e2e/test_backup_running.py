@@ -100,6 +100,52 @@ def test_a_file_that_stays_open_and_grows_is_safe_as_far_as_it_is(place, spell, 
     assert entries(spell, "runs/1")["held.bin"]["size"] == 5
 
 
+def test_what_append_names_is_saved_while_it_grows(place, spell, repo):
+    (repo / "grow.sh").write_text(f"mkdir deep; exec 3> curve.csv 4> deep/held.bin\necho 1,0.5 >&3\necho half >&4\n{UNTIL_GO}\necho more >&4\n"
+                                  "while [ ! -e end ]; do sleep 0.02; done\n")
+    place.git("add", "grow.sh", cwd=repo)
+    refused = spell("run", "-f", "-b", "--append", "", "true", cwd=repo)
+    assert refused.returncode != 0 and "append" in refused.stderr and ".gitignore" in refused.stderr, refused
+    begin(place, "bash grow.sh", "--append", "*.bin", "--append", "!*.csv", cwd=repo)
+    wait_for(lambda: entries(spell, "runs/1/deep").get("held.bin", {}).get("size") == 5)
+    (folder_of(place, 1) / "go").touch()
+    wait_for(lambda: entries(spell, "runs/1/deep").get("held.bin", {}).get("size") == 10)
+    # Taken back: a table that is open is nothing yet.
+    assert "curve.csv" not in entries(spell, "runs/1") and is_running(spell, 1)
+    assert record(spell, 1)["append"] == ["*.bin", "!*.csv"]
+    assert "*.bin, !*.csv" in spell("info", 1, check=0).stdout
+    # What was cut off in the middle is whole as far as it is; the other is not.
+    spell("stop", 1, check=0)
+    spell("wait", 1)
+    assert entries(spell, "runs/1/deep")["held.bin"]["size"] == 10
+    assert entries(spell, "runs/1/.incomplete").keys() == {"curve.csv"}
+
+
+def test_what_waits_for_the_rate_is_shown_until_it_is_safe(place):
+    team = Team(place)
+    box = Machine(team, "slow", config='backup-rate = "2M"\n')
+    try:
+        number = submit(team, "-m", "slow", f"touch began; {UNTIL_GO}")
+        mine = gate(box, number)
+        (mine / "big").write_bytes(os.urandom(12_000_000))
+        spell = lambda *words, **options: team_spell(team, *words, **options)
+        waits = wait_for(lambda: (record(spell, number)["backlog"] or {}).get("files") and record(spell, number)["backlog"])
+        assert waits["bytes"] == 12_000_000, waits
+        assert "Not safe yet" in spell("info", number, check=0).stdout
+        wait_for(lambda: "big" in entries(spell, f"runs/{number}"))
+        wait_for(lambda: record(spell, number)["backlog"]["files"] == 0)
+        (mine / "go").touch()
+        assert wait_run(team, number, "complete")["backlog"] is None
+    finally:
+        box.close()
+    (box.folder / "worker.toml").write_text('backup-rate = "fast"\n')
+    bad = box.worker("run")
+    assert bad.returncode == 3 and "worker.toml, line 1: backup-rate must be bytes a second" in bad.stderr, bad
+    (box.folder / "worker.toml").write_text("")
+    bad = box.worker("run", "--backup-rate", "0")
+    assert bad.returncode == 3 and "--backup-rate 0: give bytes a second" in bad.stderr, bad
+
+
 def test_what_is_left_out_at_the_end_is_left_out_before(place, spell):
     repo = place.make_repository("ignoring", {".spellignore": "*.tmp\n", "tracked": "as it was\n"})
     begin(place, f"echo x > a.tmp; mkdir __pycache__; echo x > __pycache__/x; echo y > out; {UNTIL_GO}", cwd=repo)
@@ -178,6 +224,39 @@ def test_what_was_open_at_an_end_by_force_is_put_aside(place, spell, repo):
     spell("cp", "runs/1/.incomplete/model", "torn", check=0)
     assert (place.work / "torn").read_text() == "vers"
     assert "2 files may have been in the middle of writing" in whole_log(spell, 1)
+
+
+LAUNCHER = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, lambda *_: None)
+writer = subprocess.Popen(["sh", "-c", "exec > model; while :; do echo part; sleep 0.01; done"], start_new_session=False)
+open("ready", "w").close()
+writer.wait()
+time.sleep(1.2)  # what came long after the stop is its own
+open("final", "w").write("of the launcher")
+sys.exit(1)
+"""
+
+
+def test_what_a_stop_has_torn_is_put_aside_though_the_launcher_goes_on(place, spell, repo):
+    (repo / "launch.py").write_text(LAUNCHER)
+    place.git("add", "launch.py", cwd=repo)
+    begin(place, "exec python3 launch.py", cwd=repo)
+    wait_for(lambda: "ready" in entries(spell, "runs/1"))
+    spell("stop", 1, check=0)
+    spell("wait", 1)
+    run = record(spell, 1)
+    assert (run["status"], run["user_exit_code"], run["user_signal"]) == ("stopped", 1, None), run
+    assert entries(spell, "runs/1/.incomplete").keys() == {"model"}, whole_log(spell, 1)
+    assert {"ready", "final"} <= entries(spell, "runs/1").keys() and "model" not in entries(spell, "runs/1")
+
+
+def test_a_short_run_that_is_ended_by_force_leaves_nothing_torn(place, spell, repo):
+    spell("run", "-f", "echo fine > fine; touch -d '1 hour ago' fine; echo half > model; kill -9 $$", cwd=repo)
+    assert entries(spell, "runs/1/.incomplete").keys() == {"fine", "model"}
+    assert "model" not in entries(spell, "runs/1")
+    spell("run", "-f", "echo whole > model; exit 1", cwd=repo)
+    assert entries(spell, "runs/2").keys() == {"model"}
 
 
 class TestOnAMachine:

@@ -325,6 +325,35 @@ TEST_CASE("a backup that is behind says so, and that it has caught up") {
   CHECK(told[1].files == 1);
 }
 
+TEST_CASE("backups that share a rate share it") {
+  Rate rate(1'000);
+  std::int64_t second = 1'000'000'000;
+  CHECK(rate.take(500, 10 * second) == 10 * second + second / 2);
+  CHECK(rate.take(1'000, 10 * second) == 11 * second + second / 2);
+  CHECK(rate.take(0, 20 * second) == 20 * second);
+  CHECK(Rate(250'000'000).take(4'000'000'000'000, 0) == 16'000 * second);
+}
+
+TEST_CASE("a slow rate holds up what comes, and says what waits") {
+  std::mutex mutex;
+  std::vector<Backlog> told;
+  Backed run;
+  run.options.rate = std::make_shared<Rate>(4);
+  run.options.changed = [&](const Backlog& left) {
+    std::lock_guard lock(mutex);
+    told.push_back(left);
+  };
+  run.start();
+  write(run / "first", "0123456789");
+  CHECK(run.comes("first", "0123456789"));
+  write(run / "second", "0123");
+  CHECK(eventually([&] {
+    std::lock_guard lock(mutex);
+    return !told.empty() && told.back().files == 1 && told.back().bytes == 4;
+  }));
+  CHECK_FALSE(run.vault.content("second"));
+}
+
 TEST_CASE("what was there long before an end by force is not torn by it, seen or not") {
   Backed run;
   run.options.rules.settle = 2'000'000'000;

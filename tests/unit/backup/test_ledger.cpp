@@ -463,6 +463,25 @@ TEST_CASE("what was closed well before an end by force is whole, captured or not
   CHECK(desk.ledger.incomplete(desk.now, false) == Names{"found", "late", "open"});
 }
 
+TEST_CASE("what was finished well after a stop was not torn by it") {
+  Desk desk;
+  desk.close("early");
+  desk.ledger.folder_made("before", desk.now);
+  desk.close("before/a");
+  desk.wait(3 * s);
+  desk.ledger.folder_made("torn", desk.now);
+  desk.close("torn/a");
+  desk.close("writer");
+  desk.ledger.written("open", desk.now);
+  Time stop = desk.now + 100 * ms;
+  desk.wait(700 * ms);
+  desk.close("after");
+  desk.close("writer");
+  desk.ledger.folder_made("final", desk.now);
+  desk.close("final/a");
+  CHECK(desk.ledger.incomplete(stop, true, {}, stop + 500 * ms) == Names{"open", "torn/a"});
+}
+
 TEST_CASE("without leases it is known all the same what an end by force may have torn") {
   LedgerOptions options;
   options.renames_only = true;

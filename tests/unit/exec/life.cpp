@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "runs.hpp"
@@ -226,4 +227,62 @@ TEST_CASE("a launch that cannot be is refused") {
   what.supervisor = "/nowhere/spell-supervisor";
   CHECK(Supervised::start(what).error().message().find("/nowhere/spell-supervisor") !=
         std::string::npos);
+}
+
+TEST_CASE("a lease that is not renewed ends the tree, whoever is there to say so") {
+  auto level = GENERATE(from_range(levels()));
+  CAPTURE(name_of(level));
+  Scratch scratch;
+  auto now = base::boot_ns() / 1000;
+  auto sleep = unique_sleep();
+  auto what =
+      launch(scratch.run_folder(), "trap '' TERM; sleep " + sleep + " & sleep " + sleep, level);
+  what.lease_until_us = now + 300'000;
+  { auto begun = start(what); }
+  auto run = Supervised::attach(what.folder);
+  REQUIRE(run);
+  auto state = finish(*run);
+  REQUIRE(state.exit);
+  CHECK(state.exit->ended_by == "lease_expired");
+  CHECK(state.exit->signal == 9);
+  CHECK(state.exit->stopped_us >= what.lease_until_us);
+  CHECK(state.exit->started_us == state.started_us);
+  CHECK(processes_with(sleep) == 0);
+}
+
+TEST_CASE("a lease that is renewed goes on, until it is not") {
+  Scratch scratch;
+  auto what = launch(scratch.run_folder(), "read -r line < $SPELL_ROOT/gate; exit 3");
+  REQUIRE(::mkfifo((what.folder + "/spell/gate").c_str(), 0666) == 0);
+  auto began = base::boot_ns() / 1000;
+  what.lease_until_us = began + 60'000'000;
+  auto run = start(what);
+  REQUIRE(run.renew(began + 120'000'000).ok());
+  // Less than before: what is said last counts.
+  REQUIRE(run.renew(base::boot_ns() / 1000 + 50'000).ok());
+  auto state = finish(run);
+  CHECK(state.exit->ended_by == "lease_expired");
+  CHECK(base::boot_ns() / 1000 < began + 60'000'000);
+
+  auto other = launch(scratch.run_folder("other"), "exit 3");
+  other.lease_until_us = base::boot_ns() / 1000 + 60'000'000;
+  auto whole = exec::testing::run(other);
+  CHECK(whole.exit->code == 3);
+  CHECK(whole.exit->ended_by == "");
+  CHECK(whole.exit->stopped_us == 0);
+}
+
+TEST_CASE("an end tells when it was asked for first") {
+  Scratch scratch;
+  auto what = launch(scratch.run_folder(),
+                     "trap 'sleep 0.1; exit 5' TERM; echo ready; while :; do sleep 0.01; done");
+  auto run = start(what);
+  REQUIRE(await_output(run, what.folder, "ready"));
+  auto before = base::boot_ns() / 1000;
+  REQUIRE(run.stop().ok());
+  auto state = finish(run);
+  CHECK(state.exit->code == 5);
+  CHECK(state.exit->stopped_us >= before);
+  CHECK(state.exit->stopped_us <= state.exit->time_us - 90'000);
+  CHECK(state.exit->started_us <= before);
 }

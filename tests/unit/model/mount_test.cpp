@@ -94,3 +94,17 @@ TEST_CASE("the mounts of a run's record are read as they were written") {
   CHECK(read_mounts("[{]").error().code() == "damaged");
   CHECK(read_mounts("{\"a\": 1}").error().code() == "damaged");
 }
+
+TEST_CASE("outputs of a run, and of a chain, are known by their paths") {
+  CHECK(run_outputs("runs/7")->run == 7);
+  CHECK_FALSE(run_outputs("runs/7/a+")->of_chain);
+  CHECK(run_outputs("runs/7+/a")->run == 7);
+  CHECK(run_outputs("runs/7+/a")->of_chain);
+  for (auto* path : {"runs", "runs/", "runs/+", "runs/7++", "runs/-7", "runs/0", "uploads/7", "7"})
+    CHECK_FALSE(run_outputs(path));
+  CHECK(mount_target({"runs/7+", ""}, "").value() == "/spell/7");
+  CHECK(mount_target({"runs/7+/a+", ""}, "").value() == "/spell/a+");
+  ResolvedMount mount;
+  mount.resource = "runs/7+/a";
+  CHECK(runs_mounted({mount}) == std::vector<std::int64_t>{7});
+}

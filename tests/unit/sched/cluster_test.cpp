@@ -397,3 +397,30 @@ TEST_CASE(
   CHECK(none.why_waiting(builder("m")) == "waiting for a CPU machine: none can build its program");
   CHECK(Cluster().check(builder("m"), "CPU").error().code() == "unknown_machine_type");
 }
+
+TEST_CASE("what a worker is too old for goes to others, and is said where there are none") {
+  auto older = box("older", {"cpu"}, {64, 64 * GB, 0, 50});
+  older.too_old_for = {"exclusive", "restore"};
+  auto newer = box("newer", {"cpu"}, {2, 8 * GB, 0, 1});
+  auto needs = [](const std::string& id, const std::string& what) {
+    auto waiting = run(id, "cpu");
+    waiting.needs = {what};
+    return waiting;
+  };
+  auto cluster = cluster_of({older, newer});
+  CHECK(cluster.check(needs("a", "exclusive"), "CPU"));
+  CHECK(place(cluster, {needs("a", "exclusive"), needs("b", "restore"), run("c", "cpu")}) ==
+        Words{"a@newer", "c@older"});
+  CHECK(kind_of(needs("a", "exclusive")) != kind_of(needs("a", "restore")));
+
+  auto none = cluster_of({older});
+  auto refused = none.check(needs("a", "exclusive"), "CPU");
+  CHECK(refused.error().code() == "not_available");
+  CHECK(refused.error().message() ==
+        "the workers of all machines that serve 'CPU' (older) are too old for --exclusive: upgrade "
+        "one");
+  CHECK(
+      none.why_waiting(needs("b", "restore")) ==
+      "waiting for a CPU machine: its worker is too old for runs that go on from another's files: "
+      "upgrade one");
+}

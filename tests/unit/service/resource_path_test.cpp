@@ -66,6 +66,53 @@ std::string numbered(int n) {
 
 }  // namespace
 
+TEST_CASE("runs/7+ is what the run has saved with which the chain of run 7 ends") {
+  Database db;
+  auto put = [&](std::int64_t number, const std::string& status, std::int64_t from,
+                 std::int64_t as) {
+    store::RunRecord run;
+    run.id = std::string(31, 'a') + std::to_string(number);
+    run.owner = "ada";
+    run.number = number;
+    run.status = status;
+    run.request.command = "true";
+    run.resumed_from = from;
+    run.resumed_as = as;
+    run.outputs = spellfs::name_of(spellfs::Kind::folder, std::to_string(number)).text();
+    REQUIRE(db.writer->insert_run(run));
+    return run;
+  };
+  auto run_of = [&](const std::string& path) {
+    auto place = db.resolve(path);
+    REQUIRE(place);
+    return place->run;
+  };
+  auto first = put(2, "interrupted", 0, 5);
+  put(5, "interrupted", 2, 7);
+  auto last = put(7, "running", 5, 0);
+  put(8, "complete", 0, 0);
+  CHECK(run_of("runs/2") == 2);
+  for (auto* path : {"runs/2+", "runs/5+/x", "runs/7+"}) CHECK(run_of(path) == 7);
+  CHECK(run_of("runs/8+") == 8);
+  auto place = db.resolve("runs/2+/x/y");
+  CHECK(place->path == "runs/2+/x/y");
+  CHECK(place->below == "x/y");
+  CHECK(place->run_status == "running");
+  CHECK(place->root->node.text() == last.outputs);
+  for (auto* path : {"runs/+", "runs/2++", "runs/x+", "runs/-2+", "runs/0+", "runs/3+", "runs/2 +"})
+    CHECK(db.why_not(path) == "resource_not_found");
+  // A success that came late ends the chain where it was.
+  first.status = "complete";
+  first.exit_code = 0;
+  last.status = "killed";
+  last.reason_code = "chain_complete";
+  last.resumed_from = 2;
+  REQUIRE(db.writer->update_run(first));
+  REQUIRE(db.writer->update_run(last));
+  CHECK(run_of("runs/2+") == 2);
+  CHECK(run_of("runs/7+") == 2);
+}
+
 TEST_CASE("a resource's path names a run's outputs, an upload, or what is below") {
   Database db;
   store::RunRecord run;

@@ -1,6 +1,7 @@
 // What a worker and its service say to each other, and what they do when it is lost.
 #include "catch.hpp"
 #include "fake_world.hpp"
+#include "worker/ending.hpp"
 
 using namespace spell;
 using namespace spell::worker;
@@ -215,4 +216,121 @@ TEST_CASE("outputs that were freed before the service heard of them are saved an
   CHECK(run.result->status == "complete");
   CHECK(run.result->exit_code == 0);
   CHECK(run.outputs.contains(run.result->outputs));
+}
+
+namespace {
+
+model::StartCommand exclusive_start() {
+  auto start = start_command();
+  start.request.exclusive = true;
+  return start;
+}
+
+/// What a poll that was sent at `sent` brings now.
+void renew(World& world, std::int64_t sent) {
+  model::SyncAnswer answer;
+  answer.incarnation = world.service.incarnation;
+  answer.lost_after = world.service.lost_after;
+  Actions actions;
+  world.agent->renewed(world.agent->session(), answer, sent, world.now, actions);
+  for (auto& action : actions)
+    if (action.type == Action::Type::lease)
+      world.leases[action.run].push_back(std::stoll(action.text));
+}
+
+}  // namespace
+
+TEST_CASE("an exclusive run's supervisor hears until when it is this machine's") {
+  World world;
+  world.service.lost_after = 20;
+  world.next_command.never_ends = true;
+  world.service.assign(exclusive_start());
+  REQUIRE(world.run_until([&] { return world.service.runs[id].count("Run is running") > 0; }));
+  REQUIRE_FALSE(world.leases[id].empty());
+  // Counted from before the poll was sent, and over before the service may give it to another.
+  auto sent = world.now - 5'000'000;
+  renew(world, sent);
+  CHECK(world.leases[id].back() == sent + 20'000'000 - Agent::lease_margin_us);
+  CHECK(world.agent->next_poll(0).request.wait_ms <= 20'000 / 3);
+  // What the service says last counts, also when it is less.
+  world.service.lost_after = 4;
+  renew(world, sent);
+  CHECK(world.leases[id].back() == sent + 3'000'000);
+  // An answer of an earlier session is none.
+  auto told = world.leases[id].size();
+  model::SyncAnswer late;
+  late.lost_after = 600;
+  late.incarnation = world.service.incarnation;
+  Actions actions;
+  world.agent->renewed(world.agent->session() - 1, late, world.now, world.now, actions);
+  CHECK(actions.empty());
+  CHECK(world.leases[id].size() == told);
+}
+
+TEST_CASE("other runs have no lease, nor has a worker that is never lost") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(exclusive_start());
+  world.run();
+  CHECK(world.launches[id] == 1);
+  CHECK(world.leases[id].empty());
+
+  World other;
+  other.service.lost_after = 20;
+  other.next_command.never_ends = true;
+  other.service.assign(start_command());
+  other.run();
+  CHECK(other.leases[id].empty());
+  CHECK(other.agent->next_poll(0).request.wait_ms > 20'000 / 3);
+}
+
+TEST_CASE("an exclusive run is not begun when another may have it") {
+  World world;
+  world.service.lost_after = 4;
+  auto start = exclusive_start();
+  start.request.mounts = {{"uploads/x", ""}};
+  start.mounts.emplace_back();
+  world.mounting_takes_long = true;
+  world.service.assign(start);
+  world.run();
+  CHECK(world.launches[id] == 0);
+  world.cut_until = world.now + 60'000'000;
+  world.now += 4'000'000;
+  Actions actions;
+  world.agent->mounted(id, std::vector<std::string>{}, world.now, actions);
+  for (auto& action : actions) CHECK(action.type != Action::Type::launch);
+  REQUIRE(world.run_until([&] { return world.service.runs[id].result.has_value(); }, 20'000));
+  auto& result = *world.service.runs[id].result;
+  CHECK(result.status == "interrupted");
+  CHECK(result.reason_code == "lease_expired");
+  CHECK(world.launches[id] == 0);
+}
+
+TEST_CASE(
+    "a worker that was started anew begins an exclusive run only when it has met the service") {
+  World world;
+  world.service.lost_after = 4;
+  auto start = exclusive_start();
+  start.request.mounts = {{"uploads/x", ""}};
+  start.mounts.emplace_back();
+  world.mounting_takes_long = true;
+  world.service.assign(start);
+  world.run();
+  world.mounting_takes_long = false;
+  world.cut_until = world.now + 3'000'000;
+  world.crash();
+  REQUIRE(world.run_until([&] { return world.launches[id] == 1; }, 20'000));
+  CHECK(world.now >= world.cut_until);
+}
+
+TEST_CASE("a tree that its lease has ended is an interruption, and is saved") {
+  exec::Exit exit;
+  exit.code = 137;
+  exit.signal = 9;
+  exit.ended_by = "lease_expired";
+  auto ending = ending_of(exec::State::Phase::ended, true, exit, std::nullopt, {});
+  CHECK(ending.result.status == "interrupted");
+  CHECK(ending.result.reason_code == "lease_expired");
+  CHECK(ending.save);
+  CHECK_FALSE(ending_of(exec::State::Phase::ended, false, exit, std::nullopt, {}).save);
 }

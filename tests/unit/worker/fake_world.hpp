@@ -44,7 +44,9 @@ class FakeService {
   std::string incarnation = "first";
   std::map<std::string, ServedRun> runs;
   std::vector<std::string> refuses;  ///< runs whose reports it refuses
-  std::string chokes_on;             ///< a run whose report makes it refuse the whole request
+  bool knows_backlogs = true;
+  std::int64_t lost_after = 0;
+  std::string chokes_on;  ///< a run whose report makes it refuse the whole request
   int loses_outputs =
       -1;  ///< so often what a result names was freed before it came; -1: never asked
   std::vector<model::SyncRequest> heard;
@@ -65,6 +67,10 @@ class FakeService {
     if (!request.incarnation.empty() && request.incarnation != incarnation)
       return base::error("incarnation_changed", "restored").with_http_status(409);
     for (auto& report : request.reports)
+      if (report.backlog && !knows_backlogs)
+        return base::error("invalid_request", "'reports[0].backlog' is not known")
+            .with_http_status(400);
+    for (auto& report : request.reports)
       if (report.run == chokes_on)
         return base::error("invalid_request", "no").with_http_status(400);
     for (auto& report : request.reports)
@@ -78,6 +84,7 @@ class FakeService {
     while (!commands_.empty() && commands_.front().number <= request.seen) commands_.pop_front();
     model::SyncAnswer answer;
     answer.incarnation = incarnation;
+    answer.lost_after = lost_after;
     for (auto& report : request.reports) take(report, answer);
     answer.commands.assign(commands_.begin(), commands_.end());
     return answer;
@@ -156,6 +163,7 @@ class World {
   std::map<std::string, std::string> journals;  ///< run -> journal: the disk
   std::map<std::string, FakeCommand> commands;  ///< run -> supervised command
   std::map<std::string, int> launches, backups;
+  std::map<std::string, std::vector<std::int64_t>> leases;  ///< as supervisors were told
   std::set<std::string> parked;
   std::vector<std::string> logged;
   FakeCommand next_command;  ///< what the next launch runs
@@ -281,6 +289,7 @@ class World {
     auto answer = request_poll(poll.request);
     if (!answer) return false;
     Actions actions;
+    if (*answer) agent->renewed(poll.session, **answer, now, now, actions);
     agent->poll_answered(poll.session, *answer, now, actions);
     add(actions);
     return true;
@@ -390,6 +399,9 @@ class World {
         if (auto command = commands.find(run);
             command != commands.end() && command->second.told != "kill")
           command->second.told = action.type == Type::stop ? "stop" : "kill";
+        return;
+      case Type::lease:
+        leases[run].push_back(std::stoll(action.text));
         return;
       case Type::ship: {
         std::int64_t bytes = commands.at(run).state.output_bytes;

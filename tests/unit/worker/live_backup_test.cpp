@@ -93,6 +93,63 @@ TEST_CASE("a backup that is behind is the run's reason until it has caught up") 
   CHECK(world.service.runs[id].events.size() == events + 1);
 }
 
+TEST_CASE("what is not safe yet is told once a second, and anew to a service that may not know") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  world.run();
+  auto said = [&] {
+    std::vector<std::int64_t> files;
+    for (auto& request : world.service.heard)
+      for (auto& report : request.reports)
+        if (report.backlog) files.push_back(report.backlog->files);
+    return files;
+  };
+  auto unsaved = [&](std::int64_t files) {
+    world.agent->unsaved(id, {files, 10 * files, world.now - 3'500'000}, world.now);
+  };
+  CHECK(said().empty());
+  unsaved(1);
+  world.run();
+  REQUIRE(said() == std::vector<std::int64_t>{1});
+  RunBacklog backlog;
+  for (auto& request : world.service.heard)
+    for (auto& report : request.reports) backlog = report.backlog.value_or(backlog);
+  CHECK(backlog.bytes == 10);
+  CHECK(backlog.age == std::chrono::seconds(3));
+  auto before = world.now;
+  unsaved(2);
+  unsaved(3);
+  world.run();
+  CHECK(said() == std::vector<std::int64_t>{1, 3});
+  CHECK(world.now - before >= RunTracker::unsaved_every_us / 2);
+  unsaved(3);
+  world.service.restart();
+  world.service.incarnation = "second";
+  world.run();
+  CHECK(said().back() == 3);
+  CHECK(said().size() >= 3);
+}
+
+TEST_CASE("a service that knows no backlog hears of it once, and of all else as before") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  world.run();
+  world.service.knows_backlogs = false;
+  world.agent->unsaved(id, {1, 10, world.now}, world.now);
+  world.run();
+  world.agent->unsaved(id, {2, 20, world.now}, world.now);
+  world.run();
+  world.service.want(id, "stop");
+  world.run();
+  CHECK(world.service.runs[id].result);
+  int told = 0;
+  for (auto& request : world.service.heard)
+    for (auto& report : request.reports) told += report.backlog.has_value();
+  CHECK(told == 1);
+}
+
 TEST_CASE("which ends are by force") {
   using Phase = exec::State::Phase;
   exec::Exit exit;
@@ -117,17 +174,62 @@ TEST_CASE("which ends are by force") {
 
 TEST_CASE("files that grow are known by their names") {
   for (auto* path : {"train.log", "a/b/LOSS.CSV", "x.jsonl", "events.out.tfevents.17.host.3.0"})
-    CHECK(grows(path));
-  for (auto* path : {"model.pt", "log", "a.log/model", "csv"}) CHECK_FALSE(grows(path));
+    CHECK(GrowingFiles().contain(path));
+  for (auto* path : {"model.pt", "log", "a.log/model", "csv"})
+    CHECK_FALSE(GrowingFiles().contain(path));
+  GrowingFiles asked({"*.txt", "/curves/", "!loss.csv"});
+  for (auto* path : {"a/b.txt", "curves/x", "curves/deep/x", "train.log", "other.csv"})
+    CHECK(asked.contain(path));
+  for (auto* path : {"a/loss.csv", "a/curves/x", "a/txt", "model.pt"})
+    CHECK_FALSE(asked.contain(path));
 }
 
-TEST_CASE("nothing is known of a run that was never backed up") {
+TEST_CASE("of a run that was never backed up what was changed just before its end is put aside") {
   Left left;
   write(left.spell + "/model", "whole or not");
+  write(left.spell + "/train.log", "a part of it is whole");
   left.ended();
-  auto aside = set_aside(left.folder).value();
-  CHECK(aside.paths.empty());
-  CHECK(std::filesystem::exists(left.spell + "/model"));
+  CHECK(set_aside(left.folder).value().paths == std::vector<std::string>{"model"});
+  Left early;
+  write(early.spell + "/model", "finished well before");
+  early.ended(base::boot_ns() / 1000 + 2'000'000);
+  CHECK(set_aside(early.folder).value().paths.empty());
+  CHECK(std::filesystem::exists(early.spell + "/model"));
+  Left fine;
+  write(fine.spell + "/model", "it ended by itself");
+  fine.ended(base::boot_ns() / 1000, false);
+  CHECK_FALSE(base::exists(fine.folder + "/incomplete"));
+}
+
+TEST_CASE("what a stop has torn is put aside, though the command ended by itself later") {
+  Left left;
+  write(left.spell + "/model", "vers");
+  auto stopped = base::boot_ns() / 1000;
+  REQUIRE(write_incomplete(left.folders, left.start, nullptr, {stopped + 9'000'000, false, stopped},
+                           *left.store));
+  CHECK(set_aside(left.folder).value().paths == std::vector<std::string>{"model"});
+  Left after;
+  write(after.spell + "/model", "finished in its time of grace");
+  REQUIRE(write_incomplete(after.folders, after.start, nullptr,
+                           {stopped + 9'000'000, false, stopped - 5'000'000}, *after.store));
+  CHECK_FALSE(base::exists(after.folder + "/incomplete"));
+}
+
+TEST_CASE("after which ends something may have been torn when the run was told to end") {
+  exec::Exit exit;
+  exit.stopped_us = 7;
+  CHECK(torn_at_us(std::nullopt) == 0);
+  exit.code = 1;
+  CHECK(torn_at_us(exit) == 0);  // nobody told it
+  exit.ended_by = "stop";
+  CHECK(torn_at_us(exit) == 7);
+  exit.code = 0;  // it says itself that all is in order
+  CHECK(torn_at_us(exit) == 0);
+  exit.code = 143;
+  CHECK(torn_at_us(exit) == 0);
+  exit.code = 2;
+  exit.stopped_us = 0;  // of an older supervisor
+  CHECK(torn_at_us(exit) == 0);
 }
 
 TEST_CASE("where what was safe is lost nothing is") {
