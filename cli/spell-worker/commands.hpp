@@ -11,6 +11,8 @@ struct Options {
   std::string url, token;  ///< join; token "-": from standard input
   bool foreground = false;
   bool force = false;  ///< leave
+  std::string notice{};            ///< run: as in worker.toml; "": as there
+  bool sigterm_is_notice = false;  ///< likewise
 };
 
 int join(const Options&);

@@ -40,6 +40,7 @@ Table details(const RunInfo& run) {
   add("After", join_numbers(run.after));
   for (const auto& mount : run.mounts) add("Mount", mount.resource + " on " + mount.at);
   if (run.auto_resume) add("Auto-resume", *run.auto_resume ? "yes" : "no");
+  add("Notice signal", run.notice_signal);
   if (run.timeout) add("Timeout", format_duration(*run.timeout));
   for (const auto& [name, value] : run.env) add("Variable", name + "=" + value);
   for (const auto& [name, value] : run.params) add("Parameter", name + "=" + value);

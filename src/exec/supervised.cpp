@@ -76,6 +76,7 @@ struct Supervised::Impl {
   ~Impl() { Children::leave(child); }
   Result<> connect();
   Result<> send(std::string_view what, std::string_view reason);
+  Result<> send(const char* bytes, std::size_t size);
   void take_state(std::string_view packet);
   Result<> resolve();
 };
@@ -261,11 +262,15 @@ Result<> Supervised::Impl::send(std::string_view what, std::string_view reason) 
   supervisor::FieldWriter<supervisor::packet_limit> packet;
   packet.put("do", what);
   packet.put("reason", reason.substr(0, 48));
-  if (::send(socket.get(), packet.data(), packet.size(), MSG_NOSIGNAL) >= 0) return ok();
+  return send(packet.data(), packet.size());
+}
+
+Result<> Supervised::Impl::send(const char* bytes, std::size_t size) {
+  if (::send(socket.get(), bytes, size, MSG_NOSIGNAL) >= 0) return ok();
   if (errno == EPIPE || errno == ECONNRESET ||
       errno == ENOTCONN) {  // it has ended, as was wanted; or is to be found again
     SPELL_TRY(resolve());
-    if (over || ::send(socket.get(), packet.data(), packet.size(), MSG_NOSIGNAL) >= 0) return ok();
+    if (over || ::send(socket.get(), bytes, size, MSG_NOSIGNAL) >= 0) return ok();
   }
   return base::errno_error("reach the supervisor in " + folder);
 }
@@ -407,6 +412,13 @@ Result<base::Fd> Supervised::connection() const {
 
 Result<> Supervised::stop(const std::string& reason) { return impl_->send("stop", reason); }
 Result<> Supervised::kill(const std::string& reason) { return impl_->send("kill", reason); }
+Result<> Supervised::signal(int number) {
+  if (impl_->over) return ok();
+  supervisor::FieldWriter<supervisor::packet_limit> packet;
+  packet.put("do", "signal");
+  packet.put("signal", number);
+  return impl_->send(packet.data(), packet.size());
+}
 
 Supervised::Supervised(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Supervised::Supervised(Supervised&&) noexcept = default;

@@ -149,6 +149,7 @@ Result<std::shared_ptr<LiveBackup>> LiveBackup::start(const Folders& folders,
   std::string folder = folders.run(start.run);
   std::shared_ptr<LiveBackup> out(new LiveBackup());
   out->chained_.emplace(std::move(stop), [to = out->stop_]() mutable { to.request_stop(); });
+  out->folder_ = folder;
   out->service_ =
       std::make_unique<Service>(link, start, folder, source, out->stop_.get_token(), tell.says);
 
@@ -203,6 +204,32 @@ std::optional<std::vector<std::string>> LiveBackup::incomplete(std::int64_t end_
 Result<> LiveBackup::flush() {
   auto done = backup_->flush(flush_limit);
   return done ? ok() : Result<>(base::error("timeout", done.error().message()));
+}
+
+namespace {
+
+Result<> write_paths(const std::string& run_folder, const std::vector<std::string>& paths) {
+  std::string text;
+  for (auto& path : paths) text.append(path).push_back('\0');
+  return base::write_file(run_folder + incomplete_file, text);
+}
+
+}  // namespace
+
+Result<Flushed> LiveBackup::finish(std::chrono::milliseconds time) {
+  Flushed out;
+  auto finished = backup_->finish(time);
+  if (!finished) return out;
+  SPELL_TRY(write_paths(folder_, finished->torn));
+  out.known = true;
+  out.torn = std::move(finished->torn);
+  out.left = std::move(finished->left);
+  if (auto safe = read_backup(folder_)) {
+    out.tree = safe->name.text();
+    out.files = safe->files;
+    out.bytes = safe->bytes;
+  }
+  return out;
 }
 
 // ---- ends by force
@@ -308,9 +335,7 @@ Result<> write_incomplete(const Folders& folders, const model::StartCommand& sta
     found = std::move(*torn);
     if (live) (void)live->incomplete(end.at_us);
   }
-  std::string text;
-  for (auto& path : *found) text.append(path).push_back('\0');
-  SPELL_TRY(base::write_file(folder + incomplete_file, text));
+  SPELL_TRY(write_paths(folder, *found));
   return flush();
 }
 
