@@ -1,3 +1,5 @@
+#include <chrono>
+
 #include "command.hpp"
 #include "json_text.hpp"
 #include "machine_text.hpp"
@@ -62,7 +64,9 @@ std::string state_of(const MachineInfo& machine) {
   std::string drained = machine.drained ? ", drained" : "";
   if (!machine.joined) return "not joined" + drained;
   if (!machine.connected) return "away" + drained;
-  if (machine.going_at) return "going";
+  if (machine.going_at)
+    return machine.runs.empty() && *machine.going_at <= std::chrono::system_clock::now() ? "gone"
+                                                                                         : "going";
   return machine.drained ? "drained" : machine.runs.empty() ? "idle" : "busy";
 }
 

@@ -229,8 +229,9 @@ std::optional<std::vector<std::string>> Backup::incomplete(Time end) {
 
 std::int64_t Backup::speed() const {
   if (speed_ns_ == 0) return usual_speed;
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(speed_bytes_) *
-                                                             second / speed_ns_));
+  auto seconds = static_cast<double>(speed_ns_) / static_cast<double>(second);
+  return std::max<std::int64_t>(
+      1, static_cast<std::int64_t>(static_cast<double>(speed_bytes_) / seconds));
 }
 
 std::chrono::milliseconds Backup::needs() const {

@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/error_code.hpp"
 #include "model/status.hpp"
 #include "service/state.hpp"
 

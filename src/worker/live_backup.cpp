@@ -224,7 +224,8 @@ Result<Flushed> LiveBackup::finish(std::chrono::milliseconds time) {
   out.known = true;
   out.torn = std::move(finished->torn);
   out.left = std::move(finished->left);
-  if (auto safe = read_backup(folder_)) {
+  // What stands in the run's folder may have been on its way only.
+  if (auto safe = backup_->status().tree) {
     out.tree = safe->name.text();
     out.files = safe->files;
     out.bytes = safe->bytes;

@@ -454,7 +454,7 @@ void RunTracker::halted(const Result<Flushed>& flushed, std::int64_t now, Action
 
 Ending RunTracker::ending() const {
   return ending_of(phase_, started_us_ != 0, exit_, want_, start_.request,
-                   notice_ ? &notice_->text : nullptr);
+                   notice_ && notice_told_ ? &notice_->text : nullptr);
 }
 
 std::optional<std::int64_t> RunTracker::save_until() const {

@@ -106,7 +106,7 @@ def test_an_interrupted_machine_hands_its_run_on_with_the_last_checkpoint(team, 
     # It stays away until it is brought back.
     known = machine_info(team, machine.name)
     assert known["drained"] and known["going_at"] and known["going"].startswith("asked for by"), known
-    assert "going" in spell(team, "machine", "list", check=0).stdout
+    assert any(word in spell(team, "machine", "list", check=0).stdout for word in ("going", "gone"))
     back = spell(team, "machine", "resume", machine.name, "--json", check=0).json["machine"]
     assert not back["drained"] and not back["going_at"] and not back["going"], back
     again = submit(team, "-m", machine.name, "true")
@@ -206,6 +206,20 @@ def test_sigterm_is_the_end_of_a_machine_that_says_so(team):
         assert (run["status"], run["reason_code"]) == ("interrupted", "machine_notice"), (run, ended)
         assert "shutting down" in run["reason"]
         assert not box.supervisors()
+    finally:
+        box.close()
+
+
+def test_sigpwr_ends_the_runs_and_not_the_worker(team):
+    box = Machine(team, "box", "--serves", "spot", config="notice-seconds = 3\n")
+    try:
+        number, _ = begin(team, [box], "--disable-auto-resume")
+        box.kill(signal.SIGPWR)
+        run = wait_run(team, number, "interrupted")
+        assert run["reason_code"] == "machine_notice" and "SIGPWR" in run["reason"], run
+        box.wait_empty()
+        assert box.running.process.poll() is None
+        assert machine_info(team, "box")["going"] == "power failure, SIGPWR"
     finally:
         box.close()
 

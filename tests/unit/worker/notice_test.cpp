@@ -134,6 +134,19 @@ TEST_CASE("who ends by himself after the notice was interrupted, unless it was a
   CHECK(ending().status == "stopped");
 }
 
+TEST_CASE("who had ended when the notice came has ended as he did") {
+  World world;
+  world.fails.emplace("save", base::error("io_error", "no"));
+  world.next_command.writes.clear();
+  world.service.assign(start_command());
+  REQUIRE(world.run_until([&] { return world.saves[id] > 0; }));
+  world.service.take_away(0);
+  REQUIRE(world.run_until([&] { return world.agent->notice() != nullptr; }));
+  world.fails.clear();
+  world.run();
+  CHECK(world.service.runs[id].result->status == "complete");
+}
+
 TEST_CASE("what has not begun does not begin any more") {
   World world;
   world.service.take_away(30'000);
