@@ -45,7 +45,9 @@ constexpr Time measured_for = 10 * second;
 /// changed so shortly one after the other.
 constexpr std::int64_t group_from = 1 << 20;
 constexpr std::int64_t group_within_ns = 2 * second;
-/// How often it is tried to capture a file of a run that stands still.
+/// What waits for a while does so because it may change: not in a run that stands still.
+constexpr Time whenever = INT64_MAX;
+/// How often it is tried to capture a file of that.
 constexpr int last_tries = 5;
 
 }  // namespace
@@ -303,11 +305,10 @@ std::optional<Finished> Backup::finish(std::chrono::milliseconds time) {
   return out;
 }
 
-/// What waits for a while does so because it may change.
 void Backup::capture_rest() {
   std::map<std::int64_t, int> tries;
   while (!is_late()) {
-    auto order = ledger_->next(base::boot_ns() + measured_for);
+    auto order = ledger_->next(whenever);
     if (!order || tries[order->id]++ >= last_tries) return;
     capture(*order);
   }
@@ -316,7 +317,7 @@ void Backup::capture_rest() {
 /// All that is not in the newest tree, the last first; a new folder is one.
 std::vector<Backup::Group> Backup::newest_first() {
   std::map<std::string, Group> units;
-  while (auto order = ledger_->next(base::boot_ns() + measured_for)) {
+  while (auto order = ledger_->next(whenever)) {
     auto st = folder_->state(order->path);
     if (!st) continue;
     auto unit = ledger_->unit_with(order->path);

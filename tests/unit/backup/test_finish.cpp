@@ -49,9 +49,6 @@ TEST_CASE("what was closed just before counts, what is open does not") {
   std::ofstream open(run / "open");
   open << "ha";
   open.flush();
-  std::ofstream log(run / "train.log");
-  log << "epoch 1\n";
-  log.flush();
   auto finished = run.backup->finish(milliseconds(20'000));
   REQUIRE(finished);
   CHECK(finished->torn == std::vector<std::string>{"open"});
