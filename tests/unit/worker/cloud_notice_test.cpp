@@ -193,13 +193,13 @@ TEST_CASE("azure: this machine's own preemption, approved when nothing is left t
   StandIn cloud;
   int looks = 0;
   auto at = http_date(base::unix_us() + 45'000'000);
-  auto event = [](const char* id, const char* type, const char* resource, const std::string& at) {
+  auto event = [](const char* id, const char* type, const char* resource, const std::string& when) {
     return nlohmann::json{{"EventId", id},
                           {"EventType", type},
                           {"ResourceType", "VirtualMachine"},
                           {"Resources", {resource}},
                           {"EventStatus", "Scheduled"},
-                          {"NotBefore", at},
+                          {"NotBefore", when},
                           {"Description", ""},
                           {"EventSource", "Platform"},
                           {"DurationInSeconds", -1}};
