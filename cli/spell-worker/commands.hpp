@@ -13,6 +13,8 @@ struct Options {
   bool force = false;         ///< leave
   std::string folder{};       ///< salvage
   std::string backup_rate{};  ///< run; "": as worker.toml says
+  std::string notice{};       ///< join, run; likewise
+  bool sigterm_is_notice = false;  ///< likewise
 };
 
 int join(const Options&);

@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "worker/cloud_notice.hpp"
 #include "worker/run_users.hpp"
 #include "worker/share.hpp"
 
@@ -57,6 +58,19 @@ Result<Config> read_config(const std::string& folder) {
         config.run_users.clear();
       else if (auto range = worker::parse_run_users(config.run_users); !range)
         return bad(value.source(), range.error().message());
+    } else if (name == "notice") {
+      config.notice = value.value_exact<std::string>().value_or("");
+      if (auto cloud = worker::find_cloud(config.notice); !cloud)
+        return bad(value.source(), cloud.error().message());
+    } else if (name == "sigterm-is-notice") {
+      auto yes = value.value_exact<bool>();
+      if (!yes) return bad(value.source(), "sigterm-is-notice must be true or false");
+      config.sigterm_is_notice = *yes;
+    } else if (name == "notice-seconds") {
+      auto seconds = value.value_exact<std::int64_t>();
+      if (!seconds || *seconds < 0 || *seconds > 86'400)
+        return bad(value.source(), "notice-seconds must be a number from 0 to 86400");
+      config.notice_seconds = *seconds;
     } else if (name == "share") {
       bool texts = value.is_array();
       if (texts)
@@ -71,7 +85,8 @@ Result<Config> read_config(const std::string& folder) {
     } else {
       return bad(value.source(), "'" + name +
                                      "' is not known; there are: cores, cache-limit, backup-rate, "
-                                     "nvidia-smi, run-users, share");
+                                     "nvidia-smi, run-users, share, notice, sigterm-is-notice, "
+                                     "notice-seconds");
     }
   }
   return config;

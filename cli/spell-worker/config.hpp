@@ -6,6 +6,11 @@
 //   backup-rate = "50M"    bytes a second that the backup of running runs reads; default: 250M
 //   nvidia-smi = "/path"   the program that lists the GPUs; default: where drivers put it
 //   share = ["/data", "/scratch:rw"]    folders that runs may mount (--mount machine:/data)
+//   notice = "auto"        who says that this machine is about to be taken away: "aws", "gcp",
+//                          "azure", "none"; default: as the firmware says whose machine it is
+//   sigterm-is-notice = true    SIGTERM means the end of the machine, as it does for jobs of a
+//                          cluster; default: only while the machine is shutting down
+//   notice-seconds = 30    what SIGTERM and SIGPWR leave then
 //   run-users = "FROM-TO"  ids of which each run gets one as its user, where the worker is root;
 //                          default: 1900000000-1900000999; "none": runs are the worker's user
 #pragma once
@@ -23,6 +28,9 @@ struct Config {
   std::string nvidia_smi{};
   std::vector<std::string> shares{};
   std::string run_users{};  ///< "": none
+  std::string notice = "auto";
+  bool sigterm_is_notice = false;
+  std::int64_t notice_seconds = 30;
 };
 
 /// Defaults where there is no file. Error `invalid_configuration`, which names file, line and key.

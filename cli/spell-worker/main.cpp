@@ -24,6 +24,16 @@ int main(int argc, char** argv) {
   running->add_option("--backup-rate", options.backup_rate,
                       "Bytes a second that the backup of running runs reads, such as 50M; default: "
                       "what worker.toml says, else 250M");
+  for (auto* command : {joining, running}) {
+    command
+        ->add_option("--notice", options.notice,
+                     "Who says that this machine is about to be taken away; default: as its "
+                     "firmware says whose it is (auto)")
+        ->check(CLI::IsMember({"aws", "gcp", "azure", "none", "auto"}));
+    command->add_flag("--sigterm-is-notice", options.sigterm_is_notice,
+                      "SIGTERM means the end of the machine, as for jobs of a cluster: the runs "
+                      "end, their files safe. Else they go on without the daemon");
+  }
   auto* leaving = app.add_subcommand("leave", "Be nobody's machine any more");
   leaving->add_flag("--force", options.force, "Kill the runs that are here");
   auto* telling = app.add_subcommand("status", "What this machine is, and whether it is connected");

@@ -3,10 +3,13 @@
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <iostream>
 #include <memory>
 #include <mutex>
@@ -23,6 +26,7 @@
 #include "state.hpp"
 #include "worker/joined.hpp"
 #include "worker/machine.hpp"
+#include "worker/notice.hpp"
 #include "worker/worker.hpp"
 
 namespace spell::worker_program {
@@ -38,7 +42,9 @@ void log(const std::string& line) {
 
 class Daemon {
  public:
-  Daemon(std::string folder, Config config) : folder_(std::move(folder)), config_(config) {}
+  /// `ready`: an eventfd, written to when a machine that goes has nothing left to do.
+  Daemon(std::string folder, Config config, const base::Fd& ready)
+      : folder_(std::move(folder)), config_(std::move(config)), ready_(ready) {}
   ~Daemon() { stop(); }
 
   /// Does what joined.json says now.
@@ -59,6 +65,15 @@ class Daemon {
     stop();
     joined_ = std::move(**joined);
     return start();
+  }
+
+  /// False: nobody works here.
+  bool notice(const std::string& text) {
+    std::uint64_t earlier;
+    (void)!::read(ready_.get(), &earlier, sizeof earlier);
+    if (worker_)
+      worker_->notice("signal", text, std::chrono::seconds(config_.notice_seconds));
+    return worker_ != nullptr;
   }
 
   void stop() {
@@ -93,6 +108,12 @@ class Daemon {
     options.run_users = config_.run_users;
     options.shares = config_.shares;
     options.scopes = exec::can_make_scopes();
+    options.notice = config_.notice;
+    if (const char* url = ::getenv("SPELL_METADATA_URL")) options.metadata_url = url;
+    options.ready_to_go = [this] {
+      std::uint64_t one = 1;
+      (void)!::write(ready_.get(), &one, sizeof one);
+    };
     options.version = version();
     options.log = log;
     options.connection = [this](const Result<>& state) {
@@ -126,6 +147,7 @@ class Daemon {
 
   std::string folder_;
   Config config_;
+  const base::Fd& ready_;
   worker::Joined joined_;
   std::unique_ptr<worker::Worker> worker_;
   std::optional<std::string> waits_;  ///< why, as it was told
@@ -138,7 +160,7 @@ Result<> serve(const Options& options) {
   // Taken by this thread's descriptor; all others are born with them blocked.
   sigset_t signals;
   sigemptyset(&signals);
-  for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
+  for (int number : {SIGTERM, SIGINT, SIGHUP, SIGPWR}) sigaddset(&signals, number);
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   base::Fd ended(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!ended) return base::errno_error("watch for signals");
@@ -163,13 +185,31 @@ Result<> serve(const Options& options) {
   if (!watch) return watch.error();
   if (::chdir("/") != 0) return base::errno_error("change to /");
 
-  Daemon daemon(*folder, *config);
+  if (!options.notice.empty()) config->notice = options.notice;
+  config->sigterm_is_notice = config->sigterm_is_notice || options.sigterm_is_notice;
+  base::Fd ready(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!ready) return base::errno_error("make an eventfd");
+
+  Daemon daemon(*folder, *config, ready);
   for (;;) {
     SPELL_TRY(daemon.follow());
     pollfd events[] = {{ended.get(), POLLIN, 0}, {watch->fd(), POLLIN, 0}};
     if (::poll(events, 2, -1) < 0 && errno != EINTR) return base::errno_error("wait for events");
-    if (events[0].revents != 0) return ok();
     watch->drain();
+    signalfd_siginfo info;
+    if (::read(ended.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) continue;
+    if (info.ssi_signo == SIGPWR) {
+      daemon.notice("power failure, SIGPWR");
+      continue;
+    }
+    bool goes = info.ssi_signo == SIGTERM &&
+                (config->sigterm_is_notice || worker::is_shutting_down());
+    if (!goes || !daemon.notice("the machine is shutting down")) return ok();
+    // Another signal is the end, and so is the time.
+    pollfd over[] = {{ended.get(), POLLIN, 0}, {ready.get(), POLLIN, 0}};
+    constexpr int slack_ms = 2000;
+    ::poll(over, 2, static_cast<int>(config->notice_seconds * 1000) + slack_ms);
+    return ok();
   }
 }
 

@@ -42,6 +42,7 @@ Table details(const RunInfo& run) {
   if (run.auto_resume) add("Auto-resume", *run.auto_resume ? "yes" : "no");
   if (run.exclusive) add("Exclusive", "yes");
   add("Growing files", join(run.append, ", "));
+  add("Notice signal", run.notice_signal);
   if (run.timeout) add("Timeout", format_duration(*run.timeout));
   for (const auto& [name, value] : run.env) add("Variable", name + "=" + value);
   for (const auto& [name, value] : run.params) add("Parameter", name + "=" + value);

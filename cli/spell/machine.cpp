@@ -1,3 +1,5 @@
+#include <chrono>
+
 #include "command.hpp"
 #include "json_text.hpp"
 #include "machine_text.hpp"
@@ -62,6 +64,9 @@ std::string state_of(const MachineInfo& machine) {
   std::string drained = machine.drained ? ", drained" : "";
   if (!machine.joined) return "not joined" + drained;
   if (!machine.connected) return "away" + drained;
+  if (machine.going_at)
+    return machine.runs.empty() && *machine.going_at <= std::chrono::system_clock::now() ? "gone"
+                                                                                         : "going";
   return machine.drained ? "drained" : machine.runs.empty() ? "idle" : "busy";
 }
 
@@ -108,6 +113,13 @@ void show(Output& out, const MachineInfo& machine) {
   };
   add("Machine", machine.name);
   add("State", state_of(machine));
+  if (machine.going_at)
+    add("Goes", format_time(*machine.going_at) + ": " + machine.going +
+                    (machine.pool.empty() && machine.drained
+                         ? "; `spell machine resume " + machine.name + "` brings it back"
+                         : ""));
+  add("Pool", machine.pool);
+  add("Phase", machine.phase);
   add("Is", machine_text(machine));
   add("Offers", amounts_text(machine.offered));
   add("In use", amounts_text(machine.used));
@@ -152,7 +164,35 @@ Result<int> drain(Context& context) {
 }
 
 Result<int> resume(Context& context) {
-  return with_machine(context, "resume", "Gives a drained machine runs again.", &Machines::resume);
+  return with_machine(context, "resume",
+                      "Gives runs again to a machine that was drained or interrupted.",
+                      &Machines::resume);
+}
+
+Result<int> interrupt(Context& context) {
+  Options options("machine interrupt", "[OPTIONS] NAME",
+                  "Takes a machine away, as a cloud does with a spot machine: its runs are told, "
+                  "what they have finished writing is made safe, and they end `interrupted` (those "
+                  "with auto-resume go on elsewhere). Then it gets no new runs until `spell machine "
+                  "resume NAME`; one that a pool has made is ended.");
+  Words words;
+  std::optional<std::string> in;
+  options.words(words, "a NAME", 1, 1)
+      .value("--in", in, "SECONDS", "until it goes; 0: at once (default 30)");
+  if (auto done = context.parse(options)) return *done;
+  std::chrono::seconds time(30);
+  if (in) {
+    auto seconds = parse_int(*in);
+    if (!seconds || *seconds < 0 || *seconds > 86'400)
+      return usage_error("--in " + shell_quote(*in) + ": give seconds, 0 to 86400");
+    time = std::chrono::seconds(*seconds);
+  }
+  auto client = context.client();
+  if (!client) return client.error();
+  auto machine = client->machines().interrupt(words[0], time);
+  if (!machine) return machine.error();
+  show(context.out, *machine);
+  return 0;
 }
 
 Result<int> rename(Context& context) {
@@ -203,6 +243,7 @@ constexpr CommandRow table[] = {
     {"info", "show a machine", info},
     {"drain", "give it no new runs", drain},
     {"resume", "give it runs again", resume},
+    {"interrupt", "take it away, as a cloud does", interrupt},
     {"rename", "give it another name", rename},
     {"remove", "take it away", remove},
     {"get-token", "let it join anew", get_token},

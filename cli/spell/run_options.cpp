@@ -50,6 +50,8 @@ void RunOptions::define(Options& options) {
           "--exclusive", exclusive,
           "never two copies: its machine ends it when it has been without the service for so long "
           "that the run counts as lost")
+      .value("--notice-signal", notice_signal, "NAME",
+             "signal for its processes when its machine is about to go: HUP, INT, TERM, USR1, USR2")
       .value("--timeout", timeout, "MINUTES", "then stop the run and save its outputs")
       .value("--stop-grace", stop_grace, "SECONDS",
              "from SIGTERM to SIGKILL when it is stopped (default 30)")
@@ -181,6 +183,7 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   if (auto_resume && disable_auto_resume)
     return usage_error("--auto-resume and --disable-auto-resume exclude each other");
   if (auto_resume || disable_auto_resume) spec.auto_resume = auto_resume;
+  spec.notice_signal = notice_signal.value_or("");
   const char* venv = environment("VIRTUAL_ENV");
   struct stat folder {};
   if (!no_venv && venv && *venv == '/' && ::stat(venv, &folder) == 0 && S_ISDIR(folder.st_mode))

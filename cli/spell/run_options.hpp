@@ -12,7 +12,7 @@ namespace spell::cli {
 struct RunOptions {
   std::optional<std::string> machine_type{}, description{}, commit_ref{}, timeout{}, github_url{},
       github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{}, gpu{},
-      cpus{}, memory{}, key{}, commit_label{};
+      cpus{}, memory{}, key{}, commit_label{}, notice_signal{};
   Words env{}, secrets{}, labels{}, after{}, mounts{}, machine_or_mounts{}, params{}, append{},
       command{};
   bool background = false, force = false, verbose = false, require_clean = false,

@@ -140,6 +140,13 @@ class Machines {
   /// It gets no new runs; those that are there go on.
   Result<MachineInfo> drain(const std::string& name, CallOptions = {}) const;
   Result<MachineInfo> resume(const std::string& name, CallOptions = {}) const;
+  /// Takes it away in `in`, as a cloud does with a spot machine: its runs are told, what they have
+  /// finished writing is made safe, and they end `interrupted`, at the latest then. It gets no new
+  /// ones until resume(); one that a pool has made is ended. Errors `machine_not_found`,
+  /// `not_available`: its worker is too old.
+  Result<MachineInfo> interrupt(const std::string& name,
+                                std::chrono::seconds in = std::chrono::seconds(30),
+                                CallOptions = {}) const;
   Result<MachineInfo> rename(const std::string& name, const std::string& to,
                              CallOptions = {}) const;
   /// Ends its worker's credential at once. Error `machine_in_use`: runs are there, or wait for what

@@ -36,6 +36,19 @@ constexpr Time between_tries = 100 * ms;
 constexpr int most_waiting = 2;
 /// After a failure that passes.
 constexpr Time again = second;
+/// Smaller packs say more of the way's length than of its width.
+constexpr std::int64_t measured_from = 256 << 10;
+/// Bytes a second, where none was sent.
+constexpr std::int64_t usual_speed = 20'000'000;
+constexpr Time measured_for = 10 * second;
+/// Of what is not sent in its order: files that lie in one tree are as large together, or were
+/// changed so shortly one after the other.
+constexpr std::int64_t group_from = 1 << 20;
+constexpr std::int64_t group_within_ns = 2 * second;
+/// What waits for a while does so because it may change: not in a run that stands still.
+constexpr Time whenever = INT64_MAX;
+/// How often it is tried to capture a file of that.
+constexpr int last_tries = 5;
 
 }  // namespace
 
@@ -156,6 +169,10 @@ bool Backup::is_over() const {
   return over_;
 }
 
+bool Backup::is_late() const {
+  return late_at_ != 0 ? base::boot_ns() >= late_at_ : is_over();
+}
+
 bool Backup::has_room() const {
   {
     std::lock_guard lock(mutex_);
@@ -183,7 +200,7 @@ BackupStatus Backup::status() const {
   return out;
 }
 
-std::optional<std::vector<std::string>> Backup::incomplete(Time end, Time until) {
+void Backup::end_work() {
   {
     std::lock_guard lock(mutex_);
     over_ = true;
@@ -191,6 +208,10 @@ std::optional<std::vector<std::string>> Backup::incomplete(Time end, Time until)
   changed_.notify_all();
   wake();
   if (worker_.joinable()) worker_.join();
+}
+
+std::optional<std::vector<std::string>> Backup::incomplete(Time end, Time until) {
+  end_work();
   // Nor does it know what is safe where it could not be read yet.
   if (!watch_ || (!seen_ && newest_)) return std::nullopt;
   // What the end itself closed.
@@ -207,6 +228,227 @@ std::optional<std::vector<std::string>> Backup::incomplete(Time end, Time until)
   if (!pending_) pending_ = ledger_->cut(end);
   if (pending_) publish();
   return out;
+}
+
+// ---- the end of a run that was halted
+
+std::int64_t Backup::speed() const {
+  if (speed_ns_ == 0) return usual_speed;
+  auto seconds = static_cast<double>(speed_ns_) / static_cast<double>(second);
+  return std::max<std::int64_t>(
+      1, static_cast<std::int64_t>(static_cast<double>(speed_bytes_) / seconds));
+}
+
+std::chrono::milliseconds Backup::needs() const {
+  std::lock_guard lock(mutex_);
+  return std::chrono::milliseconds((spooled_ + waiting_.bytes) * 1000 / speed());
+}
+
+bool Backup::sent_by(Time until) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, std::chrono::nanoseconds(until - base::boot_ns()),
+                           [&] { return jobs_.empty() || stopping_ || lost_; }) &&
+         jobs_.empty() && !lost_;
+}
+
+std::optional<Finished> Backup::finish(std::chrono::milliseconds time) {
+  Time halted = base::boot_ns(), until = halted + std::chrono::nanoseconds(time).count();
+  end_work();
+  if (!watch_ || (!seen_ && newest_)) return std::nullopt;
+  Lease::hold_signals();
+  late_at_ = until;
+  watch_->pump(halted);
+  bool heard = !watch_->is_blind() && !watch_->is_limited();
+  if (!seen_ || !heard) watch_->look(halted);
+  auto waiting = ledger_->backlog();
+  bool fits;
+  {
+    std::lock_guard lock(mutex_);
+    waiting_ = waiting;
+    fits = (spooled_ + waiting.bytes) * 1000 / speed() <= (until - base::boot_ns()) / ms;
+  }
+  if (fits && !torn_) capture_rest();
+  Finished out;
+  // After the captures: whoever has a file open is found by them.
+  out.torn = ledger_->incomplete(
+      halted, heard,
+      [&](const std::string& path) {
+        auto st = folder_->state(path);
+        return st && is_shorter(path, st->st_size);
+      },
+      INT64_MAX, true);
+  if (!fits || torn_) {
+    send_newest(out.torn, until, out.left);
+    return out;
+  }
+  if (!pending_) pending_ = ledger_->cut(halted, true);
+  if (pending_) publish();
+  bool sent = sent_by(until);
+  out.left = ledger_->unsaved();
+  {
+    std::unique_lock lock(mutex_);
+    if (std::exchange(lost_, false)) {
+      lock.unlock();
+      out.left.clear();
+      send_newest(out.torn, until, out.left);
+      return out;
+    }
+    if (!sent)
+      for (auto& job : jobs_) out.left.insert(out.left.end(), job.names.begin(), job.names.end());
+    if (pending_)
+      for (auto& [path, entry] : pending_->changes)
+        if (entry) out.left.push_back(path);
+    stopping_ = !jobs_.empty();
+  }
+  std::sort(out.left.begin(), out.left.end());
+  out.left.erase(std::unique(out.left.begin(), out.left.end()), out.left.end());
+  std::erase_if(out.left, [&](auto& path) {
+    return std::binary_search(out.torn.begin(), out.torn.end(), path);
+  });
+  return out;
+}
+
+void Backup::capture_rest() {
+  std::map<std::int64_t, int> tries;
+  while (!is_late()) {
+    auto order = ledger_->next(whenever);
+    if (!order || tries[order->id]++ >= last_tries) return;
+    capture(*order);
+  }
+}
+
+/// All that is not in the newest tree, the last first; a new folder is one.
+std::vector<Backup::Group> Backup::newest_first() {
+  std::map<std::string, Group> units;
+  while (auto order = ledger_->next(whenever)) {
+    auto st = folder_->state(order->path);
+    if (!st) continue;
+    auto unit = ledger_->unit_with(order->path);
+    auto& group = units[unit.empty() ? order->path : unit];
+    auto state = spellfs::state_of(*st);
+    group.paths.push_back(order->path);
+    group.bytes += state.size;
+    group.changed_ns = std::max(group.changed_ns, state.ctime_ns);
+  }
+  std::vector<Group> sorted, out;
+  for (auto& [name, group] : units) sorted.push_back(std::move(group));
+  std::sort(sorted.begin(), sorted.end(),
+            [](auto& a, auto& b) { return a.changed_ns > b.changed_ns; });
+  // What names the newest checkpoint is small, and comes to nothing without it.
+  std::int64_t last_ns = 0;
+  for (auto& group : sorted) {
+    bool joins = !out.empty() && out.back().bytes < group_from &&
+                 last_ns - group.changed_ns < group_within_ns;
+    last_ns = group.changed_ns;
+    if (!joins) {
+      out.push_back(std::move(group));
+      continue;
+    }
+    out.back().bytes += group.bytes;
+    out.back().paths.insert(out.back().paths.end(), group.paths.begin(), group.paths.end());
+  }
+  return out;
+}
+
+/// From the tree that is safe, one after the other. What that one has besides stays in it.
+void Backup::send_newest(const std::vector<std::string>& torn, Time until,
+                         std::vector<std::string>& left) {
+  {
+    std::unique_lock lock(mutex_);
+    // What is on its way now is not taken back.
+    while (jobs_.size() > 1) {
+      spooled_ -= jobs_.back().size;
+      jobs_.pop_back();
+    }
+  }
+  if (!sent_by(until)) {
+    for (auto& path : ledger_->unsaved()) left.push_back(path);
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    return;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    newest_ = status_.tree;
+  }
+  pack_.reset();
+  pack_file_.reset();
+  pending_.reset();
+  sent_->clear();
+  torn_ = false;
+  watch_.reset();
+  ledger_ = std::make_unique<Ledger>(options_.rules);
+  auto watch = Watch::start(*folder_, *ledger_, options_.left_out);
+  for (auto& [path, state] : options_.known) ledger_->in_tree(path, state);
+  if (!watch || (newest_ && !take_over(*newest_))) {
+    left.push_back("all that was not safe yet");
+    return;
+  }
+  watch_.emplace(std::move(*watch));
+  watch_->look(base::boot_ns());
+  for (auto& group : newest_first()) {
+    std::erase_if(group.paths, [&](auto& path) {
+      return std::binary_search(torn.begin(), torn.end(), path);
+    });
+    if (group.paths.empty()) continue;
+    auto time = until - base::boot_ns();
+    bool fits;
+    {
+      std::lock_guard lock(mutex_);
+      fits = group.bytes * 1000 / speed() <= time / ms;
+    }
+    Cut cut;
+    cut.oldest = base::boot_ns();
+    for (auto& path : group.paths) {
+      if (fits && !is_late())
+        if (auto entry = capture_now(path)) {
+          cut.changes[path] = std::move(*entry);
+          continue;
+        }
+      left.push_back(path);
+    }
+    // A part of it would be worth less than the version before.
+    bool whole = cut.changes.size() == group.paths.size();
+    if (whole && write_tree(cut) && sent_by(until)) continue;
+    pack_.reset();
+    pack_file_.reset();
+    if (!whole)
+      for (auto& [path, entry] : cut.changes) left.push_back(path);
+    else
+      left.insert(left.end(), group.paths.begin(), group.paths.end());
+    std::lock_guard lock(mutex_);
+    newest_ = status_.tree;
+    if (!jobs_.empty()) stopping_ = true;
+  }
+  std::sort(left.begin(), left.end());
+}
+
+std::optional<spellfs::Entry> Backup::capture_now(const std::string& path) {
+  base::Fd file = folder_->open_file(path);
+  struct stat st;
+  if (!file) {
+    auto link = folder_->state(path);
+    auto target = folder_->target(path);
+    if (!link || !target || !S_ISLNK(link->st_mode)) return std::nullopt;
+    spellfs::Entry entry;
+    entry.type = spellfs::EntryType::link;
+    entry.mode = link->st_mode & 07777;
+    entry.mtime_ns = spellfs::state_of(*link).mtime_ns;
+    entry.target = *target;
+    entry.name = path.substr(path.rfind('/') + 1);
+    return entry;
+  }
+  if (::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode)) return std::nullopt;
+  Lease lease(file.get());
+  bool grows = options_.rules.grows && options_.rules.grows(path);
+  if (lease.answer() == Lease::Answer::busy && !grows) return std::nullopt;
+  auto entry = read(file.get(), st.st_size, nullptr);
+  if (!entry) return std::nullopt;
+  auto state = spellfs::state_of(st);
+  entry->mode = state.mode;
+  entry->mtime_ns = state.mtime_ns;
+  entry->name = path.substr(path.rfind('/') + 1);
+  return std::move(*entry);
 }
 
 Result<> Backup::flush(std::chrono::milliseconds time) {
@@ -471,7 +713,7 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
   struct stat st;
   if (::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode)) return Outcome::unreadable;
   std::optional<Lease> lease;
-  bool vouched = false;
+  bool vouched = false, wanted = false;
   if (!order.prefix) {
     lease.emplace(file.get());
     if (lease->answer() == Lease::Answer::busy) return Outcome::busy;
@@ -498,9 +740,13 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
   if (copy) lease->give_back();
   auto entry =
       read(copy ? copy.get() : file.get(), st.st_size, copy || !vouched ? nullptr : &*lease);
-  if (lease) lease->give_back();
+  if (lease) {
+    wanted = lease->is_wanted();
+    lease->give_back();
+  }
   if (!entry) {
-    if (entry.error().code() == "canceled") return Outcome::disturbed;
+    bool canceled = entry.error().code() == "canceled";
+    if (canceled) return is_over() && !wanted ? Outcome::later : Outcome::disturbed;
     say_not(order.path, entry.error());
     return torn_ || no_pack_ ? Outcome::later : Outcome::unreadable;
   }
@@ -560,11 +806,12 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
         if (!wanted) wanted = now;
         if (now - *wanted > std::chrono::nanoseconds(options_.yield).count()) stop.request_stop();
       }
-      if (is_over()) stop.request_stop();
+      if (is_late()) stop.request_stop();
       pump();
       // The rate is an average over some seconds: a lease is better short than gentle, and who
-      // waits for it does not wait for that.
-      if (wanted || stop.stop_requested() || free_at_ - now <= 4 * second) return;
+      // waits for it, or has little time, does not wait for that.
+      bool hurries = wanted || late_at_ != 0 || stop.stop_requested();
+      if (hurries || free_at_ - now <= 4 * second) return;
       Lease::wait(std::chrono::nanoseconds(200 * ms));
     }
   };
@@ -608,7 +855,8 @@ Result<int> Backup::next_pack(std::int64_t size) {
   while (!has_room()) {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, std::chrono::milliseconds(50));
-    if (over_) return base::error("canceled", "the backup ends");
+    if (late_at_ ? base::boot_ns() >= late_at_ : over_)
+      return base::error("canceled", "the backup ends");
     if (!lease_ || !lease_->is_wanted()) continue;
     Time now = base::boot_ns();
     if (!wanted) wanted = now;
@@ -674,7 +922,11 @@ Result<> Backup::close_pack(std::optional<Tree> tree, const Cut& cut) {
     pack_.reset();
   }
   for (auto& [path, entry] : cut.changes)
-    if (entry) ++job.files, job.bytes += entry->size;
+    if (entry) {
+      ++job.files;
+      job.bytes += entry->size;
+      job.names.push_back(path);
+    }
   job.oldest = cut.oldest;
   if (job.pack || job.tree) hand_over(std::move(job));
   return ok();
@@ -700,9 +952,17 @@ void Backup::send() {
     Job job = jobs_.front();
     lock.unlock();
     Result<> done = ok();
+    Time began = base::boot_ns();
     if (job.pack) done = safe_.send_pack(job.pack->get(), job.size);
+    Time took = base::boot_ns() - began;
+    bool measured = done && job.size >= measured_from;
     if (done && job.tree) done = safe_.record(*job.tree);
     lock.lock();
+    if (measured) {
+      if (speed_ns_ > measured_for) speed_bytes_ /= 2, speed_ns_ /= 2;
+      speed_bytes_ += job.size;
+      speed_ns_ += took;
+    }
     // Begun anew meanwhile.
     bool mine = !jobs_.empty() && jobs_.front().pack == job.pack &&
                 jobs_.front().tree.has_value() == job.tree.has_value() &&

@@ -10,6 +10,9 @@
 // where the file system can, it is cloned first, and nobody waits at all. When the spool is full
 // versions wait where they are.
 //
+// A run that is halted for good, because its machine is about to go, is finished(): what it had closed
+// counts as it is, and if not all of that can be sent in time the newest comes first.
+//
 // Nothing of this is on disk but the files in the spool, which have no names: after a kill -9 the
 // next Backup begins with what is safe (`last`) and a look at the folder. Two threads a run: one
 // hears, captures and decides, one sends. They end with the object.
@@ -99,6 +102,12 @@ struct BackupStatus {
   bool looked = false;     ///< all that was there at its start has been captured, or cannot be
 };
 
+/// What became of the last files of a run that was halted.
+struct Finished {
+  std::vector<std::string> torn{};  ///< not sure to be whole versions, or parts of whole folders
+  std::vector<std::string> left{};  ///< whole, but not safe: there was no time
+};
+
 class Backup {
  public:
   /// `last`: what is safe of this run already. Errors: the folder cannot be opened or watched.
@@ -112,6 +121,12 @@ class Backup {
   /// versions before, as far as they are captured, are safe after flush(). None: nobody knows,
   /// since it could not be heard what happened. `until`: see Ledger::incomplete().
   std::optional<std::vector<std::string>> incomplete(Time end, Time until = INT64_MAX);
+  /// How long it would take until all that is finished is safe, at the speed that was seen so far.
+  std::chrono::milliseconds needs() const;
+  /// The run was halted just now and will not go on: ends hearing, captures what it had finished, and
+  /// sends that, for so long. If it cannot all be sent in that time, what was finished last goes
+  /// first. None: nobody knows, since it could not be heard what happened; nothing more is sent then.
+  std::optional<Finished> finish(std::chrono::milliseconds time);
   /// Waits until all that is decided is safe; error `canceled` once this object's end has begun, or
   /// after the time.
   Result<> flush(std::chrono::milliseconds time);
@@ -123,6 +138,12 @@ class Backup {
     std::optional<Tree> tree{};
     std::int64_t files = 0, bytes = 0;  ///< of the cut
     Time oldest = 0;
+    std::vector<std::string> names{};  ///< of the files in it
+  };
+  /// Files that become safe together.
+  struct Group {
+    std::vector<std::string> paths{};
+    std::int64_t bytes = 0, changed_ns = 0;
   };
   class Nodes;
   class Sent;
@@ -156,6 +177,15 @@ class Backup {
   bool has_room() const;
   bool few_wait() const;
   bool is_over() const;
+  /// Nothing is captured any more.
+  bool is_late() const;
+  void end_work();
+  std::int64_t speed() const;  ///< under the mutex; bytes a second
+  void capture_rest();
+  bool sent_by(Time until);
+  std::optional<spellfs::Entry> capture_now(const std::string& path);
+  std::vector<Group> newest_first();
+  void send_newest(const std::vector<std::string>& torn, Time until, std::vector<std::string>& left);
   void say(const std::string& line) const {
     if (options_.log) options_.log(line);
   }
@@ -190,12 +220,14 @@ class Backup {
   int told_files_ = 0;
   bool torn_ = false;     ///< the pack, and what is held in it with it
   bool no_pack_ = false;  ///< it is the next pack that could not be had
+  Time late_at_ = 0;      ///< finish() has begun, and ends then
   bool clones_ = true, told_limit_ = false, told_leases_ = false;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Job> jobs_;
   std::int64_t spooled_ = 0;
+  std::int64_t speed_bytes_ = 0, speed_ns_ = 0;  ///< of what was sent last
   bool stopping_ = false, over_ = false, lost_ = false;
   std::optional<Tree> last_;
   BackupStatus status_;

@@ -451,12 +451,12 @@ bool Ledger::holds_any() const {
                      [](auto& entry) { return entry.second.held.has_value(); });
 }
 
-std::optional<Cut> Ledger::cut(Time now) {
+std::optional<Cut> Ledger::cut(Time now, bool halted) {
   cut_at_.reset();
   if (!holds_any()) return std::nullopt;
 
-  Seq most = number_at(now - options_.settle);
-  Seq overtaken = number_at(now - options_.patience);
+  Seq most = halted ? clock_ : number_at(now - options_.settle);
+  Seq overtaken = halted ? clock_ : number_at(now - options_.patience);
   for (auto it = units_.begin(); it != units_.end();) {
     auto& [path, unit] = *it;
     if (unit.whole || now - unit.made_at < options_.unrest || is_open(path)) {
@@ -482,7 +482,7 @@ std::optional<Cut> Ledger::cut(Time now) {
       continue;
     }
     waiting.insert(path);
-    bool made = all.open || (!unit.whole && now - unit.active_at < options_.quiet);
+    bool made = halted || all.open || (!unit.whole && now - unit.active_at < options_.quiet);
     Seq from = made ? std::max(all.first, overtaken + 1) : all.first;
     never_from(from);
     for (Time at : {unit.active_at + options_.quiet, unit.made_at + options_.unrest})
@@ -596,12 +596,13 @@ Backlog Ledger::backlog() const {
 
 std::vector<std::string> Ledger::incomplete(
     Time end, bool heard, const std::function<bool(const std::string& path)>& shrunk,
-    Time until) const {
+    Time until, bool halted) const {
+  const Time settle = halted ? 0 : options_.settle;
   std::set<std::string> out, torn_units, all;
   auto unit_of_path = [&](const std::string& path) {
     return const_cast<Ledger*>(this)->unit_of(path);
   };
-  auto spared = [&](Time at) { return at <= end - options_.settle || at >= until; };
+  auto spared = [&](Time at) { return at <= end - settle || at >= until; };
   auto judge = [&](const std::string& path, bool complete) {
     all.insert(path);
     if (complete) return;
@@ -623,6 +624,18 @@ std::vector<std::string> Ledger::incomplete(
     if (auto unit = unit_of_path(path); unit != units_.end() && torn_units.contains(unit->first))
       out.insert(path);
   return {out.begin(), out.end()};
+}
+
+std::string Ledger::unit_with(const std::string& path) {
+  auto unit = unit_of(path);
+  return unit == units_.end() ? "" : unit->first;
+}
+
+std::vector<std::string> Ledger::unsaved() const {
+  std::vector<std::string> out;
+  for (auto& [id, file] : files_)
+    if (file.first && !file.removed) out.push_back(file.path);
+  return out;
 }
 
 }  // namespace spell::backup

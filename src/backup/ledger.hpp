@@ -146,7 +146,9 @@ class Ledger {
   bool holds_any() const;
   /// The greatest tree that may follow the one before, and that is made now. None: nothing new. To
   /// be asked only while the run is known to live: then all that was closed `settle` ago counts.
-  std::optional<Cut> cut(Time now);
+  /// `halted`: the run stands still for good. What was closed before that was closed by itself, and
+  /// what was being made will not be finished: it holds back nobody.
+  std::optional<Cut> cut(Time now, bool halted = false);
   /// When next() or cut() may have something that they have not now; none: only an event helps.
   std::optional<Time> wake_at() const;
 
@@ -154,10 +156,15 @@ class Ledger {
   /// When the run was ended by force at `end`: what lies there and cannot be trusted. Paths of
   /// files, sorted. `until`: what was finished at that time or later was not touched by it.
   /// `heard`: whoever closed a file was heard, else what was only found is trusted if it is
-  /// captured. `shrunk`: a file that grows is shorter than it was, so it is as any other.
+  /// captured. `shrunk`: a file that grows is shorter than it was, so it is as any other. `halted`:
+  /// see cut(); the run stands still since `end`.
   std::vector<std::string> incomplete(
       Time end, bool heard = true, const std::function<bool(const std::string& path)>& shrunk = {},
-      Time until = INT64_MAX) const;
+      Time until = INT64_MAX, bool halted = false) const;
+  /// The new folder that a file is a part of; "": none.
+  std::string unit_with(const std::string& path);
+  /// Finished, and in no tree yet.
+  std::vector<std::string> unsaved() const;
   /// Lines for the log, since the last call.
   std::vector<std::string> take_notes() { return std::exchange(notes_, {}); }
 

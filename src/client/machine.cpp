@@ -88,6 +88,16 @@ Result<MachineInfo> Machines::resume(const std::string& name, CallOptions option
   return edit(*connection_, name, {.drained = false}, options);
 }
 
+Result<MachineInfo> Machines::interrupt(const std::string& name, std::chrono::seconds in,
+                                        CallOptions options) const {
+  return member_of<MachineInfo>(
+      connection_->call({.route = Route::interrupt_machine,
+                         .names = {name},
+                         .body = model::to_json(model::MachineInterrupt{in.count()})},
+                        options),
+      "machine");
+}
+
 Result<MachineInfo> Machines::rename(const std::string& name, const std::string& to,
                                      CallOptions options) const {
   return edit(*connection_, name, {.name = to}, options);

@@ -418,6 +418,9 @@ Result<> Supervised::kill(const std::string& reason) {
 Result<> Supervised::renew(std::int64_t until_us) {
   return impl_->send("lease", "until_us", std::to_string(until_us));
 }
+Result<> Supervised::signal(int number) {
+  return impl_->send("signal", "signal", std::to_string(number));
+}
 
 Supervised::Supervised(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Supervised::Supervised(Supervised&&) noexcept = default;

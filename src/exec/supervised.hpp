@@ -156,6 +156,9 @@ class Supervised {
   /// See Launch::lease_until_us. A lease that is over stays over, and there is none where it began
   /// without.
   Result<> renew(std::int64_t until_us);
+  /// To the command's process group, once it runs. A supervisor that is older than this takes no
+  /// notice of it.
+  Result<> signal(int number);
 
   explicit Supervised(std::unique_ptr<Impl>);
   Supervised(Supervised&&) noexcept;
@@ -169,5 +172,11 @@ class Supervised {
 /// Whether the command of the run in this folder is alive: its supervisor is asked anew. False too
 /// where it does not answer.
 bool command_lives(const std::string& folder);
+
+/// Halts all processes of the run in this folder, those that were let in too: none of them does
+/// anything any more until the run is ended. What one of them has asked of the kernel just now may
+/// still be finished. Errors: `run_not_running`; `not_permitted`, where one of them may not be
+/// halted.
+Result<> freeze(const std::string& folder);
 
 }  // namespace spell::exec

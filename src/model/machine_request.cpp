@@ -45,8 +45,16 @@ struct Table<MachineTypeRequest> {
   };
 };
 
+template <>
+struct Table<MachineInterrupt> {
+  static constexpr Field<MachineInterrupt> fields[] = {
+      SPELL_MEMBER(MachineInterrupt, in),
+  };
+};
+
 namespace {
 
+constexpr std::int64_t day = 24 * 3600;
 constexpr std::int64_t year = 365 * 24 * 3600;
 
 Error wrong(const std::string& field, const std::string& what) {
@@ -93,6 +101,7 @@ json without_nulls(json object) {
 
 json to_json(const MachineRequest& request) { return write_object(request); }
 json to_json(const MachineEdit& edit) { return without_nulls(write_object(edit)); }
+json to_json(const MachineInterrupt& asked) { return write_object(asked); }
 json to_json(const MachineTypeRequest& request) { return without_nulls(write_object(request)); }
 
 Result<MachineRequest> parse_machine_request(const json& j) {
@@ -118,6 +127,12 @@ Result<MachineEdit> parse_machine_edit(const json& j) {
   auto edit = read_request<MachineEdit>(j);
   if (edit && edit->name) SPELL_TRY(check_name("name", *edit->name));
   return edit;
+}
+
+Result<MachineInterrupt> parse_machine_interrupt(const json& j) {
+  auto asked = read_request<MachineInterrupt>(j);
+  if (asked) SPELL_TRY(check_range("in", asked->in, day));
+  return asked;
 }
 
 Result<MachineTypeRequest> parse_machine_type_request(const json& j) {

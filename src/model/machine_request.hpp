@@ -29,6 +29,11 @@ struct MachineEdit {
   std::optional<bool> drained{};
 };
 
+/// Body of POST …/machines/{name}/interrupt.
+struct MachineInterrupt {
+  std::int64_t in = 30;  ///< seconds
+};
+
 /// Body of POST …/machine-types and of PATCH …/machine-types/{name}, which takes no name.
 struct MachineTypeRequest {
   std::optional<std::string> name{};
@@ -43,9 +48,11 @@ struct MachineTypeRequest {
 json to_json(const MachineRequest&);
 json to_json(const MachineEdit&);
 json to_json(const MachineTypeRequest&);
+json to_json(const MachineInterrupt&);
 /// Names in lower case, each once. Errors `invalid_request`, naming the field.
 Result<MachineRequest> parse_machine_request(const json&);
 Result<MachineEdit> parse_machine_edit(const json&);
+Result<MachineInterrupt> parse_machine_interrupt(const json&);
 Result<MachineTypeRequest> parse_machine_type_request(const json&);
 
 }  // namespace spell::model

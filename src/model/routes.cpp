@@ -124,6 +124,8 @@ constexpr RouteRow table[] = {
      Access::administrator},
     {Route::delete_machine, "DELETE", "/v1/owners/{owner}/machines/{name}", "delete_machine",
      Access::administrator},
+    {Route::interrupt_machine, "POST", "/v1/owners/{owner}/machines/{name}/interrupt",
+     "interrupt_machine", Access::administrator},
     {Route::machine_token, "POST", "/v1/owners/{owner}/machines/{name}/token", "machine_token",
      Access::administrator},
     {Route::list_machine_types, "GET", "/v1/owners/{owner}/machine-types", "list_machine_types",

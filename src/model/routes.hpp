@@ -65,7 +65,8 @@
 // create_machine: {"name", "serves", "serves_cpu", "cpus", "memory", "gpus", "allow", "lost_after"}
 // -> 201 {"join": {"url", "token", "machine", "expires_at"}}; machine_token, machine_type_token ->
 // {"join": …}. The token is told this once.
-// edit_machine: {"name", "drained"}. create_machine_type, edit_machine_type: {"name", "spot",
+// edit_machine: {"name", "drained"}. interrupt_machine: {"in": seconds}: it will be taken away then;
+// its runs are told, and end `interrupted` -> {"machine"}. create_machine_type, edit_machine_type: {"name", "spot",
 // "default_auto_resume", "cpus", "memory", "gpus", "lost_after"}.
 // join: model::JoinRequest with a join token -> 201 model::JoinAnswer.
 // stop_service: body {"handover": bool} -> 202 {"pid": N}; personal services only.
@@ -157,6 +158,7 @@ enum class Route {
   get_machine,
   edit_machine,
   delete_machine,
+  interrupt_machine,
   machine_token,
   list_machine_types,
   create_machine_type,

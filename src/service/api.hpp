@@ -252,6 +252,7 @@ void create_machine(Context&, Call);
 void get_machine(Context&, Call);
 void edit_machine(Context&, Call);
 void delete_machine(Context&, Call);
+void interrupt_machine(Context&, Call);
 void machine_token(Context&, Call);
 // machine_type_routes.cpp
 void list_machine_types(Context&, Call);

@@ -45,6 +45,10 @@ MachineInfo info_of(const MachineView& view) {
   info.seen_at = time_of(view.record.seen_us);
   info.lost_after = std::chrono::seconds(view.lost_after);
   info.notes = view.hello.notes;
+  info.pool = view.record.pool;
+  info.phase = view.record.phase;
+  info.going_at = time_of(view.record.going_us);
+  info.going = view.record.going;
   return info;
 }
 
@@ -149,6 +153,26 @@ void edit_machine(Context& context, Call call) {
       changed = audit(state, now, call, "machine.rename", base::lower(name), *edit.name);
     return [&context, call, changed, name = edit.name.value_or(name)](const Result<>& committed) {
       if (!changed) return refuse(call, changed.error());
+      if (!committed) return refuse(call, committed.error());
+      answer_machine(context, call, name);
+    };
+  });
+}
+
+void interrupt_machine(Context& context, Call call) {
+  auto body = body_object(call);
+  if (!body) return refuse(call, body.error());
+  auto asked = model::parse_machine_interrupt(*body);
+  if (!asked) return refuse(call, asked.error());
+  std::string name = call->path.at("name");
+  context.reactor.post([&context, call, name, in = asked->in](State& state,
+                                                              std::int64_t now) -> Reactor::Answer {
+    auto done = state.interrupt_machine(call->owner(), name, in * 1'000'000, call->caller.name, now);
+    if (done)
+      done = audit(state, now, call, "machine.interrupt", base::lower(name),
+                   "in " + std::to_string(in) + " s");
+    return [&context, call, done, name](const Result<>& committed) {
+      if (!done) return refuse(call, done.error());
       if (!committed) return refuse(call, committed.error());
       answer_machine(context, call, name);
     };

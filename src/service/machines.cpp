@@ -48,6 +48,15 @@ std::vector<std::string> trees_of(const model::RunReport& report) {
   if (report.backup) trees.push_back(report.backup->outputs);
   return trees;
 }
+
+Result<> take_notice(State& state, const Call& call, const std::string& machine,
+                     const model::MachineNotice& notice, std::int64_t now_us) {
+  auto news = state.heed_notice(machine, notice, now_us);
+  if (!news) return news.error();
+  if (!*news) return ok();
+  auto& record = state.machine_by_id(machine)->record;
+  return audit(state, now_us, call, "machine.notice", record.name, record.going);
+}
 }  // namespace
 
 Result<> check_protocol(const json& message) {
@@ -124,7 +133,8 @@ void machine_sync(Context& context, Call call) {
                                                       "' yet: it must say hello first");
     if (failed && request->hello) failed = state.heard_of_numbers(machine, request->numbers);
     if (failed && request->hello)
-      failed = state.hello(machine, *request->hello, request->holds, now);
+      failed = state.hello(machine, *request->hello, request->holds, now, request->notice);
+    if (failed && request->notice) failed = take_notice(state, call, machine, *request->notice, now);
     if (failed) state.acknowledge(machine, request->seen);
     for (auto& report : request->reports) {
       if (!failed) break;

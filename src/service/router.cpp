@@ -250,6 +250,8 @@ HandlerFunction handler_of(model::Route route) {
       return service::edit_machine;
     case model::Route::delete_machine:
       return service::delete_machine;
+    case model::Route::interrupt_machine:
+      return service::interrupt_machine;
     case model::Route::machine_token:
       return service::machine_token;
     case model::Route::list_machine_types:

@@ -171,6 +171,15 @@ class State {
   Result<> create_machine(const store::MachineRecord&);
   /// Errors `machine_not_found`, `name_taken`, `not_permitted` (an embedded one).
   Result<> change_machine(const std::string& owner, const std::string& name, const MachineChange&);
+  /// It will be taken away in so many µs, as `by` asks: its worker tells its runs, which end
+  /// interrupted. No run is placed there any more until it is resumed; one that a pool has made goes
+  /// then. Of two times the earlier counts. Errors `machine_not_found`, `not_available` (its worker
+  /// is too old).
+  Result<> interrupt_machine(const std::string& owner, const std::string& name, std::int64_t in_us,
+                             const std::string& by, std::int64_t now_us);
+  /// Its worker says so. True: that is news.
+  Result<bool> heed_notice(const std::string& machine_id, const model::MachineNotice&,
+                           std::int64_t now_us);
   /// Ends its token, its runs (its worker is told to end them too) and those that wait for what no
   /// other machine has. Error `machine_in_use` where there are any, unless `with_runs`.
   Result<> remove_machine(const std::string& owner, const std::string& name, bool with_runs,
@@ -194,8 +203,10 @@ class State {
   std::string name_owner(const std::string& owner, const std::string& name) const;
 
   /// A worker has connected: brings its commands in line with what should be.
+  /// `notice`: what it has said of that already.
   Result<> hello(const std::string& machine_id, const model::WorkerHello&,
-                 const std::map<std::string, std::int64_t>& holds, std::int64_t now_us);
+                 const std::map<std::string, std::int64_t>& holds, std::int64_t now_us,
+                 const std::optional<model::MachineNotice>& notice = {});
   /// It is not there any more, unless it has said hello since `session`.
   void away(const std::string& machine_id, std::int64_t session, std::int64_t now_us);
   /// It has been away for too long: its runs end, but it may still bring their results.
@@ -371,6 +382,8 @@ class State {
   /// What the scheduler sees follows from the machine's state.
   void show(MachineState&);
   Result<> save(MachineState&);
+  /// Tells its worker when it goes, or that it stays.
+  void order_notice(MachineState&, std::int64_t now_us);
   Result<> drop_tokens(const std::function<bool(const store::TokenRecord&)>& which);
   Result<> drop_tokens(const std::string& machine, const std::string& kind);
   void assign(MachineState&, const RunRecord&);

@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/error_code.hpp"
 #include "model/status.hpp"
 #include "service/state.hpp"
 
@@ -15,6 +16,9 @@ constexpr std::int64_t usual_lost_after = 600;
 /// Whether an embedded worker's machine is drained: it has no row of its own, for it is there when
 /// its worker is.
 constexpr const char* drained_note = "embedded_machine_drained";
+/// When it goes; of whom asked for it nothing is kept.
+constexpr const char* going_note = "embedded_machine_going_us";
+constexpr const char* asked_for = "asked for";
 
 }  // namespace
 
@@ -97,9 +101,13 @@ Result<> State::load_machines() {
   };
   auto drained = writer_.note(drained_note);
   if (!drained) return drained.error();
+  auto going = writer_.note(going_note);
+  if (!going) return going.error();
   for (auto& [name, machine] : before)
     if (machine.embedded) {
       machine.record.drained = *drained != 0;
+      if (machine.record.going_us != *going) machine.record.going = *going ? asked_for : "";
+      machine.record.going_us = *going;
       SPELL_TRY(keep(std::move(machine)));
     }
   for (auto& record : *records) {
@@ -154,8 +162,8 @@ void State::show(MachineState& machine) {
   view.allow = record.allow;
   view.connected = machine.connected;
   auto takes = machine.hello.capabilities.find("takes_runs");
-  view.drained =
-      record.drained || (takes != machine.hello.capabilities.end() && takes->second == "0");
+  view.drained = record.drained || record.going_us != 0 ||
+                 (takes != machine.hello.capabilities.end() && takes->second == "0");
   view.joined = machine.embedded || record.joined_us != 0;
   view.gpu_names.clear();
   for (auto& gpu : machine.hello.gpus) view.gpu_names.push_back(gpu.name);
@@ -180,7 +188,10 @@ void State::show(MachineState& machine) {
 
 Result<> State::save(MachineState& machine) {
   show(machine);
-  if (machine.embedded) return writer_.set_note(drained_note, machine.record.drained);
+  if (machine.embedded) {
+    SPELL_TRY(writer_.set_note(drained_note, machine.record.drained));
+    return writer_.set_note(going_note, machine.record.going_us);
+  }
   return writer_.put_machine(machine.record);
 }
 
@@ -230,6 +241,11 @@ Result<> State::change_machine(const std::string& owner, const std::string& name
                                             "as the computer is");
   if (to != old) SPELL_TRY(check_free(owner, to));
   if (change.drained) machine.record.drained = *change.drained;
+  if (change.drained && !*change.drained && machine.record.going_us != 0) {
+    machine.record.going_us = 0;
+    machine.record.going.clear();
+    order_notice(machine, 0);
+  }
   if (to == old) return save(machine);
   // Its runs go with it.
   auto node = machines_.extract(old);
@@ -264,6 +280,60 @@ Result<> State::change_machine(const std::string& owner, const std::string& name
     enqueue(run);
   }
   return save(renamed);
+}
+
+Result<> State::interrupt_machine(const std::string& owner, const std::string& name,
+                                  std::int64_t in_us, const std::string& by,
+                                  std::int64_t now_us) {
+  auto found = find_machine(owner, name);
+  if (!found) return found.error();
+  MachineState& machine = **found;
+  auto& record = machine.record;
+  if (machine.connected && !machine.hello.capabilities.contains("notice"))
+    return base::error("not_available", "the worker of machine " + record.name +
+                                            " is older than this and cannot do it: upgrade it");
+  std::int64_t at = now_us + in_us;
+  if (record.going_us <= now_us || at < record.going_us) {
+    record.going_us = at;
+    record.going = std::string(asked_for) + " by " + by;
+  }
+  if (record.pool.empty()) {
+    record.drained = true;
+  } else {
+    record.phase = "ending";
+    record.phase_us = now_us;
+  }
+  order_notice(machine, now_us);
+  return save(machine);
+}
+
+void State::order_notice(MachineState& machine, std::int64_t now_us) {
+  model::Command command;
+  command.type = "notice";
+  command.reason = machine.record.going;
+  if (machine.record.going_us == 0)
+    command.reason_code = "withdrawn";
+  else
+    command.remaining_ms = std::max<std::int64_t>(0, machine.record.going_us - now_us) / 1000;
+  std::erase_if(machine.commands, [](auto& other) { return other.type == "notice"; });
+  order(machine, std::move(command));
+}
+
+Result<bool> State::heed_notice(const std::string& id, const model::MachineNotice& notice,
+                                std::int64_t now_us) {
+  auto* found = find_by_id(id);
+  if (!found) return no_such_machine(id);
+  MachineState& machine = *found;
+  // What was asked for here is known here, and may be withdrawn.
+  if (notice.kind == "asked" || machine.record.going_us != 0) return false;
+  machine.record.going_us = now_us + std::max<std::int64_t>(0, notice.remaining_ms) * 1000;
+  machine.record.going = model::one_line(notice.text, 200);
+  if (!machine.record.pool.empty()) {
+    machine.record.phase = "ending";
+    machine.record.phase_us = now_us;
+  }
+  SPELL_TRY(save(machine));
+  return true;
 }
 
 std::vector<RunPointer> State::waiting_runs() const {

@@ -26,11 +26,20 @@ bool is_late(const RunRecord& run) {
 }
 
 Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
-                      const std::map<std::string, std::int64_t>& holds, std::int64_t now_us) {
+                      const std::map<std::string, std::int64_t>& holds, std::int64_t now_us,
+                      const std::optional<model::MachineNotice>& notice) {
   auto* found = find_by_id(id);
   if (!found) return no_such_machine(id);
   MachineState& machine = *found;
   bool news = !machine.connected;
+  // It went, and is back.
+  bool restarted = machine.record.going_us != 0 && !machine.record.drained && !notice &&
+                   machine.record.phase != "ending" &&
+                   machine.hello.boot_id != hello.boot_id && !machine.hello.boot_id.empty();
+  if (restarted) {
+    machine.record.going_us = 0;
+    machine.record.going.clear();
+  }
   machine.hello = hello;
   machine.connected = true;
   ++machine.session;
@@ -39,13 +48,18 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
     auto lasting = hello;
     lasting.disk_free = 0;
     auto text = model::to_json(lasting).dump();
-    if (news || text != machine.record.hello) {
+    if (news || restarted || text != machine.record.hello) {
       machine.record.hello = std::move(text);
       machine.record.seen_us = now_us;
       SPELL_TRY(writer_.put_machine(machine.record));
     }
   }
   machine.commands.clear();
+  constexpr std::int64_t about_us = 1'000'000;
+  auto going = machine.record.going_us;
+  bool knows = notice && going != 0 && now_us + notice->remaining_ms * 1000 < going + about_us;
+  if ((going != 0 && !knows) || (going == 0 && notice && notice->kind == "asked"))
+    order_notice(machine, now_us);
   for (auto& run : std::set(machine.late)) unassign(machine, run);
   machine.returned.clear();
   show(machine);

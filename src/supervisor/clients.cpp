@@ -50,17 +50,27 @@ void Run::take_request(Client& client) {
   FieldReader reader(packet, static_cast<size_t>(n));
   Field field;
   std::string_view what, reason;
-  long long until_us = 0;
+  long long until_us = 0, number = 0;
   while (reader.next(field)) {
     if (field.key == "do") what = field.value;
     if (field.key == "reason") reason = field.value;
     if (field.key == "until_us") until_us = number_of(field.value, 0);
+    if (field.key == "signal") number = number_of(field.value, 0);
   }
   if (what == "stop") request_stop(reason);
   if (what == "kill") request_kill(reason);
   if (what == "lease") renew_lease(until_us);
+  if (what == "signal") pass_signal(number);
   if (what == "exec") let_in({packet, static_cast<size_t>(n)}, files);
   close_files(files);
+}
+
+/// Init knows the command's process group.
+void Run::pass_signal(long long number) const {
+  if (phase_ != Phase::running || has_status_ || number <= 0 || number >= NSIG) return;
+  sigval value;
+  value.sival_int = static_cast<int>(number);
+  sigqueue(init_, signal_to_pass(), value);
 }
 
 /// Init knows the run from inside: it carries the request out, and answers for itself.

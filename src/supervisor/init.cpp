@@ -172,6 +172,7 @@ void serve(const Spec& spec, pid_t command, int level, int signals) {
     while (read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       int signal = static_cast<int>(info.ssi_signo);
       if (signal == signal_to_stop()) kill(-command, SIGTERM);
+      if (signal == signal_to_pass()) kill(-command, info.ssi_int);
       if (level != best_effort || signal != signal_to_kill(level)) continue;
       kill(-command, SIGKILL);
       return end_children();
@@ -185,7 +186,7 @@ void serve(const Spec& spec, pid_t command, int level, int signals) {
   prctl(PR_SET_PDEATHSIG, signal_to_kill(level));
   sigset_t signals;
   sigemptyset(&signals);
-  for (int signal : {SIGCHLD, signal_to_stop(), signal_to_kill(best_effort)})
+  for (int signal : {SIGCHLD, signal_to_stop(), signal_to_pass(), signal_to_kill(best_effort)})
     sigaddset(&signals, signal);
   sigset_t all;
   sigfillset(&all);
@@ -237,6 +238,7 @@ void serve(const Spec& spec, pid_t command, int level, int signals) {
 }  // namespace
 
 int signal_to_stop() { return SIGTERM; }
+int signal_to_pass() { return SIGUSR2; }
 int signal_to_kill(int level) { return level == best_effort ? SIGUSR1 : SIGKILL; }
 
 int start_init(const Spec& spec, const char* folder, int level, InitFiles files) {

@@ -25,6 +25,7 @@ struct InitFiles {
 
 /// Signals the supervisor sends it.
 int signal_to_stop();           ///< SIGTERM to the command's process group
+int signal_to_pass();           ///< what it carries, to the command's process group
 int signal_to_kill(int level);  ///< the end of all
 
 /// Starts init; returns its process id here, or -1 with errno. `level` is tried, nothing else.

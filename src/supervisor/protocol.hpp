@@ -18,7 +18,8 @@
 // lives:
 //           boot, run, and once they exist pid, init, init_start (field 22 of /proc/INIT/stat).
 // request   a packet on the socket (SOCK_SEQPACKET): do=stop or do=kill, and reason; do=lease, and
-//           until_us: that is when its lease ends; or do=exec, with five open files: guest, input,
+//           until_us: that is when its lease ends; do=signal, and signal, for the command's process
+//           group; or do=exec, with five open files: guest, input,
 //           output, errors, control.
 // guest     a command to let into the run, an anonymous file: command, env (repeated, in place of
 //           the run's own), terminal (0, 1: input is one, and becomes the command's), end.

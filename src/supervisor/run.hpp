@@ -69,6 +69,7 @@ class Run {
   void add_client(int file, bool tell_at_once);
   void drop_client(Client&);
   void take_request(Client&);
+  void pass_signal(long long number) const;
   void let_in(std::string_view packet, int (&files)[passed_limit]);
   void tell_clients();
   void wait_for_events();

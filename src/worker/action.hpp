@@ -18,11 +18,14 @@ struct Action {
     give_up,  ///< building, mounting or compiling: the run is not to be started any more
     launch,   ///< start its supervisor; told by Agent::launched
     stop,     ///< tell the supervisor
-    kill,
+    kill,     ///< the same; `text`: why
     lease,         ///< tell the supervisor that it goes on until `text` (µs of the boot clock)
     ship,          ///< send output that the service lacks, one batch; told by Agent::shipped
     ship_metrics,  ///< likewise; told by Agent::metrics_shipped
     back_up,       ///< begin to back up its files, see Agent::backup_says
+    notice,        ///< its machine will go: its preemption file and its signal
+    look,          ///< how long its files need to become safe; told by Agent::backup_needs
+    halt,          ///< freeze it and make safe what it has finished; told by Agent::halted
     save,          ///< write what is new or changed into a pack; told by Agent::saved
     push,          ///< send that pack; told by Agent::pushed
     remove,        ///< delete the run's folder; told by Agent::gone

@@ -26,10 +26,45 @@ void Agent::resume(Journal journal, bool supervised, std::int64_t now, Actions& 
   if (added) at->second.advance(now, out);
 }
 
+// ---- a machine that goes
+
+void Agent::notice(const Notice& notice, std::int64_t now, Actions& out) {
+  if (notice_ && notice_->at_us <= notice.at_us) return;
+  notice_ = notice;
+  notice_said_ = -1;
+  for (auto& [id, run] : runs_) run.notice(notice, now, out);
+  // They end where they have not begun.
+  for (auto& start : std::exchange(waiting_, {})) begin(start, now, out);
+}
+
+void Agent::withdraw_notice(std::int64_t now, Actions& out) {
+  notice_.reset();
+  for (auto& [id, run] : runs_) run.notice_withdrawn(now, out);
+}
+
+bool Agent::is_ready_to_go() const {
+  return notice_ && waiting_.empty() &&
+         std::all_of(runs_.begin(), runs_.end(), [](auto& entry) { return entry.second.is_told(); });
+}
+
+void Agent::add_notice(model::SyncRequest& request, std::int64_t now) const {
+  if (!notice_ || notice_unheard_) return;
+  request.notice = model::MachineNotice{notice_->kind, notice_->text,
+                                        std::max<std::int64_t>(0, notice_->at_us - now) / 1000};
+}
+
+bool Agent::refuses_notice(const Error& error) {
+  bool refused = error.code() == "invalid_request" &&
+                 error.message().find("'notice'") != std::string::npos;
+  notice_unheard_ = notice_unheard_ || refused;
+  return refused;
+}
+
 // ---- the session
 
-Agent::Poll Agent::next_poll(std::int64_t free_disk) const {
+Agent::Poll Agent::next_poll(std::int64_t free_disk, std::int64_t now) const {
   model::SyncRequest request;
+  add_notice(request, now);
   request.incarnation = incarnation_;
   request.seen = seen_;
   if (online_) {
@@ -80,7 +115,7 @@ void Agent::poll_answered(std::int64_t session, const Result<model::SyncAnswer>&
                           std::int64_t now, Actions& out) {
   if (session != session_) return;
   if (!answer) {
-    poll_backoff_.failed(now);
+    if (!refuses_notice(answer.error())) poll_backoff_.failed(now);
     if (answer.error().code() == "incarnation_changed" && !incarnation_.empty()) {
       incarnation_.clear();
       waiting_.clear();
@@ -122,6 +157,10 @@ void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) 
     out.push_back({Action::Type::open_stream, command.run, command.kind, command.stream});
     return;
   }
+  if (command.type == "notice") {
+    if (command.reason_code == "withdrawn") return withdraw_notice(now, out);
+    return notice({"asked", command.reason, now + command.remaining_ms * 1000}, now, out);
+  }
   if (command.type != "start") {
     if (auto waits = find_waiting(command.run);
         waits != waiting_.end() && waits->epoch == command.epoch) {
@@ -139,7 +178,8 @@ void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) 
   if (!run) {
     if (auto waits = find_waiting(command.run); waits != waiting_.end()) {
       if (waits->epoch < command.epoch) *waits = command;
-    } else if ((waiting_.empty() || command.start->manages) && has_place(*command.start)) {
+    } else if (notice_ ||
+               ((waiting_.empty() || command.start->manages) && has_place(*command.start))) {
       begin(command, now, out);
     } else {
       waiting_.push_back(command);
@@ -166,6 +206,7 @@ void Agent::begin(const model::Command& start, std::int64_t now, Actions& out) {
   }
   // The start is on disk before anything else is done for the run.
   auto [at, added] = runs_.emplace(start.run, RunTracker::begin(begun, boot_id_, now, out));
+  if (notice_) at->second.notice(*notice_, now, out);
   at->second.online(online_, now, out);
   if (lease_until_us_ > 0) at->second.renewed(lease_until_us_, now, out);
 }
@@ -206,7 +247,8 @@ std::optional<std::int64_t> Agent::due(const RunTracker& run) const {
 
 std::optional<model::SyncRequest> Agent::next_report(std::int64_t now) {
   if (!online_ || reporting_ || !report_backoff_.ready(now)) return std::nullopt;
-  bool anything = std::any_of(runs_.begin(), runs_.end(), [&](auto& entry) {
+  bool noticed = notice_ && !notice_unheard_ && notice_said_ != session_;
+  bool anything = noticed || std::any_of(runs_.begin(), runs_.end(), [&](auto& entry) {
     auto at = due(entry.second);
     return at && *at <= now;
   });
@@ -219,7 +261,9 @@ std::optional<model::SyncRequest> Agent::next_report(std::int64_t now) {
   auto next = runs_.upper_bound(reported_last_);
   for (auto at = next; at != runs_.end(); ++at) add_report(at->first, at->second, now, request);
   for (auto at = runs_.begin(); at != next; ++at) add_report(at->first, at->second, now, request);
-  reported_last_ = sent_.back().run;
+  if (!sent_.empty()) reported_last_ = sent_.back().run;
+  add_notice(request, now);
+  if (request.notice) notice_said_ = session_;
   reporting_ = true;
   sent_session_ = session_;
   return request;
@@ -239,6 +283,8 @@ void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_
   auto sent = std::exchange(sent_, {});
   bool current = sent_session_ == session_;
   if (!answer) {
+    notice_said_ = -1;
+    if (refuses_notice(answer.error())) return;
     report_backoff_.failed(now);
     if (int status = answer.error().http_status(); status >= 400 && status < 500) report_width_ = 1;
     // Of a service that is older.
@@ -314,6 +360,14 @@ void Agent::backup_behind(const std::string& id, const std::string& text, std::i
 void Agent::unsaved(const std::string& id, const Unsaved& left, std::int64_t now) {
   if (auto* run = tracker(id)) run->unsaved(left, now);
 }
+void Agent::backup_needs(const std::string& id, std::int64_t time_us, std::int64_t now,
+                         Actions& out) {
+  if (auto* run = tracker(id)) run->backup_needs(time_us, now, out);
+}
+void Agent::halted(const std::string& id, const Result<Flushed>& flushed, std::int64_t now,
+                   Actions& out) {
+  if (auto* run = tracker(id)) run->halted(flushed, now, out);
+}
 void Agent::saving(const std::string& id, std::int64_t files, std::int64_t bytes, std::int64_t now,
                    Actions& out) {
   if (auto* run = tracker(id)) run->saving(files, bytes, now, out);
@@ -349,6 +403,8 @@ std::optional<std::int64_t> Agent::wake_at() const {
     if (other && (!at || *other < *at)) at = other;
   };
   if (!waiting_.empty() && has_place(*waiting_.front().start)) earlier(0);
+  if (notice_ && !notice_unheard_ && notice_said_ != session_ && online_ && !reporting_)
+    earlier(report_backoff_.not_before());
   for (auto& [id, run] : runs_) {
     earlier(run.wake_at());
     if (!online_ || reporting_) continue;

@@ -47,6 +47,14 @@ class Agent {
         only_delivers_(only_delivers),
         poll_backoff_(50'000, patient ? 10'000'000 : 2'000'000) {}
 
+  /// The machine will be taken away: no run begins any more, and those that are here are told. Of
+  /// two notices the earlier time counts.
+  void notice(const Notice&, std::int64_t now, Actions&);
+  /// Null: it is to stay, as far as is known.
+  const Notice* notice() const { return notice_ ? &*notice_ : nullptr; }
+  /// It goes, and nothing is here that the service has not heard the end of.
+  bool is_ready_to_go() const;
+
   /// A run found on disk, before the first poll.
   void resume(Journal, bool supervised, std::int64_t now, Actions&);
 
@@ -57,7 +65,7 @@ class Agent {
     model::SyncRequest request;
     std::int64_t session;
   };
-  Poll next_poll(std::int64_t free_disk) const;
+  Poll next_poll(std::int64_t free_disk, std::int64_t now = 0) const;
   void poll_answered(std::int64_t session, const Result<model::SyncAnswer>&, std::int64_t now,
                      Actions&);
   /// To be told before the answer itself: the service has heard of this machine at `sent` or later,
@@ -88,6 +96,8 @@ class Agent {
   void backup_says(const std::string& run, const std::string& line, std::int64_t now, Actions&);
   void backup_behind(const std::string& run, const std::string& text, std::int64_t now, Actions&);
   void unsaved(const std::string& run, const Unsaved&, std::int64_t now);
+  void backup_needs(const std::string& run, std::int64_t time_us, std::int64_t now, Actions&);
+  void halted(const std::string& run, const Result<Flushed>&, std::int64_t now, Actions&);
   void saving(const std::string& run, std::int64_t files, std::int64_t bytes, std::int64_t now,
               Actions&);
   void saved(const std::string& run, const Result<Saved>&, std::int64_t now, Actions&);
@@ -127,6 +137,9 @@ class Agent {
   std::set<std::string> used_gpus() const;
   std::deque<model::Command>::iterator find_waiting(const std::string& run);
   void apply(const model::SyncAnswer&, std::int64_t now, Actions&);
+  void withdraw_notice(std::int64_t now, Actions&);
+  void add_notice(model::SyncRequest&, std::int64_t now) const;
+  bool refuses_notice(const Error&);
 
   model::WorkerHello hello_;
   std::string boot_id_;
@@ -150,6 +163,10 @@ class Agent {
   std::string reported_last_;
   std::int64_t sent_session_ = 0;
   bool reporting_ = false;
+
+  std::optional<Notice> notice_;
+  std::int64_t notice_said_ = -1;  ///< in which session the service was told last
+  bool notice_unheard_ = false;    ///< it is older than that, and refuses to hear it
 };
 
 }  // namespace spell::worker

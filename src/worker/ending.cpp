@@ -59,8 +59,13 @@ model::RunResult killed_result(const std::optional<model::Command>& want) {
   return by_command("killed", want);
 }
 
+model::RunResult noticed_result(const std::string& notice) {
+  return result("interrupted", "machine_notice", "its machine is taken away (" + notice + ")");
+}
+
 Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Exit>& exit,
-                 const std::optional<model::Command>& want, const model::RunRequest& request) {
+                 const std::optional<model::Command>& want, const model::RunRequest& request,
+                 const std::string* notice) {
   if (want && want->type == "kill") {
     Ending ending{killed_result(want), false};
     if (exit) ending.result.exit_code = exit->code, ending.result.signal = exit->signal;
@@ -86,6 +91,15 @@ Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Ex
   }
   if (exit->ended_by == "kill") return {killed_result(want), false};
   if (exit->ended_by == "stop" && !command_started) return {killed_result(want), false};
+  bool by_itself = exit->ended_by.empty() || exit->ended_by == "shutdown";
+  if (notice && !want &&
+      (exit->ended_by == ended_by_notice || (by_itself && exit->code.value_or(0) != 0))) {
+    Ending ending{noticed_result(*notice), true};
+    if (exit->ended_by.empty())
+      ending.result.reason += "; it ended with exit code " + std::to_string(*exit->code) +
+                              " after it had been told";
+    return ending;
+  }
 
   Ending ending{{}, true};
   if (exit->ended_by.empty())

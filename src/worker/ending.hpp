@@ -14,9 +14,13 @@ struct Ending {
 
 /// `phase`: ended, supervisor_lost or host_rebooted. `want`: the stop or kill that was asked for,
 /// if any. A stop that came too late for the command changes nothing; a kill always means that
-/// nothing is saved.
+/// nothing is saved. `notice`: why its machine will be taken away, which the run was told of; null:
+/// it was not. Who ends after that has been interrupted, unless it was a success.
 Ending ending_of(exec::State::Phase phase, bool command_started, const std::optional<exec::Exit>&,
-                 const std::optional<model::Command>& want, const model::RunRequest&);
+                 const std::optional<model::Command>& want, const model::RunRequest&,
+                 const std::string* notice = nullptr);
+/// Exit::ended_by of a run that was halted because its machine goes.
+inline constexpr const char* ended_by_notice = "notice";
 
 /// Ended by force: what its program was writing then is torn. As a shell tells of a signal, it is
 /// one.
@@ -32,5 +36,7 @@ model::RunResult lease_expired_result();
 
 /// Ended before its command was started, because somebody wanted so.
 model::RunResult killed_result(const std::optional<model::Command>& want);
+/// Its machine goes.
+model::RunResult noticed_result(const std::string& notice);
 
 }  // namespace spell::worker

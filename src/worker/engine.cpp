@@ -140,6 +140,7 @@ void Engine::stop() {
   checking_.stop();
   steps_.stop();
   backing_up_.stop();
+  halting_.stop();
   mounting_.stop();
   compiling_.stop();
   launches_.stop();
@@ -192,6 +193,9 @@ void Engine::loop() {
     report();
     if (agent_.idle() && !idle_.exchange(true) && options_.emptied) options_.emptied();
     idle_ = agent_.idle();
+    bool ready = agent_.is_ready_to_go();
+    if (ready && !told_ready_ && options_.ready_to_go) options_.ready_to_go();
+    told_ready_ = ready;
     if (agent_.session() != polled_session_) poll_stop_.request_stop();
   }
 }
@@ -261,7 +265,7 @@ void Engine::poll_loop() {
 
 void Engine::offer_poll() {
   OfferedPoll offered{
-      agent_.next_poll(base::free_bytes(folders_.top())), agent_.poll_not_before(), {}};
+      agent_.next_poll(base::free_bytes(folders_.top()), now_us()), agent_.poll_not_before(), {}};
   polled_session_ = offered.poll.session;
   {
     std::lock_guard lock(mutex_);
@@ -355,11 +359,25 @@ void Engine::perform(const Action& action) {
       if (supervised) told(supervised->stop());
       return;
     case Action::Type::kill:
-      if (supervised) told(supervised->kill());
+      if (supervised) told(supervised->kill(action.text.empty() ? "kill" : action.text));
       return;
     case Action::Type::lease:
       if (supervised) told(supervised->renew(base::parse_int(action.text).value_or(0)));
       return;
+    case Action::Type::notice:
+      return tell_notice(run);
+    case Action::Type::look: {
+      std::int64_t needs = 0;
+      if (carried != carried_.end() && carried->second.backup)
+        needs = std::chrono::microseconds(carried->second.backup->needs()).count();
+      return post([this, run, needs] {
+        Actions actions;
+        agent_.backup_needs(run, needs, now_us(), actions);
+        perform(std::move(actions));
+      });
+    }
+    case Action::Type::halt:
+      return halt_run(run);
     case Action::Type::build:
       return build_run(run);
     case Action::Type::remove:
@@ -601,6 +619,47 @@ void Engine::back_up_run(const std::string& run) {
       });
 }
 
+void Engine::notice(Notice notice) {
+  post([this, notice = std::move(notice)] {
+    log("this machine is taken away in " +
+        std::to_string(std::max<std::int64_t>(0, notice.at_us - now_us()) / 1'000'000) + " s (" +
+        notice.text + ")");
+    told_ready_ = false;
+    Actions actions;
+    agent_.notice(notice, now_us(), actions);
+    perform(std::move(actions));
+  });
+}
+
+void Engine::tell_notice(const std::string& run) {
+  auto* there = agent_.find(run);
+  auto carried = carried_.find(run);
+  if (!there || !there->notice() || carried == carried_.end()) return;
+  auto at = base::unix_us() + there->notice()->at_us - now_us();
+  if (auto told = write_preemption_file(folders_.run(run), *there->notice(), at); !told)
+    log("run " + run + ": " + told.error().message());
+  int number = signal_number(there->start().request.notice_signal);
+  if (number != 0 && carried->second.supervised)
+    if (auto sent = carried->second.supervised->signal(number); !sent)
+      log("run " + run + ": " + sent.error().message());
+}
+
+void Engine::halt_run(const std::string& run) {
+  auto* there = agent_.find(run);
+  work<Flushed>(
+      halting_,
+      [this, run, backup = carried_[run].backup,
+       until = there->flush_until(now_us())]() -> Result<Flushed> {
+        SPELL_TRY(exec::freeze(folders_.run(run)));
+        if (!backup) return Flushed();
+        return backup->finish(
+            std::chrono::milliseconds(std::max<std::int64_t>(0, until - now_us()) / 1000));
+      },
+      [this, run](auto& flushed, std::int64_t now, Actions& out) {
+        agent_.halted(run, flushed, now, out);
+      });
+}
+
 void Engine::drop(std::shared_ptr<LiveBackup> backup) {
   if (backup) backing_up_.post([backup = std::move(backup)]() mutable { backup.reset(); });
 }
@@ -635,8 +694,15 @@ void Engine::save_run(const std::string& run) {
   }
   work<SaveOutcome>(
       steps_,
-      [this, start = agent_.find(run)->start(), backup = std::move(backup),
-       end]() mutable -> Result<SaveOutcome> {
+      [this, start = ended->start(), backup = std::move(backup), end,
+       until = ended->save_until()]() mutable -> Result<SaveOutcome> {
+        std::stop_source late;
+        std::stop_callback over(calls_.get_token(), [&] { late.request_stop(); });
+        CallOptions options{{}, late.get_token()};
+        if (until) {
+          options.timeout =
+              std::chrono::milliseconds(std::max<std::int64_t>(1, (*until - now_us()) / 1000));
+        }
         std::unique_ptr<spellfs::ObjectSource> remote;
         if (!options_.host.source) remote = objects_of(link_, start, calls_.get_token());
         auto& objects = remote ? *remote : *options_.host.source;
@@ -653,6 +719,7 @@ void Engine::save_run(const std::string& run) {
         backup.reset();
         auto told = now_us();
         auto progress = [&](std::int64_t files, std::int64_t bytes) {
+          if (until && now_us() >= *until) late.request_stop();
           if (now_us() - told < save_told_every_us) return;
           told = now_us();
           post([this, run = start.run, files, bytes] {
@@ -661,7 +728,7 @@ void Engine::save_run(const std::string& run) {
             perform(std::move(actions));
           });
         };
-        return with_room([&] { return save(folders_, start, link_, call({}), objects, progress); });
+        return with_room([&] { return save(folders_, start, link_, options, objects, progress); });
       },
       [this, run](Result<SaveOutcome>& saved, std::int64_t now, Actions& out) {
         if (!saved) return agent_.saved(run, saved.error(), now, out);
@@ -673,8 +740,12 @@ void Engine::save_run(const std::string& run) {
 void Engine::push_run(const std::string& run) {
   work<void>(
       steps_,
-      [this, run, pack = std::move(carried_[run].pack), epoch = agent_.find(run)->start().epoch] {
-        return link_.send_pack(run, epoch, pack->file.get(), pack->size, call({}));
+      [this, run, pack = std::move(carried_[run].pack), epoch = agent_.find(run)->start().epoch,
+       until = agent_.find(run)->save_until()] {
+        std::optional<std::chrono::milliseconds> limit;
+        if (until)
+          limit = std::chrono::milliseconds(std::max<std::int64_t>(1, (*until - now_us()) / 1000));
+        return link_.send_pack(run, epoch, pack->file.get(), pack->size, call(limit));
       },
       [this, run](auto& pushed, std::int64_t now, Actions& out) {
         agent_.pushed(run, pushed, now, out);

@@ -41,6 +41,8 @@ class Engine {
     bool only_delivers = false;  ///< see WorkerOptions
     std::function<void(const LeftRun&)> left;  ///< likewise
     std::function<void()> emptied;             ///< likewise
+    /// The machine goes, and nothing is here any more that the service has not heard the end of.
+    std::function<void()> ready_to_go;
   };
   Engine(Options, Folders, std::unique_ptr<TreeCache>, std::unique_ptr<CodeCache>);
   ~Engine() { stop(); }
@@ -48,6 +50,8 @@ class Engine {
   Result<> start(std::vector<Journal> found);
   void stop();
   bool idle() const { return idle_; }
+  /// The machine will be taken away. Any thread.
+  void notice(Notice);
   void make_room() { (void)trees_->make_room(); }
   std::vector<std::string> check_caches() { return check(std::chrono::seconds(0)); }
 
@@ -114,6 +118,8 @@ class Engine {
   void save_run(const std::string& run);
   void push_run(const std::string& run);
   void open_stream(const Action&);
+  void tell_notice(const std::string& run);
+  void halt_run(const std::string& run);
   template <class T>
   void work(base::Pool&, std::function<Result<T>()> job,
             std::function<void(Result<T>&, std::int64_t now, Actions&)> then);
@@ -136,6 +142,7 @@ class Engine {
   std::atomic<bool> idle_{true}, stopping_{false};
   std::stop_source calls_, poll_stop_;
   std::int64_t polled_session_ = 0;
+  bool told_ready_ = false;
   std::optional<std::int64_t> check_at_;   ///< the caches
   std::optional<std::string> connection_;  ///< what was told last: "", or why there is none
 
@@ -149,7 +156,7 @@ class Engine {
   Turns builds_{4};
   // Who compiles mostly waits: for the compiler, for another's build of the same, for its turn.
   base::Pool checking_{1}, steps_{4}, mounting_{4}, compiling_{64}, launches_{2}, courier_{2},
-      backing_up_{2};
+      backing_up_{2}, halting_{16};
   Streams streams_;
   MetricIntake metrics_{[this](const std::string& run) { post([this, run] { measure(run); }); }};
   std::thread loop_thread_, poll_thread_;

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/text.hpp"
+#include "worker/notice.hpp"
 
 namespace spell::worker {
 
@@ -59,6 +60,7 @@ Environment environment_of(const model::StartCommand& start,
   variables["SPELL_RUN"] = std::to_string(start.number);
   variables["SPELL_ROOT"] = paths.root;
   variables["SPELL_CHECKPOINTS"] = paths.root + "/checkpoints";
+  variables["SPELL_PREEMPTION_FILE"] = paths.tmp + preemption_file;
   variables["SPELL_MACHINE"] = start.machine.empty() ? machine : start.machine;
   if (auto& code = start.request.code) {
     variables["SPELL_COMMIT"] = code->commit;

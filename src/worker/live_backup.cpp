@@ -147,6 +147,7 @@ Result<std::shared_ptr<LiveBackup>> LiveBackup::start(const Folders& folders,
   std::string folder = folders.run(start.run);
   std::shared_ptr<LiveBackup> out(new LiveBackup());
   out->chained_.emplace(std::move(stop), [to = out->stop_]() mutable { to.request_stop(); });
+  out->folder_ = folder;
   out->service_ =
       std::make_unique<Service>(link, start, folder, source, out->stop_.get_token(), tell.says);
 
@@ -199,6 +200,33 @@ std::optional<std::vector<std::string>> LiveBackup::incomplete(std::int64_t end_
 Result<> LiveBackup::flush() {
   auto done = backup_->flush(flush_limit);
   return done ? ok() : Result<>(base::error("timeout", done.error().message()));
+}
+
+namespace {
+
+Result<> write_paths(const std::string& run_folder, const std::vector<std::string>& paths) {
+  std::string text;
+  for (auto& path : paths) text.append(path).push_back('\0');
+  return base::write_file(run_folder + incomplete_file, text);
+}
+
+}  // namespace
+
+Result<Flushed> LiveBackup::finish(std::chrono::milliseconds time) {
+  Flushed out;
+  auto finished = backup_->finish(time);
+  if (!finished) return out;
+  SPELL_TRY(write_paths(folder_, finished->torn));
+  out.known = true;
+  out.torn = std::move(finished->torn);
+  out.left = std::move(finished->left);
+  // What stands in the run's folder may have been on its way only.
+  if (auto safe = backup_->status().tree) {
+    out.tree = safe->name.text();
+    out.files = safe->files;
+    out.bytes = safe->bytes;
+  }
+  return out;
 }
 
 // ---- ends by force
@@ -317,9 +345,7 @@ Result<> write_incomplete(const Folders& folders, const model::StartCommand& sta
     if (!end.forced && torn->empty()) return ok();
     found = std::move(*torn);
   }
-  std::string text;
-  for (auto& path : *found) text.append(path).push_back('\0');
-  SPELL_TRY(base::write_file(folder + incomplete_file, text));
+  SPELL_TRY(write_paths(folder, *found));
   return flush();
 }
 

@@ -7,6 +7,7 @@
 //
 // Two threads a run, which end with the object.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "model/worker_protocol.hpp"
 #include "worker/action.hpp"
 #include "worker/link.hpp"
+#include "worker/notice.hpp"
 #include "worker/run_folder.hpp"
 
 namespace spell::worker {
@@ -45,12 +47,18 @@ class LiveBackup {
                                                      std::int64_t until_us = INT64_MAX / 1000);
   /// Waits a while until what was captured is safe. Error: `timeout`; to be asked again.
   Result<> flush();
+  /// See backup::Backup::needs().
+  std::chrono::milliseconds needs() const { return backup_->needs(); }
+  /// The run was halted and will not go on: see backup::Backup::finish(). What is not sure to be
+  /// whole is written down, as write_incomplete() does it.
+  Result<Flushed> finish(std::chrono::milliseconds time);
 
  private:
   class Service;
   LiveBackup();
   std::stop_source stop_;
   std::optional<std::stop_callback<std::function<void()>>> chained_;
+  std::string folder_;  ///< the run's
   std::unique_ptr<Service> service_;
   std::unique_ptr<backup::Backup> backup_;
 };

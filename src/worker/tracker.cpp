@@ -16,6 +16,23 @@ using Phase = exec::State::Phase;
 namespace {
 
 constexpr std::size_t skipped_shown = 20;
+/// How the log's lines begin that also tell a later worker.
+constexpr std::string_view notice_words = "This machine is taken away in ",
+                           halt_words = "Halted to make safe what it has finished";
+
+std::string in_seconds(std::int64_t us) {
+  return std::to_string((std::max<std::int64_t>(0, us) + 500'000) / 1'000'000) + " s";
+}
+
+/// The first of them by name.
+std::string some_of(const std::vector<std::string>& paths) {
+  std::string out;
+  for (std::size_t i = 0; i < std::min(paths.size(), skipped_shown); ++i)
+    out += (i ? ", " : "") + base::to_utf8(paths[i]);
+  if (paths.size() > skipped_shown)
+    out += ", and " + std::to_string(paths.size() - skipped_shown) + " more";
+  return out;
+}
 
 /// What is stored is what was not there before, compressed where that pays.
 std::string saved_text(const Saved& saved) {
@@ -58,13 +75,22 @@ RunTracker RunTracker::resume(Journal journal, bool supervised, const std::strin
   RunTracker run;
   run.start_ = std::move(journal.start);
   bool same_boot = journal.boot_id == boot_id;
+  std::string why;
   for (auto& event : journal.events) {
     // Another boot's clock says nothing about how long ago it was.
     if (!same_boot) event.age_us = now;
     if (event.reason_code) run.log_full_ = *event.reason_code == "log_full";
     if (event.reason_code) run.behind_ = *event.reason_code == "backup_behind";
+    if (event.text.starts_with(notice_words)) {
+      run.notice_told_ = true;
+      why = event.text.substr(0, event.text.rfind("): "));
+      why.erase(0, std::min(why.size(), why.find('(') + 1));
+    }
+    run.halted_ = run.halted_ || event.text.starts_with(halt_words);
     run.events_.push_back({std::move(event), now});
   }
+  // What has been halted goes on nowhere.
+  if (run.halted_) run.notice_ = Notice{"asked", why, now};
   run.journaled_ = run.events_.size();
   for (auto& command : journal.told)
     if (!run.want_ || command.type == "kill") run.want_ = std::move(command);
@@ -376,8 +402,112 @@ void RunTracker::backup_behind(const std::string& text, std::int64_t now, Action
   write_journal(out);
 }
 
+// ---- a machine that goes
+
+void RunTracker::notice(const Notice& notice, std::int64_t now, Actions& out) {
+  if (result_ || (notice_ && notice_->at_us <= notice.at_us)) return;
+  notice_ = notice;
+  noticed_us_ = now;
+  look_at_ = now;
+  advance(now, out);
+}
+
+void RunTracker::notice_withdrawn(std::int64_t now, Actions& out) {
+  if (!notice_ || halting_ || halted_ || ended_ || result_) return;
+  notice_.reset();
+  if (notice_told_) {
+    say("", "The machine stays after all", now, false, true);
+    write_journal(out);
+  }
+  notice_told_ = false;
+}
+
+void RunTracker::backup_needs(std::int64_t time_us, std::int64_t now, Actions& out) {
+  needs_us_ = time_us;
+  advance(now, out);
+}
+
+std::optional<std::int64_t> RunTracker::halt_at() const {
+  if (!notice_ || halting_ || halted_ || command_ended_ || !notice_told_ ||
+      step_ != Step::follow || leave_ != Leave::no)
+    return std::nullopt;
+  auto whole = std::max<std::int64_t>(0, notice_->at_us - noticed_us_);
+  // The speed may fall.
+  return notice_->at_us - std::min(notice_reserve_us, whole / 2) - needs_us_ - needs_us_ / 4;
+}
+
+std::int64_t RunTracker::flush_until(std::int64_t now) const {
+  std::int64_t at = notice_ ? notice_->at_us : now;
+  auto whole = std::max<std::int64_t>(0, at - noticed_us_);
+  return std::max(at - std::min(end_us, whole / 4), now + end_us / 4);
+}
+
+void RunTracker::heed_notice(std::int64_t now, Actions& out) {
+  if (!notice_ || started_us_ == 0 || command_ended_ || halting_ || halted_) return;
+  if (!notice_told_) {
+    notice_told_ = true;
+    say("",
+        std::string(notice_words) + in_seconds(notice_->at_us - now) + " (" + notice_->text +
+            "): what the run has finished writing is made safe first",
+        now, false, true);
+    act(Action::Type::notice, out);
+    write_journal(out);
+  }
+  if (now >= *halt_at()) {
+    halting_ = true;
+    say("", std::string(halt_words) + ", " + in_seconds(notice_->at_us - now) + " before the end",
+        now, false, true);
+    write_journal(out);
+    act(Action::Type::halt, out);
+  } else if (now >= look_at_) {
+    look_at_ = now + look_every_us;
+    act(Action::Type::look, out);
+  }
+}
+
+void RunTracker::halted(const Result<Flushed>& flushed, std::int64_t now, Actions& out) {
+  halting_ = false;
+  halted_ = true;
+  if (result_) return;
+  if (!flushed) {
+    if (!command_ended_) say("", "it could not be halted: " + flushed.error().message(), now, false, true);
+  } else {
+    flushed_ = *flushed;
+    if (!flushed_->left.empty())
+      say("", "finished, but not safe before the machine goes: " + some_of(flushed_->left), now,
+          false, true);
+    if (!flushed_->torn.empty())
+      say("", "being written when the run was halted, so not restored: " + some_of(flushed_->torn),
+          now, false, true);
+  }
+  write_journal(out);
+  advance(now, out);
+}
+
+Ending RunTracker::ending() const {
+  return ending_of(phase_, started_us_ != 0, exit_, want_, start_.request,
+                   notice_ && notice_told_ ? &notice_->text : nullptr);
+}
+
+std::optional<std::int64_t> RunTracker::save_until() const {
+  if (!ended_ || !exit_ || exit_->ended_by != ended_by_notice || want_) return std::nullopt;
+  return std::max(notice_ ? notice_->at_us : 0, ended_us_ + end_us);
+}
+
+bool RunTracker::too_late(std::int64_t now) const {
+  auto until = save_until();
+  return until && now >= *until;
+}
+
+/// Nothing is left that saving could add, or no time to do so.
+bool RunTracker::flushed_all() const {
+  return save_until() && flushed_ && flushed_->known &&
+         (flushed_->torn.empty() || !flushed_->left.empty());
+}
+
 void RunTracker::saved(const Result<Saved>& saved, std::int64_t now, Actions& out) {
   busy_ = false;
+  if (!saved && too_late(now)) return advance(now, out);
   if (!saved) {
     save_failed(saved.error(), now, out);
     return;
@@ -414,6 +544,7 @@ void RunTracker::saved(const Result<Saved>& saved, std::int64_t now, Actions& ou
 
 void RunTracker::pushed(const Result<>& pushed, std::int64_t now, Actions& out) {
   busy_ = false;
+  if (!pushed && too_late(now)) return advance(now, out);
   if (!pushed) {
     // The pack is made anew: the service may have lost what it was made against.
     step_ = Step::save;
@@ -427,7 +558,7 @@ void RunTracker::pushed(const Result<>& pushed, std::int64_t now, Actions& out) 
     return advance(now, out);
   }
   // A kill that came while the outputs travelled is a kill.
-  auto ending = ending_of(phase_, started_us_ != 0, exit_, want_, start_.request);
+  auto ending = this->ending();
   if (ending.save) {
     ending.result.outputs = saved_.tree;
     ending.result.output_files = saved_.files;
@@ -523,15 +654,19 @@ void RunTracker::online(bool online, std::int64_t now, Actions& out) {
 
 void RunTracker::control(Actions& out) {
   bool preparing = step_ == Step::build || step_ == Step::mount || step_ == Step::compile;
-  if (preparing && busy_ && !given_up_ && (want_ || leave_ != Leave::no)) {
+  if (preparing && busy_ && !given_up_ && (want_ || notice_ || leave_ != Leave::no)) {
     given_up_ = true;
     act(Action::Type::give_up, out);
   }
   if (!supervised_ || ended_) return;
-  std::string wanted = leave_ != Leave::no ? "kill" : want_ ? want_->type : "";
+  bool killed = leave_ != Leave::no || (want_ && want_->type == "kill");
+  std::string wanted = killed ? "kill" : halted_ ? ended_by_notice : want_ ? want_->type : "";
   if (wanted == wanted_) return;
   wanted_ = wanted;
-  act(wanted == "kill" ? Action::Type::kill : Action::Type::stop, out);
+  if (wanted == "stop")
+    act(Action::Type::stop, out);
+  else if (!wanted.empty())
+    act(Action::Type::kill, out, wanted);
 }
 
 void RunTracker::ship(std::int64_t now, Actions& out) {
@@ -556,7 +691,7 @@ void RunTracker::leave(std::int64_t now, Actions& out) {
 }
 
 void RunTracker::finish_unstarted(Actions& out, std::int64_t now) {
-  finish(killed_result(want_), now, out);
+  finish(want_ ? killed_result(want_) : noticed_result(notice_->text), now, out);
 }
 
 void RunTracker::advance(std::int64_t now, Actions& out) {
@@ -565,7 +700,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
   if (busy_) return;
   switch (step_) {
     case Step::build:
-      if (want_) return finish_unstarted(out, now);
+      if (want_ || notice_) return finish_unstarted(out, now);
       if (start_.request.code && !start_.code_url.empty()) {
         busy_ = true;
         return act(Action::Type::build, out);
@@ -573,7 +708,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       step_ = Step::mount;
       [[fallthrough]];
     case Step::mount:
-      if (want_) return finish_unstarted(out, now);
+      if (want_ || notice_) return finish_unstarted(out, now);
       if (!start_.mounts.empty() || !start_.restore.empty()) {
         if (!compiles()) say("mounting", "Run is mounting", now, true);
         write_journal(out);
@@ -583,7 +718,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       step_ = Step::launch;
       [[fallthrough]];
     case Step::launch:
-      if (want_) return finish_unstarted(out, now);
+      if (want_ || notice_) return finish_unstarted(out, now);
       if (lacks_secrets_) return;
       if (start_.request.exclusive) {
         if (lease_until_us_ == 0) return;
@@ -592,7 +727,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       busy_ = true;
       return act(Action::Type::launch, out);
     case Step::compile:
-      if (want_) return finish_unstarted(out, now);
+      if (want_ || notice_) return finish_unstarted(out, now);
       busy_ = true;
       return act(Action::Type::compile, out);
     case Step::follow:
@@ -600,12 +735,20 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
         backed_up_ = true;
         act(Action::Type::back_up, out);
       }
+      heed_notice(now, out);
       return ship(now, out);
     case Step::drain: {
       ship(now, out);
-      if (!log_.done() || !metrics_.done()) return;
-      auto ending = ending_of(phase_, started_us_ != 0, exit_, want_, start_.request);
+      if (halting_) return;
+      if ((!log_.done() || !metrics_.done()) && !too_late(now)) return;
+      auto ending = this->ending();
       if (!ending.save) return finish(std::move(ending.result), ended_us_, out);
+      if (flushed_all()) {
+        ending.result.outputs = flushed_->tree;
+        ending.result.output_files = flushed_->files;
+        ending.result.output_bytes = flushed_->bytes;
+        return finish(std::move(ending.result), ended_us_, out);
+      }
       say("saving", "Run is saving", now, true);
       say("", "Scanning for modified or new files from the run", now, true);
       write_journal(out);
@@ -619,8 +762,9 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
         return finish(*again_, again_->ended_age_us, out);
       }
       if (want_ && want_->type == "kill")
-        return finish(ending_of(phase_, started_us_ != 0, exit_, want_, start_.request).result,
-                      ended_us_, out);
+        return finish(ending().result, ended_us_, out);
+      // What was backed up while it ran is what is safe of it.
+      if (too_late(now)) return finish(ending().result, ended_us_, out);
       if (!online_ || !step_backoff_.ready(now)) return;
       busy_ = true;
       return act(step_ == Step::save ? Action::Type::save : Action::Type::push, out);
@@ -637,8 +781,16 @@ std::optional<std::int64_t> RunTracker::backup_at() const {
 }
 
 std::optional<std::int64_t> RunTracker::wake_at() const {
-  auto own = own_wake_at(), backup = backup_at();
-  return own && backup ? std::min(*own, *backup) : own ? own : backup;
+  std::optional<std::int64_t> at;
+  auto earlier = [&](std::optional<std::int64_t> other) {
+    if (other && (!at || *other < *at)) at = other;
+  };
+  earlier(own_wake_at());
+  earlier(backup_at());
+  if (auto halt = halt_at()) earlier(std::min(*halt, look_at_));
+  bool ends = step_ == Step::drain || step_ == Step::save || step_ == Step::push;
+  if (ends && !busy_ && !halting_ && leave_ == Leave::no) earlier(save_until());
+  return at;
 }
 
 std::optional<std::int64_t> RunTracker::own_wake_at() const {

@@ -8,6 +8,14 @@
 //     |        |         |          |             its boot is gone
 //     +--------+---------+----------+-- stop, kill: the command is never started
 //
+// A machine that will be taken away (notice): what is not started yet is not, and ends there. A run
+// that goes on is told, halted when the time that remains is what its files need, and ended when
+// those are safe:
+//
+//   follow --told--> follow --halt--> (halted: the backup is finished) --kill--> drain -> report
+//
+// It saves only if its backup has not finished everything, and for as long as the machine is there.
+//
 // compile: only where its program is built here. From report back to save where the service has
 // freed the outputs before it heard of them.
 //
@@ -24,7 +32,9 @@
 #include "model/worker_protocol.hpp"
 #include "worker/action.hpp"
 #include "worker/backoff.hpp"
+#include "worker/ending.hpp"
 #include "worker/journal.hpp"
+#include "worker/notice.hpp"
 
 namespace spell::worker {
 
@@ -39,6 +49,14 @@ class RunTracker {
   static constexpr std::int64_t backup_after_us = 1'000'000;
   /// Metrics may wait so long for more of them, while the command runs.
   static constexpr std::int64_t metric_patience_us = 50'000;
+
+  /// Of the time that a notice leaves, what is kept for the run's end and its report; of little time
+  /// less.
+  static constexpr std::int64_t notice_reserve_us = 2'000'000;
+  /// While the time runs out: how often it is asked what its files need.
+  static constexpr std::int64_t look_every_us = 200'000;
+  /// What a run that was halted may take for its end, whatever time it had.
+  static constexpr std::int64_t end_us = 1'000'000;
 
   /// A run that was just assigned.
   static RunTracker begin(const model::Command& start, const std::string& boot_id, std::int64_t now,
@@ -61,6 +79,14 @@ class RunTracker {
   const std::optional<exec::Exit>& exit() const { return exit_; }
   const std::optional<model::RunResult>& result() const { return result_; }
   bool result_is_taken() const { return result_acknowledged_; }
+  /// Null: its machine is to stay, as far as is known.
+  const Notice* notice() const { return notice_ ? &*notice_ : nullptr; }
+  /// A run that its machine's end has ended: until when it may save. None: as long as it takes.
+  std::optional<std::int64_t> save_until() const;
+  /// How long it may take to make safe what a run that was just halted has finished.
+  std::int64_t flush_until(std::int64_t now) const;
+  /// All is said of how it ended.
+  bool is_told() const { return result_acknowledged_ || leave_ != Leave::no; }
   /// Its command may write still.
   bool goes_on() const { return step_ == Step::follow && leave_ == Leave::no; }
   /// It takes a place: until its command has ended. What is left of its tree is ended, and its
@@ -89,6 +115,13 @@ class RunTracker {
   void unsaved(const Unsaved&, std::int64_t now);
   /// The service does not want to hear of that.
   void unsaved_is_unwanted() { tells_unsaved_ = false; }
+  /// Its machine will be taken away; again with another time.
+  void notice(const Notice&, std::int64_t now, Actions& out);
+  /// It stays after all. What has been halted is ended all the same.
+  void notice_withdrawn(std::int64_t now, Actions& out);
+  /// So long its files would need to become safe.
+  void backup_needs(std::int64_t time_us, std::int64_t now, Actions& out);
+  void halted(const Result<Flushed>&, std::int64_t now, Actions& out);
   void saved(const Result<Saved>&, std::int64_t now, Actions& out);
   void pushed(const Result<>&, std::int64_t now, Actions& out);
   /// The service has none of the outputs that the result names: freed before it heard of them.
@@ -169,6 +202,11 @@ class RunTracker {
     out.push_back({type, start_.run, std::move(text)});
   }
   std::optional<std::int64_t> backup_at() const;
+  std::optional<std::int64_t> halt_at() const;
+  void heed_notice(std::int64_t now, Actions& out);
+  Ending ending() const;
+  bool too_late(std::int64_t now) const;
+  bool flushed_all() const;
   std::optional<std::int64_t> own_wake_at() const;
   void control(Actions& out);
   void ship(std::int64_t now, Actions& out);
@@ -189,6 +227,13 @@ class RunTracker {
   Leave leave_ = Leave::no;
   std::optional<model::Command> want_;  ///< stop or kill; a kill is not taken back
   std::string wanted_{};                ///< what the supervisor was told last
+
+  std::optional<Notice> notice_{};
+  std::int64_t noticed_us_ = 0, needs_us_ = 0, look_at_ = 0;
+  bool notice_told_ = false;  ///< it was
+  bool halting_ = false;      ///< it is being halted, and what it has finished made safe
+  bool halted_ = false;       ///< that is done: it is to be ended
+  std::optional<Flushed> flushed_{};
 
   std::optional<std::int64_t> forced_end_us_{};
   bool behind_ = false;     ///< its backup, which is said

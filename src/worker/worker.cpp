@@ -1,10 +1,12 @@
 #include "worker/worker.hpp"
 
 #include <filesystem>
+#include <mutex>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "worker/cloud_notice.hpp"
 #include "worker/engine.hpp"
 #include "worker/machine.hpp"
 #include "worker/mount_record.hpp"
@@ -13,7 +15,31 @@
 namespace spell::worker {
 
 struct Worker::Impl {
+  explicit Impl(Engine::Options options, Folders folders, std::unique_ptr<TreeCache> trees,
+                std::unique_ptr<CodeCache> codes)
+      : engine(with_ready(std::move(options)), std::move(folders), std::move(trees),
+               std::move(codes)) {}
+  Engine::Options with_ready(Engine::Options options) {
+    options.ready_to_go = [this, told = std::move(options.ready_to_go)] {
+      if (told) told();
+      std::lock_guard lock(mutex);
+      ready = true;
+      if (cloud) cloud->ready_to_go();
+    };
+    return options;
+  }
+  void watch(std::unique_ptr<CloudNotice> other) {
+    std::unique_lock lock(mutex);
+    cloud.swap(other);
+    if (cloud && ready) cloud->ready_to_go();
+    lock.unlock();  // whoever calls the engine ends without it
+  }
+  ~Impl() { watch(nullptr); }
+
+  std::mutex mutex;
+  bool ready = false;
   Engine engine;
+  std::unique_ptr<CloudNotice> cloud;
 };
 
 namespace {
@@ -65,7 +91,8 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
       describe_machine(options.version, options.cores, *capabilities, options.nvidia_smi);
   engine.nvidia_smi = options.nvidia_smi;
   if (options.backup_rate > 0) engine.backup_rate = options.backup_rate;
-  for (auto* known : {"streams", "restore", "exclusive"}) engine.hello.capabilities[known] = "1";
+  for (auto* known : {"streams", "restore", "exclusive", "notice"})
+    engine.hello.capabilities[known] = "1";
   engine.hello.capabilities["isolation"] = engine.host.users ? "users" : "none";
   // A machine that has joined is one owner's: see State::is_of().
   if (!engine.host.users && !options.embedded && !options.only_delivers)
@@ -91,6 +118,7 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   engine.log = options.log;
   engine.connection = options.connection;
   engine.patient = !options.embedded;
+  engine.ready_to_go = options.ready_to_go;
 
   engine.host.source = options.source;
   engine.host.scopes = options.scopes;
@@ -113,9 +141,16 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   if (options.log)
     for (auto& note : notes) options.log(note);
   auto codes = std::make_unique<CodeCache>(options.folder + "/code", limit / 10);
-  std::unique_ptr<Impl> impl(
-      new Impl{Engine(std::move(engine), folders, std::move(trees), std::move(codes))});
+  auto cloud = find_cloud(options.notice);
+  if (!cloud) return cloud.error();
+  auto impl = std::make_unique<Impl>(std::move(engine), folders, std::move(trees), std::move(codes));
   SPELL_TRY(impl->engine.start(std::move(*found)));
+  impl->watch(CloudNotice::start(
+      {*cloud,
+       options.metadata_url,
+       {},
+       [engine = &impl->engine](const Notice& notice) { engine->notice(notice); },
+       options.log}));
   return std::unique_ptr<Worker>(new Worker(std::move(impl)));
 }
 
@@ -133,7 +168,14 @@ Result<std::vector<std::string>> check_caches_at_rest(const std::string& folder)
   return wrong;
 }
 
-void Worker::stop() { impl_->engine.stop(); }
+void Worker::stop() {
+  impl_->watch(nullptr);
+  impl_->engine.stop();
+}
+void Worker::notice(const std::string& kind, const std::string& text,
+                    std::chrono::milliseconds in) {
+  impl_->engine.notice({kind, text, base::boot_ns() / 1000 + in.count() * 1000});
+}
 bool Worker::idle() const { return impl_->engine.idle(); }
 std::vector<std::string> Worker::check_caches() { return impl_->engine.check_caches(); }
 void Worker::make_room() { impl_->engine.make_room(); }

@@ -7,6 +7,7 @@
 // supervisors; small pools, there only while there is work, for what blocks (checkout, start, save;
 // log and report requests).
 #pragma once
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -70,6 +71,12 @@ struct WorkerOptions {
   std::vector<std::string> shares{};
   bool scopes = false;       ///< each run becomes a scope of systemd, see exec::can_make_scopes()
   std::string nvidia_smi{};  ///< program that lists the GPUs; "": looked for
+  /// Who is asked whether this machine is about to be taken away: "aws", "gcp", "azure", "none", or
+  /// "auto"; and where, instead of the cloud's own address: "http://HOST:PORT".
+  std::string notice = "none", metadata_url{};
+  /// Called from any thread when a machine that goes has nothing any more that the service has not
+  /// heard the end of.
+  std::function<void()> ready_to_go{};
   /// Called from any thread when the service has been met, and with why it cannot be reached:
   /// again only when that changes.
   std::function<void(const Result<>&)> connection{};
@@ -95,6 +102,9 @@ class Worker {
   void stop();
   /// No run in its folders, so nothing that the service still has to hear of. Any thread.
   bool idle() const;
+  /// The machine will be taken away in so long: its runs are told, and end. `kind`: see
+  /// model::MachineNotice. Any thread.
+  void notice(const std::string& kind, const std::string& text, std::chrono::milliseconds in);
   /// The disk is full: what is kept only to be quicker, and not in use, goes. Blocks; any thread.
   void make_room();
   /// Reads all of the caches; what is wrong goes, to be made anew. A line each. Blocks; any thread.

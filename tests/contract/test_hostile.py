@@ -40,6 +40,7 @@ SAMPLES = {
     "create_machine": {"name": "hostile-box", "serves": ["t"], "allow": ["ada"], "serves_cpu": True, "cpus": 1, "memory": 1, "gpus": 1,
                        "lost_after": 1},
     "edit_machine": {"name": "another", "drained": True},
+    "interrupt_machine": {"in": 5},
     "create_machine_type": {"name": "hostile-type", "spot": True, "default_auto_resume": True, "cpus": 1, "memory": 1, "gpus": 1,
                             "lost_after": 1},
     "edit_machine_type": {"spot": True, "default_auto_resume": True, "cpus": 1, "memory": 1, "gpus": 1, "lost_after": 1},

@@ -99,6 +99,25 @@ def test_drain_resume_and_rename(service, worker, name):
     assert (run["status"], run["machine"]) == ("complete", f"{name}-b")
 
 
+def test_a_machine_is_taken_away_and_brought_back(service, worker, name):
+    path = service.of_owner(f"machines/{name}/interrupt")
+    worker.greet()
+    code_of(service.post(path, {"in": 30}), 409, "not_available")  # its worker does not say that it can
+    worker.hello = {**worker.hello, "capabilities": {"notice": "1"}}
+    worker.greet()
+    for wrong in (-1, 86401, 1.5, "30", None):
+        code_of(service.post(path, {"in": wrong}), 400, "invalid_request")
+    code_of(service.post(service.of_owner("machines/none-of-these/interrupt"), {"in": 0}), 404, "machine_not_found")
+    known = service.post(path, {"in": 30}).json["machine"]
+    assert known["drained"] and known["going_at"] and known["going"].startswith("asked for by"), known
+    notice, = worker.poll()
+    assert notice["type"] == "notice" and 0 < notice["remaining_ms"] <= 30_000 and notice["reason"] == known["going"], notice
+    assert worker.sync(notice={"kind": "asked", "text": notice["reason"], "remaining_ms": 1000})["commands"] == []
+    back = service.request("PATCH", service.of_owner(f"machines/{name}"), {"drained": False}).json["machine"]
+    assert worker.poll()[0]["reason_code"] == "withdrawn"
+    assert back["going_at"] is None and back["going"] == "" and not back["drained"]
+
+
 def test_machine_types(service, worker, name):
     kind = f"t{name}"
     types = service.of_owner("machine-types")

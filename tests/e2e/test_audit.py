@@ -216,6 +216,11 @@ class Acts:
         self.owned("DELETE", "machines/gone")
         return "machine.remove", "gone", ""
 
+    def interrupt_machine(self):
+        self.machine("spot")
+        self.owned("POST", "machines/spot/interrupt", {"in": 5})
+        return "machine.interrupt", "spot", "in 5 s"
+
     def machine_token(self):
         self.machine("more")
         self.owned("POST", "machines/more/token", status=201)

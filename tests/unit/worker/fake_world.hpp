@@ -43,7 +43,9 @@ class FakeService {
  public:
   std::string incarnation = "first";
   std::map<std::string, ServedRun> runs;
-  std::vector<std::string> refuses;  ///< runs whose reports it refuses
+  std::optional<model::Command> going;  ///< the machine goes; said with each hello
+  bool knows_notices = true;            ///< else it is older, and refuses to hear of them
+  std::vector<std::string> refuses;     ///< runs whose reports it refuses
   bool knows_backlogs = true;
   std::int64_t lost_after = 0;
   std::string chokes_on;  ///< a run whose report makes it refuse the whole request
@@ -59,10 +61,26 @@ class FakeService {
     runs[run].wanted = type;
     order(command(type, runs[run].start));
   }
+  void take_away(std::int64_t remaining_ms) {
+    going.emplace();
+    going->type = "notice";
+    going->reason = "asked for by ada";
+    going->remaining_ms = remaining_ms;
+    order(*going);
+  }
+  void keep() {
+    going.reset();
+    model::Command command;
+    command.type = "notice";
+    command.reason_code = "withdrawn";
+    order(command);
+  }
   /// Another process of the same service: commands are computed anew when a worker says hello.
   void restart() { commands_.clear(), last_ = 0; }
 
   Result<model::SyncAnswer> sync(const model::SyncRequest& request) {
+    if (request.notice && !knows_notices)
+      return base::error("invalid_request", "'notice' is not known").with_http_status(400);
     heard.push_back(request);
     if (!request.incarnation.empty() && request.incarnation != incarnation)
       return base::error("incarnation_changed", "restored").with_http_status(409);
@@ -111,6 +129,7 @@ class FakeService {
   }
   void hello(const model::SyncRequest& request) {
     commands_.clear();
+    if (going) order(*going);
     for (auto& [id, epoch] : request.holds)
       if (!runs.contains(id) || runs[id].result) {
         model::StartCommand held;
@@ -162,8 +181,10 @@ class World {
   FakeService service;
   std::map<std::string, std::string> journals;  ///< run -> journal: the disk
   std::map<std::string, FakeCommand> commands;  ///< run -> supervised command
-  std::map<std::string, int> launches, backups;
+  std::map<std::string, int> launches, backups, notices, halts, saves;
   std::map<std::string, std::vector<std::int64_t>> leases;  ///< as supervisors were told
+  std::int64_t needs_us = 0;                                ///< what files need to become safe
+  Flushed flush_gives{true, "tree of the backup", 5, 50, {}, {}};
   std::set<std::string> parked;
   std::vector<std::string> logged;
   FakeCommand next_command;  ///< what the next launch runs
@@ -398,11 +419,23 @@ class World {
       case Type::kill:
         if (auto command = commands.find(run);
             command != commands.end() && command->second.told != "kill")
-          command->second.told = action.type == Type::stop ? "stop" : "kill";
+          command->second.told = action.type == Type::stop ? "stop"
+                                 : action.text.empty()     ? "kill"
+                                                           : action.text;
         return;
       case Type::lease:
         leases[run].push_back(std::stoll(action.text));
         return;
+      case Type::notice:
+        ++notices[run];
+        return;
+      case Type::look:
+        return then([this, run](Actions& out) { agent->backup_needs(run, needs_us, now, out); });
+      case Type::halt: {
+        ++halts[run];
+        auto flushed = outcome<Flushed>("halt", flush_gives);
+        return then([this, run, flushed](Actions& out) { agent->halted(run, flushed, now, out); });
+      }
       case Type::ship: {
         std::int64_t bytes = commands.at(run).state.output_bytes;
         auto durable = request<std::int64_t>([&]() -> Result<std::int64_t> {
@@ -425,6 +458,7 @@ class World {
         ++backups[run];
         return;
       case Type::save: {
+        ++saves[run];
         auto saved = outcome<Saved>("save", request<Saved>([&]() -> Result<Saved> {
                                       Saved found;
                                       found.tree = "tree of " + run;
