@@ -110,6 +110,15 @@ if(SPELL_CLI_SOURCES AND TARGET spell_client)
   target_link_libraries(spell-cli PRIVATE spell_client CLI11::CLI11 nlohmann_json::nlohmann_json PkgConfig::YAML_CPP spell_flags)
 endif()
 
+# The programs of machine pools (docs/pools.md), beside the service's as in an installation.
+file(GLOB SPELL_POOLS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/share/pools/*)
+set(SPELL_POOL_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+foreach(pool ${SPELL_POOLS})
+  get_filename_component(name ${pool} NAME)
+  configure_file(${pool} ${PROJECT_BINARY_DIR}/libexec/spell/pools/${name} COPYONLY
+    FILE_PERMISSIONS ${SPELL_POOL_PERMISSIONS})
+endforeach()
+
 if(EXISTS ${PROJECT_SOURCE_DIR}/cli/spelld/main.cpp AND TARGET spell_service AND TARGET spell_worker)
   file(GLOB SPELLD_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/spelld/*.cpp)
   add_executable(spelld ${SPELLD_SOURCES})

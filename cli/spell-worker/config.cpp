@@ -52,6 +52,14 @@ Result<Config> read_config(const std::string& folder) {
       config.nvidia_smi = value.value_exact<std::string>().value_or("");
       if (!config.nvidia_smi.starts_with('/'))
         return bad(value.source(), "nvidia-smi must be the path of a program");
+    } else if (name == "end-after" || name == "end-anyway") {
+      auto seconds = value.value_exact<std::int64_t>();
+      if (!seconds || *seconds < 0 || *seconds > 365 * 86'400)
+        return bad(value.source(), name + " must be a number of seconds");
+      (name == "end-after" ? config.end_after : config.end_anyway) = std::chrono::seconds(*seconds);
+    } else if (name == "on-end") {
+      config.on_end = value.value_exact<std::string>().value_or("");
+      if (config.on_end.empty()) return bad(value.source(), "on-end must be a shell's command");
     } else if (name == "run-users") {
       config.run_users = value.value_exact<std::string>().value_or("");
       if (config.run_users == "none")
@@ -86,7 +94,7 @@ Result<Config> read_config(const std::string& folder) {
       return bad(value.source(), "'" + name +
                                      "' is not known; there are: cores, cache-limit, backup-rate, "
                                      "nvidia-smi, run-users, share, notice, sigterm-is-notice, "
-                                     "notice-seconds");
+                                     "notice-seconds, end-after, end-anyway, on-end");
     }
   }
   return config;

@@ -13,7 +13,14 @@
 //   notice-seconds = 30    what SIGTERM and SIGPWR leave then
 //   run-users = "FROM-TO"  ids of which each run gets one as its user, where the worker is root;
 //                          default: 1900000000-1900000999; "none": runs are the worker's user
+//   end-after = 1800       seconds: having heard nothing of its service for so long, the worker
+//                          ends if it has no run, and nothing of one that the service does not
+//                          have; default: 0, never
+//   end-anyway = 86400     seconds: after so long whatever it has
+//   on-end = "COMMAND"     what a shell does then, such as "shutdown -h now"; its environment has
+//                          SPELL_WORKER, this program, and SPELL_WORKER_STATE, this folder
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -31,6 +38,8 @@ struct Config {
   std::string notice = "auto";
   bool sigterm_is_notice = false;
   std::int64_t notice_seconds = 30;
+  std::chrono::seconds end_after{}, end_anyway{std::chrono::hours(24)};
+  std::string on_end{};
 };
 
 /// Defaults where there is no file. Error `invalid_configuration`, which names file, line and key.

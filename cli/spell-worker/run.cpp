@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <iostream>
 #include <memory>
@@ -21,6 +23,7 @@
 #include "commands.hpp"
 #include "config.hpp"
 #include "exec/scope.hpp"
+#include "proc/run.hpp"
 #include "say.hpp"
 #include "spell/version.hpp"
 #include "state.hpp"
@@ -81,7 +84,33 @@ class Daemon {
     worker_.reset();
   }
 
+  /// Until the next look at whether it is to end by itself, in milliseconds; -1: none is due. Where
+  /// it is connected or begins to be away, a file in the folder changes.
+  int next_look() const {
+    auto left = time_left();
+    // What its runs come to nobody tells here.
+    constexpr std::chrono::milliseconds between{10'000};
+    return !left ? -1 : static_cast<int>((left->count() > 0 ? *left : between).count());
+  }
+  /// It has heard nothing for too long, and nobody would miss it.
+  bool is_over() const {
+    auto left = time_left();
+    if (!left || left->count() > 0) return false;
+    return !worker_ || worker_->idle() || away() >= config_.end_anyway;
+  }
+
  private:
+  std::chrono::nanoseconds away() const {
+    std::int64_t since = away_since_ns_;
+    return std::chrono::nanoseconds(since == 0 ? 0 : base::boot_ns() - since);
+  }
+  /// None: it does not end by itself, or is connected.
+  std::optional<std::chrono::milliseconds> time_left() const {
+    if (config_.end_after.count() == 0 || away_since_ns_ == 0) return std::nullopt;
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(config_.end_after - away());
+    return std::min<std::chrono::milliseconds>(left, std::chrono::hours(1));
+  }
+
   Result<> start() {
     auto proxy = net::proxy_from_environment();
     if (!proxy) return proxy.error();
@@ -127,6 +156,11 @@ class Daemon {
   }
 
   void tell(const std::string& state, const Result<>& why = ok()) {
+    std::int64_t connected = 0;
+    if (state == "connecting")
+      away_since_ns_.compare_exchange_strong(connected, base::boot_ns());
+    else
+      away_since_ns_ = 0;
     Status status;
     status.state = state;
     if (!why) {
@@ -150,8 +184,28 @@ class Daemon {
   const base::Fd& ready_;
   worker::Joined joined_;
   std::unique_ptr<worker::Worker> worker_;
-  std::optional<std::string> waits_;  ///< why, as it was told
+  std::optional<std::string> waits_;             ///< why, as it was told
+  std::atomic<std::int64_t> away_since_ns_ = 0;  ///< 0: it is connected, or has not joined
 };
+
+/// What the owner of the machine wants done when its worker has ended by itself.
+Result<> end_machine(const std::string& command, const std::string& folder) {
+  if (command.empty()) return ok();
+  char self[4096];
+  ssize_t n = ::readlink("/proc/self/exe", self, sizeof self);
+  proc::RunOptions options;
+  options.spawn.arguments = {"/bin/sh", "-c", command};
+  options.spawn.environment = {
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
+      "SPELL_WORKER=" + std::string(self, n > 0 ? static_cast<std::size_t>(n) : 0),
+      "SPELL_WORKER_STATE=" + folder};
+  options.limit = std::chrono::minutes(10);
+  auto ended = proc::run(options);
+  if (!ended) return ended.error();
+  if (ended->how == proc::Ended::How::exited && ended->code == 0) return ok();
+  return base::error(
+      "io_error", "'" + command + "' (on-end) failed: " + base::to_utf8(base::trim(ended->errors)));
+}
 
 Result<> serve(const Options& options) {
   ::umask(077);
@@ -194,8 +248,16 @@ Result<> serve(const Options& options) {
   for (;;) {
     SPELL_TRY(daemon.follow());
     pollfd events[] = {{ended.get(), POLLIN, 0}, {watch->fd(), POLLIN, 0}};
-    if (::poll(events, 2, -1) < 0 && errno != EINTR) return base::errno_error("wait for events");
+    if (::poll(events, 2, daemon.next_look()) < 0 && errno != EINTR)
+      return base::errno_error("wait for events");
     watch->drain();
+    if (daemon.is_over()) {
+      log("its service has not been heard of for " + std::to_string(config->end_after.count()) +
+          " s and more: this worker ends");
+      daemon.stop();
+      lock->reset();
+      return end_machine(config->on_end, *folder);
+    }
     signalfd_siginfo info;
     if (::read(ended.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) continue;
     if (info.ssi_signo == SIGPWR) {

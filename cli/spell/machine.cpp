@@ -62,6 +62,7 @@ Result<int> get_token(Context& context) {
 
 std::string state_of(const MachineInfo& machine) {
   std::string drained = machine.drained ? ", drained" : "";
+  if (machine.phase == "launching" || machine.phase == "ending") return machine.phase;
   if (!machine.joined) return "not joined" + drained;
   if (!machine.connected) return "away" + drained;
   if (machine.going_at)
@@ -135,6 +136,7 @@ void show(Output& out, const MachineInfo& machine) {
   if (!machine.connected && machine.seen_at) add("Seen", format_time(*machine.seen_at));
   if (machine.lost_after.count() > 0)
     add("Lost after", std::to_string(machine.lost_after.count()) + " s away");
+  if (!machine.pool.empty()) add("Launched by", "the pool of " + machine.pool);
   for (const auto& note : machine.notes) add("Note", note);
   out.table(table);
 }

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "command.hpp"
 #include "json_text.hpp"
 #include "machine_query.hpp"
@@ -8,8 +10,65 @@ namespace spell::cli {
 
 namespace {
 
+/// The options that say what launches machines for a type.
+struct GivenPool {
+  std::optional<std::string> pool{}, least{}, most{}, idle{}, launch{};
+  Words options{};
+
+  void define(Options& all) {
+    all.value("--pool", pool, "local|ssh|aws|gcp|PATH|none",
+              "what launches and ends its machines: see docs/pools.md")
+        .list("--pool-option", options, "NAME=VALUE", "what the pool is told, may be repeated")
+        .value("--min-machines", least, "N", "machines that its pool keeps (default 0)")
+        .value("--max-machines", most, "N", "machines that its pool launches (default 1)")
+        .value("--idle-timeout", idle, "SECONDS",
+               "a pool's machine without runs ends after so long (default 1800)")
+        .value("--launch-timeout", launch, "SECONDS",
+               "a pool's machine that has not joined by then is given up (default 600)");
+  }
+
+  Result<> fill(MachineTypeChange& change) const {
+    if (pool) change.pool = *pool == "none" ? "" : *pool;
+    if (!options.empty()) change.pool_options.emplace();
+    for (const auto& option : options) {
+      auto equals = option.find('=');
+      if (equals == option.npos || equals == 0)
+        return usage_error("--pool-option " + shell_quote(option) + ": give NAME=VALUE");
+      (*change.pool_options)[option.substr(0, equals)] = option.substr(equals + 1);
+    }
+    auto number = [](const std::optional<std::string>& text, const char* option, const char* what,
+                     auto& out) -> Result<> {
+      if (!text) return ok();
+      auto parsed = parse_int(*text);
+      if (!parsed || *parsed < 0)
+        return usage_error(option + (" " + shell_quote(*text)) + ": give " + what);
+      out.emplace(*parsed);
+      return ok();
+    };
+    const char *machines = "a whole number", *seconds = "seconds";
+    if (auto read = number(least, "--min-machines", machines, change.min_machines); !read)
+      return read;
+    if (auto read = number(most, "--max-machines", machines, change.max_machines); !read)
+      return read;
+    if (auto read = number(idle, "--idle-timeout", seconds, change.idle_timeout); !read)
+      return read;
+    return number(launch, "--launch-timeout", seconds, change.launch_timeout);
+  }
+};
+
+/// "local, 0 to 2 machines": what launches machines; "": nothing.
+std::string pool_text(const MachineTypeInfo& type) {
+  if (type.pool.empty()) return "";
+  std::string most = count(type.max_machines, "machine");
+  return type.pool + ", " +
+         (type.min_machines == type.max_machines
+              ? most
+              : std::to_string(type.min_machines) + " to " + most);
+}
+
 /// The options that say what a type is.
 struct Given {
+  GivenPool pool{};
   std::optional<std::string> cpus{}, memory{}, gpus{}, lost_after{};
   bool spot = false, auto_resume = false, no_auto_resume = false;
 
@@ -18,10 +77,12 @@ struct Given {
         .value("--memory", memory, "SIZE", "memory for each run (0: its share of the machine)")
         .value("--gpus,--gpu", gpus, "N", "GPUs for each run (0: one, where there are any)")
         .value("--lost-after", lost_after, "SECONDS",
-               "its machines away for so long, their runs count as interrupted (default 600)")
+               "its machines away for so long, their runs count as interrupted (default 600, with "
+               "--spot 10)")
         .flag("--spot", spot, "its machines may be taken away at any time")
         .flag("--default-auto-resume", auto_resume, "interrupted runs go on by themselves")
         .flag("--no-default-auto-resume", no_auto_resume, "they do not");
+    pool.define(options);
   }
 
   Result<MachineTypeChange> change() const {
@@ -38,6 +99,7 @@ struct Given {
     change.lost_after = *seconds;
     if (spot) change.spot = true;
     if (auto_resume || no_auto_resume) change.default_auto_resume = auto_resume;
+    if (auto filled = pool.fill(change); !filled) return filled.error();
     return change;
   }
 };
@@ -52,7 +114,9 @@ Result<int> show(Context& context, const Result<MachineTypeInfo>& type) {
   } else {
     std::string gives = amounts_text(type->gives);
     out.line(type->name + " gives a run " + (gives.empty() ? "its share of a machine" : gives));
-    if (type->machines == 0)
+    if (!type->pool.empty())
+      out.line("Its machines are launched when runs want them, by pool " + pool_text(*type));
+    else if (type->machines == 0)
       out.line("No machine serves it yet: spell machine add NAME --serves " + type->name);
   }
   return 0;
@@ -86,7 +150,8 @@ Result<int> scale(Context& context) {
   auto change = given.change();
   if (!change) return change.error();
   if (options.given().empty())
-    return usage_error("nothing to change: give --cpus, --memory, --gpus or --lost-after");
+    return usage_error(
+        "nothing to change: give --cpus, --memory, --gpus, --lost-after or an option of its pool");
   auto client = context.client();
   if (!client) return client.error();
   return show(context, client->machine_types().scale(words[0], *change));
@@ -129,14 +194,21 @@ Result<int> list_types(Context& context, const std::string& name) {
   table.header = {"TYPE", "MACHINES", "CONNECTED", "GIVES"};
   table.right = {1, 2};
   table.flexible = 3;
+  bool pools = std::any_of(types->begin(), types->end(),
+                           [](const MachineTypeInfo& type) { return !type.pool.empty(); });
+  if (pools) table.header.push_back("POOL");
   for (const auto& type : *types) {
     std::string gives = amounts_text(type.gives);
     table.rows.push_back({{type.name},
                           {std::to_string(type.machines)},
                           {std::to_string(type.connected)},
                           {gives.empty() ? "a share" : gives}});
+    if (pools) table.rows.back().push_back({pool_text(type)});
   }
   context.out.table(table);
+  for (const auto& type : *types)
+    if (!type.pool_problem.empty())
+      context.out.warn(type.name + ": the pool says: " + type.pool_problem);
   return 0;
 }
 

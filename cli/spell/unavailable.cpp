@@ -26,9 +26,6 @@ constexpr Unavailable table[] = {
     {"hyper", ""},
     {"machine-type", "--instance-type"},
     {"machine-type", "--storage-size"},
-    {"machine-type", "--min-machines"},
-    {"machine-type", "--max-machines"},
-    {"machine-type", "--idle-timeout"},
 };
 }  // namespace
 

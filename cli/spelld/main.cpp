@@ -114,6 +114,12 @@ int main(int argc, char** argv) {
   serve->add_option("--packages", options.packages,
                     "Folder of the packages that /install/ hands to machines; default: those that "
                     "were installed with this program");
+  serve
+      ->add_option("--pool-check", options.pool_check,
+                   "Seconds: so often the machines that pools list are compared with those that "
+                   "are known")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400}))
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -130,5 +136,6 @@ int main(int argc, char** argv) {
   team.cache_limit = options.cache_limit;
   team.backup_rate = options.backup_rate;
   team.packages = options.packages;
+  team.pool_check = options.pool_check;
   return spell::daemon::serve_team(team);
 }

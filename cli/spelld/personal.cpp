@@ -47,6 +47,9 @@ Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs&
   serving.service.notes = dirs.notes;
   serving.service.packages = packages_folder(options.packages);
   serving.service.sdk = sdk_folder();
+  serving.service.pools = pools_folder();
+  serving.service.worker_program = worker_program();
+  serving.service.pool_check = std::chrono::seconds(options.pool_check);
   serving.service.idle_seconds = options.idle_seconds;
   EmbeddedWorker& worker = serving.worker.emplace();
   worker.folder = dirs.state + "/worker";
@@ -73,6 +76,10 @@ Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs&
   if (options.managing != PersonalOptions().managing) {
     worker.revive.push_back("--managing-runs");
     worker.revive.push_back(std::to_string(options.managing));
+  }
+  if (options.pool_check != PersonalOptions().pool_check) {
+    worker.revive.push_back("--pool-check");
+    worker.revive.push_back(std::to_string(options.pool_check));
   }
   worker.service_lock = dirs.lock;
   serving.ready = [&](service::Service&) {

@@ -12,6 +12,7 @@ struct PersonalOptions {
   std::int64_t idle_seconds = 600;
   int managing = 50;  ///< managing runs of workflows at the same time
   std::string cache_limit, backup_rate, packages;
+  std::int64_t pool_check = 300;  ///< seconds between two looks at what pools list
 };
 
 /// The exit status.

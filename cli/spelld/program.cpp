@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/fd.hpp"
+#include "base/text.hpp"
 
 namespace spell::daemon {
 
@@ -29,6 +30,26 @@ std::string sdk_folder() {
   for (auto* place : {"libexec/spelld/sdk", "libexec/spell/sdk"})  // a package's, an installation's
     if (::access((folder + place).c_str(), F_OK) == 0) return folder + place;
   return folder + "sdk";
+}
+
+std::string pools_folder() {
+  if (const char* folder = std::getenv("SPELL_LIBEXEC"); folder && *folder)
+    return std::string(folder) + "/pools";
+  std::string path = own_path(), folder = path.substr(0, path.rfind('/') + 1) + "../";
+  for (auto* place : {"libexec/spelld/pools", "libexec/spell/pools"})
+    if (::access((folder + place).c_str(), F_OK) == 0) return folder + place;
+  return folder + "pools";
+}
+
+std::string worker_program() {
+  const char* path = std::getenv("PATH");
+  auto folders = base::split(path ? path : "", ':');
+  folders.insert(folders.begin(), own_path().substr(0, own_path().rfind('/')));
+  for (auto& folder : folders)
+    if (std::string program = folder + "/spell-worker";
+        folder.starts_with('/') && ::access(program.c_str(), X_OK) == 0)
+      return program;
+  return "";
 }
 
 void tell_systemd_ready() {

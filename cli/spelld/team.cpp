@@ -258,6 +258,9 @@ Result<int> serve(const TeamOptions& options) {
   serving.service.owner = settings->owner;
   serving.service.packages = packages_folder(options.packages);
   serving.service.sdk = sdk_folder();
+  serving.service.pools = pools_folder();
+  serving.service.worker_program = worker_program();
+  serving.service.pool_check = std::chrono::seconds(options.pool_check);
   serving.service.idle_seconds = 0;
   serving.service.keep_free = settings->keep_free;
   serving.service.managing = settings->managing_runs;

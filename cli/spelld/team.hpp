@@ -1,5 +1,6 @@
 // `spelld init` and `spelld serve` of a team's service.
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ struct TeamOptions {
   bool with_worker = false;
   int ready_fd = -1;  ///< gets "ready URL" when the service answers
   std::string cache_limit{}, backup_rate{}, packages{};
+  std::int64_t pool_check = 300;  ///< seconds between two looks at what pools list
 };
 /// Root works as the user whom the folder belongs to; a folder that is to be made in the usual
 /// place belongs to the user spelld, where there is one.

@@ -59,7 +59,9 @@ constexpr ErrorRow table[] = {
     {"sdk_missing", 409, "the service has no SDK that programs could be built against"},
     {"workflow_not_final", 409, "the workflow or one of its runs has not ended; kill it first"},
     {"run_not_running", 409, "the run has not begun or has ended, so there is nothing inside it"},
-    {"machine_in_use", 409, "runs are on the machine or wait for it, and would end with it"},
+    {"machine_in_use", 409,
+     "runs or machines are there that would end, or could not be ended any more; the message says "
+     "which"},
     {"machine_away", 409, "the run's machine is not connected, or did not answer in time"},
     {"not_available", 409, "the run's machine has an older worker, which cannot do this"},
     {"machine_taken", 409, "another worker with the same credential is connected as this machine"},

@@ -1,6 +1,7 @@
 #include "model/machine_request.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -56,6 +57,7 @@ namespace {
 
 constexpr std::int64_t day = 24 * 3600;
 constexpr std::int64_t year = 365 * 24 * 3600;
+constexpr std::int64_t most_machines = 10'000;  // of a pool
 
 Error wrong(const std::string& field, const std::string& what) {
   return base::error("invalid_request", "'" + field + "' " + what);
@@ -80,6 +82,26 @@ Result<> check_amounts(std::int64_t cpus, std::int64_t memory, std::int64_t gpus
   SPELL_TRY(check_range("memory", memory, integer_limit));
   SPELL_TRY(check_range("gpus", gpus, 1 << 20));
   return check_range("lost_after", lost_after, year);
+}
+
+/// They become variables of a program's environment.
+Result<> check_pool_options(const std::map<std::string, std::string>& options) {
+  if (options.size() > 100) return wrong("pool_options", "has more than 100 names");
+  std::set<std::string> names;
+  for (auto& [name, value] : options) {
+    bool fine =
+        !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+          return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                 c == '_';
+        });
+    if (!fine)
+      return wrong("pool_options", "has a name that is not 1 to 64 letters, digits and '_'");
+    if (!names.insert(base::lower(name)).second)
+      return wrong("pool_options", "has '" + name + "' twice: case does not matter");
+    if (value.size() > 4096 || !base::valid_text(value) || value.find('\n') != value.npos)
+      return wrong("pool_options", "has a value of '" + name + "' that is not a line of text");
+  }
+  return ok();
 }
 
 template <class T>
@@ -141,6 +163,13 @@ Result<MachineTypeRequest> parse_machine_type_request(const json& j) {
   if (request->name) SPELL_TRY(check_name("name", *request->name));
   SPELL_TRY(check_amounts(request->cpus.value_or(0), request->memory.value_or(0),
                           request->gpus.value_or(0), request->lost_after.value_or(0)));
+  SPELL_TRY(check_range("min_machines", request->min_machines.value_or(0), most_machines));
+  SPELL_TRY(check_range("max_machines", request->max_machines.value_or(0), most_machines));
+  SPELL_TRY(check_range("idle_timeout", request->idle_timeout.value_or(0), year));
+  SPELL_TRY(check_range("launch_timeout", request->launch_timeout.value_or(0), year));
+  if (request->pool && (request->pool->size() > 4096 || !base::valid_text(*request->pool)))
+    return wrong("pool", "must be the name of a pool or the path of a program");
+  if (request->pool_options) SPELL_TRY(check_pool_options(*request->pool_options));
   return request;
 }
 

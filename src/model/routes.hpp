@@ -65,9 +65,11 @@
 // create_machine: {"name", "serves", "serves_cpu", "cpus", "memory", "gpus", "allow", "lost_after"}
 // -> 201 {"join": {"url", "token", "machine", "expires_at"}}; machine_token, machine_type_token ->
 // {"join": …}. The token is told this once.
-// edit_machine: {"name", "drained"}. interrupt_machine: {"in": seconds}: it will be taken away then;
-// its runs are told, and end `interrupted` -> {"machine"}. create_machine_type, edit_machine_type: {"name", "spot",
-// "default_auto_resume", "cpus", "memory", "gpus", "lost_after"}.
+// edit_machine: {"name", "drained"}. interrupt_machine: {"in": seconds}: it will be taken away
+// then; its runs are told, and end `interrupted` -> {"machine"}. create_machine_type,
+// edit_machine_type: {"name", "spot", "default_auto_resume", "cpus", "memory", "gpus",
+// "lost_after", and what launches its machines: "pool", "pool_options", "min_machines",
+// "max_machines", "idle_timeout", "launch_timeout"}.
 // join: model::JoinRequest with a join token -> 201 model::JoinAnswer.
 // stop_service: body {"handover": bool} -> 202 {"pid": N}; personal services only.
 // exec, forward, stats, machine_stream: the request asks for a WebSocket; what is said over it is

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 #include "base/count.hpp"
 #include "base/error.hpp"
@@ -167,7 +168,7 @@ Amounts Cluster::demand(const Machine& machine, const Waiting& run) const {
   bool cpu = run.machine_type == "cpu";
   Amounts gives;
   if (auto type = types_.find({run.owner, run.machine_type}); type != types_.end())
-    gives = type->second;
+    gives = type->second.gives;
   Amounts takes;
   if (run.ask.gpus)
     takes.gpus = *run.ask.gpus;
@@ -191,7 +192,51 @@ Amounts Cluster::demand(const Machine& machine, const Waiting& run) const {
   return takes;
 }
 
+const Pool* Cluster::pool(const std::string& owner, const std::string& type) const {
+  auto found = types_.find({owner, type});
+  return found == types_.end() || !found->second.pool ? nullptr : &*found->second.pool;
+}
+
+const Machine* Cluster::launched_for(const Waiting& run) const {
+  const Machine* largest = nullptr;
+  auto size = [](const Machine& machine) {
+    auto& offers = machine.offers;
+    return std::tuple(offers.gpus, offers.cpus, offers.memory);
+  };
+  auto served = served_.find(run.machine_type);
+  if (served == served_.end()) return largest;
+  for (auto& name : served->second) {
+    auto& machine = machines_.at(name);
+    if (machine.launched && suits(machine, run) && (!largest || size(*largest) < size(machine)))
+      largest = &machine;
+  }
+  return largest;
+}
+
+std::int64_t Cluster::machines_for(const std::vector<Waiting>& runs, std::int64_t most) const {
+  std::int64_t blind = 0;      // without knowing what a machine offers
+  bool manages_blind = false;  // one carries them all
+  std::vector<Amounts> rooms;
+  for (auto& run : runs) {
+    if (blind + std::ssize(rooms) >= most) break;
+    auto* model = launched_for(run);
+    if (!model) {
+      if (!run.manages || !std::exchange(manages_blind, true)) ++blind;
+      continue;
+    }
+    auto takes = demand(*model, run);
+    if (!fits(takes, model->offers)) continue;
+    auto room =
+        std::find_if(rooms.begin(), rooms.end(), [&](auto& there) { return fits(takes, there); });
+    if (room == rooms.end()) room = rooms.insert(room, model->offers);
+    *room = minus(*room, takes);
+  }
+  return std::min(most, blind + std::ssize(rooms));
+}
+
 Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
+  // What the machines of a pool are like is known when there is one.
+  if (pool(run.owner, run.machine_type) && !launched_for(run)) return ok();
   std::string type = as_asked.empty() ? "CPU" : as_asked;
   auto served = served_.find(run.machine_type);
   // What others have is not there for this owner.
@@ -369,6 +414,15 @@ std::string Cluster::why_waiting(const Waiting& run) const {
       return text + (others == 1 ? "its worker is" : "their workers are") + " too old for " +
              described(run.needs) + ": upgrade one";
   }
+  auto* pool = this->pool(run.owner, run.machine_type);
+  // Of what is not there.
+  std::string coming;
+  if (pool && pool->starting > 0)
+    coming = std::to_string(pool->starting) + (pool->starting == 1 ? " is" : " are") + " starting";
+  else if (pool && !pool->problem.empty())
+    coming = "the pool says: " + pool->problem;
+  if (able.empty() && !coming.empty()) return text + coming;
+  if (able.empty() && pool) return text + "none is there";
   if (able.empty()) return text + (run.builds ? "none can build its program" : "none serves it");
   int busy = 0, away = 0, drained = 0, small = 0, free = 0;
   for (auto* machine : able) {
@@ -385,10 +439,11 @@ std::string Cluster::why_waiting(const Waiting& run) const {
       ++busy;
   }
   auto& first = *able[0];
-  if (able.size() == 1 && first.by_place && !run.manages && away == 0 && drained == 0)
+  bool alone = able.size() == 1 && coming.empty();
+  if (alone && first.by_place && !run.manages && away == 0 && drained == 0)
     return text + std::to_string(std::min(first.used.cpus, first.offers.cpus)) + " of " +
            std::to_string(first.offers.cpus) + " places busy";
-  if (able.size() == 1 && busy == 1) {
+  if (alone && busy == 1) {
     auto takes = demand(first, run);
     auto lacks = shortage(takes, minus(first.offers, first.used));
     return text + lacks->first + " wanted, " + lacks->second + " free" +
@@ -396,7 +451,7 @@ std::string Cluster::why_waiting(const Waiting& run) const {
                 ? " of " + std::to_string(first.offers.gpus)
                 : "");
   }
-  if (static_cast<std::size_t>(away) == able.size())
+  if (static_cast<std::size_t>(away) == able.size() && coming.empty())
     return text + (away == 1 ? "it is" : "all " + std::to_string(away) + " are") + " not connected";
   std::vector<std::string> parts;
   auto add = [&](int n, const char* what) {
@@ -407,6 +462,7 @@ std::string Cluster::why_waiting(const Waiting& run) const {
   add(away, "not connected");
   add(drained, "drained");
   add(small, "too small");
+  if (!coming.empty()) parts.push_back(coming);
   return text + base::join(parts, ", ");
 }
 

@@ -35,6 +35,14 @@ struct Machine {
   std::string lacks_for_builds{};  ///< what programs cannot be built here without; "": nothing
   /// What runs may need that its worker is too old for, see Waiting::needs.
   std::vector<std::string> too_old_for{};
+  bool launched = false;  ///< by the pool of the type that it serves
+};
+
+/// What launches machines for a type when runs want them.
+struct Pool {
+  std::int64_t starting = 0;
+  std::string problem{};  ///< why it has launched none lately; "": nothing is wrong
+  bool operator==(const Pool&) const = default;
 };
 
 /// What a run says of its wants; 0 and none: what its type gives.
@@ -70,14 +78,18 @@ class Cluster {
   /// Null: there is none.
   const Machine* find(const std::string& name) const;
   const std::map<std::string, Machine>& machines() const { return machines_; }
-  /// What an owner's runs of this type get. Amounts of 0: their share.
-  void put_type(const std::string& owner, const std::string& name, const Amounts& gives) {
-    types_[{owner, name}] = gives;
+  /// What an owner's runs of this type get, amounts of 0: their share; and its pool, if it has one.
+  void put_type(const std::string& owner, const std::string& name, const Amounts& gives,
+                std::optional<Pool> pool = {}) {
+    types_[{owner, name}] = {gives, std::move(pool)};
   }
   void remove_type(const std::string& owner, const std::string& name) {
     types_.erase({owner, name});
   }
-  void clear_types() { types_.clear(); }
+  /// Those that another knows, in place of its own.
+  void take_types(const Cluster& other) { types_ = other.types_; }
+  /// Null: the type has none.
+  const Pool* pool(const std::string& owner, const std::string& type) const;
 
   void take(const std::string& machine, const Amounts&);
   void give_back(const std::string& machine, const Amounts&);
@@ -85,12 +97,16 @@ class Cluster {
   /// What a run would take there. 2 cores and 8 GB for type CPU; with GPUs its share of the rest;
   /// never more than there is unless it asks for it.
   Amounts demand(const Machine&, const Waiting&) const;
-  /// Whether it could be run, some day, on a machine that has joined. Errors
+  /// Whether it could be run, some day, on a machine that has joined, or that a pool may launch.
+  /// Errors
   /// `unknown_machine_type`, `machine_not_allowed`, `machine_too_small`, `cannot_build`;
   /// `as_asked`: the type as the user wrote it.
   Result<> check(const Waiting&, const std::string& as_asked) const;
   /// Whether this machine serves the run, and no other has what it wants.
   bool depends_on(const Waiting&, const std::string& machine) const;
+  /// How many new machines of a type's pool these runs of it fill, `most` at the most. What its
+  /// machines offer is known from those that are there; while there are none each run is given one.
+  std::int64_t machines_for(const std::vector<Waiting>&, std::int64_t most) const;
   /// "waiting for a V100 machine: 2 busy, 1 away".
   std::string why_waiting(const Waiting&) const;
 
@@ -114,10 +130,16 @@ class Cluster {
   /// built with.
   std::vector<const Machine*> servers(const Waiting&) const;
   bool suits(const Machine&, const Waiting&) const;
+  /// The largest that the pool of the run's type has launched; null: none is there.
+  const Machine* launched_for(const Waiting&) const;
 
+  struct Type {
+    Amounts gives{};
+    std::optional<Pool> pool{};
+  };
   std::map<std::string, Machine> machines_;
   std::map<std::string, std::set<std::string>> served_;  ///< type -> machines that have joined
-  std::map<std::pair<std::string, std::string>, Amounts> types_;  ///< by owner and name
+  std::map<std::pair<std::string, std::string>, Type> types_;  ///< by owner and name
 };
 
 /// Runs of the same kind can be placed on the same machines in the same way.

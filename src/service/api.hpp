@@ -25,6 +25,7 @@
 #include "service/machine_link.hpp"
 #include "service/metrics.hpp"
 #include "service/packages.hpp"
+#include "service/pools.hpp"
 #include "service/quota.hpp"
 #include "service/reactor.hpp"
 #include "service/readers.hpp"
@@ -58,6 +59,7 @@ struct Context {
   Streams& streams;
   Collector& collector;
   Packages& packages;
+  Pools& pools;
   Sdk& sdk;
   SecretBox& secrets;
   Metrics& metrics;

@@ -209,12 +209,8 @@ void MachineLink::refresh(const std::vector<std::string>& changed, State& state)
       machines_[name] = std::move(view);
       take_poll(machine.record.id, machine.commands);
     }
-    if (!names.empty()) {
-      cluster_.clear_types();
-      for (auto& [key, type] : state.machine_types())
-        cluster_.put_type(type.owner, type.name, {type.cpus, type.memory, type.gpus});
-      watch_leases();
-    }
+    if (state.take_types_changed()) cluster_.take_types(state.cluster());
+    if (!names.empty()) watch_leases();
     for (auto& [id, commands] : state.take_farewells()) take_poll(id, commands);
     if (!settling_.empty() && settled()) settled_now = std::exchange(settling_, {});
   }
@@ -276,6 +272,13 @@ std::optional<MachineView> MachineLink::machine(const std::string& name) const {
   auto found = machines_.find(name);
   if (found == machines_.end()) return std::nullopt;
   return found->second;
+}
+
+std::optional<sched::Pool> MachineLink::pool(const std::string& owner,
+                                             const std::string& type) const {
+  std::lock_guard lock(mutex_);
+  auto* pool = cluster_.pool(owner, type);
+  return pool ? std::optional(*pool) : std::nullopt;
 }
 
 std::string MachineLink::why_waiting(const sched::Waiting& run) const {

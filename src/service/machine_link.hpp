@@ -86,6 +86,8 @@ class MachineLink {
   std::vector<MachineView> machines() const;
   std::optional<MachineView> machine(const std::string& name) const;
   std::string why_waiting(const sched::Waiting&) const;
+  /// Of a machine type; none: it has no pool.
+  std::optional<sched::Pool> pool(const std::string& owner, const std::string& type) const;
   const std::string& incarnation() const { return incarnation_; }
 
  private:

@@ -133,6 +133,11 @@ void machine_token(Context& context, Call call) {
                       if (found == state.machines().end() || found->second.embedded ||
                           found->second.record.owner != call->owner())
                         return no_such_machine(name);
+                      if (!found->second.record.pool.empty())
+                        return base::error("not_permitted", "machine " + name +
+                                                                " is the pool's of " +
+                                                                found->second.record.pool +
+                                                                ", which alone lets it join");
                       return found->second.record.id;
                     });
 }

@@ -23,7 +23,20 @@ MachineTypeInfo info_of(const store::MachineTypeRecord& type) {
   info.gives = {type.cpus, type.memory, type.gpus};
   if (type.lost_after > 0) info.lost_after = std::chrono::seconds(type.lost_after);
   info.declared = true;
+  info.pool = type.pool;
+  if (auto options = model::parse_json(type.pool_options); options && options->is_object())
+    info.pool_options = options->get<std::map<std::string, std::string>>();
+  info.min_machines = type.min_machines;
+  info.max_machines = type.max_machines;
+  info.idle_timeout = std::chrono::seconds(type.idle_timeout);
+  info.launch_timeout = std::chrono::seconds(type.launch_timeout);
   return info;
+}
+
+/// What is wrong with its pool.
+void look_at_pool(Context& context, const std::string& owner, const std::string& type,
+                  MachineTypeInfo& info) {
+  if (auto pool = context.machines.pool(owner, type)) info.pool_problem = pool->problem;
 }
 
 /// What one of its machines adds to what is known of a type. Type CPU shows no GPU to its runs.
@@ -43,13 +56,49 @@ void count(MachineTypeInfo& info, const MachineView& view) {
   info.gpu_memory = view.hello.gpus.front().memory;
 }
 
-void change(store::MachineTypeRecord& type, const model::MachineTypeRequest& asked) {
+Error wrong(const std::string& what) { return base::error("invalid_request", what); }
+
+/// Errors `invalid_request`: what makes no pool.
+Result<> change_pool(Context& context, store::MachineTypeRecord& type,
+                     const model::MachineTypeRequest& asked) {
+  bool had_none = type.pool.empty();
+  if (asked.pool) type.pool = *asked.pool;
+  if (type.pool.empty()) {
+    for (auto& [name, given] : {std::pair("pool_options", asked.pool_options.has_value()),
+                                std::pair("min_machines", asked.min_machines.has_value()),
+                                std::pair("max_machines", asked.max_machines.has_value()),
+                                std::pair("idle_timeout", asked.idle_timeout.has_value()),
+                                std::pair("launch_timeout", asked.launch_timeout.has_value())})
+      if (given) return wrong("'" + std::string(name) + "' is a pool's: give 'pool' too");
+    type.pool_options.clear();
+    type.min_machines = type.max_machines = type.idle_timeout = type.launch_timeout = 0;
+    return ok();
+  }
+  if (asked.pool)
+    if (auto program = context.pools.programs().find(type.pool); !program) return program.error();
+  if (asked.pool_options)
+    type.pool_options = asked.pool_options->empty() ? "" : json(*asked.pool_options).dump();
+  type.min_machines = asked.min_machines.value_or(type.min_machines);
+  if (had_none) type.max_machines = std::max<std::int64_t>(1, type.min_machines);
+  type.max_machines = asked.max_machines.value_or(type.max_machines);
+  type.idle_timeout = asked.idle_timeout.value_or(type.idle_timeout);
+  type.launch_timeout = asked.launch_timeout.value_or(type.launch_timeout);
+  if (type.min_machines > type.max_machines)
+    return wrong("'min_machines' (" + std::to_string(type.min_machines) +
+                 ") must not be more than 'max_machines' (" + std::to_string(type.max_machines) +
+                 ")");
+  return ok();
+}
+
+Result<> change(Context& context, store::MachineTypeRecord& type,
+                const model::MachineTypeRequest& asked) {
   type.spot = asked.spot.value_or(type.spot);
   type.auto_resume = asked.default_auto_resume.value_or(type.auto_resume);
   type.cpus = asked.cpus.value_or(type.cpus);
   type.memory = asked.memory.value_or(type.memory);
   type.gpus = asked.gpus.value_or(type.gpus);
   type.lost_after = asked.lost_after.value_or(type.lost_after);
+  return change_pool(context, type, asked);
 }
 
 using Change = std::function<Result<store::MachineTypeRecord>(State&, std::int64_t now)>;
@@ -64,6 +113,7 @@ void post(Context& context, Call call, int status, const std::string& action, Ch
       if (!type) return refuse(call, type.error());
       if (!committed) return refuse(call, committed.error());
       auto info = info_of(*type);
+      look_at_pool(context, type->owner, type->name, info);
       for (auto& view : context.machines.machines())
         if (sched::serves(view.machine, type->name)) count(info, view);
       answer(call, {{"machine_type", json(info)}}, status);
@@ -84,7 +134,8 @@ void list_machine_types(Context& context, Call call) {
   if (!types) return refuse(call, types.error());
   std::map<std::string, MachineTypeInfo> infos;
   for (auto& type : *types)
-    if (type.owner == call->owner()) infos[type.name] = info_of(type);
+    if (type.owner == call->owner())
+      look_at_pool(context, type.owner, type.name, infos[type.name] = info_of(type));
   for (auto& view : context.machines.machines()) {
     if (!view.record.owner.empty() && view.record.owner != call->owner()) continue;
     for (auto& type : view.machine.serves) {
@@ -103,12 +154,13 @@ void create_machine_type(Context& context, Call call) {
   if (!asked) return refuse(call, asked.error());
   if (!asked->name) return refuse(call, base::error("invalid_request", "'name' is missing"));
   post(context, call, 201, "machine-type.add",
-       [call, asked = *asked](State& state, std::int64_t now) -> Result<store::MachineTypeRecord> {
+       [&context, call, asked = *asked](State& state,
+                                        std::int64_t now) -> Result<store::MachineTypeRecord> {
          store::MachineTypeRecord type;
          type.owner = call->owner();
          type.name = *asked.name;
          type.created_us = now;
-         change(type, asked);
+         if (auto changed = change(context, type, asked); !changed) return changed.error();
          if (auto put = state.put_machine_type(type, false); !put) return put.error();
          return type;
        });
@@ -120,12 +172,13 @@ void edit_machine_type(Context& context, Call call) {
   if (asked->name)
     return refuse(call, base::error("invalid_request", "'name' of a machine type cannot change"));
   post(context, call, 200, "machine-type.scale",
-       [call, asked = *asked](State& state, std::int64_t) -> Result<store::MachineTypeRecord> {
+       [&context, call, asked = *asked](State& state,
+                                        std::int64_t) -> Result<store::MachineTypeRecord> {
          std::string name = call->path.at("name");
          auto found = state.machine_types().find({call->owner(), base::lower(name)});
          if (found == state.machine_types().end()) return no_such_machine_type(name);
          auto type = found->second;
-         change(type, asked);
+         if (auto changed = change(context, type, asked); !changed) return changed.error();
          if (auto put = state.put_machine_type(type, true); !put) return put.error();
          return type;
        });

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdio>
 #include <mutex>
 #include <set>
 
@@ -15,6 +16,8 @@
 #include "net/socket.hpp"
 #include "service/api.hpp"
 #include "service/machine_tokens.hpp"
+#include "service/packages.hpp"
+#include "service/pools.hpp"
 #include "service/router.hpp"
 #include "service/sdk.hpp"
 #include "spellfs/pack_store.hpp"
@@ -26,6 +29,22 @@ namespace {
 /// needs until the end of one run is known here and the next has been sent, with some to send at
 /// once.
 constexpr int given_ahead = 4;
+
+/// By which machines of pools know their service; a restored one is the same.
+Result<std::string> pool_tag(store::Writer& writer) {
+  constexpr const char* note = "pools_tag";
+  auto known = writer.note(note);
+  if (!known) return known.error();
+  if (*known == 0) {
+    auto bytes = base::random_bytes(6);
+    for (unsigned char byte : bytes) *known = *known << 8 | byte;
+    SPELL_TRY(writer.set_note(note, *known | 1));
+    *known |= 1;
+  }
+  char text[16];
+  std::snprintf(text, sizeof text, "%012llx", static_cast<unsigned long long>(*known));
+  return "spell-" + std::string(text);
+}
 }  // namespace
 
 struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
@@ -47,6 +66,7 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   std::unique_ptr<MachineLink> machines;
   MachineTokens machine_tokens;
   std::unique_ptr<Reactor> reactor;
+  std::unique_ptr<Pools> pools;
   std::unique_ptr<Storage> storage;
   std::unique_ptr<Streams> streams;
   std::unique_ptr<Collector> collector;
@@ -66,6 +86,7 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   std::atomic<std::int64_t> last_call_ns{base::boot_ns()};
   std::atomic<std::size_t> active{0};
   std::atomic<Collector*> to_hurry{nullptr};
+  std::atomic<bool> pools_open = false;  ///< machines that they launch can join
   std::atomic<net::Server*> open_server{nullptr}, open_workflow_server{nullptr};
   mutable std::mutex identity_mutex;
   std::string fingerprint;         // under identity_mutex
@@ -122,13 +143,15 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
       if (!s.active_run(id)) streams->run_ended(id);
     }
     if (!changed.empty() && collector) collector->runs_changed();
-    wake_for_starts(s);
+    if (pools_open) pools->refresh(s);
+    wake_when_due(s);
   }
 
-  /// A run that waits for its time is looked at when that has come.
-  void wake_for_starts(State& s) {
+  /// A run that waits for its time, and a pool, are looked at when that has come.
+  void wake_when_due(State& s) {
     timer.cancel(start_timer);
     auto at = s.next_start_us();
+    if (auto pool = s.next_pool_us(); at == 0 || (pool != 0 && pool < at)) at = pool;
     if (at == 0) return;
     auto left = std::chrono::microseconds(std::max<std::int64_t>(0, at - base::unix_us()));
     start_timer = timer.after(std::chrono::ceil<std::chrono::milliseconds>(left), [this] {
@@ -201,7 +224,7 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
                  limit_ms = options.idle_seconds * 1000;
     bool busy = active > 0 || streams->size() > 0 || hub.size() > 0 || !jobs.idle() ||
                 !log_jobs.idle() || !collector->idle() || machines->others() > 0 ||
-                (options.worker_idle && !options.worker_idle());
+                !pools->idle() || (options.worker_idle && !options.worker_idle());
     if (idle_ms >= limit_ms && !busy)
       return request_stop("idle for " + std::to_string(options.idle_seconds) + " s");
     std::int64_t next_ms = idle_ms >= limit_ms ? limit_ms : limit_ms - idle_ms;
@@ -269,6 +292,8 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
 
   self.streams = std::make_unique<Streams>(self.timer);
   self.machines = std::make_unique<MachineLink>(self.timer, self.writer->incarnation(), self);
+  auto tag = pool_tag(*self.writer);
+  if (!tag) return tag.error();
   self.reactor = std::make_unique<Reactor>(*self.state, self, base::unix_us);
   self.storage =
       std::make_unique<Storage>(*self.readers, *self.objects, *self.logs, folder, options.owner);
@@ -277,6 +302,23 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
                                   *self.logs, self.log_jobs, options.log, options.retention);
   self.packages = std::make_unique<Packages>(options.packages);
   self.sdk = std::make_unique<Sdk>(options.sdk);
+  Pools::Options pooling;
+  pooling.tag = *tag;
+  pooling.programs = options.pools;
+  pooling.worker = options.worker_program;
+  pooling.personal = personal;
+  pooling.folder = folder + "/pools";
+  pooling.socket = options.socket_path;
+  pooling.check = options.pool_check;
+  pooling.url = [&self] { return self.url(); };
+  pooling.fingerprint = [&self] { return self.context->fingerprint(); };
+  pooling.install = [&self]() -> std::string {
+    auto url = self.url();
+    if (!url.starts_with("https:")) return "";
+    return install_line(url, self.context->certificate()).value_or("");
+  };
+  pooling.log = options.log;
+  self.pools = std::make_unique<Pools>(pooling, *self.reactor, self.timer);
   self.context.reset(
       new Context{.options = self.options,
                   .readers = *self.readers,
@@ -294,6 +336,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
                   .streams = *self.streams,
                   .collector = *self.collector,
                   .packages = *self.packages,
+                  .pools = *self.pools,
                   .sdk = *self.sdk,
                   .secrets = *self.secrets,
                   .metrics = self.metrics,
@@ -374,6 +417,8 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
     self.workflow_server = std::move(*opened);
     self.open_workflow_server = self.workflow_server.get();
   }
+  self.pools_open = true;
+  self.reactor->post([](State&, std::int64_t) -> Reactor::Answer { return {}; });
   self.collector->start();
   self.to_hurry = self.collector.get();
   self.watch_idleness();
@@ -416,6 +461,7 @@ void Service::stop() {
   if (impl_->server) impl_->server->stop();
   impl_->timer.stop();
   if (impl_->collector) impl_->collector->stop();
+  if (impl_->pools) impl_->pools->stop();
   impl_->jobs.stop();
   impl_->log_jobs.stop();
   impl_->passwords.stop();

@@ -38,6 +38,9 @@ struct ServiceOptions {
   std::vector<std::string> notes;  ///< what is degraded, and the remedy
   std::string sdk{};       ///< folder of the SDK that builds of programs use; see service/sdk.hpp
   std::string packages{};  ///< folder of the Debian packages that /install/ hands out; "": none
+  std::string pools{};     ///< folder of the programs of pools that come along; "": none do
+  std::string worker_program{};          ///< a spell-worker, for pools on this computer
+  std::chrono::seconds pool_check{300};  ///< so often what pools list is compared
   std::int64_t idle_seconds =
       600;  ///< ends by itself after so long without anything to do; 0: never
   std::function<bool()> worker_idle;  ///< whether the embedded worker has nothing left to do

@@ -602,6 +602,12 @@ Result<std::int64_t*> State::last_number(const std::string& owner) {
 }
 
 Result<> State::schedule(std::int64_t now_us) {
+  SPELL_TRY(place_waiting(now_us));
+  SPELL_TRY(see_to_pools(now_us));
+  return place_waiting(now_us);  // of machines that went
+}
+
+Result<> State::place_waiting(std::int64_t now_us) {
   SPELL_TRY(resume_interrupted(now_us));  // first: a workflow goes on with its managing run
   SPELL_TRY(end_managed(now_us));
   release_delayed(now_us);
@@ -637,7 +643,7 @@ Result<> State::schedule(std::int64_t now_us) {
   std::erase_if(queues_, [](auto& entry) { return entry.second.empty(); });
   SPELL_TRY(end_managed(now_us));
   // What ended because of what it was to come after may have let others in.
-  return look_ ? schedule(now_us) : ok();
+  return look_ ? place_waiting(now_us) : ok();
 }
 
 Result<> State::flush() {

@@ -11,7 +11,7 @@
 // with its files (state_chains.cpp): both are of one chain.
 //
 // Effects are not stored. What a worker should do is a function of the state (commands()), computed
-// anew when it says hello.
+// anew when it says hello; so is what a pool should do (pool_tasks()).
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -95,6 +95,18 @@ struct MachineState {
   std::deque<model::Command> commands;      ///< not yet acknowledged
   std::int64_t last_command = 0;
   std::int64_t durable_command = 0;  ///< those up to here follow from what is in the store
+  /// Of a pool's machine that is to be launched: whether this process has to do it, or an earlier
+  /// one has begun, or it is known to be there.
+  enum class Launch { wanted, unknown, done } launch = Launch::unknown;
+  std::int64_t launched_us = 0;  ///< when it was done; 0: unknown
+  std::int64_t idle_us = 0;      ///< of a pool's machine: since when nothing runs there; 0: it does
+  std::int64_t lost_us = 0;      ///< since when it counts as lost; 0: it does not
+};
+
+/// What a pool's program is to do now.
+struct PoolTask {
+  enum class Kind { launch, terminate } kind = Kind::launch;
+  std::string owner, type, id, name;  ///< id and name of the machine
 };
 
 /// Whose run a lost machine may still bring the end of.
@@ -224,6 +236,28 @@ class State {
   /// Errors: `run_not_running`, `machine_away`, `not_available` (its worker knows no streams).
   Result<> open_stream(const std::string& run, const std::string& stream, const std::string& kind);
 
+  // Pools. What follows from what their programs said.
+  /// The machines that are to be launched or ended.
+  std::vector<PoolTask> pool_tasks() const;
+  /// The program that launches it is about to be called: it joins with this token. False: it is not
+  /// wanted any more.
+  Result<bool> pool_launches(const std::string& machine_id, const store::TokenRecord&);
+  void pool_launched(const std::string& machine_id, std::int64_t now_us);
+  /// It is ended, and the next one is launched later. `for_good`: until somebody changes something.
+  Result<> pool_launch_failed(const std::string& machine_id, const std::string& why, bool for_good,
+                              std::int64_t now_us);
+  /// The pool has ended it.
+  Result<> pool_ended(const std::string& machine_id, std::int64_t now_us);
+  /// What a list showed that began then. Returns the names of those that nobody here knows.
+  Result<std::vector<std::string>> pool_listed(const std::string& owner, const std::string& type,
+                                               const std::set<std::string>& names,
+                                               std::int64_t began_us, std::int64_t now_us);
+  /// What is wrong with a pool; "": nothing any more.
+  void set_pool_problem(const std::string& owner, const std::string& type,
+                        const std::string& problem);
+  /// When something is due of a pool without anybody's doing; 0: nothing is.
+  std::int64_t next_pool_us() const { return pool_due_us_; }
+
   /// Gives places to waiting runs; to be called at the end of each transaction, before flush().
   Result<> schedule(std::int64_t now_us);
   /// Writes what has changed into the transaction.
@@ -251,6 +285,8 @@ class State {
   std::map<std::string, std::vector<model::Command>> take_farewells() {
     return std::exchange(farewells_, {});
   }
+  /// Whether machine types or what their pools do changed since the last call.
+  bool take_types_changed() { return std::exchange(types_changed_, false); }
   /// Whether tokens of machines changed since the last call.
   bool take_tokens_changed() { return std::exchange(tokens_changed_, false); }
   /// Of kinds "machine", "join" and "workflow", by id.
@@ -350,6 +386,7 @@ class State {
   /// where it holds nobody back, until one of them ends or the quota changes.
   bool held_by_quota(const RunPointer&);
   void release_held(const User&);
+  Result<> place_waiting(std::int64_t now_us);
   Result<> put_on(const RunPointer&, const sched::Placement&, std::int64_t now_us);
   /// Orders the run's start, with credentials for one that manages a workflow.
   Result<> order_start(MachineState&, const RunRecord&, std::int64_t now_us);
@@ -371,6 +408,8 @@ class State {
   std::int64_t granted_log(const RunRecord&) const;
   /// Those that are on no machine.
   std::vector<RunPointer> waiting_runs() const;
+  /// Whether no other machine than this one can take a run, nor any that is launched.
+  bool only_there(const RunRecord&, const std::string& machine) const;
   Result<> load_machines();
   MachineState* find_by_id(const std::string& id);
   /// Error `name_taken`: also by a link.
@@ -384,6 +423,35 @@ class State {
   Result<> save(MachineState&);
   /// Tells its worker when it goes, or that it stays.
   void order_notice(MachineState&, std::int64_t now_us);
+  /// Its runs end as interrupted; those that only it could take, as failed. It is not there any
+  /// more.
+  Result<> erase_machine(MachineState&, const std::string& reason_code, const std::string& reason,
+                         std::int64_t now_us);
+  void interrupt_runs(MachineState&, const std::string& reason_code, const std::string& reason,
+                      std::int64_t now_us);
+
+  // Pools.
+  using TypeKey = std::pair<std::string, std::string>;  ///< owner, name
+  /// Nothing of it is stored: a pool that fails is tried anew after a start.
+  struct PoolState {
+    int failures = 0;
+    std::int64_t not_before_us = 0;
+    std::string problem{};
+  };
+  Result<> see_to_pools(std::int64_t now_us);
+  Result<> see_to_pool(const store::MachineTypeRecord&, std::int64_t now_us);
+  /// The runs that wait for a machine of the type and may start.
+  std::vector<sched::Waiting> wanting(const TypeKey&) const;
+  bool is_of_pool(const MachineState&, const TypeKey&) const;
+  std::int64_t machines_of_pool(const TypeKey&) const;
+  Result<> launch_machine(const store::MachineTypeRecord&, std::int64_t now_us);
+  Result<> end_pool_machine(MachineState&, std::int64_t now_us);
+  void pool_failed(const TypeKey&, const std::string& why, bool for_good, std::int64_t now_us);
+  void pool_works(const TypeKey&);
+  /// Something is due then.
+  void pool_due(std::int64_t at_us);
+  /// What the scheduler sees of a type.
+  void show_type(const store::MachineTypeRecord&);
   Result<> drop_tokens(const std::function<bool(const store::TokenRecord&)>& which);
   Result<> drop_tokens(const std::string& machine, const std::string& kind);
   void assign(MachineState&, const RunRecord&);
@@ -406,6 +474,9 @@ class State {
   std::map<std::string, MachineState> machines_;             // by name
   std::map<std::string, std::string> machine_names_;         // by id
   Types types_;
+  bool types_changed_ = true;
+  std::map<TypeKey, PoolState> pools_;
+  std::int64_t pool_due_us_ = 0;
   std::map<std::string, store::TokenRecord> tokens_;
   std::map<std::string, LateRun> late_;
   sched::Cluster cluster_;

@@ -78,6 +78,12 @@ Result<store::MachineRecord> State::join(const std::string& token_id,
   auto& machine = machines_.at(record.name);
   machine.record.joined_us = machine.record.seen_us = now_us;
   machine.record.key = key;
+  if (machine.record.phase == "launching") {
+    machine.record.phase = "up";
+    machine.record.phase_us = now_us;
+    machine.launch = MachineState::Launch::done;
+    pool_works({machine.record.owner, machine.record.pool});
+  }
   machine.hello = request.hello;
   machine.connected = false;  // until the worker says hello with its new token
   machine.record.hello = model::to_json(request.hello).dump();

@@ -1,6 +1,7 @@
 // Machines in the state: which there are, and their types.
 #include <algorithm>
 
+#include "base/count.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/error_code.hpp"
@@ -11,7 +12,7 @@ namespace spell::service {
 
 namespace {
 
-constexpr std::int64_t usual_lost_after = 600;
+constexpr std::int64_t usual_lost_after = 600, spot_lost_after = 10;
 
 /// Whether an embedded worker's machine is drained: it has no row of its own, for it is there when
 /// its worker is.
@@ -19,6 +20,15 @@ constexpr const char* drained_note = "embedded_machine_drained";
 /// When it goes; of whom asked for it nothing is kept.
 constexpr const char* going_note = "embedded_machine_going_us";
 constexpr const char* asked_for = "asked for";
+
+Error pool_in_use(const std::string& type, std::int64_t machines) {
+  return base::error("machine_in_use",
+                     base::count(machines, "machine") + " of the pool of '" + type +
+                         (machines == 1 ? "' is" : "' are") +
+                         " there, and only as it is can it end them: `spell machine-type scale " +
+                         type +
+                         " --max-machines 0` lets them end, `spell machine remove` ends one");
+}
 
 }  // namespace
 
@@ -71,8 +81,7 @@ Result<> State::load_machines() {
   auto before = std::exchange(machines_, {});
   auto names = std::exchange(machine_names_, {});
   auto cluster = std::exchange(cluster_, {});
-  for (auto& [key, type] : types_)
-    cluster_.put_type(type.owner, type.name, {type.cpus, type.memory, type.gpus});
+  for (auto& [key, type] : types_) show_type(type);
   auto keep = [&](MachineState machine) -> Result<> {
     machine.late.clear();
     machine.assigned.clear();
@@ -147,8 +156,10 @@ std::int64_t State::lost_after(const MachineState& machine) const {
   std::int64_t least = 0;
   for (auto& type : machine.record.serves)
     if (auto declared = types_.find({machine.record.owner, type}); declared != types_.end())
-      if (auto seconds = declared->second.lost_after; seconds > 0)
+      if (auto& found = declared->second; found.lost_after > 0 || found.spot) {
+        std::int64_t seconds = found.lost_after > 0 ? found.lost_after : spot_lost_after;
         least = least == 0 ? seconds : std::min(least, seconds);
+      }
   return least > 0 ? least : usual_lost_after;
 }
 
@@ -164,7 +175,8 @@ void State::show(MachineState& machine) {
   auto takes = machine.hello.capabilities.find("takes_runs");
   view.drained = record.drained || record.going_us != 0 ||
                  (takes != machine.hello.capabilities.end() && takes->second == "0");
-  view.joined = machine.embedded || record.joined_us != 0;
+  view.joined = machine.embedded || (record.joined_us != 0 && record.phase != "ending");
+  view.launched = !record.pool.empty();
   view.gpu_names.clear();
   for (auto& gpu : machine.hello.gpus) view.gpu_names.push_back(gpu.name);
   auto limited = [](std::int64_t there, std::int64_t limit) {
@@ -239,6 +251,9 @@ Result<> State::change_machine(const std::string& owner, const std::string& name
     return base::error("not_permitted", "'" + old +
                                             "' is this service's own machine; it is called "
                                             "as the computer is");
+  if (to != old && !machine.record.pool.empty())
+    return base::error("not_permitted", "'" + old + "' is the name by which the pool of " +
+                                            machine.record.pool + " knows this machine");
   if (to != old) SPELL_TRY(check_free(owner, to));
   if (change.drained) machine.record.drained = *change.drained;
   if (change.drained && !*change.drained && machine.record.going_us != 0) {
@@ -343,6 +358,11 @@ std::vector<RunPointer> State::waiting_runs() const {
   return out;
 }
 
+bool State::only_there(const RunRecord& run, const std::string& machine) const {
+  auto wants = waiting_of(run);
+  return cluster_.depends_on(wants, machine) && !cluster_.pool(wants.owner, wants.machine_type);
+}
+
 Result<> State::remove_machine(const std::string& owner, const std::string& name, bool with_runs,
                                std::int64_t now_us) {
   auto found = find_machine(owner, name);
@@ -352,9 +372,18 @@ Result<> State::remove_machine(const std::string& owner, const std::string& name
     return base::error("not_permitted",
                        "'" + machine.record.name +
                            "' is this service's own machine; `spell machine drain` keeps runs off");
-  std::string id = machine.record.id, plain = machine.record.name;
+  std::string plain = machine.record.name;
+  if (machine.record.phase == "ending") {
+    if (with_runs)
+      return erase_machine(machine, "machine_removed", "its machine " + plain + " has been removed",
+                           now_us);
+    return base::error("machine_in_use", "the pool of " + machine.record.pool + " is ending " +
+                                             plain + "; `spell machine remove -f " + plain +
+                                             "` forgets it, and then somebody has to see that it "
+                                             "is gone");
+  }
   auto waiting = waiting_runs();
-  std::erase_if(waiting, [&](auto& run) { return !cluster_.depends_on(waiting_of(*run), plain); });
+  std::erase_if(waiting, [&](auto& run) { return !only_there(*run, plain); });
   if (std::size_t there = machine.assigned.size(); !with_runs && there + waiting.size() > 0)
     return base::error("machine_in_use",
                        "runs would end with " + plain + " (on it: " + std::to_string(there) +
@@ -362,16 +391,43 @@ Result<> State::remove_machine(const std::string& owner, const std::string& name
                            "); `spell machine drain " + plain +
                            "` lets those on it end, `spell machine remove -f " + plain +
                            "` ends all");
+  std::string reason = "its machine " + plain + " has been removed";
+  if (machine.record.pool.empty()) return erase_machine(machine, "machine_removed", reason, now_us);
+  interrupt_runs(machine, "machine_removed", reason, now_us);
+  return end_pool_machine(machine, now_us);
+}
+
+void State::interrupt_runs(MachineState& machine, const std::string& reason_code,
+                           const std::string& reason, std::int64_t now_us) {
+  for (auto& [run_id, takes] : std::map(machine.assigned)) {
+    auto run = runs_.find(run_id);
+    if (run == runs_.end() || model::is_final(run->second->status)) {
+      unassign(machine, run_id);
+      continue;
+    }
+    run->second->reason_code = reason_code;
+    run->second->reason = reason;
+    run->second->log_bytes = log_size(*run->second);
+    note_backup(run->second, now_us);
+    finish(run->second, "interrupted", now_us, run->second->log_bytes);
+  }
+}
+
+Result<> State::erase_machine(MachineState& machine, const std::string& reason_code,
+                              const std::string& reason, std::int64_t now_us) {
+  std::string id = machine.record.id, plain = machine.record.name;
+  auto waiting = waiting_runs();
+  std::erase_if(waiting, [&](auto& run) { return !only_there(*run, plain); });
   auto& farewell = farewells_[id];
   for (auto& [run_id, takes] : std::map(machine.assigned)) {
     model::Command command;
     command.type = "kill";
     command.run = run_id;
-    command.reason_code = "machine_removed";
+    command.reason_code = reason_code;
     if (auto run = runs_.find(run_id); run != runs_.end()) {
       command.epoch = run->second->epoch;
-      run->second->reason_code = "machine_removed";
-      run->second->reason = "its machine " + plain + " has been removed";
+      run->second->reason_code = reason_code;
+      run->second->reason = reason;
       run->second->log_bytes = log_size(*run->second);
       note_backup(run->second, now_us);
       finish(run->second, "interrupted", now_us, run->second->log_bytes);
@@ -408,8 +464,15 @@ Result<> State::put_machine_type(const store::MachineTypeRecord& type, bool repl
   });
   if (!replace && (!served || types_.contains({type.owner, type.name}) || type.name == "cpu"))
     SPELL_TRY(check_free(type.owner, type.name));
-  types_[{type.owner, type.name}] = type;
-  cluster_.put_type(type.owner, type.name, {type.cpus, type.memory, type.gpus});
+  TypeKey key{type.owner, type.name};
+  if (auto before = types_.find(key); before != types_.end())
+    if (auto there = machines_of_pool(key);
+        there > 0 &&
+        (before->second.pool != type.pool || before->second.pool_options != type.pool_options))
+      return pool_in_use(type.name, there);
+  types_[key] = type;
+  pools_.erase(key);  // what was wrong may have been mended
+  show_type(type);
   for (auto& [name, machine] : machines_) changed_machines_.insert(name);  // when it is lost
   look_ = true;
   return writer_.put_machine_type(type);
@@ -418,7 +481,10 @@ Result<> State::put_machine_type(const store::MachineTypeRecord& type, bool repl
 Result<> State::remove_machine_type(const std::string& owner, const std::string& name) {
   auto found = types_.find({owner, name});
   if (found == types_.end()) return no_such_machine_type(name);
+  if (auto there = machines_of_pool(found->first); there > 0) return pool_in_use(name, there);
+  pools_.erase(found->first);
   types_.erase(found);
+  types_changed_ = true;
   cluster_.remove_type(owner, name);
   for (auto& [machine_name, machine] : machines_) changed_machines_.insert(machine_name);
   look_ = true;

@@ -42,6 +42,7 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
   }
   machine.hello = hello;
   machine.connected = true;
+  machine.lost_us = 0;
   ++machine.session;
   if (!machine.embedded) {
     // What changes all the time is not worth a write.
@@ -131,20 +132,12 @@ void State::lost(const std::string& id, std::int64_t now_us) {
   auto* machine = find_by_id(id);
   if (!machine) return;
   machine->connected = false;
+  machine->lost_us = now_us;
   show(*machine);
-  for (auto& [run_id, takes] : std::map(machine->assigned)) {
-    auto run = runs_.find(run_id);
-    if (run == runs_.end() || model::is_final(run->second->status)) {
-      unassign(*machine, run_id);
-      continue;
-    }
-    run->second->reason_code = "machine_lost";
-    run->second->reason = "machine " + machine->record.name + " has not been heard of for " +
-                          std::to_string(lost_after(*machine)) + " s";
-    run->second->log_bytes = log_size(*run->second);
-    note_backup(run->second, now_us);
-    finish(run->second, "interrupted", now_us, run->second->log_bytes);
-  }
+  interrupt_runs(*machine, "machine_lost",
+                 "machine " + machine->record.name + " has not been heard of for " +
+                     std::to_string(lost_after(*machine)) + " s",
+                 now_us);
 }
 
 void State::acknowledge(const std::string& id, std::int64_t seen) {

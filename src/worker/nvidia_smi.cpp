@@ -1,28 +1,20 @@
 #include "worker/nvidia_smi.hpp"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstdlib>
 
-#include "base/clock.hpp"
 #include "base/error.hpp"
-#include "base/fd.hpp"
 #include "base/text.hpp"
-#include "proc/spawn.hpp"
+#include "proc/run.hpp"
 
 namespace spell::worker {
 
 namespace {
 
-constexpr std::int64_t answer_limit_ms = 20'000;
-constexpr std::size_t output_limit = 1 << 20;
+constexpr std::chrono::seconds answer_limit{20};
 
 constexpr const char* query =
     "--query-gpu=index,uuid,name,memory.total,memory.used,utilization.gpu,temperature.gpu,"
@@ -38,34 +30,17 @@ std::string find_program() {
 
 /// What the program prints until its end.
 Result<std::string> output_of(std::vector<std::string> arguments) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return base::errno_error("make a pipe");
-  base::Fd ours(ends[0]), theirs(ends[1]);
-  std::string program = arguments.front(), text;
-  proc::SpawnOptions options;
-  options.arguments = std::move(arguments);
-  options.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"};
-  options.descriptors = {{theirs.get(), 1}};
-  auto pid = proc::spawn(options);
-  if (!pid) return pid.error();
-  theirs = {};
-  std::int64_t until = base::boot_ns() / 1'000'000 + answer_limit_ms;
-  bool ended = false;
-  while (!ended && text.size() < output_limit) {
-    pollfd event{ours.get(), POLLIN, 0};
-    std::int64_t left = until - base::boot_ns() / 1'000'000;
-    if (left <= 0 || (::poll(&event, 1, static_cast<int>(left)) <= 0 && errno != EINTR)) break;
-    char buffer[16384];
-    ssize_t n = ::read(ours.get(), buffer, sizeof buffer);
-    if (n > 0) text.append(buffer, static_cast<std::size_t>(n));
-    ended = n == 0;
-  }
-  if (!ended) ::kill(*pid, SIGKILL);
-  int status = 0;
-  while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!ended) return base::error("io_error", program + " does not answer");
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+  proc::RunOptions options;
+  std::string program = arguments.front();
+  options.spawn.arguments = std::move(arguments);
+  options.spawn.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"};
+  options.limit = answer_limit;
+  auto ended = proc::run(options);
+  if (!ended) return ended.error();
+  if (ended->how == proc::Ended::How::timed_out)
+    return base::error("io_error", program + " does not answer");
+  auto& text = ended->output;
+  if (ended->how != proc::Ended::How::exited || ended->code != 0)
     return base::error("io_error", program + " failed: " +
                                        base::to_utf8(base::trim(text.substr(0, text.find('\n')))));
   return text;

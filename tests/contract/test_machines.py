@@ -139,6 +139,31 @@ def test_machine_types(service, worker, name):
     code_of(service.request("DELETE", f"{types}/{kind}"), 404, "machine_type_not_found")
 
 
+def test_the_pool_of_a_type(service, name, tmp_path):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho '{\"machines\": []}'\n")
+    program.chmod(0o755)
+    tmp_path.chmod(0o755)
+    types, kind = service.of_owner("machine-types"), f"p{name}"
+    pool = {"pool": str(program), "pool_options": {"zone": "b"}, "max_machines": 0}
+    for wrong in ({"pool": "nonsense"}, {"pool": "/nobody/is/here"}, {"pool": str(tmp_path)}, {"pool": 7}, {"pool": "x\0y"}, {"max_machines": 1},
+                  {"pool_options": {"a": "b"}}, {**pool, "min_machines": 1}, {**pool, "max_machines": 10_001}, {**pool, "min_machines": -1},
+                  {**pool, "idle_timeout": -1}, {**pool, "launch_timeout": 2**40}, {**pool, "pool_options": {"a b": "c"}},
+                  {**pool, "pool_options": {"a": "b\nc"}}, {**pool, "pool_options": {"a": 1}}, {**pool, "pool_options": {"a": "b", "A": "c"}},
+                  {**pool, "pool_options": {f"o{i}": "" for i in range(101)}}):
+        code_of(service.post(types, {"name": kind, **wrong}), 400, "invalid_request")
+    made = service.post(types, {"name": kind, **pool}).json["machine_type"]
+    assert (made["pool"], made["pool_options"], made["min_machines"], made["max_machines"], made["idle_timeout"], made["pool_problem"]) == (
+        str(program), {"zone": "b"}, 0, 0, 0, "")
+    code_of(service.post(service.of_owner("runs"), {"command": "x", "machine_type": kind}), 422, "unknown_machine_type")
+    code_of(service.request("PATCH", f"{types}/{kind}", {"min_machines": 2}), 400, "invalid_request")
+    changed = service.request("PATCH", f"{types}/{kind}", {"idle_timeout": 60, "pool_options": {}}).json["machine_type"]
+    assert (changed["idle_timeout"], changed["pool_options"], changed["pool"]) == (60, {}, str(program))
+    none = service.request("PATCH", f"{types}/{kind}", {"pool": ""}).json["machine_type"]
+    assert (none["pool"], none["max_machines"], none["idle_timeout"]) == ("", 0, 0)
+    service.request("DELETE", f"{types}/{kind}")
+
+
 def test_what_a_worker_fetches_and_what_it_sends(service, worker, name, pack, sent):
     """Code and mounts, metrics and outputs; the log is above all in test_worker_hostile.py."""
     workspace, commit, _, code = pack

@@ -78,6 +78,8 @@ def team_world(build, golden):
         spell(team, "user", "disable", "vera", check=0)
         spell(team, "owner", "add", "lab", "-m", "bob", check=0)
         spell(team, "machine-type", "add", "--name", "big", "--cpus", "1", "--memory", "1G", check=0)
+        if "--pool " in spell(team, "machine-type", "add", "--help", check=0).stdout:
+            spell(team, "machine-type", "add", "spot", "--spot", "--pool", "local", "--pool-option", "cores=1", "--max-machines", "0", check=0)
         spell(team, "quota", "set", "bob", "--runs", "2", check=0)
         spell(team, "project", "create", "golden", "-d", "for later versions", check=0)
         # By its socket: no certificate that ends one day.

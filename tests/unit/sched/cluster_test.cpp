@@ -424,3 +424,50 @@ TEST_CASE("what a worker is too old for goes to others, and is said where there 
       "waiting for a CPU machine: its worker is too old for runs that go on from another's files: "
       "upgrade one");
 }
+
+TEST_CASE("a type with a pool is provided, and a run says what it waits for") {
+  Cluster cluster = cluster_of({own(2)});
+  CHECK(cluster.check(run("a", "spot"), "spot").error().code() == "unknown_machine_type");
+  cluster.put_type("team", "spot", {4, 0, 0}, Pool{});
+  CHECK(cluster.check(run("a", "spot"), "spot"));
+  Waiting foreign = run("a", "spot");
+  foreign.owner = "others";
+  CHECK(cluster.check(foreign, "spot").error().code() == "unknown_machine_type");
+  auto why = [&](Pool pool) {
+    cluster.put_type("team", "spot", {4, 0, 0}, std::move(pool));
+    return cluster.why_waiting(run("a", "spot"));
+  };
+  CHECK(why({}) == "waiting for a spot machine: none is there");
+  CHECK(why({1}) == "waiting for a spot machine: 1 is starting");
+  CHECK(why({2, "old"}) == "waiting for a spot machine: 2 are starting");
+  CHECK(why({0, "no capacity"}) == "waiting for a spot machine: the pool says: no capacity");
+  auto machine = box("spot-1", {"spot"}, {4, 16 * GB, 0});
+  machine.launched = true;
+  cluster.put(machine);
+  cluster.take("spot-1", {4, 0, 0});
+  CHECK(why({1}) == "waiting for a spot machine: 1 busy, 1 is starting");
+  CHECK(why({}) == "waiting for a spot machine: 4 cores wanted, 0 free");
+  // What its machines are like is known now.
+  CHECK(cluster.check(run("a", "spot", {8, 0, {}, ""}), "spot").error().code() ==
+        "machine_too_small");
+}
+
+TEST_CASE("so many machines of a pool as runs fill") {
+  Cluster cluster;
+  cluster.put_type("team", "spot", {2, 0, 0}, Pool{});
+  std::vector<Waiting> five(5, run("a", "spot"));
+  CHECK(cluster.machines_for(five, 10) == 5);  // nobody knows how large they are
+  CHECK(cluster.machines_for(five, 3) == 3);
+  CHECK(cluster.machines_for({}, 3) == 0);
+  auto managing = run("m", "spot");
+  managing.manages = true;
+  CHECK(cluster.machines_for({managing, managing, managing}, 10) == 1);
+  auto other = box("box", {"spot"}, {64, 64 * GB, 0});
+  cluster.put(other);  // lent by hand: the pool's may be others
+  CHECK(cluster.machines_for(five, 10) == 5);
+  auto machine = box("spot-1", {"spot"}, {4, 16 * GB, 0});
+  machine.launched = true;
+  cluster.put(machine);
+  CHECK(cluster.machines_for(five, 10) == 3);
+  CHECK(cluster.machines_for({run("b", "spot", {64, 0, {}, ""})}, 10) == 0);  // would not help
+}
