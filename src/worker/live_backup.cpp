@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
+#include <span>
 
 #include "base/clock.hpp"
 #include "base/count.hpp"
@@ -362,6 +364,54 @@ Result<SetAside> set_aside(const std::string& run_folder) {
                     base::errno_error(std::string("move it to ") + incomplete_folder).message());
   }
   return out;
+}
+
+// ---- disks that have lost their power
+
+namespace {
+
+/// Whether the file has what its safe version has, and perhaps more behind it.
+bool begins_as(const base::Fd& file, const spellfs::Entry& safe, const base::Fd& nowhere) {
+  struct stat st;
+  if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < safe.size)
+    return false;
+  spellfs::PackWriter pack(nowhere.get());
+  spellfs::SaveOptions options;
+  options.missing = [](std::span<const spellfs::Name>) { return std::vector<spellfs::Name>(); };
+  auto here = spellfs::save_open_file(file.get(), safe.size, options, pack);
+  return here && here->size == safe.size && here->node == safe.node;  // else it cannot be read
+}
+
+}  // namespace
+
+Result<> write_lost(const Folders& folders, const model::StartCommand& start,
+                    const spellfs::ObjectSource& objects) {
+  std::string folder = folders.run(start.run);
+  auto last = read_backup(folder);
+  auto text = base::read_file(folder + incomplete_file, incomplete_limit);
+  if (!last || !text)
+    return !last || text.error().code() == "not_found" ? ok() : Result<>(text.error());
+  auto safe = files_of(objects, last->name);
+  if (!safe) return backup::is_lost(safe.error()) ? ok() : Result<>(safe.error());
+  auto top = base::open(folder + "/spell", O_RDONLY | O_DIRECTORY);
+  if (!top) return top.error();
+  auto nowhere = folders.temporary();
+  if (!nowhere) return nowhere.error();
+  std::set<std::string> known;
+  for (auto& path : base::split(*text, '\0')) known.insert(path);
+  for (auto& [path, entry] : *safe) {
+    if (known.contains(path)) continue;
+    std::string name;
+    auto parent = parent_of(*top, path, name, false);
+    bool there = is_there(parent, name);
+    if (there && entry.type == spellfs::EntryType::file) {
+      base::Fd file(::openat(parent.get(), name.c_str(),
+                             O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+      there = begins_as(file, entry, *nowhere);
+    }
+    if (!there) text->append(path).push_back('\0');
+  }
+  return base::write_file(folder + incomplete_file, *text);
 }
 
 }  // namespace spell::worker

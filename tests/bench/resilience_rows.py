@@ -130,8 +130,8 @@ def silent():
     yield from until_interrupted(freeze)
 
 
-@row("resilience-notice", "`spell machine interrupt`: until the machine's run is `interrupted`", "s", "1")
-def notice():
+@row("resilience-notice", "`spell machine interrupt --in 2`: from when the machine goes until its run is `interrupted`", "s", "1")
+def notice(within=2):
     if "interrupt" not in output_of(PROGRAMS / "spell", "machine", "--help"):
         raise Skipped("there is no `spell machine interrupt`")
     with site() as here:
@@ -139,8 +139,8 @@ def notice():
             box = here.box("--lost-after", LOST_AFTER)
             run = here.run("-m", box, "sleep 1000")
             time.sleep(1.5)
-            at = time.time()
-            here.service.spell("machine", "interrupt", box)
+            at = time.time() + within
+            here.service.spell("machine", "interrupt", box, "--in", within)
             taken = time_of(here.interrupted(run)["ended_at"]) - at
             here.lose(box)
             return taken

@@ -231,11 +231,12 @@ class ResilienceSoak:
         ended()
 
     def notice(self, box, ended, pause, chain, until):
-        self.site.spell("machine", "interrupt", box.name, check=0)
+        self.site.spell("machine", "interrupt", box.name, "--in", round(2 * pause), check=0)
         ended()
         signal_all(box, signal.SIGKILL)
         box.daemon.finish()
         time.sleep(pause)
+        self.site.spell("machine", "resume", box.name, check=0)
         box.start()
 
     # ---- the promises

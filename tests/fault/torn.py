@@ -288,7 +288,7 @@ class Torment:
         for name, lost_after in (("gone", 1), ("dark", 60)):  # the dark one is back before it is lost
             self.spell("machine-type", "add", f"{name}-type", "--spot", "--default-auto-resume", "--cpus", "1", "--lost-after", lost_after,
                        check=0)
-        self.boxes = {name: Machine(self.team, name, *options, cores=16) for name, options in
+        self.boxes = {name: Machine(self.team, name, *options, config="cores = 32\n", cores=32) for name, options in
                       {"here": (), "gone": ("--serves", "gone-type"), "dark": ("--serves", "dark-type"),
                        "spare": ("--serves", "gone-type", "--serves", "dark-type")}.items()}
         self.limit, why = memory_limit()

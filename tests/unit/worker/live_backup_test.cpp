@@ -180,6 +180,40 @@ TEST_CASE("where nobody saw the end, what differs from what is safe is put aside
   CHECK(std::filesystem::exists(left.spell + "/train.log"));
 }
 
+/// Other bytes, as old and as many as before: what a disk that has lost its power may have.
+static void spoil(const std::string& path, std::string_view text) {
+  struct stat st;
+  REQUIRE(::stat(path.c_str(), &st) == 0);
+  write(path, text);
+  timespec times[2] = {st.st_atim, st.st_mtim};
+  REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+}
+
+TEST_CASE("after the end of its host only that counts of a run which is as it is safe") {
+  Left left;
+  for (auto* name : {"/whole", "/spoiled", "/lost", "/sub/spoiled"})
+    write(left.spell + name, "version 1");
+  for (auto* name : {"/longer.csv", "/shorter.csv", "/spoiled.csv"})
+    write(left.spell + name, "1,2\n3,4\n");
+  left.backed_up();
+  write(left.spell + "/new", "never safe");
+  std::ofstream(left.spell + "/longer.csv", std::ios::app) << "5,6\n";
+  write(left.spell + "/shorter.csv", "1,2\n");
+  write(left.spell + "/spoiled.csv", std::string("1,2\n3,\0\0" "5,6\n", 12));
+  spoil(left.spell + "/spoiled", std::string(9, '\0'));
+  spoil(left.spell + "/sub/spoiled", "");
+  std::filesystem::remove(left.spell + "/lost");
+  left.ended();
+  for (int again = 0; again < 2; ++again)
+    REQUIRE(write_lost(left.folders, left.start, *left.store));
+  auto aside = set_aside(left.folder).value();
+  std::sort(aside.paths.begin(), aside.paths.end());
+  CHECK(aside.paths == std::vector<std::string>{"lost", "new", "shorter.csv", "spoiled",
+                                                "spoiled.csv", "sub/spoiled"});
+  CHECK(aside.moved == 5);
+  CHECK(std::filesystem::exists(left.spell + "/whole"));
+}
+
 TEST_CASE("what the run has made a link of is not followed to where nothing is its own") {
   Left left;
   std::string theirs = left.top.path + "/theirs";
