@@ -254,7 +254,7 @@ class Subject:
         seed, how = test.rng.getrandbits(32), "stubborn" if self.stubborn else "obedient"
         command = f"exec /usr/bin/python3 {pathlib.Path(__file__).resolve()} write '{kind}' {size} {seed} {self.witness} {how}"
         options = ["--timeout", test.timeout / 60] if end == "timeout" else ["--stop-grace", "1"]
-        made = test.spell("run", "-f", "-b", "--json", "-m", test.target(end), *options, command, check=0)
+        made = test.spell("run", "-f", "-b", "--json", "-m", test.target(end), "--cpus", 1, "--memory", "500M", *options, command, check=0)
         self.number = made.json["run"]["id"]
         self.was_safe = False
 

@@ -1,5 +1,6 @@
 // The backup of a run while it runs, as the worker sees to it: when it begins, and what becomes of
 // files after an end by force.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
