@@ -339,6 +339,17 @@ bool is_there(const base::Fd& folder, const std::string& name) {
 
 }  // namespace
 
+/// Folders that nothing is left in, now that this path is gone: a program would take one for a
+/// checkpoint.
+static void remove_emptied(const base::Fd& top, std::string path) {
+  for (std::size_t end; (end = path.rfind('/')) != std::string::npos;) {
+    path.resize(end);
+    std::string name;
+    auto parent = parent_of(top, path, name, false);
+    if (!parent || ::unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) != 0) return;
+  }
+}
+
 Result<SetAside> set_aside(const std::string& run_folder) {
   SetAside out;
   auto text = base::read_file(run_folder + incomplete_file, incomplete_limit);
@@ -363,6 +374,7 @@ Result<SetAside> set_aside(const std::string& run_folder) {
           path, "it was being written at the end; " +
                     base::errno_error(std::string("move it to ") + incomplete_folder).message());
   }
+  for (auto& path : out.paths) remove_emptied(*top, path);
   return out;
 }
 

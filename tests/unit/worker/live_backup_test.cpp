@@ -176,7 +176,7 @@ TEST_CASE("where nobody saw the end, what differs from what is safe is put aside
   }
   CHECK(base::read_file(left.spell + "/.incomplete/sub/model").value() == "versi");
   CHECK(base::read_file(left.spell + "/.incomplete/sub/new").value() == "tor");
-  CHECK_FALSE(std::filesystem::exists(left.spell + "/sub/new"));
+  CHECK_FALSE(std::filesystem::exists(left.spell + "/sub"));  // nothing is left in it
   CHECK(std::filesystem::exists(left.spell + "/same"));
   CHECK(std::filesystem::exists(left.spell + "/train.log"));
 }
