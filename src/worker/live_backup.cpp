@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <set>
 #include <span>
 
@@ -35,6 +36,8 @@ constexpr std::chrono::seconds flush_limit{10};
 constexpr std::int64_t clock_ns = 10'000'000;
 /// What was changed so long before an end by force may have been closed by it.
 const std::int64_t settle_ns = backup::LedgerOptions{}.settle;
+/// A new folder in which something happened so long before is not known to be whole.
+const std::int64_t quiet_ns = backup::LedgerOptions{}.quiet;
 
 /// The folder of checkpoints, and those on the way to it.
 bool leads_to_checkpoints(const std::string& path, const std::string& working_folder) {
@@ -339,15 +342,29 @@ bool is_there(const base::Fd& folder, const std::string& name) {
 
 }  // namespace
 
-/// Folders that nothing is left in, now that this path is gone: a program would take one for a
-/// checkpoint.
-static void remove_emptied(const base::Fd& top, std::string path) {
-  for (std::size_t end; (end = path.rfind('/')) != std::string::npos;) {
-    path.resize(end);
-    std::string name;
-    auto parent = parent_of(top, path, name, false);
-    if (!parent || ::unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) != 0) return;
+/// Folders that were changed after `since_ns` (of the time of day) and that nothing is in, any more
+/// or yet: a program would take one for a checkpoint.
+static void remove_emptied(const base::Fd& top, const std::string& path, std::int64_t since_ns) {
+  std::vector<std::string> young;
+  std::error_code none;
+  for (std::filesystem::recursive_directory_iterator
+           at(path, std::filesystem::directory_options::skip_permission_denied, none),
+       end;
+       !none && at != end; at.increment(none)) {
+    struct stat st;
+    if (::lstat(at->path().c_str(), &st) == 0 && S_ISDIR(st.st_mode) &&
+        spellfs::state_of(st).mtime_ns > since_ns)
+      young.push_back(at->path().string().substr(path.size() + 1));
   }
+  // Those below come after.
+  for (auto it = young.rbegin(); it != young.rend(); ++it)
+    for (auto folder = *it; !folder.empty();) {
+      std::string name;
+      auto parent = parent_of(top, folder, name, false);
+      if (!parent || ::unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) != 0) break;
+      auto end = folder.rfind('/');
+      folder.resize(end == std::string::npos ? 0 : end);
+    }
 }
 
 Result<SetAside> set_aside(const std::string& run_folder) {
@@ -374,7 +391,8 @@ Result<SetAside> set_aside(const std::string& run_folder) {
           path, "it was being written at the end; " +
                     base::errno_error(std::string("move it to ") + incomplete_folder).message());
   }
-  for (auto& path : out.paths) remove_emptied(*top, path);
+  auto last = read_backup(run_folder);
+  remove_emptied(*top, run_folder + "/spell", last ? last->until_ns - quiet_ns : 0);
   return out;
 }
 

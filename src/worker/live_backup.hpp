@@ -86,7 +86,8 @@ Result<> write_incomplete(const Folders&, const model::StartCommand&, LiveBackup
 Result<> write_lost(const Folders&, const model::StartCommand&,
                     const spellfs::ObjectSource& objects);
 
-/// What was written down and lies there still is moved to spell/.incomplete/.
+/// What was written down and lies there still is moved to spell/.incomplete/. New folders that are
+/// empty, then or before, are removed: what would have been in them is not there.
 struct SetAside {
   std::vector<std::string> paths{};                          ///< all that was written down
   std::vector<std::pair<std::string, std::string>> stuck{};  ///< could not be moved, and why

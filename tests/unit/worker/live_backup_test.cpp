@@ -166,17 +166,20 @@ TEST_CASE("where nobody saw the end, what differs from what is safe is put aside
   write(left.spell + "/sub/new", "tor");
   write(left.spell + "/train.log", "epoch 1\nepo");
   write(left.spell + "/__pycache__/x", "not an output");
+  write(left.spell + "/steps/3/part-0", "tor");
+  std::filesystem::create_directories(left.spell + "/steps/4");
   left.ended();
   for (int again = 0; again < 2; ++again) {
     auto aside = set_aside(left.folder).value();
     std::sort(aside.paths.begin(), aside.paths.end());
-    CHECK(aside.paths == std::vector<std::string>{"sub/model", "sub/new"});
-    CHECK(aside.moved == 2);
+    CHECK(aside.paths == std::vector<std::string>{"steps/3/part-0", "sub/model", "sub/new"});
+    CHECK(aside.moved == 3);
     CHECK(aside.stuck.empty());
   }
   CHECK(base::read_file(left.spell + "/.incomplete/sub/model").value() == "versi");
   CHECK(base::read_file(left.spell + "/.incomplete/sub/new").value() == "tor");
   CHECK_FALSE(std::filesystem::exists(left.spell + "/sub"));  // nothing is left in it
+  CHECK_FALSE(std::filesystem::exists(left.spell + "/steps"));
   CHECK(std::filesystem::exists(left.spell + "/same"));
   CHECK(std::filesystem::exists(left.spell + "/train.log"));
 }
