@@ -435,8 +435,8 @@ Result<> write_lost(const Folders& folders, const model::StartCommand& start,
     auto parent = parent_of(*top, path, name, false);
     bool there = is_there(parent, name);
     if (there && entry.type == spellfs::EntryType::file) {
-      base::Fd file(::openat(parent.get(), name.c_str(),
-                             O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+      base::Fd file(
+          ::openat(parent.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
       there = begins_as(file, entry, *nowhere);
     }
     if (!there) text->append(path).push_back('\0');

@@ -80,8 +80,8 @@ struct End {
 Result<> write_incomplete(const Folders&, const model::StartCommand&, LiveBackup* live, End end,
                           const spellfs::ObjectSource& objects);
 
-/// After write_incomplete(), of a run of an earlier boot, for the disk may lack what was written and
-/// never synced: writes down all that is safe and not here as it is safe, whatever sizes and
+/// After write_incomplete(), of a run of an earlier boot, for the disk may lack what was written
+/// and never synced: writes down all that is safe and not here as it is safe, whatever sizes and
 /// times say. Of files that are longer here their beginning counts.
 Result<> write_lost(const Folders&, const model::StartCommand&,
                     const spellfs::ObjectSource& objects);

@@ -203,7 +203,9 @@ TEST_CASE("after the end of its host only that counts of a run which is as it is
   write(left.spell + "/new", "never safe");
   std::ofstream(left.spell + "/longer.csv", std::ios::app) << "5,6\n";
   write(left.spell + "/shorter.csv", "1,2\n");
-  write(left.spell + "/spoiled.csv", std::string("1,2\n3,\0\0" "5,6\n", 12));
+  write(left.spell + "/spoiled.csv", std::string("1,2\n3,\0\0"
+                                                 "5,6\n",
+                                                 12));
   spoil(left.spell + "/spoiled", std::string(9, '\0'));
   spoil(left.spell + "/sub/spoiled", "");
   std::filesystem::remove(left.spell + "/lost");
