@@ -370,6 +370,11 @@ Result<Supervised> Supervised::attach(const std::string& folder) {
   return Supervised(std::move(impl));
 }
 
+bool is_of_earlier_boot(const std::string& folder) {
+  auto lock = read_lock(folder);
+  return lock && !lock->held && lock->boot != base::boot_id();
+}
+
 bool command_lives(const std::string& folder) {
   Supervised::Impl run;
   run.folder = folder;

@@ -169,6 +169,10 @@ class Supervised {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Whether the run in this folder was begun before this computer started last: what it has written
+/// and not synced since may be lost.
+bool is_of_earlier_boot(const std::string& folder);
+
 /// Whether the command of the run in this folder is alive: its supervisor is asked anew. False too
 /// where it does not answer.
 bool command_lives(const std::string& folder);

@@ -717,6 +717,9 @@ void Engine::save_run(const std::string& run) {
           return written.error();
         }
         backup.reset();
+        if (exec::is_of_earlier_boot(folders_.run(start.run)))
+          if (auto lost = with_room([&] { return write_lost(folders_, start, objects); }); !lost)
+            return lost.error();
         auto told = now_us();
         auto progress = [&](std::int64_t files, std::int64_t bytes) {
           if (until && now_us() >= *until) late.request_stop();

@@ -8,6 +8,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
+#include <set>
+#include <span>
 
 #include "base/clock.hpp"
 #include "base/count.hpp"
@@ -33,6 +36,8 @@ constexpr std::chrono::seconds flush_limit{10};
 constexpr std::int64_t clock_ns = 10'000'000;
 /// What was changed so long before an end by force may have been closed by it.
 const std::int64_t settle_ns = backup::LedgerOptions{}.settle;
+/// A new folder in which something happened so long before is not known to be whole.
+const std::int64_t quiet_ns = backup::LedgerOptions{}.quiet;
 
 /// The folder of checkpoints, and those on the way to it.
 bool leads_to_checkpoints(const std::string& path, const std::string& working_folder) {
@@ -372,6 +377,31 @@ bool is_there(const base::Fd& folder, const std::string& name) {
 
 }  // namespace
 
+/// Folders that were changed after `since_ns` (of the time of day) and that nothing is in, any more
+/// or yet: a program would take one for a checkpoint.
+static void remove_emptied(const base::Fd& top, const std::string& path, std::int64_t since_ns) {
+  std::vector<std::string> young;
+  std::error_code none;
+  for (std::filesystem::recursive_directory_iterator
+           at(path, std::filesystem::directory_options::skip_permission_denied, none),
+       end;
+       !none && at != end; at.increment(none)) {
+    struct stat st;
+    if (::lstat(at->path().c_str(), &st) == 0 && S_ISDIR(st.st_mode) &&
+        spellfs::state_of(st).mtime_ns > since_ns)
+      young.push_back(at->path().string().substr(path.size() + 1));
+  }
+  // Those below come after.
+  for (auto it = young.rbegin(); it != young.rend(); ++it)
+    for (auto folder = *it; !folder.empty();) {
+      std::string name;
+      auto parent = parent_of(top, folder, name, false);
+      if (!parent || ::unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) != 0) break;
+      auto end = folder.rfind('/');
+      folder.resize(end == std::string::npos ? 0 : end);
+    }
+}
+
 Result<SetAside> set_aside(const std::string& run_folder) {
   SetAside out;
   auto text = base::read_file(run_folder + incomplete_file, incomplete_limit);
@@ -396,7 +426,57 @@ Result<SetAside> set_aside(const std::string& run_folder) {
           path, "it was being written at the end; " +
                     base::errno_error(std::string("move it to ") + incomplete_folder).message());
   }
+  auto last = read_backup(run_folder);
+  remove_emptied(*top, run_folder + "/spell", last ? last->until_ns - quiet_ns : 0);
   return out;
+}
+
+// ---- disks that have lost their power
+
+namespace {
+
+/// Whether the file has what its safe version has, and perhaps more behind it.
+bool begins_as(const base::Fd& file, const spellfs::Entry& safe, const base::Fd& nowhere) {
+  struct stat st;
+  if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < safe.size)
+    return false;
+  spellfs::PackWriter pack(nowhere.get());
+  spellfs::SaveOptions options;
+  options.missing = [](std::span<const spellfs::Name>) { return std::vector<spellfs::Name>(); };
+  auto here = spellfs::save_open_file(file.get(), safe.size, options, pack);
+  return here && here->size == safe.size && here->node == safe.node;  // else it cannot be read
+}
+
+}  // namespace
+
+Result<> write_lost(const Folders& folders, const model::StartCommand& start,
+                    const spellfs::ObjectSource& objects) {
+  std::string folder = folders.run(start.run);
+  auto last = read_backup(folder);
+  auto text = base::read_file(folder + incomplete_file, incomplete_limit);
+  if (!last || !text)
+    return !last || text.error().code() == "not_found" ? ok() : Result<>(text.error());
+  auto safe = files_of(objects, last->name);
+  if (!safe) return backup::is_lost(safe.error()) ? ok() : Result<>(safe.error());
+  auto top = base::open(folder + "/spell", O_RDONLY | O_DIRECTORY);
+  if (!top) return top.error();
+  auto nowhere = folders.temporary();
+  if (!nowhere) return nowhere.error();
+  std::set<std::string> known;
+  for (auto& path : base::split(*text, '\0')) known.insert(path);
+  for (auto& [path, entry] : *safe) {
+    if (known.contains(path)) continue;
+    std::string name;
+    auto parent = parent_of(*top, path, name, false);
+    bool there = is_there(parent, name);
+    if (there && entry.type == spellfs::EntryType::file) {
+      base::Fd file(
+          ::openat(parent.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+      there = begins_as(file, entry, *nowhere);
+    }
+    if (!there) text->append(path).push_back('\0');
+  }
+  return base::write_file(folder + incomplete_file, *text);
 }
 
 }  // namespace spell::worker

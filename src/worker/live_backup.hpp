@@ -90,7 +90,14 @@ struct End {
 Result<> write_incomplete(const Folders&, const model::StartCommand&, LiveBackup* live, End end,
                           const spellfs::ObjectSource& objects);
 
-/// What was written down and lies there still is moved to spell/.incomplete/.
+/// After write_incomplete(), of a run of an earlier boot, for the disk may lack what was written
+/// and never synced: writes down all that is safe and not here as it is safe, whatever sizes and
+/// times say. Of files that are longer here their beginning counts.
+Result<> write_lost(const Folders&, const model::StartCommand&,
+                    const spellfs::ObjectSource& objects);
+
+/// What was written down and lies there still is moved to spell/.incomplete/. New folders that are
+/// empty, then or before, are removed: what would have been in them is not there.
 struct SetAside {
   std::vector<std::string> paths{};                          ///< all that was written down
   std::vector<std::pair<std::string, std::string>> stuck{};  ///< could not be moved, and why

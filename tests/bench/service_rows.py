@@ -42,8 +42,8 @@ class Team:
     def spell(self, *arguments):
         return output_of(PROGRAMS / "spell", "--service", self.address, *arguments, **self.options)
 
-    def add(self, name):
-        return json.loads(self.spell("machine", "add", name, "--json"))
+    def add(self, name, *options):
+        return json.loads(self.spell("machine", "add", name, *options, "--json"))
 
     def close(self):
         self.process.send_signal(signal.SIGTERM)
@@ -140,11 +140,11 @@ def idle_workers(count=1000, watched=50):
     yield Measures(figure, notes=notes)
 
 
-def joined(service, name):
+def joined(service, name, *options):
     """spell-worker as a process of its own that has joined and is seen."""
     if not (PROGRAMS / "spell-worker").exists():
         raise Skipped("there is no spell-worker in this build")
-    join = service.add(name)
+    join = service.add(name, *options)
     start = time.perf_counter()
     worker = subprocess.Popen([PROGRAMS / "spell-worker", "join", join["url"], "-", "--state", service.here.root / name, "--foreground"],
                               stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=open(service.here.root / f"{name}.err", "w"),

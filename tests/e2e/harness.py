@@ -1,4 +1,5 @@
 """The real programs, run as a user runs them: a folder of their own, a hard time limit, and a look at what they left behind."""
+import contextlib
 import fnmatch
 import json
 import os
@@ -243,7 +244,8 @@ class Place:
         if left := {pid: name for pid, name in processes_of(self.root).items() if pid in living}:
             complaints.append(f"processes are left: {left}")
             for pid in left:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             wait_gone(left, 10)
         if mounted := mounts_below(self.root):
             complaints.append(f"mounts are left: {mounted}")

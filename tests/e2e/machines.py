@@ -18,13 +18,13 @@ class Machine:
     """A machine that `team` has added and that has joined. Its runs are the worker's own user, so that tests can look at them;
     `users`: as root each has one of its own."""
 
-    def __init__(self, team, name, *options, config="", start=True, owner=None, users=False):
+    def __init__(self, team, name, *options, config="", start=True, owner=None, users=False, cores=CORES):
         self.team, self.place, self.name = team, team.place, name
         self.folder = self.place.root / f"machine-{name}"
         self.folder.mkdir(mode=0o700, exist_ok=True)
         (self.folder / "worker.toml").write_text(("" if users else 'run-users = "none"\n') + config)
         self.running = None
-        added = spell(team, "machine", "add", name, "--cpus", CORES, *options, "--json", env={"SPELL_OWNER": owner or team.owner}, check=0).json
+        added = spell(team, "machine", "add", name, "--cpus", cores, *options, "--json", env={"SPELL_OWNER": owner or team.owner}, check=0).json
         self.url, self.token = added["url"], added["token"]
         if start:
             joined = self.join()

@@ -1,5 +1,6 @@
 // The backup of a run while it runs, as the worker sees to it: when it begins, and what becomes of
 // files after an end by force.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -267,19 +268,58 @@ TEST_CASE("where nobody saw the end, what differs from what is safe is put aside
   write(left.spell + "/sub/new", "tor");
   write(left.spell + "/train.log", "epoch 1\nepo");
   write(left.spell + "/__pycache__/x", "not an output");
+  write(left.spell + "/steps/3/part-0", "tor");
+  std::filesystem::create_directories(left.spell + "/steps/4");
   left.ended();
   for (int again = 0; again < 2; ++again) {
     auto aside = set_aside(left.folder).value();
     std::sort(aside.paths.begin(), aside.paths.end());
-    CHECK(aside.paths == std::vector<std::string>{"sub/model", "sub/new"});
-    CHECK(aside.moved == 2);
+    CHECK(aside.paths == std::vector<std::string>{"steps/3/part-0", "sub/model", "sub/new"});
+    CHECK(aside.moved == 3);
     CHECK(aside.stuck.empty());
   }
   CHECK(base::read_file(left.spell + "/.incomplete/sub/model").value() == "versi");
   CHECK(base::read_file(left.spell + "/.incomplete/sub/new").value() == "tor");
-  CHECK_FALSE(std::filesystem::exists(left.spell + "/sub/new"));
+  CHECK_FALSE(std::filesystem::exists(left.spell + "/sub"));  // nothing is left in it
+  CHECK_FALSE(std::filesystem::exists(left.spell + "/steps"));
   CHECK(std::filesystem::exists(left.spell + "/same"));
   CHECK(std::filesystem::exists(left.spell + "/train.log"));
+}
+
+/// Other bytes, as old and as many as before: what a disk that has lost its power may have.
+static void spoil(const std::string& path, std::string_view text) {
+  struct stat st;
+  REQUIRE(::stat(path.c_str(), &st) == 0);
+  write(path, text);
+  timespec times[2] = {st.st_atim, st.st_mtim};
+  REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+}
+
+TEST_CASE("after the end of its host only that counts of a run which is as it is safe") {
+  Left left;
+  for (auto* name : {"/whole", "/spoiled", "/lost", "/sub/spoiled"})
+    write(left.spell + name, "version 1");
+  for (auto* name : {"/longer.csv", "/shorter.csv", "/spoiled.csv"})
+    write(left.spell + name, "1,2\n3,4\n");
+  left.backed_up();
+  write(left.spell + "/new", "never safe");
+  std::ofstream(left.spell + "/longer.csv", std::ios::app) << "5,6\n";
+  write(left.spell + "/shorter.csv", "1,2\n");
+  write(left.spell + "/spoiled.csv", std::string("1,2\n3,\0\0"
+                                                 "5,6\n",
+                                                 12));
+  spoil(left.spell + "/spoiled", std::string(9, '\0'));
+  spoil(left.spell + "/sub/spoiled", "");
+  std::filesystem::remove(left.spell + "/lost");
+  left.ended();
+  for (int again = 0; again < 2; ++again)
+    REQUIRE(write_lost(left.folders, left.start, *left.store));
+  auto aside = set_aside(left.folder).value();
+  std::sort(aside.paths.begin(), aside.paths.end());
+  CHECK(aside.paths == std::vector<std::string>{"lost", "new", "shorter.csv", "spoiled",
+                                                "spoiled.csv", "sub/spoiled"});
+  CHECK(aside.moved == 5);
+  CHECK(std::filesystem::exists(left.spell + "/whole"));
 }
 
 TEST_CASE("what the run has made a link of is not followed to where nothing is its own") {
