@@ -10,10 +10,10 @@ struct Options {
   bool json = false;
   std::string url, token;  ///< join; token "-": from standard input
   bool foreground = false;
-  bool force = false;         ///< leave
-  std::string folder{};       ///< salvage
-  std::string backup_rate{};  ///< run; "": as worker.toml says
-  std::string notice{};       ///< join, run; likewise
+  bool force = false;              ///< leave
+  std::string folder{};            ///< salvage
+  std::string backup_rate{};       ///< run; "": as worker.toml says
+  std::string notice{};            ///< join, run; likewise
   bool sigterm_is_notice = false;  ///< likewise
 };
 

@@ -74,8 +74,7 @@ class Daemon {
   bool notice(const std::string& text) {
     std::uint64_t earlier;
     (void)!::read(ready_.get(), &earlier, sizeof earlier);
-    if (worker_)
-      worker_->notice("signal", text, std::chrono::seconds(config_.notice_seconds));
+    if (worker_) worker_->notice("signal", text, std::chrono::seconds(config_.notice_seconds));
     return worker_ != nullptr;
   }
 
@@ -264,8 +263,8 @@ Result<> serve(const Options& options) {
       daemon.notice("power failure, SIGPWR");
       continue;
     }
-    bool goes = info.ssi_signo == SIGTERM &&
-                (config->sigterm_is_notice || worker::is_shutting_down());
+    bool goes =
+        info.ssi_signo == SIGTERM && (config->sigterm_is_notice || worker::is_shutting_down());
     if (!goes || !daemon.notice("the machine is shutting down")) return ok();
     // Another signal is the end, and so is the time.
     pollfd over[] = {{ended.get(), POLLIN, 0}, {ready.get(), POLLIN, 0}};

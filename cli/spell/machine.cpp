@@ -172,11 +172,12 @@ Result<int> resume(Context& context) {
 }
 
 Result<int> interrupt(Context& context) {
-  Options options("machine interrupt", "[OPTIONS] NAME",
-                  "Takes a machine away, as a cloud does with a spot machine: its runs are told, "
-                  "what they have finished writing is made safe, and they end `interrupted` (those "
-                  "with auto-resume go on elsewhere). Then it gets no new runs until `spell machine "
-                  "resume NAME`; one that a pool has made is ended.");
+  Options options(
+      "machine interrupt", "[OPTIONS] NAME",
+      "Takes a machine away, as a cloud does with a spot machine: its runs are told, "
+      "what they have finished writing is made safe, and they end `interrupted` (those "
+      "with auto-resume go on elsewhere). Then it gets no new runs until `spell machine "
+      "resume NAME`; one that a pool has made is ended.");
   Words words;
   std::optional<std::string> in;
   options.words(words, "a NAME", 1, 1)

@@ -169,9 +169,7 @@ bool Backup::is_over() const {
   return over_;
 }
 
-bool Backup::is_late() const {
-  return late_at_ != 0 ? base::boot_ns() >= late_at_ : is_over();
-}
+bool Backup::is_late() const { return late_at_ != 0 ? base::boot_ns() >= late_at_ : is_over(); }
 
 bool Backup::has_room() const {
   {
@@ -387,9 +385,8 @@ void Backup::send_newest(const std::vector<std::string>& torn, Time until,
   watch_.emplace(std::move(*watch));
   watch_->look(base::boot_ns());
   for (auto& group : newest_first()) {
-    std::erase_if(group.paths, [&](auto& path) {
-      return std::binary_search(torn.begin(), torn.end(), path);
-    });
+    std::erase_if(group.paths,
+                  [&](auto& path) { return std::binary_search(torn.begin(), torn.end(), path); });
     if (group.paths.empty()) continue;
     auto time = until - base::boot_ns();
     bool fits;

@@ -10,8 +10,8 @@
 // where the file system can, it is cloned first, and nobody waits at all. When the spool is full
 // versions wait where they are.
 //
-// A run that is halted for good, because its machine is about to go, is finished(): what it had closed
-// counts as it is, and if not all of that can be sent in time the newest comes first.
+// A run that is halted for good, because its machine is about to go, is finished(): what it had
+// closed counts as it is, and if not all of that can be sent in time the newest comes first.
 //
 // Nothing of this is on disk but the files in the spool, which have no names: after a kill -9 the
 // next Backup begins with what is safe (`last`) and a look at the folder. Two threads a run: one
@@ -123,9 +123,10 @@ class Backup {
   std::optional<std::vector<std::string>> incomplete(Time end, Time until = INT64_MAX);
   /// How long it would take until all that is finished is safe, at the speed that was seen so far.
   std::chrono::milliseconds needs() const;
-  /// The run was halted just now and will not go on: ends hearing, captures what it had finished, and
-  /// sends that, for so long. If it cannot all be sent in that time, what was finished last goes
-  /// first. None: nobody knows, since it could not be heard what happened; nothing more is sent then.
+  /// The run was halted just now and will not go on: ends hearing, captures what it had finished,
+  /// and sends that, for so long. If it cannot all be sent in that time, what was finished last
+  /// goes first. None: nobody knows, since it could not be heard what happened; nothing more is
+  /// sent then.
   std::optional<Finished> finish(std::chrono::milliseconds time);
   /// Waits until all that is decided is safe; error `canceled` once this object's end has begun, or
   /// after the time.
@@ -185,7 +186,8 @@ class Backup {
   bool sent_by(Time until);
   std::optional<spellfs::Entry> capture_now(const std::string& path);
   std::vector<Group> newest_first();
-  void send_newest(const std::vector<std::string>& torn, Time until, std::vector<std::string>& left);
+  void send_newest(const std::vector<std::string>& torn, Time until,
+                   std::vector<std::string>& left);
   void say(const std::string& line) const {
     if (options_.log) options_.log(line);
   }

@@ -595,8 +595,8 @@ Backlog Ledger::backlog() const {
 }
 
 std::vector<std::string> Ledger::incomplete(
-    Time end, bool heard, const std::function<bool(const std::string& path)>& shrunk,
-    Time until, bool halted) const {
+    Time end, bool heard, const std::function<bool(const std::string& path)>& shrunk, Time until,
+    bool halted) const {
   const Time settle = halted ? 0 : options_.settle;
   std::set<std::string> out, torn_units, all;
   auto unit_of_path = [&](const std::string& path) {

@@ -1,5 +1,5 @@
-// Halting a run: SIGSTOP to all that descends from its init, until nothing new appears and all of it
-// stands still. A parent that is halted makes no more children, so this comes to an end.
+// Halting a run: SIGSTOP to all that descends from its init, until nothing new appears and all of
+// it stands still. A parent that is halted makes no more children, so this comes to an end.
 #include <dirent.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -108,9 +108,8 @@ bool halt(int id, const Process& process) {
 Result<> freeze(const std::string& folder) {
   auto lock = read_lock(folder);
   if (!lock) return lock.error();
-  auto init = lock->init > 0
-                  ? read_process("/proc/" + std::to_string(lock->init) + "/stat")
-                  : std::nullopt;
+  auto init =
+      lock->init > 0 ? read_process("/proc/" + std::to_string(lock->init) + "/stat") : std::nullopt;
   if (!lock->held || lock->boot != base::boot_id() || !init ||
       init->start != std::to_string(lock->init_start))
     return base::error("run_not_running", "the run is not running");

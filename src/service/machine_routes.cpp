@@ -170,18 +170,19 @@ void interrupt_machine(Context& context, Call call) {
   auto asked = model::parse_machine_interrupt(*body);
   if (!asked) return refuse(call, asked.error());
   std::string name = call->path.at("name");
-  context.reactor.post([&context, call, name, in = asked->in](State& state,
-                                                              std::int64_t now) -> Reactor::Answer {
-    auto done = state.interrupt_machine(call->owner(), name, in * 1'000'000, call->caller.name, now);
-    if (done)
-      done = audit(state, now, call, "machine.interrupt", base::lower(name),
-                   "in " + std::to_string(in) + " s");
-    return [&context, call, done, name](const Result<>& committed) {
-      if (!done) return refuse(call, done.error());
-      if (!committed) return refuse(call, committed.error());
-      answer_machine(context, call, name);
-    };
-  });
+  context.reactor.post(
+      [&context, call, name, in = asked->in](State& state, std::int64_t now) -> Reactor::Answer {
+        auto done =
+            state.interrupt_machine(call->owner(), name, in * 1'000'000, call->caller.name, now);
+        if (done)
+          done = audit(state, now, call, "machine.interrupt", base::lower(name),
+                       "in " + std::to_string(in) + " s");
+        return [&context, call, done, name](const Result<>& committed) {
+          if (!done) return refuse(call, done.error());
+          if (!committed) return refuse(call, committed.error());
+          answer_machine(context, call, name);
+        };
+      });
 }
 
 void delete_machine(Context& context, Call call) {

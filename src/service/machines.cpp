@@ -134,7 +134,8 @@ void machine_sync(Context& context, Call call) {
     if (failed && request->hello) failed = state.heard_of_numbers(machine, request->numbers);
     if (failed && request->hello)
       failed = state.hello(machine, *request->hello, request->holds, now, request->notice);
-    if (failed && request->notice) failed = take_notice(state, call, machine, *request->notice, now);
+    if (failed && request->notice)
+      failed = take_notice(state, call, machine, *request->notice, now);
     if (failed) state.acknowledge(machine, request->seen);
     for (auto& report : request->reports) {
       if (!failed) break;

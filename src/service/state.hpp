@@ -184,9 +184,9 @@ class State {
   /// Errors `machine_not_found`, `name_taken`, `not_permitted` (an embedded one).
   Result<> change_machine(const std::string& owner, const std::string& name, const MachineChange&);
   /// It will be taken away in so many µs, as `by` asks: its worker tells its runs, which end
-  /// interrupted. No run is placed there any more until it is resumed; one that a pool has made goes
-  /// then. Of two times the earlier counts. Errors `machine_not_found`, `not_available` (its worker
-  /// is too old).
+  /// interrupted. No run is placed there any more until it is resumed; one that a pool has made
+  /// goes then. Of two times the earlier counts. Errors `machine_not_found`, `not_available` (its
+  /// worker is too old).
   Result<> interrupt_machine(const std::string& owner, const std::string& name, std::int64_t in_us,
                              const std::string& by, std::int64_t now_us);
   /// Its worker says so. True: that is news.

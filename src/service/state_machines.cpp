@@ -298,8 +298,7 @@ Result<> State::change_machine(const std::string& owner, const std::string& name
 }
 
 Result<> State::interrupt_machine(const std::string& owner, const std::string& name,
-                                  std::int64_t in_us, const std::string& by,
-                                  std::int64_t now_us) {
+                                  std::int64_t in_us, const std::string& by, std::int64_t now_us) {
   auto found = find_machine(owner, name);
   if (!found) return found.error();
   MachineState& machine = **found;

@@ -43,8 +43,9 @@ void Agent::withdraw_notice(std::int64_t now, Actions& out) {
 }
 
 bool Agent::is_ready_to_go() const {
-  return notice_ && waiting_.empty() &&
-         std::all_of(runs_.begin(), runs_.end(), [](auto& entry) { return entry.second.is_told(); });
+  return notice_ && waiting_.empty() && std::all_of(runs_.begin(), runs_.end(), [](auto& entry) {
+           return entry.second.is_told();
+         });
 }
 
 void Agent::add_notice(model::SyncRequest& request, std::int64_t now) const {
@@ -54,8 +55,8 @@ void Agent::add_notice(model::SyncRequest& request, std::int64_t now) const {
 }
 
 bool Agent::refuses_notice(const Error& error) {
-  bool refused = error.code() == "invalid_request" &&
-                 error.message().find("'notice'") != std::string::npos;
+  bool refused =
+      error.code() == "invalid_request" && error.message().find("'notice'") != std::string::npos;
   notice_unheard_ = notice_unheard_ || refused;
   return refused;
 }
@@ -249,9 +250,9 @@ std::optional<model::SyncRequest> Agent::next_report(std::int64_t now) {
   if (!online_ || reporting_ || !report_backoff_.ready(now)) return std::nullopt;
   bool noticed = notice_ && !notice_unheard_ && notice_said_ != session_;
   bool anything = noticed || std::any_of(runs_.begin(), runs_.end(), [&](auto& entry) {
-    auto at = due(entry.second);
-    return at && *at <= now;
-  });
+                    auto at = due(entry.second);
+                    return at && *at <= now;
+                  });
   if (!anything) return std::nullopt;
   model::SyncRequest request;
   request.incarnation = incarnation_;

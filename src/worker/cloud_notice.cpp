@@ -52,8 +52,7 @@ std::string text_in(const json& object, const char* key) {
 }
 
 Error not_understood(const char* cloud, const std::string& what) {
-  return base::error("bad_answer",
-                     std::string(cloud) + "'s metadata service answers " + what);
+  return base::error("bad_answer", std::string(cloud) + "'s metadata service answers " + what);
 }
 
 }  // namespace
@@ -82,8 +81,7 @@ std::unique_ptr<CloudNotice> CloudNotice::start(CloudNoticeOptions options) {
 }
 
 CloudNotice::CloudNotice(CloudNoticeOptions options)
-    : options_(std::move(options)),
-      client_(options_.url.empty() ? link_local : options_.url, 1) {}
+    : options_(std::move(options)), client_(options_.url.empty() ? link_local : options_.url, 1) {}
 
 CloudNotice::~CloudNotice() {
   stop_.request_stop();
@@ -121,7 +119,7 @@ void CloudNotice::watch() {
       break;
     }
     // gcp has waited itself.
-    auto pause = !answer ? after_failure
+    auto pause = !answer                          ? after_failure
                  : options_.cloud == Cloud::aws   ? std::chrono::milliseconds(5000)
                  : options_.cloud == Cloud::azure ? std::chrono::milliseconds(1000)
                                                   : std::chrono::milliseconds(0);
@@ -208,17 +206,19 @@ Result<std::optional<Notice>> CloudNotice::ask_gcp() {
 Result<std::optional<Notice>> CloudNotice::ask_azure() {
   net::Headers headers{{"Metadata", "true"}};
   if (own_name_.empty()) {
-    auto name = send({.target = "/metadata/instance/compute/name?api-version=2020-06-01&format=text",
-                      .headers = headers},
-                     answer_limit);
+    auto name =
+        send({.target = "/metadata/instance/compute/name?api-version=2020-06-01&format=text",
+              .headers = headers},
+             answer_limit);
     if (!name) return name.error();
     if (name->status != 200 || name->body.empty())
-      return not_understood("Azure", std::to_string(name->status) + " to what this machine is called");
+      return not_understood("Azure",
+                            std::to_string(name->status) + " to what this machine is called");
     own_name_ = name->body;
   }
-  auto answer = send({.target = "/metadata/scheduledevents?api-version=2020-07-01",
-                      .headers = headers},
-                     answer_limit);
+  auto answer =
+      send({.target = "/metadata/scheduledevents?api-version=2020-07-01", .headers = headers},
+           answer_limit);
   if (!answer) return answer.error();
   if (answer->status != 200) return not_understood("Azure", std::to_string(answer->status));
   auto said = json::parse(answer->body, nullptr, false);
@@ -239,10 +239,9 @@ Result<std::optional<Notice>> CloudNotice::ask_azure() {
     // Begun already: there is none any more.
     auto at = parse_http_date(text_in(event, "NotBefore"));
     event_ = text_in(event, "EventId");
-    return std::optional(Notice{"azure",
-                                (type == "Preempt" ? "preempted" : "terminated") +
-                                    std::string(", Azure"),
-                                at ? boot_time_of(*at) : boot_us()});
+    return std::optional(
+        Notice{"azure", (type == "Preempt" ? "preempted" : "terminated") + std::string(", Azure"),
+               at ? boot_time_of(*at) : boot_us()});
   }
   return std::optional<Notice>();
 }

@@ -66,10 +66,10 @@ class CloudNotice {
   CloudNoticeOptions options_;
   net::HttpClient client_;
   std::stop_source stop_;
-  std::string token_;      ///< aws
-  std::string etag_;       ///< gcp: of the answer that is known
-  std::string own_name_;   ///< azure: this machine, as events name it
-  std::string event_;      ///< azure: what is to be approved
+  std::string token_;     ///< aws
+  std::string etag_;      ///< gcp: of the answer that is known
+  std::string own_name_;  ///< azure: this machine, as events name it
+  std::string event_;     ///< azure: what is to be approved
   std::mutex mutex_;
   std::condition_variable_any changed_;
   bool ready_ = false;

@@ -96,8 +96,8 @@ Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Ex
       (exit->ended_by == ended_by_notice || (by_itself && exit->code.value_or(0) != 0))) {
     Ending ending{noticed_result(*notice), true};
     if (exit->ended_by.empty())
-      ending.result.reason += "; it ended with exit code " + std::to_string(*exit->code) +
-                              " after it had been told";
+      ending.result.reason +=
+          "; it ended with exit code " + std::to_string(*exit->code) + " after it had been told";
     return ending;
   }
 

@@ -27,7 +27,8 @@ Result<> write_preemption_file(const std::string& run_folder, const Notice& noti
   std::string made = run_folder + preemption_file;
   std::string to = run_folder + "/tmp" + preemption_file;
   SPELL_TRY(base::write_file(
-      made, text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n", 0644, false));
+      made, text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n", 0644,
+      false));
   if (::rename(made.c_str(), to.c_str()) != 0) return base::errno_error("make " + to);
   return ok();
 }

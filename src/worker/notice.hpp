@@ -1,8 +1,8 @@
 // A machine that is about to be taken away: who says so, and what its runs are told.
 //
-//   clouds (cloud_notice.hpp), signals, the service's command -> Worker::notice() -> Agent -> each run:
-//   its preemption file, the signal that it asked for, a line in its log; and, when the time that
-//   remains is what is needed for it, its halt, the last of its backup, its end (tracker.hpp)
+//   clouds (cloud_notice.hpp), signals, the service's command -> Worker::notice() -> Agent -> each
+//   run: its preemption file, the signal that it asked for, a line in its log; and, when the time
+//   that remains is what is needed for it, its halt, the last of its backup, its end (tracker.hpp)
 #pragma once
 #include <cstdint>
 #include <string>
@@ -26,12 +26,13 @@ struct Flushed {
   std::vector<std::string> torn{}, left{};  ///< see backup::Finished
 };
 
-/// In the folder of temporary files, as the run sees it (SPELL_PREEMPTION_FILE) and as it lies in the
-/// run's folder.
+/// In the folder of temporary files, as the run sees it (SPELL_PREEMPTION_FILE) and as it lies in
+/// the run's folder.
 inline constexpr const char* preemption_file = "/preemption";
 
 /// Lets the run's preemption file appear: {"kind", "text", "at"}. Again is fine.
-Result<> write_preemption_file(const std::string& run_folder, const Notice&, std::int64_t at_unix_us);
+Result<> write_preemption_file(const std::string& run_folder, const Notice&,
+                               std::int64_t at_unix_us);
 
 /// This computer is shutting down, or starting anew (`systemctl is-system-running`: "stopping").
 bool is_shutting_down();

@@ -428,8 +428,8 @@ void RunTracker::backup_needs(std::int64_t time_us, std::int64_t now, Actions& o
 }
 
 std::optional<std::int64_t> RunTracker::halt_at() const {
-  if (!notice_ || halting_ || halted_ || command_ended_ || !notice_told_ ||
-      step_ != Step::follow || leave_ != Leave::no)
+  if (!notice_ || halting_ || halted_ || command_ended_ || !notice_told_ || step_ != Step::follow ||
+      leave_ != Leave::no)
     return std::nullopt;
   auto whole = std::max<std::int64_t>(0, notice_->at_us - noticed_us_);
   // The speed may fall.
@@ -470,7 +470,8 @@ void RunTracker::halted(const Result<Flushed>& flushed, std::int64_t now, Action
   halted_ = true;
   if (result_) return;
   if (!flushed) {
-    if (!command_ended_) say("", "it could not be halted: " + flushed.error().message(), now, false, true);
+    if (!command_ended_)
+      say("", "it could not be halted: " + flushed.error().message(), now, false, true);
   } else {
     flushed_ = *flushed;
     if (!flushed_->left.empty())
@@ -761,8 +762,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
         again_->outputs.clear();
         return finish(*again_, again_->ended_age_us, out);
       }
-      if (want_ && want_->type == "kill")
-        return finish(ending().result, ended_us_, out);
+      if (want_ && want_->type == "kill") return finish(ending().result, ended_us_, out);
       // What was backed up while it ran is what is safe of it.
       if (too_late(now)) return finish(ending().result, ended_us_, out);
       if (!online_ || !step_backoff_.ready(now)) return;

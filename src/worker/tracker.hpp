@@ -50,8 +50,8 @@ class RunTracker {
   /// Metrics may wait so long for more of them, while the command runs.
   static constexpr std::int64_t metric_patience_us = 50'000;
 
-  /// Of the time that a notice leaves, what is kept for the run's end and its report; of little time
-  /// less.
+  /// Of the time that a notice leaves, what is kept for the run's end and its report; of little
+  /// time less.
   static constexpr std::int64_t notice_reserve_us = 2'000'000;
   /// While the time runs out: how often it is asked what its files need.
   static constexpr std::int64_t look_every_us = 200'000;

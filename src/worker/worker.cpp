@@ -143,7 +143,8 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   auto codes = std::make_unique<CodeCache>(options.folder + "/code", limit / 10);
   auto cloud = find_cloud(options.notice);
   if (!cloud) return cloud.error();
-  auto impl = std::make_unique<Impl>(std::move(engine), folders, std::move(trees), std::move(codes));
+  auto impl =
+      std::make_unique<Impl>(std::move(engine), folders, std::move(trees), std::move(codes));
   SPELL_TRY(impl->engine.start(std::move(*found)));
   impl->watch(CloudNotice::start(
       {*cloud,

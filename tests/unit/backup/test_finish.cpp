@@ -99,7 +99,7 @@ TEST_CASE("where not all can be sent in time, the newest comes first, with what 
   run.backup = Backup::start(run.options, slow).value();
   write(run / "first", bytes_of(1 << 20, '0'));
   REQUIRE(run.comes("first", bytes_of(1 << 20, '0')));  // and the speed is known
-  trees = false;  // nothing more is sent until the end
+  trees = false;                                        // nothing more is sent until the end
   std::filesystem::create_directories(run / "checkpoints");
   // Too much for the time that is left.
   write(run / "checkpoints/1", bytes_of(16 << 20, '1'));

@@ -1,5 +1,5 @@
-// Machines that will be taken away, in the state: what is placed there, what their workers are told,
-// and what survives a crash.
+// Machines that will be taken away, in the state: what is placed there, what their workers are
+// told, and what survives a crash.
 #include "team_house.hpp"
 
 using namespace spell;
@@ -35,14 +35,14 @@ struct Going : Team {
   }
   Result<bool> told(const std::string& kind, std::int64_t remaining_ms,
                     const std::string& text = "spot interruption, AWS") {
-    return change(
-        [&] { return state->heed_notice(box, {kind, text, remaining_ms}, now); });
+    return change([&] { return state->heed_notice(box, {kind, text, remaining_ms}, now); });
   }
 };
 
 }  // namespace
 
-TEST_CASE("a machine that is interrupted tells its worker, and gets nothing more until it is resumed") {
+TEST_CASE(
+    "a machine that is interrupted tells its worker, and gets nothing more until it is resumed") {
   Going team;
   REQUIRE(team.interrupt(30));
   REQUIRE(team.notices().size() == 1);
@@ -96,8 +96,7 @@ TEST_CASE("a notice survives a crash of the service, and its worker hears it aga
 
 TEST_CASE("an interruption that the store could not take has not been") {
   Going team;
-  team.lost_change(
-      [&] { return team.state->interrupt_machine("ada", "box", 0, "eve", team.now); });
+  team.lost_change([&] { return team.state->interrupt_machine("ada", "box", 0, "eve", team.now); });
   CHECK(team.record().going_us == 0);
   CHECK(!team.record().drained);
   CHECK(team.notices().empty());
@@ -166,13 +165,15 @@ TEST_CASE("a pool's machine ends then") {
   CHECK(team.run(1).machine.empty());
 }
 
-TEST_CASE("this computer's own machine can be taken away, too, and a crash does not bring it back") {
+TEST_CASE(
+    "this computer's own machine can be taken away, too, and a crash does not bring it back") {
   House house;
   model::WorkerHello hello;
   hello.capabilities["notice"] = "1";
   REQUIRE(house.change([&] { return house.state->hello("here", hello, {}, house.now); }));
-  REQUIRE(house.change(
-      [&] { return house.state->interrupt_machine("ada", "here", 30 * second, "ada", house.now); }));
+  REQUIRE(house.change([&] {
+    return house.state->interrupt_machine("ada", "here", 30 * second, "ada", house.now);
+  }));
   auto at = house.now + 30 * second;
   REQUIRE(house.submit("train"));
   CHECK(house.run(1).machine.empty());

@@ -194,15 +194,10 @@ TEST_CASE("azure: this machine's own preemption, approved when nothing is left t
   int looks = 0;
   auto at = http_date(base::unix_us() + 45'000'000);
   auto event = [](const char* id, const char* type, const char* resource, const std::string& when) {
-    return nlohmann::json{{"EventId", id},
-                          {"EventType", type},
-                          {"ResourceType", "VirtualMachine"},
-                          {"Resources", {resource}},
-                          {"EventStatus", "Scheduled"},
-                          {"NotBefore", when},
-                          {"Description", ""},
-                          {"EventSource", "Platform"},
-                          {"DurationInSeconds", -1}};
+    return nlohmann::json{
+        {"EventId", id},           {"EventType", type},          {"ResourceType", "VirtualMachine"},
+        {"Resources", {resource}}, {"EventStatus", "Scheduled"}, {"NotBefore", when},
+        {"Description", ""},       {"EventSource", "Platform"},  {"DurationInSeconds", -1}};
   };
   cloud.answer = [&](const net::Request& request) -> std::optional<net::Response> {
     if (header(request, "Metadata") != "true") return text("", 400);

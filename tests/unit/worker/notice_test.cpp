@@ -80,7 +80,8 @@ TEST_CASE("what was not safe and what was torn is named, no more of it than can 
   world.flush_gives.torn = {"model.part"};
   world.take_away(1000);
   REQUIRE(world.run_until([&] { return world.served().result.has_value(); }));
-  CHECK(world.served().count("finished, but not safe before the machine goes: file10, file11") == 1);
+  CHECK(world.served().count("finished, but not safe before the machine goes: file10, file11") ==
+        1);
   CHECK(world.served().count("file29, and 37 more") == 1);
   CHECK(world.served().count("so not restored: model.part") == 1);
   // No time is left for anything else.
@@ -119,9 +120,10 @@ TEST_CASE("who ends by himself after the notice was interrupted, unless it was a
   };
   CHECK(ending().status == "interrupted");
   CHECK(ending().reason_code == "machine_notice");
-  CHECK(ending().reason ==
-        "its machine is taken away (spot interruption, AWS); it ended with exit code 1 after it had "
-        "been told");
+  CHECK(
+      ending().reason ==
+      "its machine is taken away (spot interruption, AWS); it ended with exit code 1 after it had "
+      "been told");
   CHECK(ending().exit_code == std::nullopt);
   exit.code = 0;
   CHECK(ending().status == "complete");
@@ -188,7 +190,8 @@ TEST_CASE("of two notices the earlier time counts") {
   CHECK(world.notices[id] == 1);
 }
 
-TEST_CASE("whoever kills the worker, and whenever, the run ends interrupted, told once in its log") {
+TEST_CASE(
+    "whoever kills the worker, and whenever, the run ends interrupted, told once in its log") {
   int steps = 0;
   {
     Going world;
