@@ -24,7 +24,7 @@ MachineInfo info_of(const MachineView& view) {
   info.id = view.record.id;
   info.connected = machine.connected;
   info.joined = machine.joined;
-  info.drained = machine.drained;
+  info.drained = view.record.drained;
   info.cores = view.hello.cores;
   if (machine.by_place) {
     info.places = static_cast<int>(machine.offers.cpus);

@@ -72,7 +72,9 @@ def begin(team, boxes, *options, command=TRAIN):
 
 
 def logs(team, number):
-    return spell(team, "logs", number, check=0).stdout
+    """Output, and what Spell says beside it."""
+    read = spell(team, "logs", number, check=0)
+    return read.stdout + read.stderr
 
 
 def check_interrupted(team, number, machine, text):
