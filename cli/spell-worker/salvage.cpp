@@ -38,8 +38,9 @@ Result<std::string> find_state(const std::string& given) {
   for (auto* below : {"var/lib/spell-worker", "lib/spell-worker", "spell-worker",
                       "root/.local/share/spell-worker"})
     places.push_back(top / below);
-  for (auto& home : fs::directory_iterator(top / "home", none))
-    places.push_back(home.path() / ".local/share/spell-worker");
+  for (fs::directory_iterator home(top / "home", none), end; !none && home != end;
+       home.increment(none))
+    places.push_back(home->path() / ".local/share/spell-worker");
   if (top.filename() == "worker") places.push_back(top.parent_path());
   std::vector<std::string> found;
   for (auto& place : places)

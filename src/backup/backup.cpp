@@ -223,8 +223,8 @@ std::optional<std::vector<std::string>> Backup::incomplete(Time end, Time until)
   };
   auto out = ledger_->incomplete(end, heard, shrunk, until);
   if (out.empty() || torn_) return out;
-  if (!pending_) pending_ = ledger_->cut(end);
   if (pending_) publish();
+  if (!pending_ && (pending_ = ledger_->cut(end))) publish();
   return out;
 }
 
@@ -267,6 +267,7 @@ std::optional<Finished> Backup::finish(std::chrono::milliseconds time) {
   }
   if (fits && !torn_) capture_rest();
   Finished out;
+  out.others = ledger_->leaves_any();
   // After the captures: whoever has a file open is found by them.
   out.torn = ledger_->incomplete(
       halted, heard,
@@ -279,8 +280,9 @@ std::optional<Finished> Backup::finish(std::chrono::milliseconds time) {
     send_newest(out.torn, until, out.left);
     return out;
   }
-  if (!pending_) pending_ = ledger_->cut(halted, true);
+  // One that could not be made a moment ago comes first.
   if (pending_) publish();
+  if (!pending_ && (pending_ = ledger_->cut(halted, true))) publish();
   bool sent = sent_by(until);
   out.left = ledger_->unsaved();
   {
@@ -409,12 +411,14 @@ void Backup::send_newest(const std::vector<std::string>& torn, Time until,
     if (whole && write_tree(cut) && sent_by(until)) continue;
     pack_.reset();
     pack_file_.reset();
+    sent_->clear();  // what was in the pack has not been sent
     if (!whole)
       for (auto& [path, entry] : cut.changes) left.push_back(path);
     else
       left.insert(left.end(), group.paths.begin(), group.paths.end());
     std::lock_guard lock(mutex_);
     newest_ = status_.tree;
+    lost_ = false;
     if (!jobs_.empty()) stopping_ = true;
   }
   std::sort(left.begin(), left.end());
@@ -982,6 +986,7 @@ void Backup::send() {
       lost_ = true;
       jobs_.clear();
       spooled_ = 0;
+      changed_.notify_all();
       wake();
     } else {
       changed_.wait_for(lock, delay, [&] { return stopping_; });

@@ -106,6 +106,7 @@ struct BackupStatus {
 struct Finished {
   std::vector<std::string> torn{};  ///< not sure to be whole versions, or parts of whole folders
   std::vector<std::string> left{};  ///< whole, but not safe: there was no time
+  bool others = false;              ///< there are files of which it makes no version safe
 };
 
 class Backup {

@@ -163,6 +163,8 @@ class Ledger {
       Time until = INT64_MAX, bool halted = false) const;
   /// The new folder that a file is a part of; "": none.
   std::string unit_with(const std::string& path);
+  /// There are files of which no version is captured: no leases are to be had.
+  bool leaves_any() const { return !others_.empty(); }
   /// Finished, and in no tree yet.
   std::vector<std::string> unsaved() const;
   /// Lines for the log, since the last call.

@@ -118,7 +118,8 @@ Result<> freeze(const std::string& folder) {
   for (std::int64_t until = base::boot_ns() + patience_ns;;) {
     bool still = true, soon = false;
     for (auto& [id, process] : tree_below(lock->init)) {
-      if (is_over(process.state) || refused.contains(id)) continue;
+      // Other threads of a process may go on where its first has ended.
+      if (refused.contains(id)) continue;
       auto stands = stands_still(id);
       soon = soon || stands == Still::soon;
       bool news = stands != Still::yes && told.emplace(id, process.start).second;

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -373,6 +374,12 @@ Result<Supervised> Supervised::attach(const std::string& folder) {
 bool is_of_earlier_boot(const std::string& folder) {
   auto lock = read_lock(folder);
   return lock && !lock->held && lock->boot != base::boot_id();
+}
+
+std::int64_t spool_written_ns(const std::string& folder) {
+  struct stat st;
+  if (::stat((folder + "/spool").c_str(), &st) != 0) return 0;
+  return st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
 }
 
 bool command_lives(const std::string& folder) {

@@ -173,6 +173,10 @@ class Supervised {
 /// and not synced since may be lost.
 bool is_of_earlier_boot(const std::string& folder);
 
+/// When the run's supervisor wrote last, of the time of day: its last word is that of the end. 0:
+/// it never did.
+std::int64_t spool_written_ns(const std::string& folder);
+
 /// Whether the command of the run in this folder is alive: its supervisor is asked anew. False too
 /// where it does not answer.
 bool command_lives(const std::string& folder);

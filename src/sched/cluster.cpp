@@ -224,6 +224,9 @@ std::int64_t Cluster::machines_for(const std::vector<Waiting>& runs, std::int64_
       if (!run.manages || !std::exchange(manages_blind, true)) ++blind;
       continue;
     }
+    // What those that are there cannot do another one could not either.
+    auto able = servers(run);
+    if (std::none_of(able.begin(), able.end(), [](auto* m) { return m->launched; })) continue;
     auto takes = demand(*model, run);
     if (!fits(takes, model->offers)) continue;
     auto room =

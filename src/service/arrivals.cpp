@@ -26,7 +26,14 @@ bool Arrivals::named(const std::string& run, const spellfs::Name& tree, std::int
   return superseded;
 }
 
-std::int64_t Arrivals::oldest(const std::vector<std::pair<std::string, std::int64_t>>& active) {
+void Arrivals::ended(const std::string& run) {
+  std::lock_guard lock(mutex_);
+  runs_.erase(run);
+}
+
+std::int64_t Arrivals::oldest(const std::vector<std::pair<std::string, std::int64_t>>& active,
+                              std::int64_t now_us) {
+  constexpr std::int64_t day_us = 86'400'000'000;
   std::lock_guard lock(mutex_);
   std::map<std::string, Of> kept;
   std::int64_t oldest = 0;
@@ -37,6 +44,13 @@ std::int64_t Arrivals::oldest(const std::vector<std::pair<std::string, std::int6
       kept.insert(runs_.extract(found));
     }
     oldest = oldest == 0 ? since : std::min(oldest, since);
+  }
+  // What comes late, and is not named yet.
+  for (auto& [run, of] : runs_) {
+    if (of.since_last == 0 || of.since_last < now_us - day_us) continue;
+    oldest = oldest == 0 ? of.since_last : std::min(oldest, of.since_last);
+    of.has_before = false;
+    kept.emplace(run, of);
   }
   runs_ = std::move(kept);
   return oldest;

@@ -20,10 +20,13 @@ class Arrivals {
   /// A run's tree is this one from now on, which was said at `said_us`. Returns whether another one
   /// is kept no longer for it.
   bool named(const std::string& run, const spellfs::Name& tree, std::int64_t said_us);
+  /// All is named that will be: of a run that has ended.
+  void ended(const std::string& run);
   /// Since when objects may have come for runs that go on, each with when it was made, which no
-  /// tree names, or only the newest two; 0: there are none. Of other runs nothing is known any
-  /// more.
-  std::int64_t oldest(const std::vector<std::pair<std::string, std::int64_t>>& active);
+  /// tree names, or only the newest two; or for runs that had counted as lost, within a day. 0:
+  /// there are none. Of other runs nothing is known any more.
+  std::int64_t oldest(const std::vector<std::pair<std::string, std::int64_t>>& active,
+                      std::int64_t now_us);
   /// The versions before the newest.
   std::vector<std::pair<std::string, spellfs::Name>> earlier() const;
 

@@ -101,12 +101,12 @@ void Collector::named(const std::string& run, const std::string& tree, std::int6
 }
 
 Result<seconds> Collector::time_of_arrivals(std::int64_t now_us) {
-  auto oldest = readers_.with([this](store::Reader& reader) -> Result<std::int64_t> {
+  auto oldest = readers_.with([this, now_us](store::Reader& reader) -> Result<std::int64_t> {
     auto arrival = reader.note(arrival_note);
     if (!arrival) return arrival.error();
-    auto active = reader.active_runs();
+    auto active = reader.living_runs();
     if (!active) return active.error();
-    std::int64_t run = arrivals_.oldest(*active);
+    std::int64_t run = arrivals_.oldest(*active, now_us);
     if (*arrival == 0 || run == 0) return std::max(*arrival, run);
     return std::min(*arrival, run);
   });

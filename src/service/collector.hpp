@@ -55,6 +55,8 @@ class Collector {
   void came(const std::string& run, std::int64_t now_us) { arrivals_.came(run, now_us); }
   /// After a run's tree was committed; the versions before it go in time, but the last.
   void named(const std::string& run, const std::string& tree, std::int64_t said_us);
+  /// After a run's end was.
+  void ended(const std::string& run) { arrivals_.ended(run); }
   /// After a removal was committed.
   void removed() { collect_after(std::chrono::seconds(5)); }
   /// Room is needed now.

@@ -204,7 +204,9 @@ void MachineLink::refresh(const std::vector<std::string>& changed, State& state)
       count(view, 1);
       bool expected = !machine.connected && machine.session == 0 && machine.record.joined_us != 0;
       if (expected && !leases_.knows(machine.record.id))
-        leases_.expect(machine.record.id, view.lost_after * 1'000'000, boot_us());
+        // Its worker may ask only every few seconds while the service is away.
+        leases_.expect(machine.record.id, std::max<std::int64_t>(view.lost_after, 20) * 1'000'000,
+                       boot_us());
       names_[machine.record.id] = name;
       machines_[name] = std::move(view);
       take_poll(machine.record.id, machine.commands);

@@ -153,6 +153,7 @@ void machine_sync(Context& context, Call call) {
       for (auto& report : request->reports) {
         if (report.backup && !out.refused.contains(report.run))
           context.collector.named(report.run, report.backup->outputs, call->request.received_us);
+        if (report.result && !out.refused.contains(report.run)) context.collector.ended(report.run);
         if (report.backlog) context.machines.take_backlog(machine, report);
       }
       // Commands go over the long poll alone, so that none is carried out twice by two answers

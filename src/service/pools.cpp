@@ -309,7 +309,9 @@ void Pools::take_list(State& state, const store::MachineTypeRecord& type, const 
   }
   // Those of which a call is about have their own word.
   for (auto& [name, machine] : state.machines())
-    if (busy_.contains(machine.record.id)) names.insert(name);
+    if (machine.record.pool == type.name && machine.record.owner == type.owner &&
+        busy_.contains(machine.record.id))
+      names.insert(name);
   auto strangers = state.pool_listed(type.owner, type.name, names, listing.began_us, now_us);
   if (!strangers) return log("pool " + type.name + ": " + strangers.error().message());
   for (auto& name : *strangers) terminate(type, "", name);

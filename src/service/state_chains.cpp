@@ -71,7 +71,9 @@ Result<RunPointer> State::resume(const RunPointer& run, std::int64_t now_us) {
     if (!workflow || workflow->status != "running")
       return not_resumed("workflow " + std::to_string(run->workflow) + " has ended, or is ending");
   }
-  if (auto able = cluster_.check(waiting_of(*run), run->request.machine_type); !able)
+  auto wants = waiting_of(*run);
+  if (!run->outputs.empty() && run->restored.empty()) wants.needs.emplace_back("restore");
+  if (auto able = cluster_.check(wants, run->request.machine_type); !able)
     return not_resumed(able.error().message());
   auto number = last_number(run->owner);
   if (!number) return number.error();

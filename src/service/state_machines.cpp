@@ -255,6 +255,9 @@ Result<> State::change_machine(const std::string& owner, const std::string& name
     return base::error("not_permitted", "'" + old + "' is the name by which the pool of " +
                                             machine.record.pool + " knows this machine");
   if (to != old) SPELL_TRY(check_free(owner, to));
+  if (change.drained && !*change.drained && machine.record.phase == "ending")
+    return base::error("not_permitted", "the pool of " + machine.record.pool + " is ending '" +
+                                            old + "': it cannot be brought back");
   if (change.drained) machine.record.drained = *change.drained;
   if (change.drained && !*change.drained && machine.record.going_us != 0) {
     machine.record.going_us = 0;
@@ -316,6 +319,7 @@ Result<> State::interrupt_machine(const std::string& owner, const std::string& n
   } else {
     record.phase = "ending";
     record.phase_us = now_us;
+    SPELL_TRY(drop_tokens(record.id, "join"));
   }
   order_notice(machine, now_us);
   return save(machine);
@@ -345,6 +349,7 @@ Result<bool> State::heed_notice(const std::string& id, const model::MachineNotic
   if (!machine.record.pool.empty()) {
     machine.record.phase = "ending";
     machine.record.phase_us = now_us;
+    SPELL_TRY(drop_tokens(machine.record.id, "join"));
   }
   SPELL_TRY(save(machine));
   return true;
@@ -416,7 +421,10 @@ Result<> State::erase_machine(MachineState& machine, const std::string& reason_c
                               const std::string& reason, std::int64_t now_us) {
   std::string id = machine.record.id, plain = machine.record.name;
   auto waiting = waiting_runs();
-  std::erase_if(waiting, [&](auto& run) { return !only_there(*run, plain); });
+  // A machine of a pool that ends serves its own name no more, and nobody else does.
+  std::erase_if(waiting, [&](auto& run) {
+    return base::lower(run->request.machine_type) != plain && !only_there(*run, plain);
+  });
   auto& farewell = farewells_[id];
   for (auto& [run_id, takes] : std::map(machine.assigned)) {
     model::Command command;

@@ -285,8 +285,7 @@ Result<std::vector<std::string>> State::pool_listed(const std::string& owner,
   TypeKey key{owner, type};
   std::vector<std::string> strangers;
   for (auto& name : names) {
-    auto known = machines_.find(name);
-    if (known == machines_.end() || !is_of_pool(known->second, key)) strangers.push_back(name);
+    if (!machines_.contains(name)) strangers.push_back(name);
   }
   for (auto& [name, machine] : machines_) {
     if (!is_of_pool(machine, key)) continue;

@@ -34,8 +34,9 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
   bool news = !machine.connected;
   // It went, and is back.
   bool restarted = machine.record.going_us != 0 && !machine.record.drained && !notice &&
-                   machine.record.phase != "ending" && machine.hello.boot_id != hello.boot_id &&
-                   !machine.hello.boot_id.empty();
+                   machine.record.phase != "ending" &&
+                   (machine.record.going_us <= now_us ||
+                    (machine.hello.boot_id != hello.boot_id && !machine.hello.boot_id.empty()));
   if (restarted) {
     machine.record.going_us = 0;
     machine.record.going.clear();

@@ -99,13 +99,16 @@ Result<std::vector<spellfs::Root>> Storage::roots() {
 Result<Collected> Storage::collect(std::chrono::seconds spare, std::chrono::seconds spare_code,
                                    std::stop_token stop, const Others& others) {
   Collected out;
+  auto began = std::chrono::steady_clock::now();
   // First the logs: a full disk has room for nothing else then.
   auto logs = logs_.sweep([this](const std::string& run) {
     return readers_.with([&](store::Reader& reader) { return reader.has_run(run); });
   });
   if (!logs) return logs.error();
   spellfs::CollectOptions options;
-  options.spare = spare;
+  // It was reckoned from before that.
+  options.spare =
+      spare + std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - began);
   options.stop = stop;
   auto all = [&]() -> Result<std::vector<spellfs::Root>> {
     auto all_roots = roots();

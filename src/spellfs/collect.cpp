@@ -66,7 +66,7 @@ class LocalStore::Collection {
   /// Ids are ordered by time: they begin with the milliseconds since 1970.
   bool young(const std::string& id) const {
     std::int64_t ms = std::strtoll(id.substr(0, 12).c_str(), nullptr, 16);
-    return base::unix_us() / 1000 - ms < options_.spare.count() * 1000;
+    return began_ms_ - ms < options_.spare.count() * 1000;
   }
 
   std::vector<Name> pins() {
@@ -250,6 +250,7 @@ class LocalStore::Collection {
   LocalStore& store_;
   const Roots& roots_;
   const CollectOptions& options_;
+  const std::int64_t began_ms_ = base::unix_us() / 1000;
   Reach live_;
   std::int64_t newest_ = 0;
   std::set<std::string> own_;  ///< packs written anew here

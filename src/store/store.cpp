@@ -376,7 +376,7 @@ Result<bool> Reader::projects_keep() {
   return found;
 }
 
-Result<std::vector<std::pair<std::string, std::int64_t>>> Reader::active_runs() {
+Result<std::vector<std::pair<std::string, std::int64_t>>> Reader::living_runs() {
   std::vector<std::pair<std::string, std::int64_t>> out;
   SPELL_TRY(impl_->each("SELECT id, created_us FROM run WHERE final = 0",
                         [&](Statement& row) { out.emplace_back(row.text(0), row.integer(1)); }));

@@ -331,7 +331,7 @@ class Reader {
   /// Whether any project removes runs.
   Result<bool> projects_keep();
   /// Ids of the runs that have not ended, and when they were made.
-  Result<std::vector<std::pair<std::string, std::int64_t>>> active_runs();
+  Result<std::vector<std::pair<std::string, std::int64_t>>> living_runs();
   /// How long the logs of ended runs are.
   Result<std::vector<std::pair<RunName, std::int64_t>>> log_lengths();
   /// Reads every page of the database and of its log.

@@ -115,6 +115,11 @@ void CloudNotice::watch() {
                                  : "no notice can be had of the cloud: " + wrong);
     said = wrong;
     if (answer && *answer) {
+      {
+        // Whoever was ready for another notice has to say so anew.
+        std::lock_guard lock(mutex_);
+        ready_ = false;
+      }
       options_.notice(**answer);
       break;
     }

@@ -147,6 +147,10 @@ void Engine::stop() {
   courier_.stop();
   streams_.stop();
   metrics_.stop();
+  // What stands still must not do so for ever: nobody is there to end it in time.
+  for (auto& [run, carried] : carried_)
+    if (auto* there = agent_.find(run); there && there->is_halted() && carried.supervised)
+      (void)carried.supervised->kill(ended_by_notice);
   for (auto& [run, carried] : carried_) carried.backup.reset();
   // What nobody hears any more may hold a backup that had just begun.
   std::vector<std::function<void()>> unheard;
@@ -397,7 +401,7 @@ void Engine::perform(const Action& action) {
       if (auto& users = options_.host.users) users->release(run);
       if (auto* gone = agent_.find(run); gone && options_.left)
         options_.left({gone->start().owner, gone->start().number, gone->result(),
-                       gone->result().has_value()});
+                       action.type == Action::Type::remove && gone->result_is_taken()});
       bool parks = action.type == Action::Type::park;
       if (!parks && folders_.reuse(run))
         return post([this, run] {
@@ -683,6 +687,11 @@ void Engine::save_run(const std::string& run) {
   auto* ended = agent_.find(run);
   bool forced = ended->forced_end_us().has_value();
   End end{ended->ended_us(), forced, forced ? 0 : torn_at_us(ended->exit())};
+  // Its times are those of another boot's clock, by which the spool was written last.
+  if (auto& exit = ended->exit(); exit && exec::is_of_earlier_boot(folders_.run(run))) {
+    end.at_us = exit->time_us;
+    end.shift_ns = exec::spool_written_ns(folders_.run(run)) - exit->time_us * 1000;
+  }
   // The common short run: no thread has to be woken to find that out.
   if (leaves_nothing(folders_, run)) {
     drop(std::move(backup));

@@ -222,7 +222,8 @@ Result<Flushed> LiveBackup::finish(std::chrono::milliseconds time) {
   auto finished = backup_->finish(time);
   if (!finished) return out;
   SPELL_TRY(write_paths(folder_, finished->torn));
-  out.known = true;
+  // Of what it never captures the save may still make something safe.
+  out.known = !finished->others;
   out.torn = std::move(finished->torn);
   out.left = std::move(finished->left);
   // What stands in the run's folder may have been on its way only.
@@ -296,7 +297,7 @@ Result<std::vector<std::string>> suspects(const std::string& run_folder, const S
                                           End end, const std::optional<backup::Tree>& last,
                                           const spellfs::ObjectSource& objects) {
   std::vector<std::string> out;
-  std::int64_t shift_ns = base::unix_us() * 1000 - base::boot_ns();
+  std::int64_t shift_ns = end.shift_ns.value_or(base::unix_us() * 1000 - base::boot_ns());
   std::int64_t end_ns = shift_ns + end.at_us * 1000, torn_ns = shift_ns + end.torn_us * 1000;
   auto around_stop = [&](std::int64_t at) {
     return end.torn_us > 0 && at > torn_ns - settle_ns && at < torn_ns + settle_ns;
@@ -453,9 +454,10 @@ Result<> write_lost(const Folders& folders, const model::StartCommand& start,
                     const spellfs::ObjectSource& objects) {
   std::string folder = folders.run(start.run);
   auto last = read_backup(folder);
+  if (!last) return ok();
   auto text = base::read_file(folder + incomplete_file, incomplete_limit);
-  if (!last || !text)
-    return !last || text.error().code() == "not_found" ? ok() : Result<>(text.error());
+  if (!text && text.error().code() != "not_found") return text.error();
+  std::string lost = text.value_or("");
   auto safe = files_of(objects, last->name);
   if (!safe) return backup::is_lost(safe.error()) ? ok() : Result<>(safe.error());
   auto top = base::open(folder + "/spell", O_RDONLY | O_DIRECTORY);
@@ -463,7 +465,7 @@ Result<> write_lost(const Folders& folders, const model::StartCommand& start,
   auto nowhere = folders.temporary();
   if (!nowhere) return nowhere.error();
   std::set<std::string> known;
-  for (auto& path : base::split(*text, '\0')) known.insert(path);
+  for (auto& path : base::split(lost, '\0')) known.insert(path);
   for (auto& [path, entry] : *safe) {
     if (known.contains(path)) continue;
     std::string name;
@@ -474,9 +476,9 @@ Result<> write_lost(const Folders& folders, const model::StartCommand& start,
           ::openat(parent.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
       there = begins_as(file, entry, *nowhere);
     }
-    if (!there) text->append(path).push_back('\0');
+    if (!there) lost.append(path).push_back('\0');
   }
-  return base::write_file(folder + incomplete_file, *text);
+  return lost.empty() ? ok() : base::write_file(folder + incomplete_file, lost);
 }
 
 }  // namespace spell::worker

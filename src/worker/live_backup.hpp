@@ -78,6 +78,8 @@ struct End {
   std::int64_t at_us = 0;
   bool forced = false;
   std::int64_t torn_us = 0;
+  /// From these times to nanoseconds of the time of day; none: they are of this boot.
+  std::optional<std::int64_t> shift_ns{};
 };
 
 /// After a run's end: writes down what is not sure to be whole, and sees to it that the versions

@@ -18,7 +18,8 @@ namespace {
 constexpr std::size_t skipped_shown = 20;
 /// How the log's lines begin that also tell a later worker.
 constexpr std::string_view notice_words = "This machine is taken away in ",
-                           halt_words = "Halted to make safe what it has finished";
+                           halt_words = "Halted to make safe what it has finished",
+                           stays_words = "The machine stays after all";
 
 std::string in_seconds(std::int64_t us) {
   return std::to_string((std::max<std::int64_t>(0, us) + 500'000) / 1'000'000) + " s";
@@ -86,11 +87,13 @@ RunTracker RunTracker::resume(Journal journal, bool supervised, const std::strin
       why = event.text.substr(0, event.text.rfind("): "));
       why.erase(0, std::min(why.size(), why.find('(') + 1));
     }
+    if (event.text == stays_words) run.notice_told_ = false;
     run.halted_ = run.halted_ || event.text.starts_with(halt_words);
     run.events_.push_back({std::move(event), now});
   }
   // What has been halted goes on nowhere.
-  if (run.halted_) run.notice_ = Notice{"asked", why, now};
+  if (run.halted_)
+    run.notice_ = Notice{"asked", why, lease_for_ever};  // until a real one says when
   run.journaled_ = run.events_.size();
   for (auto& command : journal.told)
     if (!run.want_ || command.type == "kill") run.want_ = std::move(command);
@@ -416,7 +419,7 @@ void RunTracker::notice_withdrawn(std::int64_t now, Actions& out) {
   if (!notice_ || halting_ || halted_ || ended_ || result_) return;
   notice_.reset();
   if (notice_told_) {
-    say("", "The machine stays after all", now, false, true);
+    say("", std::string(stays_words), now, false, true);
     write_journal(out);
   }
   notice_told_ = false;
@@ -468,7 +471,7 @@ void RunTracker::heed_notice(std::int64_t now, Actions& out) {
 void RunTracker::halted(const Result<Flushed>& flushed, std::int64_t now, Actions& out) {
   halting_ = false;
   halted_ = true;
-  if (result_) return;
+  if (result_) return advance(now, out);
   if (!flushed) {
     if (!command_ended_)
       say("", "it could not be halted: " + flushed.error().message(), now, false, true);
@@ -684,7 +687,7 @@ void RunTracker::ship(std::int64_t now, Actions& out) {
 }
 
 void RunTracker::leave(std::int64_t now, Actions& out) {
-  if (busy_ || log_.shipping || metrics_.shipping || (supervised_ && !ended_) ||
+  if (busy_ || halting_ || log_.shipping || metrics_.shipping || (supervised_ && !ended_) ||
       !step_backoff_.ready(now))
     return;
   busy_ = true;
@@ -741,13 +744,17 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
     case Step::drain: {
       ship(now, out);
       if (halting_) return;
-      if ((!log_.done() || !metrics_.done()) && !too_late(now)) return;
+      // While nobody hears it, nothing of it ends for lack of time: its disk may come back.
+      if ((!log_.done() || !metrics_.done()) && !(online_ && too_late(now))) return;
       auto ending = this->ending();
       if (!ending.save) return finish(std::move(ending.result), ended_us_, out);
-      if (flushed_all()) {
-        ending.result.outputs = flushed_->tree;
-        ending.result.output_files = flushed_->files;
-        ending.result.output_bytes = flushed_->bytes;
+      if (flushed_all() && (online_ || flushed_->left.empty())) {
+        // Where something is left, a newer tree may be on its way: the service keeps the newest.
+        if (flushed_->left.empty()) {
+          ending.result.outputs = flushed_->tree;
+          ending.result.output_files = flushed_->files;
+          ending.result.output_bytes = flushed_->bytes;
+        }
         return finish(std::move(ending.result), ended_us_, out);
       }
       say("saving", "Run is saving", now, true);
@@ -764,7 +771,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       }
       if (want_ && want_->type == "kill") return finish(ending().result, ended_us_, out);
       // What was backed up while it ran is what is safe of it.
-      if (too_late(now)) return finish(ending().result, ended_us_, out);
+      if (online_ && too_late(now)) return finish(ending().result, ended_us_, out);
       if (!online_ || !step_backoff_.ready(now)) return;
       busy_ = true;
       return act(step_ == Step::save ? Action::Type::save : Action::Type::push, out);
@@ -789,7 +796,7 @@ std::optional<std::int64_t> RunTracker::wake_at() const {
   earlier(backup_at());
   if (auto halt = halt_at()) earlier(std::min(*halt, look_at_));
   bool ends = step_ == Step::drain || step_ == Step::save || step_ == Step::push;
-  if (ends && !busy_ && !halting_ && leave_ == Leave::no) earlier(save_until());
+  if (ends && online_ && !busy_ && !halting_ && leave_ == Leave::no) earlier(save_until());
   return at;
 }
 

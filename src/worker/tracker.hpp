@@ -79,6 +79,10 @@ class RunTracker {
   const std::optional<exec::Exit>& exit() const { return exit_; }
   const std::optional<model::RunResult>& result() const { return result_; }
   bool result_is_taken() const { return result_acknowledged_; }
+  /// It has a supervisor.
+  bool is_supervised() const { return supervised_; }
+  /// It stands still for its machine's end, or is about to.
+  bool is_halted() const { return halting_ || halted_; }
   /// Null: its machine is to stay, as far as is known.
   const Notice* notice() const { return notice_ ? &*notice_ : nullptr; }
   /// A run that its machine's end has ended: until when it may save. None: as long as it takes.

@@ -406,7 +406,7 @@ TEST_CASE("notes and the lengths of logs are kept; a whole database has nothing 
   REQUIRE(lengths->size() == 1);
   CHECK(lengths->front().first.number == 1);
   CHECK(lengths->front().second == 77);
-  CHECK(writer->active_runs().value() ==
+  CHECK(writer->living_runs().value() ==
         std::vector<std::pair<std::string, std::int64_t>>{{sample(2).id, 1'000'002}});
   CHECK(writer->has_run(run.id).value());
   CHECK_FALSE(writer->has_run(std::string(32, 'f')).value());
