@@ -317,7 +317,8 @@ Result<std::vector<std::string>> suspects(const std::string& run_folder, const S
     bool there = saved != safe.end() && saved->second.type == spellfs::EntryType::file;
     bool same = there && saved->second.size == here.size &&
                 saved->second.mtime_ns == here.mtime_ns && saved->second.mode == here.mode;
-    if (!same && (there || end.forced || around_stop(here.ctime_ns))) out.push_back(path);
+    // Of a command that ended by itself what has no version before it is better than nothing.
+    if (!same && (there || end.forced)) out.push_back(path);
   }
   return out;
 }
@@ -330,7 +331,7 @@ Result<> write_incomplete(const Folders& folders, const model::StartCommand& sta
   auto flush = [&] { return live ? live->flush() : ok(); };
   if (base::exists(folder + incomplete_file)) return flush();
   auto last = read_backup(folder);
-  if (!last && !end.forced && end.torn_us == 0) return ok();
+  if (!last && !end.forced) return ok();
   auto found = live && end.forced ? live->incomplete(end.at_us) : std::nullopt;
   if (!found) {
     auto rules = read_save_rules(folders, start);
@@ -345,7 +346,12 @@ Result<> write_incomplete(const Folders& folders, const model::StartCommand& sta
     if (heard) since.torn_us = 0;
     auto torn = suspects(folder, *rules, since, last, objects);
     if (!torn) return torn.error();
-    if (heard) torn->insert(torn->end(), heard->begin(), heard->end());
+    if (heard && !heard->empty()) {
+      auto safe = files_of(objects, last->name);
+      if (!safe && !backup::is_lost(safe.error())) return safe.error();
+      for (auto& path : *heard)
+        if (safe && safe->contains(path)) torn->push_back(path);
+    }
     std::sort(torn->begin(), torn->end());
     torn->erase(std::unique(torn->begin(), torn->end()), torn->end());
     if (!end.forced && torn->empty()) return ok();

@@ -227,10 +227,13 @@ def test_what_was_open_at_an_end_by_force_is_put_aside(place, spell, repo):
 
 
 LAUNCHER = """
-import signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, lambda *_: None)
-writer = subprocess.Popen(["sh", "-c", "exec > model; while :; do echo part; sleep 0.01; done"], start_new_session=False)
+open("model", "w").write("whole")
 open("ready", "w").close()
+while not os.path.exists("go"):
+    time.sleep(0.02)
+writer = subprocess.Popen(["sh", "-c", "exec > model; touch begun; while :; do echo part; sleep 0.01; done"], start_new_session=False)
 writer.wait()
 time.sleep(1.2)  # what came long after the stop is its own
 open("final", "w").write("of the launcher")
@@ -242,13 +245,18 @@ def test_what_a_stop_has_torn_is_put_aside_though_the_launcher_goes_on(place, sp
     (repo / "launch.py").write_text(LAUNCHER)
     place.git("add", "launch.py", cwd=repo)
     begin(place, "exec python3 launch.py", cwd=repo)
-    wait_for(lambda: "ready" in entries(spell, "runs/1"))
+    wait_for(lambda: {"ready", "model"} <= entries(spell, "runs/1").keys())
+    mine = folder_of(place, 1)
+    (mine / "go").touch()
+    wait_for((mine / "begun").exists)
     spell("stop", 1, check=0)
     spell("wait", 1)
     run = record(spell, 1)
     assert (run["status"], run["user_exit_code"], run["user_signal"]) == ("stopped", 1, None), run
     assert entries(spell, "runs/1/.incomplete").keys() == {"model"}, whole_log(spell, 1)
-    assert {"ready", "final"} <= entries(spell, "runs/1").keys() and "model" not in entries(spell, "runs/1")
+    assert {"ready", "final"} <= entries(spell, "runs/1").keys()
+    spell("cp", "runs/1/model", "model", check=0)
+    assert (place.work / "model").read_text() == "whole"
 
 
 def test_a_short_run_that_is_ended_by_force_leaves_nothing_torn(place, spell, repo):

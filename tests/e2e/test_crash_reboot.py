@@ -62,6 +62,7 @@ def test_reboot_in_the_middle_of_runs(place, repo, reboot):
     independent = start_run(place, *mark, gate.waiting)
     waiting = start_run(place, *mark, "echo later")
     wait_for(lambda: info(place, independent)["started_at"], what="both runs")
+    wait_for(lambda: info(place, running)["output_files"] == 1, what="the file to be safe")
     spell = reboot()
     assert spell("ps").returncode == 0
     run = ended(place, running)

@@ -51,6 +51,11 @@ def outputs(place, number):
     return place.spell("ls", f"runs/{number}").stdout.split()
 
 
+def await_safe(place, number, name):
+    """What is closed just before an end by force counts as torn: a version that is safe by then does not."""
+    wait_for(lambda: name in outputs(place, number), what=f"{name} to be safe")
+
+
 def test_stop_saves_outputs(place):
     tree = Tree(place, "trap 'echo bye; echo more > late; exit 3' TERM; echo kept > early; echo ready; sleep 1000 & wait")
     place.spell("stop", tree.number, check=0)
@@ -127,6 +132,7 @@ def test_stop_of_a_queued_run_is_a_kill(place):
 
 def test_kill_9_of_the_supervisor(place):
     tree = Tree(place, "echo kept > early; echo ready; sleep 1000")
+    await_safe(place, tree.number, "early")
     kill_and_wait(tree.supervisor)
     run = ended(place, tree.number)
     tree.check_gone()
@@ -140,6 +146,7 @@ def test_kill_9_of_the_supervisor(place):
 def test_kill_9_of_the_init_within(place):
     """Nobody of the tree outlives the first process of its namespace. What became of the command nobody knows then: the run is not complete."""
     tree = Tree(place, "echo kept > early; echo ready; sleep 1000")
+    await_safe(place, tree.number, "early")
     inits = children(tree.supervisor)
     assert inits
     for pid in inits:
@@ -154,6 +161,7 @@ def test_kill_9_of_the_init_within(place):
 def test_kill_9_of_the_command(place):
     """From outside, as by a kernel that is out of memory: how it ended is known, so the run is complete, with that."""
     tree = Tree(place, "echo kept > early; echo ready; exec sleep 1000")
+    await_safe(place, tree.number, "early")
     for pid in [pid for pid, line in tree.sleepers().items() if line.split() == ["sleep", "1000"]]:
         kill_and_wait(pid)
     run = ended(place, tree.number)

@@ -3,10 +3,11 @@ import json
 import re
 import shutil
 import sys
+import time
 
 import pytest
 
-from harness import SOURCE
+from harness import SOURCE, wait_for
 
 sys.path.insert(0, str(SOURCE / "tests/contract"))
 from database import changing  # noqa: E402
@@ -90,6 +91,8 @@ def golden_team(place, request):
     service = place.start("serve", "--data", folder / "data", "--listen", "127.0.0.1:0", program="spelld")
     said = service.wait_output("listening on port", stream="stderr")
     url = "https://localhost:" + re.search(rb"listening on port (\d+)", said)[1].decode()
+    # They were not written just before the machine's end.
+    wait_for(lambda: time.time() - max(path.lstat().st_ctime for path in (folder / "worker").rglob("*")) > 1, what="the copy to be of age")
     place.start("run", "--state", folder / "worker", program="spell-worker").wait_output("connected to", stream="stderr")
     return {**ways, "url": url, "socket": socket, "said": folder / "said"}
 

@@ -115,6 +115,7 @@ def test_a_machine_and_its_users_reach_the_service_through_it(place, team, locke
     number = team.spell("run", "-f", "-b", "-q", "-m", "box", "echo hello; head -c 300000 /dev/zero > out; sleep 1000", env=ways, check=0).stdout.strip()
     wait_for(lambda: team.spell("logs", number, env=ways, check=0).stdout == "hello\n", what="the run's output")
     assert team.spell("exec", number, "echo inside", env=ways, check=0).stdout == "inside\n"
+    wait_for(lambda: "out" in team.spell("ls", f"runs/{number}", env=ways).stdout.split(), what="the file to be safe")
     team.spell("stop", number, env=ways, check=0)
     team.spell("wait", number, env=ways)
     team.spell("cp", f"runs/{number}/out", place.root / "out", env=ways, check=0)

@@ -74,7 +74,7 @@ def test_the_shell_that_started_the_service_leaves_no_trace(place, spell, repo):
     environment = dict(line.split("=", 1) for line in found[""])
     assert set(environment) - {"PWD", "SHLVL", "_"} <= {
         "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "PYTHONUNBUFFERED", "SPELL_RUN", "SPELL_COMMIT", "SPELL_REPO",
-        "SPELL_ROOT", "SPELL_CHECKPOINTS", "SPELL_MACHINE", "SPELL_METRICS"}
+        "SPELL_ROOT", "SPELL_CHECKPOINTS", "SPELL_MACHINE", "SPELL_METRICS", "SPELL_PREEMPTION_FILE"}
     assert (environment["PYTHONUNBUFFERED"], environment["SPELL_RUN"], environment["SPELL_REPO"]) == ("1", "1", "repo")
     assert environment["SPELL_COMMIT"] == spell("info", 1, "--json").json["run"]["git_commit"]
     assert found["session"] == ["own"]
