@@ -95,7 +95,11 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   std::uint64_t start_timer = 0;   // of the reactor's thread
   bool saving_space = false;       // of the reactor's thread
 
-  ~Impl() override { timer.stop(); }  // before what its callbacks use
+  /// Before what their callbacks use: a start may fail half-way.
+  ~Impl() override {
+    timer.stop();
+    if (reactor) reactor->stop();
+  }
 
   /// Ends what is open under these tokens.
   void close_of(std::vector<std::string> tokens) {

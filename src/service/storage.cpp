@@ -108,7 +108,7 @@ Result<Collected> Storage::collect(std::chrono::seconds spare, std::chrono::seco
   spellfs::CollectOptions options;
   // It was reckoned from before that.
   options.spare =
-      spare + std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - began);
+      spare + std::chrono::floor<std::chrono::seconds>(std::chrono::steady_clock::now() - began);
   options.stop = stop;
   auto all = [&]() -> Result<std::vector<spellfs::Root>> {
     auto all_roots = roots();

@@ -401,7 +401,7 @@ void Engine::perform(const Action& action) {
       if (auto& users = options_.host.users) users->release(run);
       if (auto* gone = agent_.find(run); gone && options_.left)
         options_.left({gone->start().owner, gone->start().number, gone->result(),
-                       action.type == Action::Type::remove && gone->result_is_taken()});
+                       action.type == Action::Type::remove && gone->result().has_value()});
       bool parks = action.type == Action::Type::park;
       if (!parks && folders_.reuse(run))
         return post([this, run] {

@@ -15,7 +15,7 @@ PROBE = """env -0 | sort -z | tr '\\0' '\\n'
 echo "== session"; ps -o pid=,sid=,pgid= -p $$ | awk '{print ($1 == $2 && $1 == $3) ? "own" : "foreign"}'
 echo "== status"; grep -E '^(Sig(Blk|Ign)|Umask)' /proc/self/status
 echo "== limits"; cat /proc/self/limits
-echo "== descriptors"; ls -l /proc/$$/fd | sed -n 's/.* \\([0-9]* -> .*\\)/\\1/p'
+echo "== descriptors"; ls -l /proc/$$/fd > fds; sed -n 's/.* \\([0-9]* -> .*\\)/\\1/p' fds; rm fds
 """
 
 
