@@ -46,10 +46,8 @@ void RunOptions::define(Options& options) {
       .flag("--auto-resume", auto_resume,
             "when its machine is lost, go on as another run with the files saved so far")
       .flag("--disable-auto-resume", disable_auto_resume, "do not; default: what the type says")
-      .flag(
-          "--exclusive", exclusive,
-          "never two copies: its machine ends it when it has been without the service for so long "
-          "that the run counts as lost")
+      .flag("--exclusive", exclusive,
+            "never two copies: its machine ends it when it may count as lost")
       .value("--notice-signal", notice_signal, "NAME",
              "signal for its processes when its machine is about to go: HUP, INT, TERM, USR1, USR2")
       .value("--timeout", timeout, "MINUTES", "then stop the run and save its outputs")
@@ -59,8 +57,7 @@ void RunOptions::define(Options& options) {
              "output kept before the command has to wait (default 10G)")
       .flag("--split-output", split_output, "keep stderr apart; order between the two is lost")
       .list("--append", append, "PATTERN",
-            "files that stay open and grow, as in .gitignore: saved while they do, as they are "
-            "(logs, CSV and TensorBoard's events are without a word; !PATTERN: not)")
+            "files that stay open and grow, as in .gitignore, besides logs and CSV")
       .flag("--save-all", save_all, "save __pycache__, .git, .venv, node_modules too")
       .flag("--no-venv", no_venv, "do not use the active Python virtual environment")
       .value("--from-file", from_file, "F.yaml", "read options from a file; the command line wins")

@@ -98,9 +98,7 @@ void Agent::renewed(std::int64_t session, const model::SyncAnswer& answer, std::
   auto margin = std::min(lost_after_us_ / 4, lease_margin_us);
   auto until = lost_after_us_ > 0 ? sent + lost_after_us_ - margin : RunTracker::lease_for_ever;
   lease_until_us_ = until;
-  // The answer to a first word says nothing yet of what has become of those that have not begun.
-  for (auto& [id, run] : runs_)
-    if (online_ || run.is_supervised()) run.renewed(until, now, out);
+  for (auto& [id, run] : runs_) run.renewed(until, now, out);
 }
 
 void Agent::set_online(bool online, std::int64_t now, Actions& out) {

@@ -78,9 +78,6 @@ class RunTracker {
   std::int64_t ended_us() const { return ended_us_; }
   const std::optional<exec::Exit>& exit() const { return exit_; }
   const std::optional<model::RunResult>& result() const { return result_; }
-  bool result_is_taken() const { return result_acknowledged_; }
-  /// It has a supervisor.
-  bool is_supervised() const { return supervised_; }
   /// It stands still for its machine's end, or is about to.
   bool is_halted() const { return halting_ || halted_; }
   /// Null: its machine is to stay, as far as is known.

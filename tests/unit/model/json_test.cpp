@@ -71,7 +71,8 @@ TEST_CASE("golden JSON of a run") {
     "outputs": "s0000000000000000000000000000000000000000000000000000000000000000",
     "archived": true, "already_existed": true, "version": 12,
     "mounts": [{"resource": "runs/3/data", "at": "/spell/data"}], "secrets": {},
-    "workflow": null, "key": "", "manages": false, "params": {}, "auto_resume": true})");
+    "workflow": null, "key": "", "manages": false, "params": {}, "auto_resume": true,
+    "exclusive": false, "notice_signal": "", "append": [], "backlog": null})");
   CHECK(json(full_run()) == expected);
   CHECK(model::to_json(full_run()) == expected);
 }

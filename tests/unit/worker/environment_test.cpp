@@ -44,11 +44,11 @@ TEST_CASE("the environment is exactly the fixed list, the service's and the user
   auto environment = environment_of(run, {"PATH=/none", "HOME=/home/ada", "LANG=de_DE.UTF-8"},
                                     fenced, "elsewhere");
   CHECK(environment.variables ==
-        std::vector<std::string>{"GREETING=a=b", "HOME=/home/ada", "LANG=C", "PATH=/none",
-                                 "PYTHONUNBUFFERED=1", "SPELL_CHECKPOINTS=/spell/checkpoints",
-                                 "SPELL_COMMIT=abc", "SPELL_MACHINE=here", "SPELL_OWNER=ada",
-                                 "SPELL_REPO=char-rnn", "SPELL_ROOT=/spell", "SPELL_RUN=7",
-                                 "TMPDIR=/spell-tmp"});
+        std::vector<std::string>{
+            "GREETING=a=b", "HOME=/home/ada", "LANG=C", "PATH=/none", "PYTHONUNBUFFERED=1",
+            "SPELL_CHECKPOINTS=/spell/checkpoints", "SPELL_COMMIT=abc", "SPELL_MACHINE=here",
+            "SPELL_OWNER=ada", "SPELL_PREEMPTION_FILE=/spell-tmp/preemption", "SPELL_REPO=char-rnn",
+            "SPELL_ROOT=/spell", "SPELL_RUN=7", "TMPDIR=/spell-tmp"});
   CHECK(environment.notices.empty());
 }
 
