@@ -250,8 +250,10 @@ bool Backup::sent_by(Time until) {
 }
 
 std::optional<Finished> Backup::finish(std::chrono::milliseconds time) {
-  Time halted = base::boot_ns(), until = halted + std::chrono::nanoseconds(time).count();
+  Time until = base::boot_ns() + std::chrono::nanoseconds(time).count();
   end_work();
+  // Not before that: what it heard last has its time.
+  Time halted = base::boot_ns();
   if (!watch_ || (!seen_ && newest_)) return std::nullopt;
   Lease::hold_signals();
   late_at_ = until;

@@ -338,7 +338,7 @@ TEST_CASE("a slow rate holds up what comes, and says what waits") {
   std::mutex mutex;
   std::vector<Backlog> told;
   Backed run;
-  run.options.rate = std::make_shared<Rate>(1);
+  run.options.rate = std::make_shared<Rate>(2);
   run.options.changed = [&](const Backlog& left) {
     std::lock_guard lock(mutex);
     told.push_back(left);

@@ -92,7 +92,7 @@ TEST_CASE("a folder that was being made is torn as a whole, and holds back nobod
 
 TEST_CASE("where not all can be sent in time, the newest comes first, with what names it") {
   Backed run;
-  Slow slow(run.vault, 4 << 20);
+  Slow slow(run.vault, 1 << 20);
   run.options.rules.container = [](const std::string& path) { return path == "checkpoints"; };
   std::atomic<bool> trees{true};
   run.options.alive = [&] { return trees.load(); };
@@ -106,7 +106,7 @@ TEST_CASE("where not all can be sent in time, the newest comes first, with what 
   std::this_thread::sleep_for(milliseconds(20));
   write(run / "checkpoints/2", bytes_of(2 << 20, '2'));
   write(run / "latest", "2");
-  auto finished = run.backup->finish(milliseconds(3000));
+  auto finished = run.backup->finish(milliseconds(8000));
   REQUIRE(finished);
   CHECK(finished->torn.empty());
   CHECK(finished->left == std::vector<std::string>{"checkpoints/1"});

@@ -36,7 +36,9 @@ TEST_CASE("a signal comes to the command's process group, and to nobody else") {
   // The child in a session of its own is not of the group: the signal would end it.
   auto run = start(launch(folder,
                           "trap 'echo told; kill -0 $away && echo spared; exit 5' USR1; "
-                          "setsid sleep 1000 & away=$!; echo ready; while :; do sleep 0.02; done",
+                          "setsid sh -c 'touch in; exec sleep 1000' & away=$!; "
+                          "until [ -e in ]; do sleep 0.02; done; echo ready; "
+                          "while :; do sleep 0.02; done",
                           level));
   REQUIRE(await_output(run, folder, "ready"));
   REQUIRE(run.signal(0));  // none
