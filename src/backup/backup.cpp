@@ -520,7 +520,8 @@ void Backup::work() {
     }
     if (captured) continue;
     at = ledger_->wake_at();
-    if (at && !free) at = std::max(*at, now >= free_at_ ? now + 500 * ms : free_at_);
+    // What becomes due meanwhile is said, if not captured.
+    if (at && !free && *at <= now) at = now >= free_at_ ? now + 500 * ms : free_at_;
     // A cut is not tried all the time; a capture that is due does not wait for that.
     if (at && *at <= now) at = next;
     if (try_ || pending_) at = std::min(at.value_or(next), next);
