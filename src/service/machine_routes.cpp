@@ -23,7 +23,7 @@ MachineInfo info_of(const MachineView& view) {
   info.name = machine.name;
   info.id = view.record.id;
   info.connected = machine.connected;
-  info.joined = machine.joined;
+  info.joined = machine.joined || view.record.joined_us != 0;  // one that ends serves nobody
   info.drained = view.record.drained;
   info.cores = view.hello.cores;
   if (machine.by_place) {
