@@ -331,7 +331,8 @@ Result<> write_incomplete(const Folders& folders, const model::StartCommand& sta
   auto flush = [&] { return live ? live->flush() : ok(); };
   if (base::exists(folder + incomplete_file)) return flush();
   auto last = read_backup(folder);
-  if (!last && !end.forced) return ok();
+  // Of a run that was never backed up nothing is known: what it renamed into place is whole.
+  if (!last && !(live && end.forced)) return ok();
   auto found = live && end.forced ? live->incomplete(end.at_us) : std::nullopt;
   if (!found) {
     auto rules = read_save_rules(folders, start);

@@ -259,14 +259,6 @@ def test_what_a_stop_has_torn_is_put_aside_though_the_launcher_goes_on(place, sp
     assert (place.work / "model").read_text() == "whole"
 
 
-def test_a_short_run_that_is_ended_by_force_leaves_nothing_torn(place, spell, repo):
-    spell("run", "-f", "echo fine > fine; touch -d '1 hour ago' fine; echo half > model; kill -9 $$", cwd=repo)
-    assert entries(spell, "runs/1/.incomplete").keys() == {"fine", "model"}
-    assert "model" not in entries(spell, "runs/1")
-    spell("run", "-f", "echo whole > model; exit 1", cwd=repo)
-    assert entries(spell, "runs/2").keys() == {"model"}
-
-
 class TestOnAMachine:
     @pytest.fixture
     def team(self, place):

@@ -185,23 +185,6 @@ TEST_CASE("files that grow are known by their names") {
     CHECK_FALSE(asked.contain(path));
 }
 
-TEST_CASE("of a run that was never backed up what was changed just before its end is put aside") {
-  Left left;
-  write(left.spell + "/model", "whole or not");
-  write(left.spell + "/train.log", "a part of it is whole");
-  left.ended();
-  CHECK(set_aside(left.folder).value().paths == std::vector<std::string>{"model"});
-  Left early;
-  write(early.spell + "/model", "finished well before");
-  early.ended(base::boot_ns() / 1000 + 2'000'000);
-  CHECK(set_aside(early.folder).value().paths.empty());
-  CHECK(std::filesystem::exists(early.spell + "/model"));
-  Left fine;
-  write(fine.spell + "/model", "it ended by itself");
-  fine.ended(base::boot_ns() / 1000, false);
-  CHECK_FALSE(base::exists(fine.folder + "/incomplete"));
-}
-
 TEST_CASE("a stop takes nothing from a command that ended by itself where no version is safe") {
   Left left;
   write(left.spell + "/model", "written when it was told to end");
