@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "base/file.hpp"
+#include "base/pipe.hpp"
 #include "base/text.hpp"
 #include "client/connection.hpp"
 #include "client/service_control.hpp"
@@ -68,21 +69,9 @@ Result<std::string> find_spelld(const std::string& given) {
                      "this one nor in PATH");
 }
 
-struct Pipe {
-  base::Fd read, write;
-};
-
-Result<Pipe> make_pipe() {
-  int ends[2];
-  if (::pipe(ends) != 0) return base::errno_error("make a pipe");
-  Pipe made{base::Fd(ends[0]), base::Fd(ends[1])};
-  for (int end : ends) ::fcntl(end, F_SETFD, FD_CLOEXEC);
-  return made;
-}
-
 /// What comes until the other end is closed, at most a few lines.
 Result<std::string> read_to_end(int fd, const Limit& limit) {
-  auto alarm = make_pipe();
+  auto alarm = base::make_pipe();
   if (!alarm) return alarm.error();
   std::stop_callback wake(limit.stop(), [&] { (void)!::write(alarm->write.get(), "", 1); });
   std::string text;
@@ -154,7 +143,7 @@ class PersonalService : public ServiceControl {
   Result<std::string> start_and_listen(const Limit& limit) {
     auto program = find_spelld(spelld_);
     if (!program) return program.error();
-    auto ready = make_pipe();
+    auto ready = base::make_pipe();
     if (!ready) return ready.error();
     auto log = base::open(dirs_.log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (!log) return log.error();

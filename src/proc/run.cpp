@@ -14,24 +14,13 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "base/pipe.hpp"
 
 namespace spell::proc {
 
 namespace {
 
 constexpr std::size_t input_limit = 4096;  // fits into a pipe at once
-
-struct Pipe {
-  base::Fd read, write;
-};
-
-Result<Pipe> make_pipe() {
-  int ends[2];
-  if (::pipe(ends) != 0) return base::errno_error("make a pipe");
-  Pipe made{base::Fd(ends[0]), base::Fd(ends[1])};
-  for (int end : ends) ::fcntl(end, F_SETFD, FD_CLOEXEC);
-  return made;
-}
 
 /// What is there to be read; false: nothing comes any more.
 bool drain(int fd, std::string& into) {
@@ -49,9 +38,9 @@ bool drain(int fd, std::string& into) {
 Result<Ended> run(const RunOptions& options) {
   if (options.input.size() > input_limit)
     return base::error("too_large", "a program is told at most 4096 bytes");
-  Pipe pipes[4];  // input, output, errors; the last one closes with the program's end
+  base::Pipe pipes[4];  // input, output, errors; the last one closes with the program's end
   for (auto& pipe : pipes) {
-    auto made = make_pipe();
+    auto made = base::make_pipe();
     if (!made) return made.error();
     pipe = std::move(*made);
   }

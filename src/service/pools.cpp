@@ -15,6 +15,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
+#include "base/pipe.hpp"
 #include "base/text.hpp"
 #include "model/error_code.hpp"
 #include "model/run.hpp"
@@ -110,10 +111,10 @@ Result<std::string> PoolPrograms::find(const std::string& pool) const {
 
 Pools::Pools(Options options, Reactor& reactor, Timer& timer)
     : options_(std::move(options)), programs_(options_.programs), reactor_(reactor), timer_(timer) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return;  // then calls last until their limits
-  stop_ = base::Fd(ends[0]);
-  stopped_ = base::Fd(ends[1]);
+  auto made = base::make_pipe();
+  if (!made) return;  // then calls last until their limits
+  stop_ = std::move(made->read);
+  stopped_ = std::move(made->write);
 }
 
 void Pools::stop() {

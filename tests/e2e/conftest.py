@@ -1,6 +1,7 @@
 import pytest
 
 from harness import BUILD, Place
+from machines import Machine
 from team import Team
 
 
@@ -36,3 +37,12 @@ def repo(place):
 def team(place):
     """A team's service on loopback, and a token of its administrator."""
     return Team(place)
+
+
+@pytest.fixture
+def boxes(team):
+    """Two machines that serve the type `spot`, which the file's own `team` declares."""
+    made = [Machine(team, name, "--serves", "spot") for name in ("box", "spare")]
+    yield made
+    for machine in made:
+        machine.close()

@@ -14,6 +14,10 @@ def spell(team, *arguments, env=None, **options):
     return team.place.spell(*arguments, env={"SPELL_BASE_URL": team.socket, **(env or {})}, **options)
 
 
+def record(team, number):
+    return spell(team, "info", number, "--json", check=0).json["run"]
+
+
 class Machine:
     """A machine that `team` has added and that has joined. Its runs are the worker's own user, so that tests can look at them;
     `users`: as root each has one of its own."""

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from harness import processes_of, wait_for
-from machines import Machine, gate, spell, submit, wait_run
+from machines import gate, record, spell, submit, wait_run
 from team import Team
 
 EPOCHS = 8
@@ -42,18 +42,6 @@ def team(place):
     team = Team(place)
     spell(team, "machine-type", "add", "spot", "--spot", "--default-auto-resume", "--cpus", "2", "--lost-after", "1", check=0)
     return team
-
-
-@pytest.fixture
-def boxes(team):
-    made = [Machine(team, name, "--serves", "spot") for name in ("box", "spare")]
-    yield made
-    for machine in made:
-        machine.close()
-
-
-def record(team, number):
-    return spell(team, "info", number, "--json", check=0).json["run"]
 
 
 def files(team, path):

@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from harness import wait_for
-from machines import Machine, gate, spell, submit, wait_run
+from machines import gate, record, spell, submit, wait_run
 from team import Team
 
 LOST_AFTER = 4
@@ -22,18 +22,6 @@ def team(place):
     team = Team(place)
     spell(team, "machine-type", "add", "spot", "--spot", "--cpus", "2", "--lost-after", LOST_AFTER, check=0)
     return team
-
-
-@pytest.fixture
-def boxes(team):
-    made = [Machine(team, name, "--serves", "spot") for name in ("box", "spare")]
-    yield made
-    for machine in made:
-        machine.close()
-
-
-def record(team, number):
-    return spell(team, "info", number, "--json", check=0).json["run"]
 
 
 def begin(team, boxes, *options):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness import PATIENCE, wait_for
-from machines import Machine, gate, spell, submit, wait_run
+from machines import Machine, gate, record, spell, submit, wait_run
 from team import Team
 
 # Leaves a checkpoint each round, and a file that it never finishes. Says what it was told, and goes on until it is ended.
@@ -45,18 +45,6 @@ def team(place):
     team = Team(place)
     spell(team, "machine-type", "add", "spot", "--spot", "--default-auto-resume", "--cpus", "2", "--lost-after", "60", check=0)
     return team
-
-
-@pytest.fixture
-def boxes(team):
-    made = [Machine(team, name, "--serves", "spot") for name in ("box", "spare")]
-    yield made
-    for machine in made:
-        machine.close()
-
-
-def record(team, number):
-    return spell(team, "info", number, "--json", check=0).json["run"]
 
 
 def machine_info(team, name):

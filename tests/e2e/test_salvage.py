@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from harness import processes_of, wait_for
-from machines import Machine, gate, spell, submit, wait_run
+from machines import Machine, gate, record, spell, submit, wait_run
 from team import Team
 
 # Has something safe, then prints and writes on when it is told to, and goes on.
@@ -20,10 +20,6 @@ def team(place):
     team = Team(place)
     spell(team, "machine-type", "add", "spot", "--spot", "--cpus", "2", "--lost-after", "1", check=0)
     return team
-
-
-def record(team, number):
-    return spell(team, "info", number, "--json", check=0).json["run"]
 
 
 def names(team, path):
