@@ -493,7 +493,9 @@ def test_damaged_code_is_found_and_the_runs_that_it_hurts_are_named(place):
     pack, = packs
     good = pack.read_bytes()
     os.chmod(pack, 0o600)
-    pack.write_bytes(good[:len(good) // 2] + bytes([good[len(good) // 2] ^ 4]) + good[len(good) // 2 + 1:])
+    # One bit would do, but for those that zlib never looks at.
+    quarter = len(good) // 4
+    pack.write_bytes(good[:quarter] + bytes(2 * quarter) + good[3 * quarter:])
     status, said = spelld(place, "fsck")
     assert status == 1 and str(pack) in said, said
     assert all(f"hurt: runs/{number}: its code" in said for number in hurt) and f"runs/{fine}:" not in said, said
