@@ -70,6 +70,7 @@ struct Supervised::Impl {
   std::string folder;
   base::Fd socket;
   State now;
+  int connections = 0;
   bool over = false;
   bool stopping = false;  ///< its end was asked for
   pid_t child = 0;        ///< the supervisor, where this object started it and has not seen its end
@@ -191,6 +192,7 @@ Result<> Supervised::Impl::connect() {
   auto made = connect_supervisor(folder);
   if (!made) return made.error();
   socket = std::move(*made);
+  ++connections;
   return ok();
 }
 
@@ -344,6 +346,7 @@ Result<Outcome> stand(const Launch& launch, const std::string& spec) {
 
   impl->folder = launch.folder;
   impl->socket = std::move(ours);
+  impl->connections = 1;
   return Outcome{std::move(impl)};
 }
 
@@ -397,6 +400,7 @@ bool command_lives(const std::string& folder) {
 }
 
 int Supervised::event_fd() const { return impl_->over ? -1 : impl_->socket.get(); }
+int Supervised::connections() const { return impl_->over ? 0 : impl_->connections; }
 
 Result<State> Supervised::state() {
   char packet[supervisor::packet_limit];

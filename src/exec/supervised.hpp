@@ -143,6 +143,9 @@ class Supervised {
   /// Readable (poll/epoll) when state() may have changed. Edge: call state() after each wake-up. -1
   /// when it has ended.
   int event_fd() const;
+  /// Which connection event_fd() is, counted from 1; 0 when it has ended. A later one often has the
+  /// number of a descriptor that is closed.
+  int connections() const;
   /// What is known now; drains event_fd.
   Result<State> state();
   /// The way to the supervisor, for a Guest: a copy of the connection. It hangs up (POLLHUP) when

@@ -360,13 +360,13 @@ void Engine::perform(const Action& action) {
     case Action::Type::open_stream:
       return open_stream(action);
     case Action::Type::stop:
-      if (supervised) told(supervised->stop());
+      if (supervised) sent(run, supervised->stop());
       return;
     case Action::Type::kill:
-      if (supervised) told(supervised->kill(action.text.empty() ? "kill" : action.text));
+      if (supervised) sent(run, supervised->kill(action.text.empty() ? "kill" : action.text));
       return;
     case Action::Type::lease:
-      if (supervised) told(supervised->renew(base::parse_int(action.text).value_or(0)));
+      if (supervised) sent(run, supervised->renew(base::parse_int(action.text).value_or(0)));
       return;
     case Action::Type::notice:
       return tell_notice(run);
@@ -644,8 +644,7 @@ void Engine::tell_notice(const std::string& run) {
     log("run " + run + ": " + told.error().message());
   int number = signal_number(there->start().request.notice_signal);
   if (number != 0 && carried->second.supervised)
-    if (auto sent = carried->second.supervised->signal(number); !sent)
-      log("run " + run + ": " + sent.error().message());
+    sent(run, carried->second.supervised->signal(number));
 }
 
 void Engine::halt_run(const std::string& run) {
@@ -815,21 +814,34 @@ void Engine::observe(const std::string& run) {
 }
 
 void Engine::watch(const std::string& run, Carried& carried) {
-  int fd = carried.supervised ? carried.supervised->event_fd() : -1;
-  if (fd == carried.watched) return;
-  if (carried.watched >= 0) {
-    // Fails where the descriptor is closed already; epoll has forgotten it then.
-    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, carried.watched, nullptr);
-    watched_.erase(carried.watched);
+  int connection = carried.supervised ? carried.supervised->connections() : 0;
+  if (connection == carried.watched_connection) return;
+  if (carried.watched) {
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, carried.watched.get(), nullptr);
+    watched_.erase(carried.watched.get());
+    carried.watched.reset();
   }
-  carried.watched = fd;
-  if (fd < 0) return;
+  carried.watched_connection = connection;
+  if (connection == 0) return;
+  auto copy = carried.supervised->connection();
+  if (!copy) return log("run " + run + ": " + copy.error().message());
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.fd = fd;
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
-    log("run " + run + ": " + base::errno_error("watch its supervisor").message());
-  watched_[fd] = run;
+  event.data.fd = copy->get();
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, copy->get(), &event) != 0)
+    return log("run " + run + ": " + base::errno_error("watch its supervisor").message());
+  watched_[copy->get()] = run;
+  carried.watched = std::move(*copy);
+}
+
+/// Something was sent to its supervisor: it may have been found gone, or again.
+void Engine::sent(const std::string& run, const Result<>& done) {
+  if (!done) log("run " + run + ": " + done.error().message());
+  auto found = carried_.find(run);
+  if (found == carried_.end() || !found->second.supervised ||
+      found->second.supervised->connections() == found->second.watched_connection)
+    return;
+  post([this, run] { observe(run); });
 }
 
 }  // namespace spell::worker

@@ -60,7 +60,10 @@ class Engine {
   struct Carried {
     std::optional<exec::Supervised> supervised;
     base::Fd journal;
-    int watched = -1;  ///< the supervisor's event_fd while it is in epoll_
+    /// The supervisor's event_fd while it is in epoll_: a copy, which is there until it is taken out.
+    /// What others still hold would else stay in epoll_ under a number that is somebody else's.
+    base::Fd watched{};
+    int watched_connection = 0;  ///< see Supervised::connections()
     std::int64_t spool_end = 0;
     std::shared_ptr<LogShipper> shipper, metrics;  ///< each used by one job at a time
     std::shared_ptr<Pack> pack;
@@ -99,6 +102,7 @@ class Engine {
   void perform(const Action&);
   void observe(const std::string& run);
   void watch(const std::string& run, Carried&);
+  void sent(const std::string& run, const Result<>& done);
   Result<> create_run(const std::string& run, const std::string& lines);
   Result<> append_journal(const std::string& run, const std::string& lines);
   void build_run(const std::string& run);
