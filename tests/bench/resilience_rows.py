@@ -49,14 +49,17 @@ class Site:
         return self.service.here.root / name
 
     def lose(self, name):
-        """All its processes, at once; returns when that was."""
+        """All its processes, at once: none of them sees another one go. Returns when that was."""
         at = time.time()
-        while found := processes_of(self.folder(name)):
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self.boxes[name].wait(PATIENCE)
-            wait_gone(found, PATIENCE)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            known = set()
+            while found := set(processes_of(self.folder(name))) - known:
+                for pid in found:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, number)
+                known |= found
+        self.boxes[name].wait(PATIENCE)
+        wait_gone(known, PATIENCE)
         return at
 
     def run(self, *arguments):
