@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #ifdef __linux__
@@ -741,6 +742,8 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
 
   base::Fd copy;
   if (vouched && st.st_size >= clone_from) copy = clone(file.get());
+  if (vouched && !copy && disturbed_.contains(order.path))
+    copy = copy_of(file.get(), st.st_size, *lease);
   if (copy) lease->give_back();
   auto entry =
       read(copy ? copy.get() : file.get(), st.st_size, copy || !vouched ? nullptr : &*lease);
@@ -750,6 +753,7 @@ std::optional<Outcome> Backup::capture_file(const Order& order) {
   }
   if (!entry) {
     bool canceled = entry.error().code() == "canceled";
+    if (canceled && wanted && st.st_size >= clone_from) disturbed_.insert(order.path);
     if (canceled) return is_over() && !wanted ? Outcome::later : Outcome::disturbed;
     say_not(order.path, entry.error());
     return torn_ || no_pack_ ? Outcome::later : Outcome::unreadable;
@@ -785,6 +789,33 @@ base::Fd Backup::clone(int fd) {
   return {};
 }
 
+/// A copy in the spool; none where there is no room, or where the writer would wait too long.
+base::Fd Backup::copy_of(int fd, std::int64_t size, const Lease& lease) {
+#ifdef __linux__
+  constexpr std::int64_t piece = 8 << 20;
+  {
+    std::lock_guard lock(mutex_);
+    if (spooled_ + size > options_.spool) return {};
+  }
+  auto copy = options_.temporary();
+  if (!copy) return {};
+  std::optional<Time> wanted;
+  for (off_t at = 0; at < size;) {
+    Time now = base::boot_ns();
+    if (!wanted && lease.is_wanted()) wanted = now;
+    if (wanted && now - *wanted > std::chrono::nanoseconds(options_.yield).count()) return {};
+    ssize_t n = ::sendfile(copy->get(), fd, &at,
+                           static_cast<std::size_t>(std::min<std::int64_t>(piece, size - at)));
+    if (n == 0 || (n < 0 && errno != EINTR)) return {};
+    pump();
+  }
+  return std::move(*copy);
+#else
+  (void)fd, (void)size, (void)lease;
+  return {};
+#endif
+}
+
 Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* lease) {
   no_pack_ = false;
   auto writer = pack();
@@ -795,6 +826,7 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
   counted_ = 0;
   spellfs::SaveOptions options;
   options.threads = 2;
+  options.ask_bytes = 1 << 20;
   options.stop = stop.get_token();
   options.missing =
       [&](std::span<const spellfs::Name> names) -> Result<std::vector<spellfs::Name>> {

@@ -6,7 +6,8 @@
 //
 // A version that is begun is finished, whatever the link does: it is read at the speed of the disk
 // into packs in the spool, of which only new chunks are part. A writer who wants the file back gets
-// it after `yield` at most (a version that is not finished by then is lost, the next one is taken);
+// it after `yield` at most (a version that is not finished by then is lost, the next one is taken,
+// of a large file by a copy in the spool, which is quicker than reading it);
 // where the file system can, it is cloned first, and nobody waits at all. When the spool is full
 // versions wait where they are.
 //
@@ -168,6 +169,7 @@ class Backup {
   /// Than its version in the newest tree.
   bool is_shorter(const std::string& path, std::int64_t size) const;
   base::Fd clone(int fd);
+  base::Fd copy_of(int fd, std::int64_t size, const Lease&);
   void publish();
   Result<> write_tree(const Cut& cut);
   Result<spellfs::PackWriter*> pack();
@@ -224,6 +226,8 @@ class Backup {
   bool torn_ = false;     ///< the pack, and what is held in it with it
   bool no_pack_ = false;  ///< it is the next pack that could not be had
   Time late_at_ = 0;      ///< finish() has begun, and ends then
+  /// Large files whose writer did not wait for their reading: their next version is copied first.
+  std::set<std::string> disturbed_{};
   bool clones_ = true, told_limit_ = false, told_leases_ = false;
 
   mutable std::mutex mutex_;

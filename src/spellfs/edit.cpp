@@ -117,6 +117,8 @@ class Editor {
       if (!entry && removes_only(change.below)) return ok();
       auto node = folder(entry ? std::optional<Name>(entry->node) : std::nullopt, change.below);
       if (!node) return node.error();
+      // Nothing is left in it.
+      if (node->totals.files == 0 && removes_only(change.below)) return ok();
       if (!entry) {
         entry.emplace();
         entry->type = EntryType::folder;

@@ -116,6 +116,7 @@ Result<std::string_view> Decompressor::unpack(const Frame& frame, std::string_vi
 
 PackFileWriter::PackFileWriter(int fd, const std::string& owner)
     : fd_(fd),
+      stays_(!owner.empty()),
       head_(encode_header(owner)),
       buffer_(head_),
       size_(static_cast<std::int64_t>(head_.size())) {}
@@ -143,11 +144,12 @@ Result<> PackFileWriter::flush(std::string_view more) {
   return ok();
 }
 
-/// So that the disk works while the rest is made, and little is left to be synced at the end.
+/// So that the disk works while the rest is made, and little is left to be synced at the end. A
+/// pack on its way is gone before the disk has to have it.
 void PackFileWriter::begin_write_back() {
 #ifdef __linux__
   constexpr std::int64_t worth_it = 8 << 20;
-  if (written_ - on_its_way_ < worth_it) return;
+  if (!stays_ || written_ - on_its_way_ < worth_it) return;
   // A hint: whoever needs it durable syncs it.
   (void)::sync_file_range(fd_, on_its_way_, written_ - on_its_way_, SYNC_FILE_RANGE_WRITE);
   on_its_way_ = written_;

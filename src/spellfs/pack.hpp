@@ -95,7 +95,7 @@ class PackFileWriter {
   void begin_write_back();
 
   int fd_;
-  bool in_memory_ = false;
+  bool in_memory_ = false, stays_ = false;
   std::string head_, buffer_;
   std::int64_t written_ = 0, size_ = 0;
   std::int64_t on_its_way_ = 0;  ///< so much the kernel was told to bring to the disk

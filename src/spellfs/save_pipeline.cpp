@@ -114,12 +114,12 @@ Result<> Builder::add_piece(const Piece& piece) {
 
 Result<> Builder::put(Kind kind, const Name& name, std::shared_ptr<const void> owner,
                       std::string_view bytes) {
-  constexpr std::size_t most_bytes = 16 << 20, most_objects = 4096;
+  constexpr std::size_t most_objects = 4096;
   if (!pack_.has(name)) waiting_.push_back({kind, name, std::move(owner), bytes});
   if (waiting_.empty()) return ok();
   // With what comes between: a chunk that waits keeps all of its block.
   waiting_bytes_ += bytes.size();
-  if (waiting_bytes_ < most_bytes && waiting_.size() < most_objects) return ok();
+  if (waiting_bytes_ < options_.ask_bytes && waiting_.size() < most_objects) return ok();
   return settle();
 }
 

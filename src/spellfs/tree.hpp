@@ -34,9 +34,9 @@ struct SaveOptions {
   /// its content is what it was. `name` lies in the open folder. Not set: it counts as changed.
   std::function<bool(const std::string& path, int folder, const std::string& name)> same{};
   std::vector<std::string> skip_folders{};  ///< names of folders to leave out wherever they are
-  /// Asked in batches of up to 16 MiB which of the names are missing at the store: only these are
-  /// written. Not set: all are written. May be called from a thread of save()'s own, one call at a
-  /// time.
+  /// Asked in batches of about `ask_bytes` which of the names are missing at the store: only these
+  /// are written. Not set: all are written. May be called from a thread of save()'s own, one call
+  /// at a time.
   std::function<Result<std::vector<Name>>(std::span<const Name>)> missing{};
   /// Called now and then with what was read so far, and at the end.
   std::function<void(std::int64_t files, std::int64_t bytes)> progress{};
@@ -50,6 +50,8 @@ struct SaveOptions {
   int threads = 0;
   /// Error `canceled` soon after a stop is asked for.
   std::stop_token stop{};
+  /// Kept in memory before it is asked about and written: less where asking costs nothing.
+  std::size_t ask_bytes = 16 << 20;
 };
 
 struct SaveResult {
@@ -78,7 +80,8 @@ Result<SaveResult> save(const std::string& path, const SaveOptions&, PackWriter&
 Result<Entry> save_open_file(int fd, std::int64_t size, const SaveOptions&, PackWriter& pack);
 
 /// What becomes of a path: an entry (its name is the path's last component, whatever it says), or
-/// none: it goes. Folders on the way are made where they are missing (0755).
+/// none: it goes. Folders on the way are made where they are missing (0755), and go with the last
+/// that was in them.
 using Changes = std::map<std::string, std::optional<Entry>>;
 /// The tree with the changes, by writing only the nodes on their way to the root. `tree`: none for
 /// an empty one. Returns the entry of the new root folder (without a name). What the changes name

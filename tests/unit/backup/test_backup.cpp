@@ -105,6 +105,7 @@ TEST_CASE("what is closed, renamed, linked, removed arrives") {
   std::filesystem::rename(run / "new", run / "moved");
   CHECK(run.comes("moved/deep/file", "in new folders"));
   CHECK_FALSE(run.vault.content("new/deep/file"));
+  CHECK_FALSE(spellfs::find(*run.vault.store, run.vault.last()->name, "new"));
   std::filesystem::remove_all(run / "moved");
   CHECK(eventually([&] { return !run.vault.content("moved/deep/file"); }));
   CHECK(run.vault.content("a") == "two");
@@ -294,6 +295,25 @@ TEST_CASE("killed at random while a checkpoint is rewritten in place: whole vers
       CHECK(is_whole(*content, size));
     }
   CHECK(versions >= 5);
+}
+
+TEST_CASE("a large file that is written anew before it can be read is copied first") {
+  constexpr std::size_t size = 20 << 20;
+  Backed run;
+  // Four seconds of that are read at once; the rest is what the writer does not wait for.
+  run.options.rate = std::make_shared<Rate>(4'000'000);
+  run.options.yield = std::chrono::milliseconds(0);
+  run.start();
+  Child program([&] {
+    for (std::uint32_t number = 1;; ++number) {
+      rewrite(run / "model", checkpoint(number, size), 1 << 20, 0);
+      ::usleep(300'000);
+    }
+  });
+  CHECK(eventually([&] {
+    auto bytes = run.vault.content("model");
+    return bytes && is_whole(*bytes, size);
+  }));
 }
 
 TEST_CASE("a backup that is behind says so, and that it has caught up") {

@@ -158,6 +158,8 @@ TEST_CASE("changes reach into folders, make them, replace and remove them") {
   CHECK(find(store, fresh, "new").value().mtime_ns == 5);
   CHECK(find(store, fresh, "").value().depth == 3);
   CHECK(edited({{"sub", std::nullopt}}) == store.build({{"x", file(3)}}));
+  CHECK(edited({{"sub/a", std::nullopt}, {"sub/b", std::nullopt}}) ==
+        store.build({{"x", file(3)}}));
   Name replaced = edited({{"sub", std::nullopt}, {"sub/d", file(6)}});
   CHECK(list(store, find(store, replaced, "sub").value().node).value().size() == 1);
   // A file takes the place of a folder.
