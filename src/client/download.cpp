@@ -38,14 +38,15 @@ bool is_being_filled(const struct stat& st) {
 
 class Download {
  public:
-  Download(Connection& connection, std::string path, const DownloadOptions& options,
-           const Limit& limit)
+  Download(Connection& connection, std::string path, const std::string& tree,
+           const DownloadOptions& options, const Limit& limit)
       : connection_(connection),
         path_(std::move(path)),
         options_(options),
-        fetcher_(connection, path_, options.parallel, limit, [this](const Fetcher::Totals& totals) {
-          if (options_.progress) options_.progress(totals.done, totals.total);
-        }) {}
+        fetcher_(connection, path_, tree, options.parallel, limit,
+                 [this](const Fetcher::Totals& totals) {
+                   if (options_.progress) options_.progress(totals.done, totals.total);
+                 }) {}
 
   /// The tree's entry of what the service says of the resource.
   Result<Entry> entry_of(const Stated& info) {
@@ -240,7 +241,7 @@ Result<DownloadInfo> Resources::fetch(const std::string& path, const std::string
   folder->fd = std::move(*opened);
   folder->shown = into == "." ? "" : into;
 
-  Download download(*connection_, *plain, options, limit);
+  Download download(*connection_, *plain, info->node, options, limit);
   auto entry = download.entry_of(*info);
   if (!entry) return entry.error();
   download.expect(info->bytes > 0 ? info->bytes : info->size);

@@ -59,19 +59,21 @@ struct Fetcher::File {
   }
 };
 
-Fetcher::Fetcher(Connection& connection, std::string path, int threads, const Limit& limit,
-                 Tell tell)
+Fetcher::Fetcher(Connection& connection, std::string path, std::string tree, int threads,
+                 const Limit& limit, Tell tell)
     : most_threads_(static_cast<std::size_t>(std::clamp(threads, 1, 64))),
       chain_(limit.stop(), [this] { stop_.request_stop(); }),
       limit_(stopping(limit, stop_.get_token(), connection.waiter())),
       tell_(std::move(tell)),
       objects_(spellfs::make_remote_store(
-          [this, &connection, path = std::move(path)](std::span<const spellfs::Name> names) {
+          [this, &connection, path = std::move(path),
+           tree = std::move(tree)](std::span<const spellfs::Name> names) {
             json wanted = json::array();
             for (auto& name : names) wanted.push_back(name.text());
-            return connection.fetch({.route = model::Route::read_objects,
-                                     .body = {{"path", path}, {"names", std::move(wanted)}}},
-                                    limit_);
+            Call call{.route = model::Route::read_objects,
+                      .body = {{"path", path}, {"names", std::move(wanted)}}};
+            if (!tree.empty()) call.query.emplace_back("tree", tree);
+            return connection.fetch(call, limit_);
           },
           {.memory = memory, .ask_bytes = ask_bytes, .whole_trees = false})) {}
 

@@ -45,8 +45,10 @@ class Fetcher {
   };
   using Tell = std::function<void(const Totals&)>;
 
-  /// `path`: of the resource that all objects lie below.
-  Fetcher(Connection& connection, std::string path, int threads, const Limit& limit, Tell tell);
+  /// `path`: of the resource that all objects lie below; `tree`: its version, which the service
+  /// keeps while it is fetched.
+  Fetcher(Connection& connection, std::string path, std::string tree, int threads,
+          const Limit& limit, Tell tell);
   ~Fetcher();
 
   /// A file into a folder, under a name. Error: of a file before.

@@ -30,7 +30,7 @@
 // "-Infinity". read_file: bytes; Range (one range), If-Range, ETag, If-None-Match. objects_missing:
 // {"names": […]} -> {"names": [those this owner has not sent]}. send_objects: body a SpellFS pack
 // -> {"bytes"}. read_objects: {"path", "names": […]} (at most 4096) -> a SpellFS pack of the first
-// of them, as many as fit 4 MiB, at least one; all of what the path's owner has sent. put_upload:
+// of them that fit 4 MiB; query `tree`: the version they are of, kept while it is read. put_upload:
 // {"type": "file|folder", "node" ("": an empty file), "size", "files", "mode", "modified_at"} ->
 // {"upload": {…}}; what is named must have been sent by this owner. Uploads of the owner `public`
 // are everybody's `public/NAME`. collect: {"spare": seconds} (what arrived later stays; without it,

@@ -124,6 +124,7 @@ Result<Collected> Collector::collect_now(std::optional<seconds> spare) {
     if (!found) return found.error();
     spare = *found;
   }
+  reads_.let_go(Reads::Clock::now());
   auto began = Timer::Clock::now();
   auto collected = storage_.collect(*spare, spare_code, stop_.get_token(), [this] {
     std::vector<spellfs::Root> out;

@@ -17,6 +17,7 @@
 #include "service/backup.hpp"
 #include "service/reactor.hpp"
 #include "service/readers.hpp"
+#include "service/reads.hpp"
 #include "service/retention.hpp"
 #include "service/storage.hpp"
 #include "service/timer.hpp"
@@ -74,6 +75,9 @@ class Collector {
   void runs_changed();
   void projects_changed() { look_after(std::chrono::milliseconds(1)); }
 
+  /// What is held because somebody reads it.
+  Reads& reads() { return reads_; }
+
   bool idle() const { return jobs_.idle(); }
   /// Ends what goes on, soon.
   void stop();
@@ -97,6 +101,7 @@ class Collector {
   std::function<void(const std::string&)> log_;
   const Retention retention_;
   Arrivals arrivals_;
+  Reads reads_;
   std::atomic<std::int64_t> took_ms_ = 0;  ///< the last collection
   std::atomic<bool> arrival_noted_ = false, projects_keep_ = true;
   std::mutex mutex_;

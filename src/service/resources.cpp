@@ -133,11 +133,17 @@ void list_tree(Context& context, const Call& call, const ResourcePath& place,
   answer_list(call, resource, std::move(entries), limit, entry->mtime_ns);
 }
 
-/// A range of a file, block by block, read on the job threads.
+/// A range of a file, block by block, read on the job threads. Whatever becomes of its run
+/// meanwhile: it comes to its end.
 class FileSource : public net::BodySource, public std::enable_shared_from_this<FileSource> {
  public:
   FileSource(Context& context, spellfs::Entry entry, std::int64_t from, std::int64_t until)
-      : context_(context), entry_(std::move(entry)), at_(from), until_(until) {}
+      : context_(context),
+        entry_(std::move(entry)),
+        pin_(entry_.node == spellfs::Name{} ? spellfs::PackStore::Pin()
+                                            : context.objects.pin({entry_.node})),
+        at_(from),
+        until_(until) {}
   /// Reads the first block, so that what cannot be read is refused and not begun. Blocks.
   Result<> begin() {
     auto piece = next();
@@ -160,6 +166,7 @@ class FileSource : public net::BodySource, public std::enable_shared_from_this<F
   }
   Context& context_;
   spellfs::Entry entry_;
+  spellfs::PackStore::Pin pin_;
   std::int64_t at_, until_;
   std::string first_;
 };
@@ -283,6 +290,22 @@ void read_file(Context& context, Call call) {
   });
 }
 
+namespace {
+
+/// A tree that is read stays until it is read: see Reads.
+Result<> hold_while_read(Context& context, const std::string& owner, const spellfs::Name& tree) {
+  auto& reads = context.collector.reads();
+  auto now = Reads::Clock::now();
+  if (reads.renew(owner, tree, now)) return ok();
+  auto pin = context.objects.pin({tree});
+  auto owns = context.objects.owns(owner, tree);
+  if (!owns) return owns.error();
+  if (*owns) reads.hold(owner, tree, std::move(pin), now);  // else the read says what is missing
+  return ok();
+}
+
+}  // namespace
+
 void read_objects(Context& context, Call call) {
   constexpr std::size_t most_names = 4096, most_bytes = 4 << 20;
   auto body = body_object(call);
@@ -297,6 +320,11 @@ void read_objects(Context& context, Call call) {
                                         std::to_string(most_names) + " names"));
   if (!base::valid_text(path->get_ref<const std::string&>()))
     return refuse(call, base::error("invalid_request", "'path' must be UTF-8 without NUL"));
+  auto given = call->query("tree");
+  auto tree = spellfs::Name::parse(given);
+  if (!given.empty() && !tree)
+    return refuse(call, base::error("invalid_request",
+                                    "query parameter 'tree' must be the node of a resource"));
   auto place = context.readers.with([&](store::Reader& reader) {
     return resolve(reader, call->owner(), path->get<std::string>());
   });
@@ -304,7 +332,10 @@ void read_objects(Context& context, Call call) {
   if (place->kind != ResourcePath::Kind::tree)
     return refuse(call, resource_not_found(path->get<std::string>()));
   std::string owner = place->upload.empty() ? call->owner() : place->owner;
-  context.jobs.post([&context, call, owner, names = std::move(*names)] {
+  context.jobs.post([&context, call, owner, tree, names = std::move(*names)] {
+    if (tree)
+      if (auto held = hold_while_read(context, owner, *tree); !held)
+        return refuse(call, held.error());
     auto pack = context.objects.pack_of(owner, names, most_bytes);
     if (!pack && pack.error().code() == "object_not_found")
       return refuse(call, base::error("resource_not_found", pack.error().message()));

@@ -3,12 +3,13 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import threading
 import time
 
 from faults import ended, info, kill_service, output_of, service, start_run
-from harness import wait_for
+from harness import PATIENCE, wait_for
 from storage import Api, Objects, text_of
 
 KB = 1 << 10
@@ -175,25 +176,90 @@ def test_uploads_and_runs_go_on_while_it_collects(place):
     assert spelld(place, "fsck")[0] == 0
 
 
+class Rewriting:
+    """A run that goes on, and writes one checkpoint again and again."""
+
+    def __init__(self, place, repo):
+        self.place = place
+        place.spell("run", "-f", "-b", "while [ ! -e go ]; do sleep 0.02; done", cwd=repo, check=0)
+        self.folder = wait_for(lambda: next(place.spell_dir.glob("worker/runs/*/spell"), None), what="the run's folder")
+        self.sizes = iter(range(400 * KB, 800 * KB, KB))
+
+    def save(self):
+        """Another version, of another size, which is safe then: its bytes."""
+        data = os.urandom(next(self.sizes))
+        (self.folder / "new").write_bytes(data)
+        (self.folder / "new").rename(self.folder / "checkpoint")
+        listed = lambda: self.place.spell("ls", "runs/1", "--json").json or {}  # noqa: E731
+        wait_for(lambda: any(entry["path"] == "checkpoint" and entry["size"] == len(data) for entry in listed().get("entries", [])),
+                 what="the version to be safe")
+        return data
+
+
+class SlowWay:
+    """A way to a place's service on which all reads of objects but the first wait until they are let through."""
+
+    def __init__(self, place):
+        self.to, self.path = str(place.spell_dir / "spelld.sock"), str(place.root / "slow.sock")
+        self.reads, self.lock, self.waits, self.go = 0, threading.Lock(), threading.Event(), threading.Event()
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(self.path)
+        self.server.listen()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.server.accept()
+                service = socket.socket(socket.AF_UNIX)
+                service.connect(self.to)
+                threading.Thread(target=self.copy, args=(client, service, self.hold), daemon=True).start()
+                threading.Thread(target=self.copy, args=(service, client, lambda piece: None), daemon=True).start()
+
+    def copy(self, source, target, before):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 16):
+                before(piece)
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+
+    def hold(self, piece):
+        if b"/objects/read" not in piece:
+            return
+        with self.lock:
+            self.reads += 1
+            first = self.reads == 1
+        if not first:
+            self.waits.set()
+            assert self.go.wait(PATIENCE)
+
+
+def test_a_copy_of_a_run_that_goes_on_comes_to_its_end_however_slow_it_is(place, repo):
+    run, api = Rewriting(place, repo), Api(place)
+    began = run.save()
+    way = SlowWay(place)
+    copy = place.start("cp", "runs/1", "copy", env={"SPELL_BASE_URL": f"unix:{way.path}"})
+    assert way.waits.wait(PATIENCE)
+    # Newer versions take the place of the one that is read, and of each other: those go.
+    for _ in range(3):
+        run.save()
+    wait_for(lambda: run.save() and api.collect()["bytes"] > 300 * KB, what="an old version to go")
+    way.go.set()
+    done = copy.finish()
+    assert done.returncode == 0, done
+    assert (place.work / "copy/checkpoint").read_bytes() == began
+    (run.folder / "go").touch()
+    place.spell("wait", 1, check=0)
+
+
 def test_of_a_run_that_goes_on_its_last_versions_stay_and_older_ones_go(place, repo):
     """A checkpoint that is written again and again takes the room of a few versions, not of all."""
-    place.spell("run", "-f", "-b", "while [ ! -e go ]; do sleep 0.02; done", cwd=repo, check=0)
-    folder = wait_for(lambda: next(place.spell_dir.glob("worker/runs/*/spell"), None), what="the run's folder")
-    api = Api(place)
-    sizes = iter(range(400 * KB, 800 * KB, KB))
-
-    def saved(size):
-        (folder / "new").write_bytes(os.urandom(size))
-        (folder / "new").rename(folder / "checkpoint")
-        listed = lambda: place.spell("ls", "runs/1", "--json").json or {}  # noqa: E731
-        wait_for(lambda: any(entry["path"] == "checkpoint" and entry["size"] == size for entry in listed().get("entries", [])),
-                 what="the version to be safe")
-        return size
-
+    run, api = Rewriting(place, repo), Api(place)
+    folder = run.folder
     for _ in range(3):
-        saved(next(sizes))
-    wait_for(lambda: saved(next(sizes)) and api.collect()["bytes"] > 300 * KB, what="an old version to go")
-    newest = saved(next(sizes))
+        run.save()
+    wait_for(lambda: run.save() and api.collect()["bytes"] > 300 * KB, what="an old version to go")
+    newest = len(run.save())
     assert place.spell("info", 1, "--json", check=0).json["run"]["status"] == "running"
     place.spell("cp", "runs/1/checkpoint", "copy", check=0)
     assert (place.work / "copy").read_bytes() == (folder / "checkpoint").read_bytes() and newest == (place.work / "copy").stat().st_size

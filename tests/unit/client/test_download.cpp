@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <set>
+
 #include "base/hash.hpp"
 #include "catch.hpp"
 #include "fake.hpp"
@@ -23,7 +25,8 @@ struct Files {
   std::unique_ptr<spellfs::PackStore> store =
       std::move(spellfs::open_pack_store(folder.path + "/store")).value();
   spellfs::Entry root;
-  int fetched = 0;  ///< answers with objects
+  int fetched = 0;             ///< answers with objects
+  std::set<std::string> held;  ///< versions that were read, as the client named them
 
   std::string path(const std::string& name) const { return folder.path + "/files/" + name; }
   void file(const std::string& name, const std::string& content, mode_t mode = 0644) {
@@ -56,6 +59,7 @@ struct Files {
     if (target.segments.size() < 4) return {200, "{}"};  // a client that asks who is there
     if (target.segments[3] == "objects") {
       ++fetched;
+      held.insert(target.query.at("tree"));
       std::vector<spellfs::Name> names;
       auto body = json::parse(request.body);
       for (auto& name : body.at("names"))
@@ -259,6 +263,8 @@ TEST_CASE("many small files come with few answers, a large one with several thre
   CHECK(target.read("7/large") == large);
   CHECK(target.read("7/many/77") == "77");
   CHECK(target.files->fetched < 70);
+  // All of it is of one version, which the service keeps meanwhile.
+  CHECK(target.files->held == std::set<std::string>{target.files->root.node.text()});
   // Once more: all is here.
   int before = target.files->fetched;
   auto again = Resources(target.connection).fetch("runs/7", target.folder.path).value();
