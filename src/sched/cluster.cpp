@@ -111,7 +111,13 @@ void Cluster::remove(const std::string& name) {
     if (served->second.empty()) served_.erase(served);
   };
   forget(name);
-  for (auto& type : found->second.serves) forget(type);
+  auto& machine = found->second;
+  for (auto& type : machine.serves) {
+    forget(type);
+    auto known = types_.find({machine.owner, type});
+    if (machine.launched && machine.joined && machine.offers.cpus > 0 && known != types_.end())
+      known->second.last = machine;
+  }
   machines_.erase(found);
 }
 
@@ -140,25 +146,28 @@ bool Cluster::suits(const Machine& machine, const Waiting& run) const {
           std::find(allow.begin(), allow.end(), run.project) != allow.end());
 }
 
+std::string Cluster::lacks(const Machine& machine, const Waiting& run) const {
+  if (run.builds && !machine.lacks_for_builds.empty())
+    return machine.name + " has no " + machine.lacks_for_builds + " to build a program with";
+  auto& old = machine.too_old_for;
+  for (auto& need : run.needs)
+    if (std::find(old.begin(), old.end(), need) != old.end())
+      return "the worker of " + machine.name + " is too old for " + described({need});
+  std::string gpu = base::lower(run.ask.gpu_name);
+  if (!gpu.empty() &&
+      std::none_of(machine.gpu_names.begin(), machine.gpu_names.end(),
+                   [&](auto& other) { return base::lower(other).find(gpu) != other.npos; }))
+    return machine.name + " has no '" + run.ask.gpu_name + "' GPU";
+  return "";
+}
+
 std::vector<const Machine*> Cluster::servers(const Waiting& run) const {
   std::vector<const Machine*> out;
   auto served = served_.find(run.machine_type);
   if (served == served_.end()) return out;
-  std::string gpu = base::lower(run.ask.gpu_name);
-  for (auto& name : served->second) {
-    auto& machine = machines_.at(name);
-    if (!suits(machine, run) || (run.builds && !machine.lacks_for_builds.empty())) continue;
-    if (std::any_of(run.needs.begin(), run.needs.end(), [&](auto& need) {
-          auto& lacks = machine.too_old_for;
-          return std::find(lacks.begin(), lacks.end(), need) != lacks.end();
-        }))
-      continue;
-    if (!gpu.empty() &&
-        std::none_of(machine.gpu_names.begin(), machine.gpu_names.end(),
-                     [&](auto& other) { return base::lower(other).find(gpu) != other.npos; }))
-      continue;
-    out.push_back(&machine);
-  }
+  for (auto& name : served->second)
+    if (auto& machine = machines_.at(name); suits(machine, run) && lacks(machine, run).empty())
+      out.push_back(&machine);
   return out;
 }
 
@@ -213,22 +222,34 @@ const Machine* Cluster::launched_for(const Waiting& run) const {
   return largest;
 }
 
+const Machine* Cluster::model_for(const Waiting& run) const {
+  if (auto* there = launched_for(run)) return there;
+  auto type = types_.find({run.owner, run.machine_type});
+  bool known = type != types_.end() && type->second.last && suits(*type->second.last, run);
+  return known ? &*type->second.last : nullptr;
+}
+
+std::string Cluster::beyond_pool(const Waiting& run) const {
+  auto* model = pool(run.owner, run.machine_type) ? model_for(run) : nullptr;
+  if (!model) return "";
+  if (auto lacking = lacks(*model, run); !lacking.empty()) return lacking;
+  auto lacking = shortage(demand(*model, run), model->offers);
+  return lacking ? lacking->first + " wanted, " + lacking->second + " on " + model->name : "";
+}
+
 std::int64_t Cluster::machines_for(const std::vector<Waiting>& runs, std::int64_t most) const {
   std::int64_t blind = 0;      // without knowing what a machine offers
   bool manages_blind = false;  // one carries them all
   std::vector<Amounts> rooms;
   for (auto& run : runs) {
     if (blind + std::ssize(rooms) >= most) break;
-    auto* model = launched_for(run);
+    auto* model = model_for(run);
     if (!model) {
       if (!run.manages || !std::exchange(manages_blind, true)) ++blind;
       continue;
     }
-    // What those that are there cannot do another one could not either.
-    auto able = servers(run);
-    if (std::none_of(able.begin(), able.end(), [](auto* m) { return m->launched; })) continue;
     auto takes = demand(*model, run);
-    if (!fits(takes, model->offers)) continue;
+    if (!lacks(*model, run).empty() || !fits(takes, model->offers)) continue;
     auto room =
         std::find_if(rooms.begin(), rooms.end(), [&](auto& there) { return fits(takes, there); });
     if (room == rooms.end()) room = rooms.insert(room, model->offers);
@@ -418,6 +439,11 @@ std::string Cluster::why_waiting(const Waiting& run) const {
              described(run.needs) + ": upgrade one";
   }
   auto* pool = this->pool(run.owner, run.machine_type);
+  bool fits_one = std::any_of(able.begin(), able.end(), [&](auto* machine) {
+    return fits(demand(*machine, run), machine->offers);
+  });
+  if (auto beyond = fits_one ? "" : beyond_pool(run); !beyond.empty())
+    return text + "none of its pool can take it: " + beyond;
   // Of what is not there.
   std::string coming;
   if (pool && pool->starting > 0)

@@ -81,7 +81,13 @@ class Cluster {
   /// What an owner's runs of this type get, amounts of 0: their share; and its pool, if it has one.
   void put_type(const std::string& owner, const std::string& name, const Amounts& gives,
                 std::optional<Pool> pool = {}) {
-    types_[{owner, name}] = {gives, std::move(pool)};
+    auto& type = types_[{owner, name}];
+    type.gives = gives;
+    type.pool = std::move(pool);
+  }
+  /// What the machines of its pool were like says nothing any more of those to come.
+  void forget_launched(const std::string& owner, const std::string& type) {
+    if (auto found = types_.find({owner, type}); found != types_.end()) found->second.last.reset();
   }
   void remove_type(const std::string& owner, const std::string& name) {
     types_.erase({owner, name});
@@ -105,8 +111,12 @@ class Cluster {
   /// Whether this machine serves the run, and no other has what it wants.
   bool depends_on(const Waiting&, const std::string& machine) const;
   /// How many new machines of a type's pool these runs of it fill, `most` at the most. What its
-  /// machines offer is known from those that are there; while there are none each run is given one.
+  /// machines offer is known from those that are there, else from the last that was; before the
+  /// first each run is given one.
   std::int64_t machines_for(const std::vector<Waiting>&, std::int64_t most) const;
+  /// Why no machine that the pool of its type launches can take this run: "64 cores wanted, 4 on
+  /// spot-1"; "": one may, or there is no pool.
+  std::string beyond_pool(const Waiting&) const;
   /// "waiting for a V100 machine: 2 busy, 1 away".
   std::string why_waiting(const Waiting&) const;
 
@@ -130,12 +140,17 @@ class Cluster {
   /// built with.
   std::vector<const Machine*> servers(const Waiting&) const;
   bool suits(const Machine&, const Waiting&) const;
+  /// What a machine that would let the run in lacks for it, but for room; "": nothing.
+  std::string lacks(const Machine&, const Waiting&) const;
   /// The largest that the pool of the run's type has launched; null: none is there.
   const Machine* launched_for(const Waiting&) const;
+  /// Likewise, or the last that was there; null: none ever was.
+  const Machine* model_for(const Waiting&) const;
 
   struct Type {
     Amounts gives{};
     std::optional<Pool> pool{};
+    std::optional<Machine> last{};  ///< of those that its pool has launched, the last that went
   };
   std::map<std::string, Machine> machines_;
   std::map<std::string, std::set<std::string>> served_;  ///< type -> machines that have joined

@@ -189,7 +189,7 @@ class State {
   /// worker is too old).
   Result<> interrupt_machine(const std::string& owner, const std::string& name, std::int64_t in_us,
                              const std::string& by, std::int64_t now_us);
-  /// Its worker says so. True: that is news.
+  /// Its worker says so, or that what it had said is withdrawn. True: that is news.
   Result<bool> heed_notice(const std::string& machine_id, const model::MachineNotice&,
                            std::int64_t now_us);
   /// Ends its token, its runs (its worker is told to end them too) and those that wait for what no
@@ -423,6 +423,7 @@ class State {
   Result<> save(MachineState&);
   /// Tells its worker when it goes, or that it stays.
   void order_notice(MachineState&, std::int64_t now_us);
+  Result<bool> withdraw_notice(MachineState&, std::int64_t now_us);
   /// Its runs end as interrupted; those that only it could take, as failed. It is not there any
   /// more.
   Result<> erase_machine(MachineState&, const std::string& reason_code, const std::string& reason,
@@ -442,6 +443,8 @@ class State {
   Result<> see_to_pool(const store::MachineTypeRecord&, std::int64_t now_us);
   /// The runs that wait for a machine of the type and may start.
   std::vector<sched::Waiting> wanting(const TypeKey&) const;
+  /// Runs that no machine of their type's pool can take: their logs say so, once.
+  void say_beyond_pool(const std::vector<sched::Waiting>&, std::int64_t now_us);
   bool is_of_pool(const MachineState&, const TypeKey&) const;
   std::int64_t machines_of_pool(const TypeKey&) const;
   Result<> launch_machine(const store::MachineTypeRecord&, std::int64_t now_us);

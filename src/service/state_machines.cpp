@@ -342,6 +342,7 @@ Result<bool> State::heed_notice(const std::string& id, const model::MachineNotic
   auto* found = find_by_id(id);
   if (!found) return no_such_machine(id);
   MachineState& machine = *found;
+  if (notice.kind == "withdrawn") return withdraw_notice(machine, now_us);
   // What was asked for here is known here, and may be withdrawn.
   if (notice.kind == "asked" || machine.record.going_us != 0) return false;
   machine.record.going_us = now_us + std::max<std::int64_t>(0, notice.remaining_ms) * 1000;
@@ -351,6 +352,22 @@ Result<bool> State::heed_notice(const std::string& id, const model::MachineNotic
     machine.record.phase_us = now_us;
     SPELL_TRY(drop_tokens(machine.record.id, "join"));
   }
+  SPELL_TRY(save(machine));
+  return true;
+}
+
+Result<bool> State::withdraw_notice(MachineState& machine, std::int64_t now_us) {
+  auto& record = machine.record;
+  bool asked = record.drained || record.going.starts_with(asked_for);
+  if (record.going_us == 0 || asked) return false;
+  if (record.phase == "ending") {
+    // Its pool ends it once it is empty, or its time is over.
+    if (machine.assigned.empty() || record.going_us <= now_us) return false;
+    record.phase = "up";
+    record.phase_us = now_us;
+  }
+  record.going_us = 0;
+  record.going.clear();
   SPELL_TRY(save(machine));
   return true;
 }
@@ -479,6 +496,7 @@ Result<> State::put_machine_type(const store::MachineTypeRecord& type, bool repl
       return pool_in_use(type.name, there);
   types_[key] = type;
   pools_.erase(key);  // what was wrong may have been mended
+  cluster_.forget_launched(type.owner, type.name);
   show_type(type);
   for (auto& [name, machine] : machines_) changed_machines_.insert(name);  // when it is lost
   look_ = true;

@@ -29,6 +29,9 @@ Result<> State::put_on(const RunPointer& run, const sched::Placement& placed, st
   MachineState& machine = machines_.at(placed.machine);
   run->machine = placed.machine;
   run->takes = placed.takes;
+  // Why it had to wait.
+  run->reason_code.clear();
+  run->reason.clear();
   ++run->epoch;
   run->taken = 0;
   if (!run->manages) ++running_[user_of(*run)];

@@ -182,6 +182,7 @@ Result<> State::see_to_pool(const store::MachineTypeRecord& type, std::int64_t n
     auto runs = wanting(key);
     if (!runs.empty())
       wanted = std::max(wanted, cluster_.machines_for(runs, room + expected) - expected);
+    say_beyond_pool(runs, now_us);
   }
   wanted = std::min(wanted, room);
   bool launches = wanted > 0;
@@ -197,6 +198,22 @@ Result<> State::see_to_pool(const store::MachineTypeRecord& type, std::int64_t n
   });
   if (shown && shown->starting != starts) show_type(type);
   return ok();
+}
+
+void State::say_beyond_pool(const std::vector<sched::Waiting>& runs, std::int64_t now_us) {
+  for (auto& wants : runs) {
+    auto beyond = cluster_.beyond_pool(wants);
+    auto run = beyond.empty() ? runs_.end() : runs_.find(wants.run);
+    if (run == runs_.end() || run->second->reason == beyond) continue;
+    // The record remembers what was said; what people see is why_waiting().
+    run->second->reason_code = "machine_too_small";
+    run->second->reason = beyond;
+    note(run->second, now_us,
+         "No machine of the pool of " + wants.machine_type + " can take this run: " + beyond +
+             "; `spell machine-type scale " + wants.machine_type +
+             "` with other options gets other machines",
+         false, true);
+  }
 }
 
 Result<> State::launch_machine(const store::MachineTypeRecord& type, std::int64_t now_us) {

@@ -471,3 +471,50 @@ TEST_CASE("so many machines of a pool as runs fill") {
   CHECK(cluster.machines_for(five, 10) == 3);
   CHECK(cluster.machines_for({run("b", "spot", {64, 0, {}, ""})}, 10) == 0);  // would not help
 }
+
+TEST_CASE("what a pool's machines are like is known when none is there any more") {
+  Cluster cluster;
+  cluster.put_type("team", "spot", {2, 0, 0}, Pool{});
+  auto large = run("a", "spot", {64, 0, {}, ""}), fine = run("b", "spot");
+  CHECK(cluster.beyond_pool(large).empty());
+  auto machine = box("spot-1", {"spot"}, {4, 16 * GB, 0});
+  machine.owner = "team";
+  machine.launched = true;
+  machine.lacks_for_builds = "c++";
+  machine.too_old_for = {"exclusive"};
+  cluster.put(machine);
+  CHECK(cluster.beyond_pool(large) == "64 cores wanted, 4 on spot-1");
+  machine.joined = false;  // it ends
+  cluster.put(machine);
+  cluster.remove("spot-1");
+  CHECK(cluster.beyond_pool(large) == "64 cores wanted, 4 on spot-1");
+  CHECK(cluster.machines_for({large}, 10) == 0);
+  CHECK(cluster.why_waiting(large) ==
+        "waiting for a spot machine: none of its pool can take it: 64 cores wanted, 4 on spot-1");
+  CHECK(cluster.beyond_pool(fine).empty());
+  CHECK(cluster.machines_for({large, fine, fine, fine}, 10) == 2);
+  // Nobody is refused for what is not there.
+  CHECK(cluster.check(large, "spot"));
+  auto builds = fine, exclusive = fine, gpu = fine;
+  builds.builds = true;
+  CHECK(cluster.beyond_pool(builds) == "spot-1 has no c++ to build a program with");
+  exclusive.needs = {"exclusive"};
+  CHECK(cluster.beyond_pool(exclusive) == "the worker of spot-1 is too old for --exclusive");
+  gpu.ask.gpu_name = "A100";
+  CHECK(cluster.beyond_pool(gpu) == "spot-1 has no 'A100' GPU");
+  // Another machine serves the type, and is large enough.
+  cluster.put(box("own", {"spot"}, {64, 64 * GB, 0}));
+  CHECK(cluster.why_waiting(large).find("pool") == std::string::npos);
+  cluster.remove("own");
+  // A look from elsewhere knows it too, until the type becomes another.
+  Cluster view;
+  view.take_types(cluster);
+  CHECK(view.beyond_pool(large) == "64 cores wanted, 4 on spot-1");
+  cluster.put_type("team", "spot", {2, 0, 0}, Pool{1});
+  CHECK(!cluster.beyond_pool(large).empty());
+  cluster.forget_launched("team", "spot");
+  CHECK(cluster.beyond_pool(large).empty());
+  CHECK(cluster.machines_for({large}, 10) == 1);
+  cluster.put_type("team", "spot", {2, 0, 0});
+  CHECK(cluster.beyond_pool(large).empty());
+}

@@ -146,6 +146,48 @@ TEST_CASE("runs that may not start, or never fit, launch nothing") {
   CHECK(small.launches().empty());
 }
 
+TEST_CASE("a run that is too large for its pool's machines launches none, and says so") {
+  Pooled team;
+  REQUIRE(team.submit_to("spot"));
+  auto task = team.up(4);
+  REQUIRE(team.say(task.id, team.end_of(1)));
+  team.pass(101);
+  team.ended(task);
+  REQUIRE(team.phase(task) == "gone");
+  Submission s{"ada", "ada", "", "", {}};
+  s.request.command = "train";
+  s.request.machine_type = "spot";
+  s.request.cpus = 64;
+  REQUIRE(team.change([&] { return team.state->submit(s, team.now); }));
+  auto beyond = "64 cores wanted, 4 on " + task.name;
+  CHECK(team.why(2) == "waiting for a spot machine: none of its pool can take it: " + beyond);
+  auto said = [&] {
+    int n = 0;
+    for (auto& event : team.writer->events(team.run(2).id, 0, 1000).value())
+      n += event.text.find("No machine of the pool of spot can take this run: " + beyond) == 0;
+    return n;
+  };
+  CHECK(said() == 1);
+  for (int i = 0; i < 5; ++i) team.pass(1000);
+  CHECK(team.launches().empty());
+  CHECK(said() == 1);
+  // Others are not held up by it.
+  REQUIRE(team.submit_to("spot"));
+  REQUIRE(team.launches().size() == 1);
+  auto other = team.up(4);
+  CHECK(team.run(3).machine == other.name);
+  REQUIRE(team.say(other.id, team.end_of(3)));
+  team.pass(101);
+  team.ended(other);
+  CHECK(team.launches().empty());
+  // The type is another one now: there is something to be tried.
+  team.declare(0, 1);
+  REQUIRE(team.launches().size() == 1);
+  auto large = team.up(64);
+  CHECK(team.run(2).machine == large.name);
+  CHECK(team.run(2).reason.empty());
+}
+
 TEST_CASE("a minimum is kept, and a maximum that is lowered is kept too") {
   Pooled team(1, 2);
   REQUIRE(team.launches().size() == 1);
