@@ -45,7 +45,8 @@ void log(const std::string& line) {
 
 class Daemon {
  public:
-  /// `ready`: an eventfd, written to when a machine that goes has nothing left to do.
+  /// `ready`: an eventfd, written to when a machine that goes has nothing left to do, and when no
+  /// run is here any more.
   Daemon(std::string folder, Config config, const base::Fd& ready)
       : folder_(std::move(folder)), config_(std::move(config)), ready_(ready) {}
   ~Daemon() { stop(); }
@@ -71,11 +72,14 @@ class Daemon {
   }
 
   /// False: nobody works here.
-  bool notice(const std::string& text) {
+  bool notice(const std::string& text, const char* kind = "signal") {
+    drain();
+    if (worker_) worker_->notice(kind, text, std::chrono::seconds(config_.notice_seconds));
+    return worker_ != nullptr;
+  }
+  void drain() {
     std::uint64_t earlier;
     (void)!::read(ready_.get(), &earlier, sizeof earlier);
-    if (worker_) worker_->notice("signal", text, std::chrono::seconds(config_.notice_seconds));
-    return worker_ != nullptr;
   }
 
   void stop() {
@@ -84,30 +88,32 @@ class Daemon {
   }
 
   /// Until the next look at whether it is to end by itself, in milliseconds; -1: none is due. Where
-  /// it is connected or begins to be away, a file in the folder changes.
+  /// it is connected or begins to be away, a file in the folder changes; where its last run goes,
+  /// `ready` is written to.
   int next_look() const {
-    auto left = time_left();
-    // What its runs come to nobody tells here.
-    constexpr std::chrono::milliseconds between{10'000};
-    return !left ? -1 : static_cast<int>((left->count() > 0 ? *left : between).count());
+    auto left = time_left(config_.end_after);
+    if (left && left->count() == 0) left = time_left(config_.end_anyway);
+    return left ? static_cast<int>(left->count()) : -1;
   }
   /// It has heard nothing for too long, and nobody would miss it.
   bool is_over() const {
-    auto left = time_left();
+    auto left = time_left(config_.end_after);
     if (!left || left->count() > 0) return false;
-    return !worker_ || worker_->idle() || away() >= config_.end_anyway;
+    return !worker_ || worker_->idle() || time_left(config_.end_anyway)->count() == 0;
   }
+  /// Nothing is left here.
+  bool is_empty() const { return !worker_ || worker_->idle(); }
 
  private:
-  std::chrono::nanoseconds away() const {
+  /// Until it has been away for so long, an hour at most. None: it does not end by itself, or is
+  /// connected.
+  std::optional<std::chrono::milliseconds> time_left(std::chrono::seconds limit) const {
     std::int64_t since = away_since_ns_;
-    return std::chrono::nanoseconds(since == 0 ? 0 : base::boot_ns() - since);
-  }
-  /// None: it does not end by itself, or is connected.
-  std::optional<std::chrono::milliseconds> time_left() const {
-    if (config_.end_after.count() == 0 || away_since_ns_ == 0) return std::nullopt;
-    auto left = std::chrono::ceil<std::chrono::milliseconds>(config_.end_after - away());
-    return std::min<std::chrono::milliseconds>(left, std::chrono::hours(1));
+    if (config_.end_after.count() == 0 || since == 0) return std::nullopt;
+    auto left = limit - std::chrono::nanoseconds(base::boot_ns() - since);
+    return std::clamp<std::chrono::milliseconds>(std::chrono::ceil<std::chrono::milliseconds>(left),
+                                                 std::chrono::milliseconds(0),
+                                                 std::chrono::hours(1));
   }
 
   Result<> start() {
@@ -138,7 +144,7 @@ class Daemon {
     options.scopes = exec::can_make_scopes();
     options.notice = config_.notice;
     if (const char* url = ::getenv("SPELL_METADATA_URL")) options.metadata_url = url;
-    options.ready_to_go = [this] {
+    options.ready_to_go = options.emptied = [this] {
       std::uint64_t one = 1;
       (void)!::write(ready_.get(), &one, sizeof one);
     };
@@ -206,6 +212,30 @@ Result<> end_machine(const std::string& command, const std::string& folder) {
       "io_error", "'" + command + "' (on-end) failed: " + base::to_utf8(base::trim(ended->errors)));
 }
 
+/// Until all is ready for the end that was said. Another signal is the end, and so is the time.
+void wait_ready(const Config& config, const base::Fd& signals, const base::Fd& ready) {
+  pollfd over[] = {{signals.get(), POLLIN, 0}, {ready.get(), POLLIN, 0}};
+  constexpr int slack_ms = 2000;
+  ::poll(over, 2, static_cast<int>(config.notice_seconds * 1000) + slack_ms);
+}
+
+/// Of a machine that has not heard of its service for too long. What goes on there ends as it does
+/// when the machine is taken away, and lies on the disk for who salvages it.
+void end_alone(Daemon& daemon, const Config& config, const base::Fd& signals, const base::Fd& ready,
+               const std::string& folder) {
+  std::string why = "its service has not been heard of for ";
+  if (daemon.is_empty()) {
+    log(why + std::to_string(config.end_after.count()) + " s and more: this worker ends");
+  } else {
+    why += std::to_string(config.end_anyway.count()) + " s";
+    log(why + ": its runs and this worker end; `spell-worker salvage " + folder +
+        "` delivers what they leave");
+    if (daemon.notice(why, worker::notice_alone)) wait_ready(config, signals, ready);
+  }
+  daemon.stop();
+  ::sync();  // the machine may lose its power
+}
+
 Result<> serve(const Options& options) {
   ::umask(077);
   ::mallopt(M_ARENA_MAX, 2);
@@ -246,14 +276,14 @@ Result<> serve(const Options& options) {
   Daemon daemon(*folder, *config, ready);
   for (;;) {
     SPELL_TRY(daemon.follow());
-    pollfd events[] = {{ended.get(), POLLIN, 0}, {watch->fd(), POLLIN, 0}};
-    if (::poll(events, 2, daemon.next_look()) < 0 && errno != EINTR)
+    pollfd events[] = {
+        {ended.get(), POLLIN, 0}, {watch->fd(), POLLIN, 0}, {ready.get(), POLLIN, 0}};
+    if (::poll(events, 3, daemon.next_look()) < 0 && errno != EINTR)
       return base::errno_error("wait for events");
     watch->drain();
+    daemon.drain();
     if (daemon.is_over()) {
-      log("its service has not been heard of for " + std::to_string(config->end_after.count()) +
-          " s and more: this worker ends");
-      daemon.stop();
+      end_alone(daemon, *config, ended, ready, *folder);
       lock->reset();
       return end_machine(config->on_end, *folder);
     }
@@ -266,10 +296,7 @@ Result<> serve(const Options& options) {
     bool goes =
         info.ssi_signo == SIGTERM && (config->sigterm_is_notice || worker::is_shutting_down());
     if (!goes || !daemon.notice("the machine is shutting down")) return ok();
-    // Another signal is the end, and so is the time.
-    pollfd over[] = {{ended.get(), POLLIN, 0}, {ready.get(), POLLIN, 0}};
-    constexpr int slack_ms = 2000;
-    ::poll(over, 2, static_cast<int>(config->notice_seconds * 1000) + slack_ms);
+    wait_ready(*config, ended, ready);
     return ok();
   }
 }

@@ -60,7 +60,7 @@ struct RunBackup {
 
 /// The machine is about to be taken away.
 struct MachineNotice {
-  std::string kind{};  ///< "aws", "gcp", "azure", "signal", "asked" (`spell machine interrupt`)
+  std::string kind{};  ///< "aws", "gcp", "azure", "signal", "alone", "asked"; "withdrawn": it stays
   std::string text{};  ///< for people
   std::int64_t remaining_ms = 0;  ///< until it is, when this is sent
 };
@@ -97,7 +97,7 @@ struct SyncRequest {
   /// data was restored gives higher ones from then on.
   std::map<std::string, std::int64_t> numbers{};
   std::vector<RunReport> reports{};
-  std::optional<MachineNotice> notice{};  ///< with each sync from the notice on
+  std::optional<MachineNotice> notice{};  ///< with each sync from the notice on; once: withdrawn
 };
 
 /// Everything a worker needs to carry out a run.

@@ -55,7 +55,8 @@ Result<> take_notice(State& state, const Call& call, const std::string& machine,
   if (!news) return news.error();
   if (!*news) return ok();
   auto& record = state.machine_by_id(machine)->record;
-  return audit(state, now_us, call, "machine.notice", record.name, record.going);
+  return audit(state, now_us, call, "machine.notice", record.name,
+               record.going.empty() ? "withdrawn" : record.going);
 }
 }  // namespace
 

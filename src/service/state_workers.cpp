@@ -83,6 +83,8 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
         order(machine, "stop", **record, "resumed", "it goes on as run " + std::to_string(next));
       else if (!(*record)->wanted.empty())
         order(machine, (*record)->wanted, **record, "user");
+      else if ((*record)->request.exclusive)
+        order(machine, "stop", **record, "lease_expired", "it had counted as lost (--exclusive)");
       continue;
     }
     // Ended, removed or given to another: nobody wants its folder any more. What the store does not

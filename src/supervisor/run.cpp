@@ -117,6 +117,12 @@ void Run::live(int first_client) {
   add_client(first_client, true);
   if (spec_.lease_until_us > 0) renew_lease(spec_.lease_until_us);
   tell_clients();
+  // Of a computer that was frozen in between: what another may have by now is not begun.
+  if (lease_is_over()) {
+    level_ = spec_.level;
+    request_kill("lease_expired");
+    begin_draining();
+  }
   for (int level = spec_.level; phase_ == Phase::starting && init_ < 0 && level <= weakest();
        ++level) {
     if (start(level)) break;
@@ -318,10 +324,12 @@ void Run::request_kill(std::string_view reason) {
   if (init_ > 0) kill(init_, signal_to_kill(level_));
 }
 
+bool Run::lease_is_over() const { return lease_until_us_ && boot_us() >= lease_until_us_; }
+
 /// From then on another may have the run: its time is that of a computer that sleeps, too.
 void Run::renew_lease(long long until_us) {
   // One that was over before it was known to go on is over.
-  if (phase_ >= Phase::draining || (lease_until_us_ && boot_us() >= lease_until_us_)) return;
+  if (phase_ >= Phase::draining || lease_is_over()) return;
   if (lease_timer_ < 0) lease_timer_ = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
   itimerspec when{{0, 0}, {until_us / 1'000'000, until_us % 1'000'000 * 1000}};
   lease_until_us_ = until_us;
@@ -396,7 +404,7 @@ void Run::wait_for_events() {
   now = now_us / 1000;
 
   // Of a computer that was frozen: before anything else.
-  if (lease_until_us_ && boot_us() >= lease_until_us_) request_kill("lease_expired");
+  if (lease_is_over()) request_kill("lease_expired");
   if (ready > 0) {
     if (files[reports].revents) take_report();
     for (nfds_t i = 0; i < 2; ++i) {

@@ -63,6 +63,7 @@ class Run {
   void request_stop(std::string_view reason);
   void request_kill(std::string_view reason);
   void renew_lease(long long until_us);
+  bool lease_is_over() const;
   void keep_deadlines(long long now);
   long long log_limit() const;
   void note_full(bool full, long long now);

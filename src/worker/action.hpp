@@ -23,7 +23,7 @@ struct Action {
     ship,          ///< send output that the service lacks, one batch; told by Agent::shipped
     ship_metrics,  ///< likewise; told by Agent::metrics_shipped
     back_up,       ///< begin to back up its files, see Agent::backup_says
-    notice,        ///< its machine will go: its preemption file and its signal
+    notice,        ///< its machine will go: its preemption file and its signal; or stays after all
     look,          ///< how long its files need to become safe; told by Agent::backup_needs
     halt,          ///< freeze it and make safe what it has finished; told by Agent::halted
     save,          ///< write what is new or changed into a pack; told by Agent::saved

@@ -29,29 +29,52 @@ void Agent::resume(Journal journal, bool supervised, std::int64_t now, Actions& 
 // ---- a machine that goes
 
 void Agent::notice(const Notice& notice, std::int64_t now, Actions& out) {
-  if (notice_ && notice_->at_us <= notice.at_us) return;
-  notice_ = notice;
+  auto [known, added] = notices_.emplace(notice.kind, notice);
+  if (!added && known->second.at_us <= notice.at_us) return;
+  known->second = notice;
+  heed_notices(now, out);
+}
+
+void Agent::notice_withdrawn(const std::string& kind, std::int64_t now, Actions& out) {
+  if (notices_.erase(kind) == 0) return;
+  heed_notices(now, out);
+  if (!notice_) withdrawal_untold_ = true;
+}
+
+void Agent::heed_notices(std::int64_t now, Actions& out) {
+  auto first = std::min_element(notices_.begin(), notices_.end(),
+                                [](auto& a, auto& b) { return a.second.at_us < b.second.at_us; });
+  bool none = first == notices_.end();
+  if (!none && notice_ && notice_->kind == first->first && notice_->at_us == first->second.at_us)
+    return;
+  bool later = notice_ && (none || notice_->at_us < first->second.at_us);
+  if (later)
+    for (auto& [id, run] : runs_) run.notice_withdrawn(now, out);
+  notice_ = none ? std::nullopt : std::optional(first->second);
   notice_said_ = -1;
-  for (auto& [id, run] : runs_) run.notice(notice, now, out);
+  if (none) return;
+  withdrawal_untold_ = false;
+  for (auto& [id, run] : runs_) run.notice(*notice_, now, out);
   // They end where they have not begun.
   for (auto& start : std::exchange(waiting_, {})) begin(start, now, out);
 }
 
-void Agent::withdraw_notice(std::int64_t now, Actions& out) {
-  notice_.reset();
-  for (auto& [id, run] : runs_) run.notice_withdrawn(now, out);
-}
-
 bool Agent::is_ready_to_go() const {
-  return notice_ && waiting_.empty() && std::all_of(runs_.begin(), runs_.end(), [](auto& entry) {
-           return entry.second.is_told();
+  // Nobody hears of what a machine that is alone has to say.
+  bool alone = notices_.contains(notice_alone);
+  return notice_ && waiting_.empty() &&
+         std::all_of(runs_.begin(), runs_.end(), [alone](auto& entry) {
+           return alone ? entry.second.is_at_rest() : entry.second.is_told();
          });
 }
 
 void Agent::add_notice(model::SyncRequest& request, std::int64_t now) const {
-  if (!notice_ || notice_unheard_) return;
-  request.notice = model::MachineNotice{notice_->kind, notice_->text,
-                                        std::max<std::int64_t>(0, notice_->at_us - now) / 1000};
+  if (notice_unheard_) return;
+  if (notice_)
+    request.notice = model::MachineNotice{notice_->kind, notice_->text,
+                                          std::max<std::int64_t>(0, notice_->at_us - now) / 1000};
+  else if (withdrawal_untold_)
+    request.notice = model::MachineNotice{"withdrawn", "", 0};
 }
 
 bool Agent::refuses_notice(const Error& error) {
@@ -90,15 +113,13 @@ bool Agent::has_exclusive() const {
                      [](auto& start) { return start.start->request.exclusive; });
 }
 
-void Agent::renewed(std::int64_t session, const model::SyncAnswer& answer, std::int64_t sent,
-                    std::int64_t now, Actions& out) {
+void Agent::renewed(std::int64_t session, const model::SyncAnswer& answer, std::int64_t sent) {
   if (session != session_ || (!incarnation_.empty() && answer.incarnation != incarnation_)) return;
   lost_after_us_ = answer.lost_after * 1'000'000;
   // A tree must have ended before the service may start another.
   auto margin = std::min(lost_after_us_ / 4, lease_margin_us);
-  auto until = lost_after_us_ > 0 ? sent + lost_after_us_ - margin : RunTracker::lease_for_ever;
-  lease_until_us_ = until;
-  for (auto& [id, run] : runs_) run.renewed(until, now, out);
+  lease_until_us_ =
+      lost_after_us_ > 0 ? sent + lost_after_us_ - margin : RunTracker::lease_for_ever;
 }
 
 void Agent::set_online(bool online, std::int64_t now, Actions& out) {
@@ -139,6 +160,9 @@ void Agent::poll_answered(std::int64_t session, const Result<model::SyncAnswer>&
     set_online(true, now, out);
   }
   apply(*answer, now, out);
+  // After its commands: what is another's by now has no lease, and is not begun.
+  if (lease_until_us_ > 0)
+    for (auto& [id, run] : runs_) run.renewed(lease_until_us_, now, out);
 }
 
 void Agent::apply(const model::SyncAnswer& answer, std::int64_t now, Actions& out) {
@@ -159,7 +183,10 @@ void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) 
     return;
   }
   if (command.type == "notice") {
-    if (command.reason_code == "withdrawn") return withdraw_notice(now, out);
+    if (command.reason_code == "withdrawn") {
+      notices_.clear();
+      return heed_notices(now, out);
+    }
     return notice({"asked", command.reason, now + command.remaining_ms * 1000}, now, out);
   }
   if (command.type != "start") {
@@ -248,7 +275,7 @@ std::optional<std::int64_t> Agent::due(const RunTracker& run) const {
 
 std::optional<model::SyncRequest> Agent::next_report(std::int64_t now) {
   if (!online_ || reporting_ || !report_backoff_.ready(now)) return std::nullopt;
-  bool noticed = notice_ && !notice_unheard_ && notice_said_ != session_;
+  bool noticed = has_notice_to_say();
   bool anything = noticed || std::any_of(runs_.begin(), runs_.end(), [&](auto& entry) {
                     auto at = due(entry.second);
                     return at && *at <= now;
@@ -265,6 +292,7 @@ std::optional<model::SyncRequest> Agent::next_report(std::int64_t now) {
   if (!sent_.empty()) reported_last_ = sent_.back().run;
   add_notice(request, now);
   if (request.notice) notice_said_ = session_;
+  withdrawal_sent_ = request.notice && !notice_;
   reporting_ = true;
   sent_session_ = session_;
   return request;
@@ -283,6 +311,7 @@ void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_
   reporting_ = false;
   auto sent = std::exchange(sent_, {});
   bool current = sent_session_ == session_;
+  bool withdrawn = std::exchange(withdrawal_sent_, false);
   if (!answer) {
     notice_said_ = -1;
     if (refuses_notice(answer.error())) return;
@@ -305,6 +334,7 @@ void Agent::report_answered(const Result<model::SyncAnswer>& answer, std::int64_
   }
   report_backoff_.reset();
   report_width_ = report_limit;
+  if (withdrawn) withdrawal_untold_ = false;
   for (auto& item : sent)
     if (auto* run = tracker(item.run); run && run->start().epoch == item.epoch)
       run->acknowledged(item.events, item.result, item.unsaved, now);
@@ -404,8 +434,7 @@ std::optional<std::int64_t> Agent::wake_at() const {
     if (other && (!at || *other < *at)) at = other;
   };
   if (!waiting_.empty() && has_place(*waiting_.front().start)) earlier(0);
-  if (notice_ && !notice_unheard_ && notice_said_ != session_ && online_ && !reporting_)
-    earlier(report_backoff_.not_before());
+  if (has_notice_to_say() && online_ && !reporting_) earlier(report_backoff_.not_before());
   for (auto& [id, run] : runs_) {
     earlier(run.wake_at());
     if (!online_ || reporting_) continue;

@@ -48,11 +48,15 @@ class Agent {
         poll_backoff_(50'000, patient ? 10'000'000 : 2'000'000) {}
 
   /// The machine will be taken away: no run begins any more, and those that are here are told. Of
-  /// two notices the earlier time counts.
+  /// several notices the earliest time counts.
   void notice(const Notice&, std::int64_t now, Actions&);
+  /// Who gave notices of this kind takes them back; without another one all goes on as before, and
+  /// the service is told.
+  void notice_withdrawn(const std::string& kind, std::int64_t now, Actions&);
   /// Null: it is to stay, as far as is known.
   const Notice* notice() const { return notice_ ? &*notice_ : nullptr; }
-  /// It goes, and nothing is here that the service has not heard the end of.
+  /// It goes, and nothing is here that the service has not heard the end of; where it goes because
+  /// it hears nothing of its service, nothing that is not at rest.
   bool is_ready_to_go() const;
 
   /// A run found on disk, before the first poll.
@@ -69,9 +73,8 @@ class Agent {
   void poll_answered(std::int64_t session, const Result<model::SyncAnswer>&, std::int64_t now,
                      Actions&);
   /// To be told before the answer itself: the service has heard of this machine at `sent` or later,
-  /// when this poll was sent. For runs that are exclusive.
-  void renewed(std::int64_t session, const model::SyncAnswer&, std::int64_t sent, std::int64_t now,
-               Actions&);
+  /// when this poll was sent. For runs that are exclusive, once the answer's commands are obeyed.
+  void renewed(std::int64_t session, const model::SyncAnswer&, std::int64_t sent);
   /// When the next poll may be sent; 0: at once.
   std::int64_t poll_not_before() const { return poll_backoff_.not_before(); }
 
@@ -137,7 +140,10 @@ class Agent {
   std::set<std::string> used_gpus() const;
   std::deque<model::Command>::iterator find_waiting(const std::string& run);
   void apply(const model::SyncAnswer&, std::int64_t now, Actions&);
-  void withdraw_notice(std::int64_t now, Actions&);
+  void heed_notices(std::int64_t now, Actions&);
+  bool has_notice_to_say() const {
+    return (notice_ || withdrawal_untold_) && !notice_unheard_ && notice_said_ != session_;
+  }
   void add_notice(model::SyncRequest&, std::int64_t now) const;
   bool refuses_notice(const Error&);
 
@@ -164,9 +170,11 @@ class Agent {
   std::int64_t sent_session_ = 0;
   bool reporting_ = false;
 
-  std::optional<Notice> notice_;
-  std::int64_t notice_said_ = -1;  ///< in which session the service was told last
-  bool notice_unheard_ = false;    ///< it is older than that, and refuses to hear it
+  std::map<std::string, Notice> notices_;  ///< by kind
+  std::optional<Notice> notice_;           ///< the earliest of them
+  std::int64_t notice_said_ = -1;          ///< in which session the service was told last
+  bool withdrawal_untold_ = false, withdrawal_sent_ = false;
+  bool notice_unheard_ = false;  ///< it is older than that, and refuses to hear it
 };
 
 }  // namespace spell::worker

@@ -97,16 +97,17 @@ void CloudNotice::ready_to_go() {
   changed_.notify_all();
 }
 
-/// False: this is over.
+/// True, perhaps before that: the machine may go, which is to be said.
 bool CloudNotice::wait(std::chrono::milliseconds time) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, stop_.get_token(), time, [] { return false; });
-  return !stop_.stop_requested();
+  auto may_go = [&] { return ready_ && !event_.empty() && approved_ != event_; };
+  changed_.wait_for(lock, stop_.get_token(), time, may_go);
+  return !stop_.stop_requested() && may_go();
 }
 
 void CloudNotice::watch() {
   std::string said;
-  for (;;) {
+  while (!stop_.stop_requested()) {
     auto answer = ask();
     if (stop_.stop_requested()) return;
     std::string wrong = answer ? "" : answer.error().message();
@@ -114,29 +115,29 @@ void CloudNotice::watch() {
       options_.log(wrong.empty() ? "the cloud's notices can be asked for again"
                                  : "no notice can be had of the cloud: " + wrong);
     said = wrong;
-    if (answer && *answer) {
-      {
-        // Whoever was ready for another notice has to say so anew.
-        std::lock_guard lock(mutex_);
-        ready_ = false;
-      }
-      options_.notice(**answer);
-      break;
-    }
+    if (answer) heed(*answer);
     // gcp has waited itself.
     auto pause = !answer                          ? after_failure
                  : options_.cloud == Cloud::aws   ? std::chrono::milliseconds(5000)
                  : options_.cloud == Cloud::azure ? std::chrono::milliseconds(1000)
                                                   : std::chrono::milliseconds(0);
     if (options_.every && (!answer || pause.count() > 0)) pause = *options_.every;
-    if (!wait(pause)) return;
+    if (wait(pause)) approve();
   }
-  if (event_.empty()) return;
-  {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait(lock, stop_.get_token(), [&] { return ready_; })) return;
+}
+
+void CloudNotice::heed(const std::optional<Notice>& notice) {
+  // Its time is of two clocks, so never the same to the last moment.
+  constexpr std::int64_t about_us = 1'000'000;
+  bool earlier = notice && (!told_ || notice->at_us < told_->at_us - about_us);
+  if (earlier || !notice) {
+    // Whoever was ready for another notice has to say so anew.
+    std::lock_guard lock(mutex_);
+    ready_ = false;
   }
-  approve();
+  if (earlier) options_.notice(*notice);
+  if (told_ && !notice) options_.withdrawn(*told_);
+  if (earlier || !notice) told_ = notice;
 }
 
 Result<net::ClientResponse> CloudNotice::send(net::ClientRequest request,
@@ -230,6 +231,7 @@ Result<std::optional<Notice>> CloudNotice::ask_azure() {
   auto events = said.is_object() ? said.find("Events") : said.end();
   if (!said.is_object() || events == said.end() || !events->is_array())
     return not_understood("Azure", "what is no list of events");
+  event_.clear();
   for (auto& event : *events) {
     auto type = text_in(event, "EventType");
     if (type != "Preempt" && type != "Terminate") continue;
@@ -252,6 +254,7 @@ Result<std::optional<Notice>> CloudNotice::ask_azure() {
 }
 
 void CloudNotice::approve() {
+  approved_ = event_;
   json body{{"StartRequests", json::array({{{"EventId", event_}}})}};
   auto done = send({.method = "POST",
                     .target = "/metadata/scheduledevents?api-version=2020-07-01",

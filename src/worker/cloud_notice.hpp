@@ -11,6 +11,7 @@
 //          approved with a POST of StartRequests by whom has nothing more to do: "Scheduled Events
 //          for Linux VMs" in Azure's documentation
 //
+// A notice may be taken back: the event is gone then, before it has begun. So a cloud is asked on.
 // One thread, where there is a cloud; none elsewhere.
 #pragma once
 #include <chrono>
@@ -38,8 +39,10 @@ struct CloudNoticeOptions {
   std::string url{};  ///< "http://HOST:PORT"; "": the cloud's own address
   /// How often it is asked; none: as the cloud wants it.
   std::optional<std::chrono::milliseconds> every{};
-  /// Called from its thread, once.
+  /// Called from its thread; again where it has an earlier time.
   std::function<void(const Notice&)> notice{};
+  /// The cloud says nothing any more of the notice that it gave. Called from its thread.
+  std::function<void(const Notice&)> withdrawn{};
   std::function<void(const std::string& line)> log{};
 };
 
@@ -54,6 +57,7 @@ class CloudNotice {
  private:
   explicit CloudNotice(CloudNoticeOptions options);
   void watch();
+  void heed(const std::optional<Notice>&);
   /// None: nothing is said. Errors: it cannot be asked, or what it says cannot be read.
   Result<std::optional<Notice>> ask();
   Result<std::optional<Notice>> ask_aws();
@@ -66,10 +70,11 @@ class CloudNotice {
   CloudNoticeOptions options_;
   net::HttpClient client_;
   std::stop_source stop_;
-  std::string token_;     ///< aws
-  std::string etag_;      ///< gcp: of the answer that is known
-  std::string own_name_;  ///< azure: this machine, as events name it
-  std::string event_;     ///< azure: what is to be approved
+  std::string token_;             ///< aws
+  std::string etag_;              ///< gcp: of the answer that is known
+  std::string own_name_;          ///< azure: this machine, as events name it
+  std::string event_, approved_;  ///< azure: what is to be approved, and what has been
+  std::optional<Notice> told_;    ///< what the cloud has said, as it was handed on
   std::mutex mutex_;
   std::condition_variable_any changed_;
   bool ready_ = false;

@@ -258,7 +258,7 @@ void Engine::poll_loop() {
     if (stopping_) return;
     post([this, session = offered.poll.session, sent, answer = std::move(answer)] {
       Actions actions;
-      if (answer) agent_.renewed(session, *answer, sent, now_us(), actions);
+      if (answer) agent_.renewed(session, *answer, sent);
       agent_.poll_answered(session, answer, now_us(), actions);
       perform(std::move(actions));
       tell_connection(answer);
@@ -635,10 +635,24 @@ void Engine::notice(Notice notice) {
   });
 }
 
+void Engine::notice_withdrawn(const std::string& kind, const std::string& text) {
+  post([this, kind, text] {
+    log("the notice has been withdrawn: " + text);
+    Actions actions;
+    agent_.notice_withdrawn(kind, now_us(), actions);
+    perform(std::move(actions));
+  });
+}
+
 void Engine::tell_notice(const std::string& run) {
   auto* there = agent_.find(run);
   auto carried = carried_.find(run);
-  if (!there || !there->notice() || carried == carried_.end()) return;
+  if (!there || carried == carried_.end()) return;
+  if (!there->notice()) {
+    if (auto gone = remove_preemption_file(folders_.run(run)); !gone)
+      log("run " + run + ": " + gone.error().message());
+    return;
+  }
   auto at = base::unix_us() + there->notice()->at_us - now_us();
   if (auto told = write_preemption_file(folders_.run(run), *there->notice(), at); !told)
     log("run " + run + ": " + told.error().message());

@@ -52,6 +52,8 @@ class Engine {
   bool idle() const { return idle_; }
   /// The machine will be taken away. Any thread.
   void notice(Notice);
+  /// See Agent::notice_withdrawn().
+  void notice_withdrawn(const std::string& kind, const std::string& text);
   void make_room() { (void)trees_->make_room(); }
   std::vector<std::string> check_caches() { return check(std::chrono::seconds(0)); }
 

@@ -1,5 +1,6 @@
 #include "worker/notice.hpp"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -31,6 +32,12 @@ Result<> write_preemption_file(const std::string& run_folder, const Notice& noti
       false));
   if (::rename(made.c_str(), to.c_str()) != 0) return base::errno_error("make " + to);
   return ok();
+}
+
+Result<> remove_preemption_file(const std::string& run_folder) {
+  std::string file = run_folder + "/tmp" + preemption_file;
+  if (::unlink(file.c_str()) == 0 || errno == ENOENT) return ok();
+  return base::errno_error("remove " + file);
 }
 
 bool is_shutting_down() {

@@ -12,6 +12,10 @@
 
 namespace spell::worker {
 
+/// The kind of notice of a machine that goes because it has not heard of its service for long: what
+/// is left to do there is to write down how its runs ended.
+inline constexpr const char* notice_alone = "alone";
+
 /// See model::MachineNotice.
 struct Notice {
   std::string kind{}, text{};
@@ -33,6 +37,8 @@ inline constexpr const char* preemption_file = "/preemption";
 /// Lets the run's preemption file appear: {"kind", "text", "at"}. Again is fine.
 Result<> write_preemption_file(const std::string& run_folder, const Notice&,
                                std::int64_t at_unix_us);
+/// It stays after all. Where there is none that is fine.
+Result<> remove_preemption_file(const std::string& run_folder);
 
 /// This computer is shutting down, or starting anew (`systemctl is-system-running`: "stopping").
 bool is_shutting_down();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "base/count.hpp"
 #include "base/text.hpp"
@@ -154,15 +155,19 @@ void RunTracker::say(std::string_view status, std::string text, std::int64_t at,
   events_.push_back({std::move(event), patient ? at + patience_us : at});
 }
 
-void RunTracker::say_reason(std::string_view code, std::string text, std::int64_t now) {
+void RunTracker::say_again(std::string text, std::int64_t now) {
   model::RunEvent event;
   event.number = static_cast<std::int64_t>(events_.size()) + 1;
   event.text = std::move(text);
   event.important = true;
   event.age_us = now;
   event.log_offset = log_.bytes;
-  event.reason_code = std::string(code);
   events_.push_back({std::move(event), now});
+}
+
+void RunTracker::say_reason(std::string_view code, std::string text, std::int64_t now) {
+  say_again(std::move(text), now);
+  events_.back().event.reason_code = std::string(code);
 }
 
 std::string RunTracker::unwritten() {
@@ -247,10 +252,15 @@ bool RunTracker::given_up(const Result<std::vector<std::string>>& done) {
   return !done && done.error().code() == "canceled";
 }
 
+/// Where it is wanted again by now (its machine stays after all), that is done anew.
+void RunTracker::given_up(std::int64_t now, Actions& out) {
+  if (std::exchange(given_up_, false)) advance(now, out);
+}
+
 void RunTracker::built(const Result<std::vector<std::string>>& notices, std::int64_t now,
                        Actions& out) {
   busy_ = false;
-  if (given_up(notices)) return given_up_ ? advance(now, out) : void();
+  if (given_up(notices)) return given_up(now, out);
   if (!notices) {
     not_created(notices.error(), now, out);
     return;
@@ -264,7 +274,7 @@ void RunTracker::built(const Result<std::vector<std::string>>& notices, std::int
 void RunTracker::mounted(const Result<std::vector<std::string>>& notices, std::int64_t now,
                          Actions& out) {
   busy_ = false;
-  if (given_up(notices)) return given_up_ ? advance(now, out) : void();
+  if (given_up(notices)) return given_up(now, out);
   if (!notices) {
     model::RunResult result;
     result.status = compiles() ? "build_failed" : "mount_failed";
@@ -282,7 +292,7 @@ void RunTracker::mounted(const Result<std::vector<std::string>>& notices, std::i
 void RunTracker::compiled(const Result<std::vector<std::string>>& notices, std::int64_t now,
                           Actions& out) {
   busy_ = false;
-  if (given_up(notices)) return given_up_ ? advance(now, out) : void();
+  if (given_up(notices)) return given_up(now, out);
   if (!notices) {
     auto lines = base::split(notices.error().message(), '\n');
     for (std::size_t i = 1; i < std::min<std::size_t>(lines.size(), 21); ++i)
@@ -418,11 +428,10 @@ void RunTracker::notice(const Notice& notice, std::int64_t now, Actions& out) {
 void RunTracker::notice_withdrawn(std::int64_t now, Actions& out) {
   if (!notice_ || halting_ || halted_ || ended_ || result_) return;
   notice_.reset();
-  if (notice_told_) {
-    say("", std::string(stays_words), now, false, true);
-    write_journal(out);
-  }
-  notice_told_ = false;
+  if (!std::exchange(notice_told_, false)) return;
+  say_again(std::string(stays_words), now);
+  write_journal(out);
+  act(Action::Type::notice, out);
 }
 
 void RunTracker::backup_needs(std::int64_t time_us, std::int64_t now, Actions& out) {
@@ -449,10 +458,9 @@ void RunTracker::heed_notice(std::int64_t now, Actions& out) {
   if (!notice_ || started_us_ == 0 || command_ended_ || halting_ || halted_) return;
   if (!notice_told_) {
     notice_told_ = true;
-    say("",
-        std::string(notice_words) + in_seconds(notice_->at_us - now) + " (" + notice_->text +
-            "): what the run has finished writing is made safe first",
-        now, false, true);
+    say_again(std::string(notice_words) + in_seconds(notice_->at_us - now) + " (" + notice_->text +
+                  "): what the run has finished writing is made safe first",
+              now);
     act(Action::Type::notice, out);
     write_journal(out);
   }
@@ -695,7 +703,12 @@ void RunTracker::leave(std::int64_t now, Actions& out) {
 }
 
 void RunTracker::finish_unstarted(Actions& out, std::int64_t now) {
-  finish(want_ ? killed_result(want_) : noticed_result(notice_->text), now, out);
+  // An exclusive one that its service has given up meanwhile.
+  bool too_late = want_ && want_->reason_code == lease_expired_result().reason_code;
+  finish(too_late ? lease_expired_result()
+         : want_  ? killed_result(want_)
+                  : noticed_result(notice_->text),
+         now, out);
 }
 
 void RunTracker::advance(std::int64_t now, Actions& out) {

@@ -86,6 +86,10 @@ class RunTracker {
   std::optional<std::int64_t> save_until() const;
   /// How long it may take to make safe what a run that was just halted has finished.
   std::int64_t flush_until(std::int64_t now) const;
+  /// Nothing of it goes on, and what is known of its end is written down, said or not.
+  bool is_at_rest() const {
+    return !halting_ && (result_ || ended_ || (leave_ != Leave::no && !supervised_));
+  }
   /// All is said of how it ended.
   bool is_told() const { return result_acknowledged_ || leave_ != Leave::no; }
   /// Its command may write still.
@@ -118,7 +122,7 @@ class RunTracker {
   void unsaved_is_unwanted() { tells_unsaved_ = false; }
   /// Its machine will be taken away; again with another time.
   void notice(const Notice&, std::int64_t now, Actions& out);
-  /// It stays after all. What has been halted is ended all the same.
+  /// It stays after all: the run is told, and goes on. What has been halted is ended all the same.
   void notice_withdrawn(std::int64_t now, Actions& out);
   /// So long its files would need to become safe.
   void backup_needs(std::int64_t time_us, std::int64_t now, Actions& out);
@@ -190,6 +194,8 @@ class RunTracker {
   bool reached(std::string_view status) const { return said(status, {}); }
   void say(std::string_view status, std::string text, std::int64_t at, bool patient,
            bool important = false);
+  /// Also what was said before.
+  void say_again(std::string text, std::int64_t now);
   /// What the run waits for, or that it goes on ("").
   void say_reason(std::string_view code, std::string text, std::int64_t now);
   std::string unwritten();
@@ -199,6 +205,7 @@ class RunTracker {
   /// Its program is built here; that is part of `building`, and so is what it mounts for it.
   bool compiles() const { return start_.request.build.has_value(); }
   static bool given_up(const Result<std::vector<std::string>>&);
+  void given_up(std::int64_t now, Actions& out);
   void act(Action::Type type, Actions& out, std::string text = {}) {
     out.push_back({type, start_.run, std::move(text)});
   }

@@ -151,6 +151,9 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
        options.metadata_url,
        {},
        [engine = &impl->engine](const Notice& notice) { engine->notice(notice); },
+       [engine = &impl->engine](const Notice& notice) {
+         engine->notice_withdrawn(notice.kind, notice.text);
+       },
        options.log}));
   return std::unique_ptr<Worker>(new Worker(std::move(impl)));
 }

@@ -75,7 +75,7 @@ struct WorkerOptions {
   /// "auto"; and where, instead of the cloud's own address: "http://HOST:PORT".
   std::string notice = "none", metadata_url{};
   /// Called from any thread when a machine that goes has nothing any more that the service has not
-  /// heard the end of.
+  /// heard the end of; see notice_alone for one that nobody hears.
   std::function<void()> ready_to_go{};
   /// Called from any thread when the service has been met, and with why it cannot be reached:
   /// again only when that changes.

@@ -50,10 +50,19 @@ def kill_and_wait(pid, timeout=10):
 
 
 def suspend(pid):
-    """SIGSTOP, until every thread stands still: the signal alone returns before that."""
+    """SIGSTOP, until every thread stands still: the signal alone returns before that. Error ProcessLookupError where it has ended."""
     os.kill(pid, signal.SIGSTOP)
-    states = lambda: {stat.read_text().rpartition(")")[2].split()[0] for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")}
-    wait_for(lambda: states() == {"T"}, what=f"a stand-still of {pid}")
+
+    def stands():
+        try:
+            states = {stat.read_text().rpartition(")")[2].split()[0] for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")}
+        except OSError:
+            states = set()
+        if not states - {"Z", "X"}:
+            os.kill(pid, 0)  # else it has ended
+        return states == {"T"} or states == {"Z"}
+
+    wait_for(stands, what=f"a stand-still of {pid}")
 
 
 def lock_holder(place):
@@ -120,6 +129,14 @@ def parent(pid):
 
 def children(pid):
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and parent(entry) == pid]
+
+
+def descendants(pid):
+    """Its children, theirs, and so on."""
+    found = children(pid)
+    for child in found:
+        found += children(child)
+    return found
 
 
 def the_supervisor(place):

@@ -1,7 +1,9 @@
 """Machines of a team's service: workers of their own, each with a folder of its own, on this computer."""
+import contextlib
 import os
 import signal
 
+import faults
 from harness import PATIENCE, processes_of, wait_for
 
 CORES = 2
@@ -56,6 +58,17 @@ class Machine:
         """The daemon alone: what it has started goes on."""
         os.kill(self.running.process.pid, number)
         return self.running.finish() if number in (signal.SIGKILL, signal.SIGTERM) else None
+
+    def freeze(self):
+        """All of its processes stand still, those of its runs too, as in a machine that is frozen: their ids."""
+        frozen = []
+        # What does not stand still yet may make others: parents first, until there are no new ones.
+        while new := [pid for mine in processes_of(self.folder) for pid in (mine, *faults.descendants(mine)) if pid not in frozen]:
+            for pid in dict.fromkeys(new):
+                with contextlib.suppress(ProcessLookupError):
+                    faults.suspend(pid)
+                frozen.append(pid)
+        return frozen
 
     def supervisors(self):
         return [pid for pid, line in processes_of(self.folder).items() if "spell-supervisor" in line]

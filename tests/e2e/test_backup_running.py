@@ -127,10 +127,12 @@ def test_what_waits_for_the_rate_is_shown_until_it_is_safe(place):
     try:
         number = submit(team, "-m", "slow", f"touch began; {UNTIL_GO}")
         mine = gate(box, number)
-        (mine / "big").write_bytes(os.urandom(12_000_000))
+        (mine / "big").write_bytes(os.urandom(16_000_000))
         spell = lambda *words, **options: team_spell(team, *words, **options)
         waits = wait_for(lambda: (record(spell, number)["backlog"] or {}).get("files") and record(spell, number)["backlog"])
-        assert waits["bytes"] == 12_000_000, waits
+        assert waits["bytes"] == 16_000_000, waits
+        stats = spell("stats", number, check=0).stdout
+        assert "Backup: 15.3 MiB not safe yet, the oldest for" in stats, stats
         assert "Not safe yet" in spell("info", number, check=0).stdout
         wait_for(lambda: "big" in entries(spell, f"runs/{number}"))
         wait_for(lambda: record(spell, number)["backlog"]["files"] == 0)

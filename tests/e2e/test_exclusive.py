@@ -1,9 +1,12 @@
 """--exclusive: rather lost work than two copies. Whatever becomes of its machine's worker, a run is dead before another takes its place."""
+import contextlib
+import os
 import signal
 
 import pytest
 
-from harness import wait_for
+import faults
+from harness import PATIENCE, wait_for, wait_gone
 from machines import gate, record, spell, submit, wait_run
 from team import Team
 
@@ -54,6 +57,39 @@ def test_the_old_command_is_dead_before_another_takes_its_place(team, boxes, how
     machine.wait_empty()
     assert (record(team, number)["status"], record(team, number)["reason_code"]) == ("interrupted", "late_result")
     assert (shared / "order").read_text().split() == [str(number), str(after)]
+
+
+@pytest.mark.parametrize("first", ["supervisor", "command"], ids=["supervisor thaws first", "command thaws first"])
+def test_a_frozen_machine_that_thaws_after_its_successor_has_finished_changes_nothing(team, boxes, first):
+    number, machine, shared = begin(team, boxes, "--auto-resume")
+    frozen = machine.freeze()
+    after = wait_for(lambda: record(team, number)["resumed_as_run"], what="its successor")
+    assert record(team, number)["reason_code"] == "machine_lost"
+    ended = wait_run(team, after, "complete")
+    listed = spell(team, "ls", f"runs/{after}", "--json", check=0).json
+    beat = (shared / "beat").read_text()
+    (supervisor, init), = faults.supervised(machine.folder / "worker/runs").values()
+    commands = [pid for pid in frozen if pid not in (supervisor, machine.running.process.pid)]
+    assert supervisor in frozen and init in commands
+    for pid in ([supervisor] if first == "supervisor" else commands):
+        with contextlib.suppress(ProcessLookupError):  # it had ended when all stood still
+            os.kill(pid, signal.SIGCONT)
+    if first == "supervisor":
+        # It ends what stands still before that does a single step.
+        assert not wait_gone(commands, PATIENCE)
+        assert (shared / "beat").read_text() == beat
+    for pid in frozen:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    machine.wait_empty()
+    assert not machine.supervisors() and not wait_gone(commands, PATIENCE)
+    # The old record alone has become another one.
+    assert (record(team, number)["status"], record(team, number)["reason_code"]) == ("interrupted", "late_result")
+    assert record(team, after) == ended
+    assert spell(team, "ls", f"runs/{after}", "--json", check=0).json == listed
+    assert (shared / "order").read_text().split() == [str(number), str(after)]
+    waited = spell(team, "wait", number, check=0)
+    assert f"run {after}" in waited.stdout + waited.stderr, waited
 
 
 def test_what_it_has_left_is_delivered_when_its_machine_is_back(team, boxes):

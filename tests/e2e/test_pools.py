@@ -89,6 +89,13 @@ def test_an_idle_machine_ends_and_a_removed_one_too(place, team):
     assert spell("wait", number).returncode == 0
     wait_for(lambda: not machines_of(spell, "try-spot"), what="the machine to end")
     assert not list(folder.iterdir())
+    # What no machine of this pool can take launches none, and says so.
+    huge = submit(spell, "-t", "try-spot", "--cpus", "1000", "true")
+    assert "none of its pool can take it: 1000 cores wanted" in run_of(spell, huge)["reason"]
+    log = spell("logs", huge, check=0)
+    assert "No machine of the pool of try-spot can take this run: 1000 cores wanted" in log.stdout + log.stderr, log
+    assert not machines_of(spell, "try-spot")
+    spell("kill", huge, check=0)
     second = submit(spell, "-t", "try-spot", "echo begun; sleep 1000")
     wait_for(lambda: run_of(spell, second)["status"] == "running", what="the run to begin")
     machine, = machines_of(spell, "try-spot")
@@ -232,6 +239,33 @@ def test_a_machine_without_its_service_ends_by_itself(place, team):
     assert first["name"] not in [one["name"] for one in machines_of(spell, "try-spot")]
     end_pool(spell, "try-spot")
     assert not list(folder.iterdir())
+
+
+def test_what_a_machine_without_its_service_has_of_runs_is_kept_for_salvage(place, team):
+    """It ends its runs when it has been alone for very long, and itself; what they had not delivered is put aside."""
+    spell = by_hand(team)
+    spell("machine-type", "add", "try-spot", "--spot", "--pool", "local", "--pool-option", "end_after=1", "--pool-option", "end_anyway=2", check=0)
+    folder = team.data / "pools/acme/try-spot"
+    number = submit(spell, "-t", "try-spot", "echo safe > safe.txt; touch began; while [ ! -e $SPELL_PREEMPTION_FILE ]; do sleep 0.02; done; "
+                    "echo late; echo row >> table.csv; exit 3")
+    wait_for(lambda: run_of(spell, number)["output_files"] >= 2, what="its backup")
+    machine, = machines_of(spell, "try-spot")
+    team.stop(signal.SIGKILL)
+    left = folder / f".left-{machine['name']}"
+    wait_for(left.exists, what="the machine's end")
+    wait_for(lambda: not [line for line in processes_of(folder).values() if "spell-" in line], what="its processes to end")
+    team.start()
+    wait_for(lambda: run_of(spell, number)["status"] == "interrupted", what="the run to be lost")
+    wait_for(lambda: not machines_of(spell, "try-spot"), what="its machine to be gone")
+    # The credential went with the machine: another one of its name may deliver.
+    added = json.loads(spell("machine", "add", machine["name"], "--json", check=0).stdout)
+    joined = place.program("spell-worker", "join", team.url, "-", "--state", left, input=added["token"] + "\n")
+    assert joined.returncode == 0, joined
+    done = place.program("spell-worker", "salvage", left)
+    assert done.returncode == 0 and f"run {number}: delivered" in done.stdout, done
+    assert "late" in spell("logs", number, check=0).stdout.split()
+    assert "table.csv" in spell("ls", f"runs/{number}", check=0).stdout
+    shutil.rmtree(left)
 
 
 def test_bad_input_is_refused_by_name(place, team):

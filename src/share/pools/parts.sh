@@ -44,6 +44,7 @@ join() {
   # Without its service for long, it ends by itself.
   mkdir -p -m 755 /etc/spell || return
   [ -e /etc/spell/worker.toml ] || echo 'end-after = ${SPELL_POOL_OPTION_END_AFTER:-1800}
+end-anyway = ${SPELL_POOL_OPTION_END_ANYWAY:-86400}
 on-end = "shutdown -h now"' > /etc/spell/worker.toml
   spell-worker join $(quoted "$SPELL_POOL_URL") - << 'TOKEN'
 $token

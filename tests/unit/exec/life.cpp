@@ -250,6 +250,19 @@ TEST_CASE("a lease that is not renewed ends the tree, whoever is there to say so
   CHECK(processes_with(sleep) == 0);
 }
 
+TEST_CASE("what has no lease any more when it is to begin is not begun") {
+  auto level = GENERATE(from_range(levels()));
+  CAPTURE(name_of(level));
+  Scratch scratch;
+  auto what = launch(scratch.run_folder(), "touch $SPELL_ROOT/began", level);
+  what.lease_until_us = base::boot_ns() / 1000;
+  auto state = exec::testing::run(what);
+  REQUIRE(state.exit);
+  CHECK(state.exit->ended_by == "lease_expired");
+  CHECK(state.started_us == 0);
+  CHECK_FALSE(base::exists(what.folder + "/spell/began"));
+}
+
 TEST_CASE("a lease that is renewed goes on, until it is not") {
   Scratch scratch;
   auto what = launch(scratch.run_folder(), "read -r line < $SPELL_ROOT/gate; exit 3");

@@ -370,6 +370,22 @@ TEST_CASE("a clock that is set back keeps nobody waiting") {
   CHECK(spots.run(3).machine != "");
 }
 
+TEST_CASE("an exclusive run that had counted as lost ends, though it goes on nowhere else") {
+  Spots spots;
+  auto asked = spots.asked(false);
+  asked.request.exclusive = true;
+  auto hello = hello_of(8);
+  hello.capabilities["exclusive"] = "1";
+  for (auto& machine : {spots.a, spots.b}) spots.greet(machine, hello);
+  spots.begin(asked);
+  auto first = spots.on(1);
+  spots.lose(1);
+  REQUIRE(spots.run(1).status == "interrupted");
+  spots.greet(first, hello, {{spots.run(1).id, 1}});
+  REQUIRE(spots.commands_of(first) == Words{"stop 1"});
+  CHECK(spots.state->machine_by_id(first)->commands[0].reason_code == "lease_expired");
+}
+
 TEST_CASE("a machine that comes back late is told to end what goes on elsewhere") {
   Spots spots;
   spots.begin();

@@ -147,6 +147,71 @@ TEST_CASE("what was asked for here is not news from there, and stays withdrawn")
   CHECK(team.record().going.size() < 300);
 }
 
+TEST_CASE("a notice that its cloud takes back is none, unless somebody has asked for it too") {
+  Going team;
+  CHECK(!team.told("withdrawn", 0, "").value());
+  CHECK(team.told("azure", 60'000, "preempted, Azure").value());
+  REQUIRE(team.submit_to("spot"));
+  CHECK(team.run(1).machine.empty());
+  CHECK(team.told("withdrawn", 0, "").value());
+  CHECK(team.record().going_us == 0);
+  CHECK(team.record().going.empty());
+  CHECK(team.run(1).machine == "box");
+  CHECK(!team.told("withdrawn", 0, "").value());
+  team.open();
+  CHECK(team.record().going_us == 0);
+  // One that says so with its hello is not told of the old one.
+  team.greet(team.box, able());
+  CHECK(team.told("azure", 60'000, "preempted, Azure").value());
+  REQUIRE(team.change([&] {
+    return team.state->hello(team.box, able(), {{team.run(1).id, team.run(1).epoch}}, team.now,
+                             model::MachineNotice{"withdrawn", "", 0});
+  }));
+  CHECK(team.notices().empty());
+
+  REQUIRE(team.resume());
+  REQUIRE(team.interrupt(60));
+  CHECK(!team.told("withdrawn", 0, "").value());
+  CHECK(team.record().going_us != 0);
+}
+
+TEST_CASE("a pool's machine that goes on is kept, as long as it has not begun to end") {
+  Going team;
+  auto pooled = team.Team::record("pooled", {"pooled-type"});
+  pooled.pool = "pooled-type";
+  pooled.phase = "up";
+  REQUIRE(team.change([&] { return team.state->create_machine(pooled); }));
+  REQUIRE(team.join(team.token(pooled.id), able()));
+  team.greet(pooled.id, able());
+  auto told = [&](const std::string& kind) {
+    return team
+        .change([&] {
+          return team.state->heed_notice(pooled.id, {kind, "preempted, Azure", 60'000}, team.now);
+        })
+        .value();
+  };
+  auto phase = [&] { return team.state->machine_by_id(pooled.id)->record.phase; };
+  CHECK(told("azure"));
+  CHECK(phase() == "ending");
+  CHECK(!told("withdrawn"));  // it is empty, so it ends at once
+  CHECK(phase() == "ending");
+
+  auto other = pooled;
+  other.id = base::hex(base::random_bytes(16));
+  other.name = "other";
+  REQUIRE(team.change([&] { return team.state->create_machine(other); }));
+  REQUIRE(team.join(team.token(other.id), able()));
+  team.greet(other.id, able());
+  pooled = other;
+  REQUIRE(team.submit_to("pooled-type"));
+  REQUIRE(team.run(1).machine == "other");
+  CHECK(told("azure"));
+  CHECK(phase() == "ending");
+  CHECK(told("withdrawn"));
+  CHECK(phase() == "up");
+  CHECK(team.run(1).machine == "other");
+}
+
 TEST_CASE("a pool's machine ends then") {
   Going team;
   auto pooled = team.Team::record("pooled", {"spot"});

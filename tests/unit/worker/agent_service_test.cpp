@@ -232,7 +232,8 @@ void renew(World& world, std::int64_t sent) {
   answer.incarnation = world.service.incarnation;
   answer.lost_after = world.service.lost_after;
   Actions actions;
-  world.agent->renewed(world.agent->session(), answer, sent, world.now, actions);
+  world.agent->renewed(world.agent->session(), answer, sent);
+  world.agent->poll_answered(world.agent->session(), answer, world.now, actions);
   for (auto& action : actions)
     if (action.type == Action::Type::lease)
       world.leases[action.run].push_back(std::stoll(action.text));
@@ -262,7 +263,10 @@ TEST_CASE("an exclusive run's supervisor hears until when it is this machine's")
   late.lost_after = 600;
   late.incarnation = world.service.incarnation;
   Actions actions;
-  world.agent->renewed(world.agent->session() - 1, late, world.now, world.now, actions);
+  auto session = world.agent->session();
+  world.agent->renewed(session - 1, late, world.now);
+  late.lost_after = 4;
+  world.agent->poll_answered(session, late, world.now, actions);
   CHECK(actions.empty());
   CHECK(world.leases[id].size() == told);
 }
@@ -321,6 +325,70 @@ TEST_CASE(
   world.crash();
   REQUIRE(world.run_until([&] { return world.launches[id] == 1; }, 20'000));
   CHECK(world.now >= world.cut_until);
+}
+
+TEST_CASE("an exclusive run whose end is on its way is not begun by a worker that is back") {
+  auto how = GENERATE("stop", "kill");
+  auto dies = GENERATE(true, false);
+  CAPTURE(how, dies);
+  World world;
+  world.service.lost_after = 4;
+  auto start = exclusive_start();
+  start.request.mounts = {{"uploads/x", ""}};
+  start.mounts.emplace_back();
+  world.mounting_takes_long = true;
+  world.service.assign(start);
+  world.run();
+  // Meanwhile all is ready for its command, which waits for a lease alone.
+  world.cut_until = world.now + 3'000'000;
+  if (dies) world.crash();
+  world.mounting_takes_long = false;
+  world.service.want(id, how);
+  if (!dies) {
+    world.now += 2'999'000;
+    world.befall([&](Agent& agent, Actions& out) {
+      agent.poll_answered(agent.session(), base::error("connection_lost", "cut"), world.now, out);
+      agent.renewed(agent.session(), {}, world.now - 60'000'000);
+    });
+    world.now = world.cut_until;
+  }
+  world.run(20'000);
+  REQUIRE(world.service.runs[id].result);
+  CHECK(world.service.runs[id].result->status == "killed");
+  CHECK(world.launches[id] == 0);
+}
+
+TEST_CASE("one that counted as lost, and went on nowhere, is interrupted and not begun") {
+  World world;
+  world.service.lost_after = 4;
+  auto start = exclusive_start();
+  start.request.mounts = {{"uploads/x", ""}};
+  start.mounts.emplace_back();
+  world.mounting_takes_long = true;
+  world.service.assign(start);
+  world.run();
+  world.service.why = "lease_expired";
+  world.service.want(id, "stop");
+  world.run();
+  REQUIRE(world.service.runs[id].result);
+  CHECK(world.service.runs[id].result->status == "interrupted");
+  CHECK(world.service.runs[id].result->reason_code == "lease_expired");
+  CHECK(world.launches[id] == 0);
+}
+
+TEST_CASE("an exclusive run that comes with the first answer after a long silence is begun") {
+  World world;
+  world.service.lost_after = 4;
+  world.run();
+  world.cut_until = world.now + 60'000'000;
+  world.befall([&](Agent& agent, Actions& out) {
+    agent.poll_answered(agent.session(), base::error("connection_lost", "cut"), world.now, out);
+  });
+  world.service.assign(exclusive_start());
+  world.run(20'000);
+  CHECK(world.now > world.cut_until);
+  REQUIRE(world.service.runs[id].result);
+  CHECK(world.service.runs[id].result->status == "complete");
 }
 
 TEST_CASE("a tree that its lease has ended is an interruption, and is saved") {

@@ -48,7 +48,8 @@ class FakeService {
   std::vector<std::string> refuses;     ///< runs whose reports it refuses
   bool knows_backlogs = true;
   std::int64_t lost_after = 0;
-  std::string chokes_on;  ///< a run whose report makes it refuse the whole request
+  std::string why = "user";  ///< it wants a stop or kill
+  std::string chokes_on;     ///< a run whose report makes it refuse the whole request
   int loses_outputs =
       -1;  ///< so often what a result names was freed before it came; -1: never asked
   std::vector<model::SyncRequest> heard;
@@ -59,7 +60,7 @@ class FakeService {
   }
   void want(const std::string& run, const std::string& type) {
     runs[run].wanted = type;
-    order(command(type, runs[run].start));
+    order(wish(runs[run]));
   }
   void take_away(std::int64_t remaining_ms) {
     going.emplace();
@@ -123,6 +124,11 @@ class FakeService {
   }
 
  private:
+  model::Command wish(const ServedRun& run) const {
+    auto out = command(run.wanted, run.start);
+    out.reason_code = why;
+    return out;
+  }
   void order(model::Command command) {
     command.number = ++last_;
     commands_.push_back(std::move(command));
@@ -140,7 +146,7 @@ class FakeService {
     for (auto& [id, run] : runs) {
       if (run.result) continue;
       if (!request.holds.contains(id)) order(start_of(run.start));
-      if (!run.wanted.empty()) order(command(run.wanted, run.start));
+      if (!run.wanted.empty()) order(wish(run));
     }
   }
   void take(const model::RunReport& report, model::SyncAnswer& answer) {
@@ -237,6 +243,14 @@ class World {
     crash();
   }
 
+  /// What comes from this machine itself.
+  template <class What>
+  void befall(What what) {
+    Actions actions;
+    what(*agent, actions);
+    add(actions);
+  }
+
   /// Does one thing. False: there is nothing to do but wait for time to pass, and no time that
   /// would help.
   bool step() {
@@ -310,7 +324,7 @@ class World {
     auto answer = request_poll(poll.request);
     if (!answer) return false;
     Actions actions;
-    if (*answer) agent->renewed(poll.session, **answer, now, now, actions);
+    if (*answer) agent->renewed(poll.session, **answer, now);
     agent->poll_answered(poll.session, *answer, now, actions);
     add(actions);
     return true;

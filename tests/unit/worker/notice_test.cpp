@@ -173,10 +173,130 @@ TEST_CASE("a machine that stays after all goes on with its runs, and takes new o
   CHECK(!world.served().result);
   CHECK(world.halts[id] == 0);
   CHECK(!world.agent->notice());
+  CHECK(world.notices[id] == 2);  // that it goes, and that it stays
   world.take_away(0);
   world.run();
-  CHECK(world.notices[id] == 2);
+  CHECK(world.notices[id] == 3);
   CHECK(world.served().result->status == "interrupted");
+}
+
+TEST_CASE("a notice that its cloud takes back is none any more, and the service hears of it") {
+  Going world;
+  auto cloud_says = [&](std::int64_t in) {
+    world.befall([&](Agent& agent, Actions& out) {
+      agent.notice({"azure", "preempted, Azure", world.now + in}, world.now, out);
+    });
+  };
+  auto cloud_withdraws = [&] {
+    world.befall(
+        [&](Agent& agent, Actions& out) { agent.notice_withdrawn("azure", world.now, out); });
+  };
+  auto heard = [&] {
+    std::vector<std::string> kinds;
+    for (auto& request : world.service.heard)
+      if (request.notice && (kinds.empty() || kinds.back() != request.notice->kind))
+        kinds.push_back(request.notice->kind);
+    return kinds;
+  };
+  cloud_withdraws();  // of nothing
+  for (int times = 1; times <= 2; ++times) {
+    cloud_says(30 * second);
+    REQUIRE(world.run_until([&] { return heard().size() == 1; }));
+    cloud_withdraws();
+    world.now += 60 * second;
+    world.run();
+    CHECK(world.served().count("This machine is taken away in") == times);
+    CHECK(world.served().count("The machine stays after all") == times);
+    CHECK(heard() == std::vector<std::string>{"azure", "withdrawn"});
+    CHECK(world.notices[id] == 2 * times);
+    world.service.heard.clear();
+    // Once is enough.
+    world.befall([&](Agent& agent, Actions& out) {
+      agent.poll_answered(agent.session(), base::error("connection_lost", "cut"), world.now, out);
+    });
+    world.run();
+    CHECK(heard().empty());
+  }
+  CHECK(world.halts[id] == 0);
+  CHECK(!world.served().result);
+
+  // What somebody else has said stays.
+  world.take_away(40'000);
+  REQUIRE(world.run_until([&] { return world.agent->notice() != nullptr; }));
+  cloud_says(10 * second);
+  CHECK(world.agent->notice()->kind == "azure");
+  cloud_withdraws();
+  REQUIRE(world.agent->notice());
+  CHECK(world.agent->notice()->kind == "asked");
+  REQUIRE(world.run_until([&] { return world.served().result.has_value(); }));
+  CHECK(world.now > world.told_at + 30 * second);
+  CHECK(world.served().result->reason == "its machine is taken away (asked for by ada)");
+  CHECK(heard().back() == "asked");
+}
+
+TEST_CASE("a withdrawal that the service did not hear is said again") {
+  Going world;
+  world.befall([&](Agent& agent, Actions& out) {
+    agent.notice({"azure", "preempted, Azure", world.now + 600 * second}, world.now, out);
+  });
+  REQUIRE(world.run_until([&] { return world.notices[id] == 1; }));
+  world.cut_until = world.now + 30 * second;
+  world.befall(
+      [&](Agent& agent, Actions& out) { agent.notice_withdrawn("azure", world.now, out); });
+  world.service.heard.clear();
+  world.run(20'000);
+  REQUIRE_FALSE(world.service.heard.empty());
+  bool said = false;
+  for (auto& request : world.service.heard)
+    said = said || (request.notice && request.notice->kind == "withdrawn");
+  CHECK(said);
+}
+
+TEST_CASE("what was given up for a notice that is withdrawn is done after all") {
+  World world;
+  world.mounting_takes_long = true;
+  world.service.assign(start_with_mount());
+  world.run();
+  world.befall([&](Agent& agent, Actions& out) {
+    agent.notice({"azure", "preempted, Azure", world.now + 600 * second}, world.now, out);
+    agent.notice_withdrawn("azure", world.now, out);
+  });
+  world.mounting_takes_long = false;
+  world.run();
+  auto& result = world.service.runs[id].result;
+  REQUIRE(result);
+  CHECK(result->status == "complete");
+  CHECK(world.launches[id] == 1);
+}
+
+TEST_CASE("a machine that nobody hears is ready to go when its runs are at rest") {
+  Going world;
+  world.cut_until = INT64_MAX;
+  world.flush_gives.left = {"model"};
+  world.befall([&](Agent& agent, Actions& out) {
+    agent.poll_answered(agent.session(), base::error("connection_lost", "cut"), world.now, out);
+    agent.notice({notice_alone, "its service is away", world.now + 5 * second}, world.now, out);
+  });
+  CHECK_FALSE(world.agent->is_ready_to_go());
+  auto began = world.now;
+  for (int i = 0; i < 500 && world.commands[id].told.empty(); ++i) {
+    world.befall([&](Agent& agent, Actions& out) { agent.advance(world.now, out); });
+    world.step();
+  }
+  CHECK(world.halts[id] == 1);
+  CHECK(world.commands[id].told == ended_by_notice);
+  CHECK(world.now > began + 2 * second);
+  CHECK(world.now < began + 8 * second);
+  CHECK_FALSE(world.agent->is_ready_to_go());
+  auto& state = world.commands[id].state;
+  state.phase = exec::State::Phase::ended;
+  state.exit.emplace();
+  state.exit->ended_by = ended_by_notice;
+  state.exit->signal = 9;
+  world.befall([&](Agent& agent, Actions& out) { agent.observed(id, state, world.now, out); });
+  CHECK(world.agent->is_ready_to_go());
+  CHECK_FALSE(world.agent->idle());  // it waits for who delivers it
+  CHECK(world.journals[id].find("its service is away") != std::string::npos);
 }
 
 TEST_CASE("of two notices the earlier time counts") {
