@@ -689,7 +689,9 @@ bool Backup::owes() {
 
 void Backup::capture(const Order& order) {
   auto failed = capture_file(order);
-  if (failed) ledger_->not_captured(order.id, *failed, base::boot_ns());
+  if (failed) return ledger_->not_captured(order.id, *failed, base::boot_ns());
+  std::lock_guard lock(mutex_);
+  ++status_.captured;
 }
 
 std::optional<Outcome> Backup::capture_link(const Order& order) {

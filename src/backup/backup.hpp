@@ -98,9 +98,10 @@ struct BackupOptions {
 
 struct BackupStatus {
   std::optional<Tree> tree{};
-  Backlog backlog{};       ///< finished, not safe; times are those of base::boot_ns()
-  std::int64_t trees = 0;  ///< that were recorded by this object
-  bool looked = false;     ///< all that was there at its start has been captured, or cannot be
+  Backlog backlog{};          ///< finished, not safe; times are those of base::boot_ns()
+  std::int64_t captured = 0;  ///< versions that this object has captured, in a tree or not yet
+  std::int64_t trees = 0;     ///< that were recorded by this object
+  bool looked = false;        ///< all that was there at its start has been captured, or cannot be
 };
 
 /// What became of the last files of a run that was halted.

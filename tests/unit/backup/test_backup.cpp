@@ -354,6 +354,30 @@ TEST_CASE("backups that share a rate share it") {
   CHECK(Rate(250'000'000).take(4'000'000'000'000, 0) == 16'000 * second);
 }
 
+TEST_CASE("without leases only what is renamed into place is backed up, and that is said") {
+  Backed run;
+  run.options.rules.renames_only = true;
+  run.start();
+  write(run / "in-place", "x");
+  write(run / ".part", "y");
+  std::filesystem::rename(run / ".part", run / "model");
+  CHECK(run.comes("model", "y"));
+  CHECK_FALSE(run.vault.content("in-place"));
+  CHECK(run.said("only files that are renamed into place are backed up"));
+}
+
+TEST_CASE("what nobody hears of is found by a look now and then") {
+  Backed run;
+  run.options.look = std::chrono::seconds(1);
+  run.start();
+  write(run / "model", "one");
+  CHECK(run.comes("model", "one"));
+  // Events belong to the name by which a file is changed, and nobody listens at this one.
+  std::filesystem::create_hard_link(run / "model", run.top / "elsewhere");
+  write(run.top / "elsewhere", "another");
+  CHECK(run.comes("model", "another"));
+}
+
 TEST_CASE("a slow rate holds up what comes") {
   Backed run;
   run.options.rate = std::make_shared<Rate>(8);
@@ -407,23 +431,20 @@ TEST_CASE("the version before the one that an end by force has torn is sent befo
 
 TEST_CASE("what is captured and in no tree yet is in one at an end by force") {
   Backed run;
-  std::atomic<int> packs{0};
-  run.options.temporary = [&] { return ++packs, unnamed(run.spool); };
   run.start();
   write(run / "first", "x");
   CHECK(run.comes("first", "x"));
-  // No tree is made while these wait.
+  auto captured = [&](const std::string& name, const std::string& content) {
+    auto before = run.backup->status().captured;
+    write(run / name, content);
+    bool done = eventually([&] { return run.backup->status().captured > before; });
+    ::usleep(200'000);  // longer than an end by force would doubt it
+    return done;
+  };
+  // No tree is made while these wait, each in one of its own where there is time for that.
   run.vault.away = true;
-  for (int i = 0; i < 2; ++i) {
-    auto before = run.backup->status().backlog.files;
-    write(run / ("waits-" + std::to_string(i)), "x");
-    CHECK(eventually([&] { return run.backup->status().backlog.files > before; }));
-    ::usleep(300'000);
-  }
-  int before = packs;
-  write(run / "model", "version 5");
-  CHECK(eventually([&] { return packs > before; }));
-  ::usleep(300'000);
+  for (auto* name : {"waits-0", "waits-1"}) REQUIRE(captured(name, "x"));
+  REQUIRE(captured("model", "version 5"));
   int fd = ::open((run / "model").c_str(), O_WRONLY | O_TRUNC);
   REQUIRE(::write(fd, "vers", 4) == 4);
   CHECK(run.backup->incomplete(base::boot_ns()) == std::vector<std::string>{"model"});
