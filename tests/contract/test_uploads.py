@@ -33,6 +33,10 @@ def test_read_objects(service, sent):
     assert pack.status == 200 and pack.headers["Content-Type"] == "application/vnd.spell.pack"
     assert pack.body.startswith(b"spellpk\x01\0\0") and pack.body.endswith(b"spellend")
     assert all(n in pack.body for n, _, _ in objects.list) and objects.big[:60_000] in pack.body
+    # As a part of the version that is read: which of them that is, is said beside it.
+    assert service.post(f"{path}?tree={request['node']}", {"path": resource, "names": names}).body == pack.body
+    assert service.post(f"{path}?tree=s{'0' * 64}", {"path": resource, "names": names}).status == 200
+    code_of(service.post(f"{path}?tree=nonsense", {"path": resource, "names": names}), 400, "invalid_request")
     one = service.post(path, {"path": f"{resource}/a", "names": names[:1]})
     assert one.status == 200 and len(one.body) < 300
     for bad in ({}, {"path": resource}, {"names": names}, {"path": resource, "names": []}, {"path": 1, "names": names},

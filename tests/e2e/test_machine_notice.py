@@ -132,6 +132,7 @@ def test_at_once(team, boxes):
 
 def test_a_kill_of_all_in_between_changes_nothing(team, boxes):
     number, machine = begin(team, boxes)
+    wait_for(lambda: spell(team, "ls", f"runs/{number}/checkpoints/1").returncode == 0, what="its backup to have begun")
     spell(team, "machine", "interrupt", machine.name, "--in", "600", check=0)
     wait_told(machine, number)
     wait_for(lambda: spell(team, "ls", f"runs/{number}/checkpoints/2").returncode == 0, what="its backup")

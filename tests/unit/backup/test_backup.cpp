@@ -358,6 +358,7 @@ TEST_CASE("without leases only what is renamed into place is backed up, and that
   Backed run;
   run.options.rules.renames_only = true;
   run.start();
+  REQUIRE(eventually([&] { return run.backup->status().looked; }));
   write(run / "in-place", "x");
   write(run / ".part", "y");
   std::filesystem::rename(run / ".part", run / "model");
