@@ -292,6 +292,15 @@ std::map<std::string, spellfs::KnownFile> changed(const std::string& top, const 
   return out;
 }
 
+/// Whether there is nothing at the path, nor a file or link where a folder on its way was.
+bool has_gone(const std::string& top, const std::string& path) {
+  for (auto end = path.find('/');; end = path.find('/', end + 1)) {
+    struct stat st;
+    if (::lstat((top + path.substr(0, end)).c_str(), &st) != 0) return true;
+    if (end == std::string::npos || !S_ISDIR(st.st_mode)) return false;
+  }
+}
+
 /// What the end of a run that nobody heard may have torn, see write_incomplete().
 Result<std::vector<std::string>> suspects(const std::string& run_folder, const SaveRules& rules,
                                           End end, const std::optional<backup::Tree>& last,
@@ -320,6 +329,11 @@ Result<std::vector<std::string>> suspects(const std::string& run_folder, const S
     // Of a command that ended by itself what has no version before it is better than nothing.
     if (!same && (there || end.forced)) out.push_back(path);
   }
+  // Versions that were taken away are older than what is put aside here: all goes back to what is
+  // safe, so that nothing that was is lost.
+  if (end.forced && !out.empty())
+    for (auto& [path, entry] : safe)
+      if (has_gone(run_folder + "/spell/", path)) out.push_back(path);
   return out;
 }
 

@@ -264,6 +264,27 @@ TEST_CASE("where nobody saw the end, what differs from what is safe is put aside
   CHECK(std::filesystem::exists(left.spell + "/train.log"));
 }
 
+TEST_CASE("where nobody saw the end, what was safe and was taken away since comes back") {
+  Left left;
+  for (auto* name : {"/steps/1/part", "/steps/2/part", "/kept", "/was/folder", "/was-folder/file"})
+    write(left.spell + name, "version 1");
+  left.backed_up();
+  // Without anything that may be torn all is as the run wanted it.
+  std::filesystem::remove_all(left.spell + "/was");
+  left.ended();
+  CHECK(set_aside(left.folder).value().paths.empty());
+  std::filesystem::remove(left.folder + "/incomplete");
+  write(left.spell + "/steps/3/part", "whole, and nobody knows");
+  std::filesystem::remove_all(left.spell + "/steps/1");
+  std::filesystem::remove_all(left.spell + "/was-folder");
+  std::filesystem::create_symlink("kept", left.spell + "/was-folder");
+  left.ended();
+  auto aside = set_aside(left.folder).value();
+  std::sort(aside.paths.begin(), aside.paths.end());
+  CHECK(aside.paths == std::vector<std::string>{"steps/1/part", "steps/3/part", "was/folder"});
+  CHECK(aside.moved == 1);
+}
+
 /// Other bytes, as old and as many as before: what a disk that has lost its power may have.
 static void spoil(const std::string& path, std::string_view text) {
   struct stat st;
