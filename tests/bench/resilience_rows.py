@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import statistics
 import time
 
@@ -65,7 +66,7 @@ class Site:
     def run(self, *arguments):
         """The number of a new run, which is running."""
         made = json.loads(self.service.spell("run", "-f", "-b", "--json", *arguments))["run"]
-        awaited(lambda: self.info(made["id"])["status"] == "running", f"run {made['id']} to run")
+        awaited(lambda: (run := self.info(made["id"]))["status"] == "running" or run["ended_at"], f"run {made['id']} to run")
         return made["id"]
 
     def info(self, number):
@@ -178,14 +179,13 @@ def resume(losses=10):
 
 # A file of 200 KB in place ten times a second; when it was closed goes to the witness.
 WRITES = """
-import os, sys, time
-with open(sys.argv[1], "a") as witness:
-    for n in range(100000):
-        with open(f"file-{n}", "wb") as file:
-            file.write(os.urandom(200_000))
-        witness.write(f"{n} {time.time()}\\n")
-        witness.flush()
-        time.sleep(0.1)
+import os, socket, sys, time
+witness = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+for n in range(100000):
+    with open(f"file-{n}", "wb") as file:
+        file.write(os.urandom(200_000))
+    witness.sendall(f"{n} {time.time()}\\n".encode())
+    time.sleep(0.1)
 """
 
 
@@ -196,21 +196,20 @@ def safe(losses=20, at_once=4):
     def lose_one(here, n):
         """How long before the loss each file was finished, and the numbers of those that are safe."""
         box = here.box("--lost-after", 2)
-        witness = here.service.here.root / f"witness-{n}"
-        witness.touch()
-        witness.chmod(0o666)
-        run = here.run("-m", box, "--include-untracked", f"exec python3 writes.py {witness}")
+        with socket.create_server(("127.0.0.1", 0)) as witness:
+            run = here.run("-m", box, "--include-untracked", f"exec python3 writes.py {witness.getsockname()[1]}")
+            told, _ = witness.accept()
         time.sleep(5 + n / losses * 3)
         at = here.lose(box)
         here.interrupted(run)
         there = here.names(f"runs/{run}")
-        lines = [line.split() for line in witness.read_text().splitlines()]
+        with told, told.makefile() as text:
+            lines = [line.split() for line in text]
         return [at - float(when) for number, when in lines], {int(name[5:]) for name in there if name.startswith("file-")}
 
     def figure():
         finished, missing, oldest = 0, 0, 0.0
         with site() as here:
-            here.service.here.root.chmod(0o711)
             (here.service.here.work / "writes.py").write_text(WRITES)
             with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
                 for closed, there in pool.map(lambda n: lose_one(here, n), range(losses)):
