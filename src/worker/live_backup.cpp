@@ -329,12 +329,25 @@ Result<std::vector<std::string>> suspects(const std::string& run_folder, const S
     // Of a command that ended by itself what has no version before it is better than nothing.
     if (!same && (there || end.forced)) out.push_back(path);
   }
-  // Versions that were taken away are older than what is put aside here: all goes back to what is
-  // safe, so that nothing that was is lost.
-  if (end.forced && !out.empty())
-    for (auto& [path, entry] : safe)
-      if (has_gone(run_folder + "/spell/", path)) out.push_back(path);
   return out;
+}
+
+/// Versions that the run has taken away since are older than what is put aside: where anything is,
+/// they come back, so that nothing that is safe is lost.
+Result<> write_gone(const std::string& run_folder, const spellfs::ObjectSource& objects) {
+  auto text = base::read_file(run_folder + incomplete_file, incomplete_limit);
+  if (!text) return text.error();
+  auto last = read_backup(run_folder);
+  if (text->empty() || !last) return ok();
+  auto safe = files_of(objects, last->name);
+  if (!safe) return backup::is_lost(safe.error()) ? ok() : Result<>(safe.error());
+  auto paths = base::split(*text, '\0');
+  paths.pop_back();  // behind the last NUL
+  std::set<std::string> known(paths.begin(), paths.end());
+  std::size_t before = paths.size();
+  for (auto& [path, entry] : *safe)
+    if (!known.contains(path) && has_gone(run_folder + "/spell/", path)) paths.push_back(path);
+  return paths.size() == before ? ok() : write_paths(run_folder, paths);
 }
 
 }  // namespace
@@ -342,7 +355,11 @@ Result<std::vector<std::string>> suspects(const std::string& run_folder, const S
 Result<> write_incomplete(const Folders& folders, const model::StartCommand& start,
                           LiveBackup* live, End end, const spellfs::ObjectSource& objects) {
   std::string folder = folders.run(start.run);
-  auto flush = [&] { return live ? live->flush() : ok(); };
+  auto flush = [&]() -> Result<> {
+    if (live) SPELL_TRY(live->flush());
+    return end.forced && base::exists(folder + incomplete_file) ? write_gone(folder, objects)
+                                                                : ok();
+  };
   if (base::exists(folder + incomplete_file)) return flush();
   auto last = read_backup(folder);
   // Of a run that was never backed up nothing is known: what it renamed into place is whole.

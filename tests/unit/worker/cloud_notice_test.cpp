@@ -85,7 +85,7 @@ struct StandIn : net::Handler {
   void handle(net::Request request, net::Reply reply) override {
     std::lock_guard lock(mutex);
     asked.push_back(request.method + " " + request.raw_target);
-    bodies.push_back(request.body);
+    if (request.method == "POST") bodies.push_back(request.body);
     if (auto now = answer(request))
       reply.send(*now);
     else
