@@ -57,7 +57,9 @@ class Job:
         self.files = {"first": size, "second": size}
 
     def begun(self):
+        """Its command runs, and the service knows."""
         harness.wait_for(self.there.exists, what=f"run {self.number} to begin")
+        harness.wait_for(lambda: self.info()["status"] == "running", what=f"run {self.number} to be known to run")
         return self
 
     def saved(self):
