@@ -17,8 +17,8 @@
 //                          ends if it has no run, and nothing of one that the service does not
 //                          have; default: 0, never
 //   end-anyway = 86400     seconds: after so long whatever it has; its runs end as on a machine
-//   that
-//                          is taken away, in notice-seconds, and lie there for who salvages them
+//                          that is taken away, in notice-seconds, and lie there for who salvages
+//                          them
 //   on-end = "COMMAND"     what a shell does then, such as "shutdown -h now"; its environment has
 //                          SPELL_WORKER, this program, and SPELL_WORKER_STATE, this folder
 #pragma once

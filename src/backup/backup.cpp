@@ -793,7 +793,6 @@ base::Fd Backup::clone(int fd) {
 
 /// A copy in the spool; none where there is no room, or where the writer would wait too long.
 base::Fd Backup::copy_of(int fd, std::int64_t size, const Lease& lease) {
-#ifdef __linux__
   constexpr std::int64_t piece = 8 << 20;
   {
     std::lock_guard lock(mutex_);
@@ -812,10 +811,6 @@ base::Fd Backup::copy_of(int fd, std::int64_t size, const Lease& lease) {
     pump();
   }
   return std::move(*copy);
-#else
-  (void)fd, (void)size, (void)lease;
-  return {};
-#endif
 }
 
 Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* lease) {

@@ -328,14 +328,13 @@ void Engine::perform(const Action& action) {
   auto* supervised = carried != carried_.end() && carried->second.supervised
                          ? &*carried->second.supervised
                          : nullptr;
-  auto told = [&](Result<> done) {
-    if (!done) log("run " + run + ": " + done.error().message());
-  };
   switch (action.type) {
     case Action::Type::create:
       return;
     case Action::Type::append:
-      return told(append_journal(run, action.text));
+      if (auto done = append_journal(run, action.text); !done)
+        log("run " + run + ": " + done.error().message());
+      return;
     case Action::Type::log:
       return log(action.text);
     case Action::Type::mount:

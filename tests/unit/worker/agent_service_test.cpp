@@ -288,15 +288,19 @@ TEST_CASE("other runs have no lease, nor has a worker that is never lost") {
   CHECK(other.agent->next_poll(0).request.wait_ms > 20'000 / 3);
 }
 
-TEST_CASE("an exclusive run is not begun when another may have it") {
-  World world;
+/// The run's data is being mounted, on a machine that counts as lost after four seconds.
+static void begin_mounting(World& world, model::StartCommand start) {
   world.service.lost_after = 4;
-  auto start = exclusive_start();
   start.request.mounts = {{"uploads/x", ""}};
   start.mounts.emplace_back();
   world.mounting_takes_long = true;
   world.service.assign(start);
   world.run();
+}
+
+TEST_CASE("an exclusive run is not begun when another may have it") {
+  World world;
+  begin_mounting(world, exclusive_start());
   CHECK(world.launches[id] == 0);
   world.cut_until = world.now + 60'000'000;
   world.now += 4'000'000;
@@ -313,13 +317,7 @@ TEST_CASE("an exclusive run is not begun when another may have it") {
 TEST_CASE(
     "a worker that was started anew begins an exclusive run only when it has met the service") {
   World world;
-  world.service.lost_after = 4;
-  auto start = exclusive_start();
-  start.request.mounts = {{"uploads/x", ""}};
-  start.mounts.emplace_back();
-  world.mounting_takes_long = true;
-  world.service.assign(start);
-  world.run();
+  begin_mounting(world, exclusive_start());
   world.mounting_takes_long = false;
   world.cut_until = world.now + 3'000'000;
   world.crash();
@@ -332,13 +330,7 @@ TEST_CASE("an exclusive run whose end is on its way is not begun by a worker tha
   auto dies = GENERATE(true, false);
   CAPTURE(how, dies);
   World world;
-  world.service.lost_after = 4;
-  auto start = exclusive_start();
-  start.request.mounts = {{"uploads/x", ""}};
-  start.mounts.emplace_back();
-  world.mounting_takes_long = true;
-  world.service.assign(start);
-  world.run();
+  begin_mounting(world, exclusive_start());
   // Meanwhile all is ready for its command, which waits for a lease alone.
   world.cut_until = world.now + 3'000'000;
   if (dies) world.crash();
@@ -360,13 +352,7 @@ TEST_CASE("an exclusive run whose end is on its way is not begun by a worker tha
 
 TEST_CASE("one that counted as lost, and went on nowhere, is interrupted and not begun") {
   World world;
-  world.service.lost_after = 4;
-  auto start = exclusive_start();
-  start.request.mounts = {{"uploads/x", ""}};
-  start.mounts.emplace_back();
-  world.mounting_takes_long = true;
-  world.service.assign(start);
-  world.run();
+  begin_mounting(world, exclusive_start());
   world.service.why = "lease_expired";
   world.service.want(id, "stop");
   world.run();
