@@ -823,7 +823,7 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
   counted_ = 0;
   spellfs::SaveOptions options;
   options.threads = 2;
-  options.ask_bytes = 1 << 20;
+  options.ask_bytes = options.write_bytes = 1 << 20;
   options.stop = stop.get_token();
   options.missing =
       [&](std::span<const spellfs::Name> names) -> Result<std::vector<spellfs::Name>> {

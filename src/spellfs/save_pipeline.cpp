@@ -126,7 +126,7 @@ Result<> Builder::put(Kind kind, const Name& name, std::shared_ptr<const void> o
 Result<> Builder::settle() {
   if (waiting_.empty()) return ok();
   auto waiting = std::exchange(waiting_, {});
-  waiting_bytes_ = 0;
+  std::size_t bytes = std::exchange(waiting_bytes_, 0);
   if (options_.missing) {
     std::vector<Name> names;
     names.reserve(waiting.size());
@@ -136,7 +136,21 @@ Result<> Builder::settle() {
     std::unordered_set<Name, NameHash> wanted(missing->begin(), missing->end());
     std::erase_if(waiting, [&](const Waiting& object) { return !wanted.contains(object.name); });
   }
-  return write(std::move(waiting));
+  if (waiting.empty()) return ok();
+  // Of a few among many all that lay between stays in memory with them.
+  missing_bytes_ += bytes;
+  for (auto& object : waiting) missing_bytes_ -= object.bytes.size();
+  for (auto& object : waiting) {
+    missing_bytes_ += object.bytes.size();
+    missing_.push_back(std::move(object));
+    if (missing_bytes_ >= options_.write_bytes) SPELL_TRY(write());
+  }
+  return ok();
+}
+
+Result<> Builder::finish() {
+  SPELL_TRY(settle());
+  return write();
 }
 
 /// What some neighbouring objects are stored as.
@@ -148,9 +162,12 @@ struct Builder::Squeezed {
   std::vector<Part> parts;
 };
 
-/// Compressed side by side, written in the order in which they came: an object after those that it
-/// names.
-Result<> Builder::write(std::vector<Waiting> objects) {
+/// What is missing, compressed side by side, written in the order in which it came: an object after
+/// those that it names.
+Result<> Builder::write() {
+  auto objects = std::exchange(missing_, {});
+  missing_bytes_ = 0;
+  if (objects.empty()) return ok();
   constexpr std::size_t slice_bytes = 1 << 20, worth_threads = 2 << 20;
   auto squeeze = [&](std::size_t from, std::size_t to, Squeezed& out) {
     std::unique_ptr<Compressor> compressor;

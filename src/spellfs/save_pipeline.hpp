@@ -106,8 +106,8 @@ class Builder {
   Builder(const SaveOptions& options, PackWriter& pack, SaveCacheWriter* cache);
   ~Builder();
   Result<> take(Event& event);
-  /// Writes what still waits for an answer about what is missing.
-  Result<> finish() { return settle(); }
+  /// Asks about what was not asked about yet, and writes what is missing.
+  Result<> finish();
   std::optional<Name> tree() const { return tree_; }
   /// What the tree is, into an entry.
   void fill(Entry& entry) const;
@@ -147,7 +147,7 @@ class Builder {
   Result<> put(Kind kind, const Name& name, std::shared_ptr<const void> owner,
                std::string_view bytes);
   Result<> settle();
-  Result<> write(std::vector<Waiting> objects);
+  Result<> write();
 
   const SaveOptions& options_;
   PackWriter& pack_;
@@ -160,8 +160,8 @@ class Builder {
   Entry single_;
   std::int64_t files_ = 0, bytes_ = 0;
   std::vector<std::string> skipped_;
-  std::vector<Waiting> waiting_;
-  std::size_t waiting_bytes_ = 0;
+  std::vector<Waiting> waiting_, missing_;  ///< not asked about yet; not written yet
+  std::size_t waiting_bytes_ = 0, missing_bytes_ = 0;
   std::mutex compressors_mutex_;
   std::vector<std::unique_ptr<Compressor>> compressors_;  ///< not in use
 };

@@ -50,8 +50,11 @@ struct SaveOptions {
   int threads = 0;
   /// Error `canceled` soon after a stop is asked for.
   std::stop_token stop{};
-  /// Kept in memory before it is asked about and written: less where asking costs nothing.
+  /// Kept in memory before it is asked about: less where asking costs nothing.
   std::size_t ask_bytes = 16 << 20;
+  /// What is missing is compressed, on as many threads as there are, and written in batches of
+  /// about so much.
+  std::size_t write_bytes = 4 << 20;
 };
 
 struct SaveResult {
