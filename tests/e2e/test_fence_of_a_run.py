@@ -56,11 +56,14 @@ def fenced(place):
     return place
 
 
+SECRET = f"of-the-other-run-{os.getpid()}"  # of tests that run beside this one, too, the processes are looked through
+
+
 @pytest.fixture
 def attacked(fenced):
     """A place with a run that has a secret, and the attack in its repository."""
     repo = fenced.make_repository("repo", {"attack.py": ATTACK.read_text()})
-    fenced.spell("run", "-b", "-e", "SECRET=of-the-other-run", "echo of-the-other-run > own-file; echo ready; exec sleep 1000", cwd=repo, check=0)
+    fenced.spell("run", "-b", "-e", f"SECRET={SECRET}", f"echo {SECRET} > own-file; echo ready; exec sleep 1000", cwd=repo, check=0)
     fenced.start("logs", "-f", 1).wait_output("ready\n")
     fenced.repo = repo
     return fenced
@@ -68,9 +71,9 @@ def attacked(fenced):
 
 def target_of(place):
     """What an attacker would like to know, as arguments."""
-    sleeper = next(pid for pid, name in processes_of("of-the-other-run").items() if name.split()[0] == "sleep")
+    sleeper = next(pid for pid, name in processes_of(SECRET).items() if name.split()[0] == "sleep")
     return json.dumps({"folder": str(place.spell_dir), "inode": place.spell_dir.stat().st_ino, "service": place.service_pid(),
-                       "other": sleeper, "secret": "of-the-other-run", "spell": str(place.programs / "spell")})
+                       "other": sleeper, "secret": SECRET, "spell": str(place.programs / "spell")})
 
 
 def test_the_attack_would_be_noticed(attacked):
