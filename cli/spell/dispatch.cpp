@@ -39,6 +39,7 @@ constexpr CommandRow table[] = {
     {"project", "group runs in projects", project_command},
     {"workflow", "start programs whose runs belong together", workflow_command},
     {"secret", "keep values that runs may have and nobody sees", secret_command},
+    {"cost", "say what runs and machines have cost", cost_command},
     {"quota", "say what users may use at most", quota_command},
     {"repos", "list the repositories that runs came from", repos_command},
     {"machine", "see to the machines that runs run on", machine_command},

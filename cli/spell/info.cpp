@@ -1,11 +1,19 @@
 #include "command.hpp"
 #include "follow_view.hpp"
 #include "json_text.hpp"
+#include "money.hpp"
 #include "text.hpp"
 
 namespace spell::cli {
 
 namespace {
+
+std::string cost_text(const RunInfo& run) {
+  if (!run.price) return "price not known";
+  return (run.cost ? format_dollars(*run.cost) + (run.status.is_final() ? "" : " until now")
+                   : std::string("not known")) +
+         ", at " + format_hourly(run.price);
+}
 
 Table details(const RunInfo& run) {
   Table table;
@@ -53,6 +61,7 @@ Table details(const RunInfo& run) {
   if (run.started_at && run.ended_at)
     add("Duration", format_duration(std::chrono::duration_cast<std::chrono::microseconds>(
                         *run.ended_at - *run.started_at)));
+  if (!run.machine.empty() && !run.manages) add("Cost", cost_text(run));
   add("Log", format_size(run.log_bytes));
   if (run.output_files > 0)
     add("Outputs", count(run.output_files, "file") + ", " + format_size(run.output_bytes) +

@@ -34,6 +34,7 @@ template std::string json_text(std::string_view, const WorkflowInfo&);
 template std::string json_text(std::string_view, const std::vector<WorkflowInfo>&);
 template std::string json_text(std::string_view, const QuotaInfo&);
 template std::string json_text(std::string_view, const std::vector<QuotaInfo>&);
+template std::string json_text(std::string_view, const CostReport&);
 template std::string json_text(std::string_view, const SecretInfo&);
 template std::string json_text(std::string_view, const std::vector<SecretInfo>&);
 template std::string json_text(std::string_view, const MachineInfo&);

@@ -19,7 +19,6 @@ constexpr Unavailable table[] = {
     {"run", "--distributed"},
     {"run", "--tensorboard-dir"},
     {"upload", "-c"},
-    {"cost", ""},
     {"workflow", "--pip"},
     {"workflow", "--apt"},
     {"workflow", "--conda-file"},

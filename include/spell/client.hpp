@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "spell/account.hpp"
+#include "spell/cost.hpp"
 #include "spell/machine.hpp"
 #include "spell/options.hpp"
 #include "spell/project.hpp"
@@ -118,6 +119,8 @@ class Client {
   Result<std::vector<AuditEntry>> audit(const AuditFilter& = {}, CallOptions = {}) const;
   Secrets secrets() const { return Secrets(connection_); }
   Quotas quotas() const { return Quotas(connection_); }
+  /// What was spent: exact sums of what was recorded when each run got its machine and left it.
+  Result<CostReport> costs(const CostFilter& = {}, CallOptions = {}) const;
   Machines machines() const { return Machines(connection_); }
   MachineTypes machine_types() const { return MachineTypes(connection_); }
   /// As MachineTypes::select().

@@ -154,6 +154,9 @@ struct RunInfo {
   std::vector<std::string> append{};
   std::optional<RunBacklog>
       backlog{};  ///< of a run that goes on; none: its machine said nothing yet
+  /// What an hour costs, as it was when the run got its machine, and what it has cost until now;
+  /// none: not known, or it has no machine of its own yet.
+  std::optional<Dollars> price{}, cost{};
 };
 
 enum class LogKind { output, status, system };

@@ -126,6 +126,8 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, notice_signal),
       SPELL_MEMBER(RunInfo, append),
       SPELL_MEMBER(RunInfo, backlog),
+      SPELL_MEMBER(RunInfo, price),
+      SPELL_MEMBER(RunInfo, cost),
   };
 };
 
@@ -197,6 +199,36 @@ struct Table<QuotaInfo> {
       SPELL_REQUIRED(QuotaInfo, user),  SPELL_MEMBER(QuotaInfo, runs),
       SPELL_MEMBER(QuotaInfo, bytes),   SPELL_MEMBER(QuotaInfo, log_bytes),
       SPELL_MEMBER(QuotaInfo, running), SPELL_MEMBER(QuotaInfo, stored_bytes),
+  };
+};
+
+template <>
+struct Table<CostLine> {
+  static constexpr Field<CostLine> fields[] = {
+      SPELL_MEMBER(CostLine, name),      SPELL_MEMBER(CostLine, runs),
+      SPELL_MEMBER(CostLine, time_ms),   SPELL_MEMBER(CostLine, amount),
+      SPELL_MEMBER(CostLine, on_demand), SPELL_MEMBER(CostLine, lost_ms),
+      SPELL_MEMBER(CostLine, lost),
+  };
+};
+
+template <>
+struct Table<MachineTimeCost> {
+  static constexpr Field<MachineTimeCost> fields[] = {
+      SPELL_REQUIRED(MachineTimeCost, type), SPELL_MEMBER(MachineTimeCost, machines),
+      SPELL_MEMBER(MachineTimeCost, start),  SPELL_MEMBER(MachineTimeCost, idle),
+      SPELL_MEMBER(MachineTimeCost, ending),
+  };
+};
+
+template <>
+struct Table<CostReport> {
+  static constexpr Field<CostReport> fields[] = {
+      SPELL_REQUIRED(CostReport, by), SPELL_MEMBER(CostReport, since),
+      SPELL_MEMBER(CostReport, until), SPELL_MEMBER(CostReport, lines),
+      SPELL_MEMBER(CostReport, more), SPELL_MEMBER(CostReport, total),
+      SPELL_MEMBER(CostReport, machine_time), SPELL_MEMBER(CostReport, all),
+      SPELL_MEMBER(CostReport, unpriced),
   };
 };
 
@@ -489,6 +521,8 @@ void to_json(json& j, const AuditEntry& value) { j = model::write_object(value);
 void from_json(const json& j, AuditEntry& value) { read_or_throw(j, value); }
 void to_json(json& j, const QuotaInfo& quota) { j = model::write_object(quota); }
 void from_json(const json& j, QuotaInfo& quota) { read_or_throw(j, quota); }
+void to_json(json& j, const CostReport& report) { j = model::write_object(report); }
+void from_json(const json& j, CostReport& report) { read_or_throw(j, report); }
 void to_json(json& j, const SecretInfo& secret) { j = model::write_object(secret); }
 void from_json(const json& j, SecretInfo& secret) { read_or_throw(j, secret); }
 void to_json(json& j, const RepositoryInfo& repository) { j = model::write_object(repository); }

@@ -59,6 +59,7 @@ constexpr RouteRow table[] = {
     {Route::list_quotas, "GET", "/v1/owners/{owner}/quotas", "list_quotas", Access::viewer},
     {Route::put_quota, "PUT", "/v1/owners/{owner}/quotas/{user}", "put_quota",
      Access::administrator},
+    {Route::get_costs, "GET", "/v1/owners/{owner}/costs", "get_costs", Access::viewer},
     {Route::list_secrets, "GET", "/v1/owners/{owner}/secrets", "list_secrets", Access::member},
     {Route::put_secret, "PUT", "/v1/owners/{owner}/secrets/{name}", "put_secret", Access::member},
     {Route::delete_secret, "DELETE", "/v1/owners/{owner}/secrets/{name}", "delete_secret",

@@ -51,6 +51,8 @@
 // socket. metrics: text for Prometheus. put_quota: {"runs", "bytes", "log_bytes"} (null: none; user
 // `*`: everybody who has none of his own)
 // -> {"quota": {"user", …}}. list_quotas -> {"quotas": […]}.
+// get_costs: query `by` (run | workflow | project | user | machine | type | day), `since`, `until`
+// (times), `limit` (of lines) -> {"costs": {"lines", "total", "machine_time", …}}.
 // list_secrets -> {"secrets": [{"name", "created_at"}]}: of the caller, never with values.
 // put_secret: {"value"} -> {"secret"}.
 // list_owners -> {"owners": [those that the caller belongs to]}. add_owner, owner_members ->
@@ -122,6 +124,7 @@ enum class Route {
   delete_link,
   list_quotas,
   put_quota,
+  get_costs,
   list_secrets,
   put_secret,
   delete_secret,

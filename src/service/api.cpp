@@ -1,7 +1,9 @@
 #include "service/api.hpp"
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/cost.hpp"
 #include "model/error_code.hpp"
 #include "model/status.hpp"
 #include "spell/version.hpp"
@@ -177,6 +179,13 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.archived = run.archived;
   info.version = run.version;
   if (run.workflow != 0) info.workflow = run.workflow;
+  if (auto price = run.cost.price; price && run.cost.leased_us != 0) {
+    auto ms = model::is_final(run.status)
+                  ? run.cost.billed_ms
+                  : model::ms_between(run.cost.leased_us, base::unix_us());
+    info.price = Dollars::nanos(*price);
+    if (ms >= 0) info.cost = model::rounded(model::units(*price, ms));
+  }
   info.key = run.name;
   info.manages = run.manages;
   if (auto mounts = model::read_mounts(run.mounts))

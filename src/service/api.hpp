@@ -144,6 +144,8 @@ void list_quotas(Context&, Call);
 void put_quota(Context&, Call);
 /// Error `quota_exceeded`.
 Result<> check_bytes(Context&, const Call&);
+// costs.cpp
+void get_costs(Context&, Call);
 void get_status(Context&, Call);
 void stop_service(Context&, Call);
 // install.cpp

@@ -112,6 +112,8 @@ HandlerFunction handler_of(model::Route route) {
       return service::list_quotas;
     case model::Route::put_quota:
       return service::put_quota;
+    case model::Route::get_costs:
+      return service::get_costs;
     case status:
       return get_status;
     case model::Route::stop_service:

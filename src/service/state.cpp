@@ -126,6 +126,10 @@ Result<> State::load() {
   last_numbers_.clear();
   new_numbers_.clear();
   queued_.clear();
+  bills_.clear();
+  cost_numbers_.clear();
+  unpriced_.clear();
+  noted_unpriced_.clear();
   look_ = true;
   SPELL_TRY(load_machines());
   SPELL_TRY(load_quotas());
@@ -497,7 +501,10 @@ Result<RunRecord> State::set_project(const std::string& owner, std::int64_t numb
   auto run = find(owner, number);
   if (!run) return run.error();
   if ((*run)->project != project) {
+    bool billed = (*run)->cost.billed_ms >= 0;
+    if (billed) take_back(**run);
     (*run)->project = project;
+    if (billed) bill(**run);
     touch(*run);
   }
   return **run;
@@ -513,6 +520,7 @@ Result<> State::rename_project(const std::string& owner, const std::string& from
                                const std::string& to) {
   SPELL_TRY(flush());  // rows that are still on the way are renamed with the others
   SPELL_TRY(writer_.rename_project(owner, from, to));
+  cost_numbers_.clear();
   for (auto& [id, run] : runs_)
     if (run->owner == owner && run->project == from) run->project = to;
   return ok();
@@ -549,6 +557,7 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   }
   if (run->manages) ended_managers_.push_back(run);
   if (run->ended_us == 0) run->ended_us = now_us;
+  bill(*run);
   std::string number = std::to_string(run->number);
   if (run->placed_us > 0)
     note(run, now_us,
@@ -656,6 +665,7 @@ Result<> State::flush() {
       SPELL_TRY(writer_.update_run(*run));
   }
   for (auto& [run, event] : events_) SPELL_TRY(writer_.add_event(run, event));
+  SPELL_TRY(flush_costs());
   for (auto& [id, run] : dirty_) {
     if (!model::is_final(run->status)) continue;
     numbers_.erase({run->owner, run->number});

@@ -21,10 +21,12 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "model/cost.hpp"
 #include "model/worker_protocol.hpp"
 #include "sched/cluster.hpp"
 #include "service/ends.hpp"
@@ -431,6 +433,20 @@ class State {
   void interrupt_runs(MachineState&, const std::string& reason_code, const std::string& reason,
                       std::int64_t now_us);
 
+  // Costs (state_costs.cpp).
+  /// What an hour of its time on this machine costs, from now on.
+  void set_price(RunRecord&, const MachineState&, std::int64_t now_us) const;
+  /// Records what it has cost, in place of what was recorded of it before.
+  void bill(RunRecord&);
+  void take_back(const RunRecord&);
+  model::CostEntry entry_of(const RunRecord&) const;
+  Result<> flush_costs();
+  Result<std::int64_t> cost_number(const std::string& owner, const std::string& kind,
+                                 const std::string& name);
+  /// A machine that a pool is to make: it costs from now on.
+  Result<> begin_machine_time(const store::MachineTypeRecord&, const store::MachineRecord&,
+                              std::int64_t now_us);
+
   // Pools.
   using TypeKey = std::pair<std::string, std::string>;  ///< owner, name
   /// Nothing of it is stored: a pool that fails is tried anew after a start.
@@ -498,6 +514,15 @@ class State {
   std::vector<std::pair<std::string, std::int64_t>>
       interrupted_;  ///< owner, number: about to go on as others
   std::set<std::pair<std::int64_t, std::string>> delayed_;  ///< run ids by not_before_us
+  /// What runs have cost that ended, or became others, in this transaction.
+  struct Bill {
+    std::string owner, user, project, type, machine;
+    model::CostEntry entry;
+  };
+  std::vector<Bill> bills_;
+  std::unordered_map<std::string, std::int64_t> cost_numbers_;  ///< numbers that are known
+  using Unpriced = std::tuple<std::string, std::int64_t, std::string>;  ///< owner, day, type
+  std::set<Unpriced> unpriced_, noted_unpriced_;  ///< to be noted, and noted by this process
   std::vector<RunPointer> ended_managers_;  ///< whose workflows are still to be told
   bool people_changed_ = false;
 };

@@ -204,7 +204,10 @@ Result<> State::save(MachineState& machine) {
     SPELL_TRY(writer_.set_note(drained_note, machine.record.drained));
     return writer_.set_note(going_note, machine.record.going_us);
   }
-  return writer_.put_machine(machine.record);
+  auto& record = machine.record;
+  if (!record.pool.empty())
+    SPELL_TRY(writer_.set_machine_phase(record.id, record.phase, record.phase_us));
+  return writer_.put_machine(record);
 }
 
 std::string State::name_owner(const std::string& owner, const std::string& name) const {
@@ -289,6 +292,8 @@ Result<> State::change_machine(const std::string& owner, const std::string& name
     touch(*run);
   }
   SPELL_TRY(flush());  // rows that are still on the way are changed with the others
+  SPELL_TRY(writer_.rename_cost(owner, "machine", old, to));
+  cost_numbers_.clear();
   for (auto& run : waiting_runs()) {
     if (run->owner != owner || base::lower(run->request.machine_type) != old) continue;
     leave_queue(run);
@@ -464,6 +469,7 @@ Result<> State::erase_machine(MachineState& machine, const std::string& reason_c
     farewell.push_back(std::move(command));
   }
   for (auto* kind : {"machine", "join"}) SPELL_TRY(drop_tokens(id, kind));
+  SPELL_TRY(writer_.end_machine_time(id, now_us));
   SPELL_TRY(writer_.delete_machine(id));
   cluster_.remove(plain);
   machine_names_.erase(id);

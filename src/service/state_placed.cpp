@@ -29,6 +29,7 @@ Result<> State::put_on(const RunPointer& run, const sched::Placement& placed, st
   MachineState& machine = machines_.at(placed.machine);
   run->machine = placed.machine;
   run->takes = placed.takes;
+  set_price(*run, machine, now_us);
   // Why it had to wait.
   run->reason_code.clear();
   run->reason.clear();

@@ -187,6 +187,7 @@ Result<> State::report(const std::string& machine_id, const model::RunReport& re
   if (report.result && !model::is_final(report.result->status))
     return base::error("invalid_request", "'" + report.result->status + "' is no final status");
   take_events(run, report, false, now_us);
+  if (report.backup && report.backup->outputs != run->outputs) run->cost.saved_us = now_us;
   if (report.backup) take_backup(run, *report.backup);
   if (report.result) {
     take_result(run, *report.result, now_us);

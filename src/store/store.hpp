@@ -6,10 +6,12 @@
 // used by one thread at a time; they see committed state only.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/run.hpp"
@@ -21,6 +23,18 @@ namespace spell::store {
 /// The newest schema this program knows. Older files are migrated, and stay beside the new one;
 /// newer ones are refused.
 inline constexpr int schema_version = 7;
+
+/// What a run's time on its machine costs, as it was when it got it. A run that manages a workflow
+/// has none: it takes no place.
+struct RunCost {
+  std::int64_t leased_us = 0;  ///< when it got its machine; 0: it has none yet
+  std::string type;            ///< whose price it is
+  std::optional<std::int64_t> price;      ///< billionths of a dollar an hour; none: not known
+  std::optional<std::int64_t> on_demand;  ///< the same without spot; none: not known, or no spot
+  bool spot = false;
+  std::int64_t saved_us = 0;   ///< when something new of it became safe while it ran
+  std::int64_t billed_ms = -1, billed_lost_ms = 0;  ///< as recorded at its end; -1: not yet
+};
 
 /// A run as the service keeps it.
 struct RunRecord {
@@ -57,6 +71,7 @@ struct RunRecord {
   std::string restored;            ///< the outputs of the one before: what it began with
   std::int64_t fruitless = 0;      ///< runs before it, in a row, that saved nothing new
   std::int64_t not_before_us = 0;  ///< it waits until then, so that it is not lost at once again
+  RunCost cost;
   model::RunRequest request;
 };
 
@@ -210,6 +225,21 @@ struct MachineTypeRecord {
   std::int64_t idle_timeout = 0, launch_timeout = 0;  ///< seconds; 0: the default
 };
 
+/// A run that has a machine, as reports of costs see it.
+struct LeasedRun {
+  std::int64_t number = 0, workflow = 0;
+  std::string user, project, machine;
+  RunCost cost;
+};
+
+/// A machine that a pool has made, with what it costs; machine and type: numbers of names, see
+/// Reader::cost_name(). Times of 0: not yet.
+struct MachineTimeRecord {
+  std::string id, owner;
+  std::int64_t machine = 0, type = 0, price = 0;
+  std::int64_t began_us = 0, joined_us = 0, ending_us = 0, ended_us = 0;
+};
+
 /// A run as part of its workflow's graph.
 struct WorkflowNode {
   std::int64_t run = 0;
@@ -354,6 +384,23 @@ class Reader {
   /// The run, or one that it goes on as, that has not ended; none: there is none.
   Result<std::optional<std::int64_t>> active_of_chain(const std::string& owner,
                                                       std::int64_t number);
+  /// Entries of model/cost.hpp, of many runs at a time: those that ended since then, and others.
+  Result<> costs(const std::string& owner, std::int64_t since_ms,
+                 const std::function<Result<>(std::string_view entries)>&);
+  /// What a number in them stands for; "": nothing.
+  Result<std::string> cost_name(std::int64_t number);
+  /// The number of a user, project, type or machine (`kind`); 0: it has none yet.
+  Result<std::int64_t> cost_number(const std::string& owner, const std::string& kind,
+                                   const std::string& name);
+  Result<std::vector<LeasedRun>> leased_runs(const std::string& owner);
+  /// Those that were there since then.
+  Result<std::vector<MachineTimeRecord>> machine_times(const std::string& owner,
+                                                       std::int64_t since_us);
+  /// Types of which runs have ended, on these days since 1970, whose price was not known.
+  Result<std::vector<std::string>> unpriced_types(const std::string& owner, std::int64_t first_day,
+                                                  std::int64_t last_day);
+  /// What it calls sees the store as it is at one moment.
+  Result<> at_one_moment(const std::function<Result<>()>&);
   /// A note that the service keeps for itself; 0 if there is none.
   Result<std::int64_t> note(const std::string& key);
 
@@ -427,6 +474,20 @@ class Writer : public Reader {
   Result<> delete_machine(const std::string& id);
   Result<> put_machine_type(const MachineTypeRecord&);
   Result<> delete_machine_type(const std::string& owner, const std::string& name);
+  /// As cost_number(); gives it one.
+  Result<std::int64_t> make_cost_number(const std::string& owner, const std::string& kind,
+                                        const std::string& name);
+  /// What was recorded under the one name counts under the other.
+  Result<> rename_cost(const std::string& owner, const std::string& kind, const std::string& from,
+                       const std::string& to);
+  /// Entries of runs that ended at `until_ms` at the latest.
+  Result<> add_costs(const std::string& owner, std::int64_t until_ms, const std::string& entries);
+  /// Fine if that is known.
+  Result<> add_unpriced(const std::string& owner, std::int64_t day, const std::string& type);
+  Result<> add_machine_time(const MachineTimeRecord&);
+  /// The machine of this id is in another phase; fine if nothing is recorded of it.
+  Result<> set_machine_phase(const std::string& id, const std::string& phase, std::int64_t at_us);
+  Result<> end_machine_time(const std::string& id, std::int64_t at_us);
   Result<> set_note(const std::string& key, std::int64_t value);
   /// Replaces the one of this name.
   Result<> put_secret(const std::string& owner, const std::string& user, const SecretRecord&);

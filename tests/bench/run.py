@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 
+import cost_rows  # noqa: F401
 import resilience_rows  # noqa: F401
 import rows
 import sdk_rows  # noqa: F401

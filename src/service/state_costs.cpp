@@ -1,0 +1,152 @@
+// Costs in the state. A run's price is recorded when it gets its machine, and what it has cost when
+// it ends, in the transaction of its end: whatever price, name or service comes later, the bill is
+// made of that. A run that becomes another after its end (its machine is back, it moves to another
+// project) has its bill taken back and a new one made.
+//
+// Of a machine that a pool makes its price is recorded at its launch, and when its phases begin:
+// what runs there did not use is machine time without a run (sched/cost.hpp).
+#include <algorithm>
+
+#include "base/text.hpp"
+#include "service/prices.hpp"
+#include "service/state.hpp"
+
+namespace spell::service {
+
+namespace {
+
+constexpr std::int64_t day_us = 86'400'000'000;
+constexpr std::size_t most_names_known = 100'000;
+
+}  // namespace
+
+void State::set_price(RunRecord& run, const MachineState& machine, std::int64_t now_us) const {
+  run.cost = {};
+  if (run.manages) return;
+  run.cost.leased_us = now_us;
+  auto plain = waiting_of(run);
+  plain.ask = {};
+  auto find = [&](const std::string& name) {
+    auto found = types_.find({run.owner, name});
+    return found == types_.end() ? nullptr : &found->second;
+  };
+  auto* type = find(plain.machine_type);
+  // A machine's own name has no price: its type's counts, of several the first that has one.
+  if (!type && plain.machine_type == machine.record.name) {
+    for (auto& name : machine.record.serves)
+      if (auto* other = find(name); other && price_of(*other).hourly(other->spot)) {
+        type = other;
+        break;
+      }
+    if (type) plain.machine_type = type->name;
+  }
+  run.cost.type = plain.machine_type;
+  if (!type) return;
+  auto price = price_of(*type);
+  auto usual = cluster_.demand(*cluster_.find(machine.record.name), plain);
+  auto share = [&](std::optional<std::int64_t> of) {
+    if (of) of = model::price_of_share(*of, run.takes, usual);
+    return of;
+  };
+  run.cost.spot = type->spot;
+  run.cost.price = share(price.hourly(type->spot));
+  if (type->spot) run.cost.on_demand = share(price.price);
+}
+
+model::CostEntry State::entry_of(const RunRecord& run) const {
+  model::CostEntry entry;
+  entry.spot = run.cost.spot;
+  entry.run = run.number;
+  entry.workflow = run.workflow;
+  entry.began_ms = run.cost.leased_us / 1000;
+  entry.ms = run.cost.billed_ms;
+  entry.lost_ms = run.cost.billed_lost_ms;
+  entry.price = run.cost.price.value_or(0);
+  entry.on_demand = run.cost.on_demand;
+  return entry;
+}
+
+void State::take_back(const RunRecord& run) {
+  if (run.cost.billed_ms < 0 || !run.cost.price) return;
+  auto entry = entry_of(run);
+  entry.taken_back = true;
+  bills_.push_back({run.owner, run.creator, run.project, run.cost.type, run.machine, entry});
+}
+
+void State::bill(RunRecord& run) {
+  auto& cost = run.cost;
+  if (cost.leased_us == 0) return;
+  cost.billed_ms = model::ms_between(cost.leased_us, run.ended_us);
+  cost.billed_lost_ms = 0;
+  if (run.status == "interrupted")
+    cost.billed_lost_ms = model::ms_between(std::max(cost.leased_us, cost.saved_us), run.ended_us);
+  if (!cost.price)
+    unpriced_.emplace(run.owner, run.ended_us / day_us, cost.type);
+  else
+    bills_.push_back(
+        {run.owner, run.creator, run.project, cost.type, run.machine, entry_of(run)});
+}
+
+Result<std::int64_t> State::cost_number(const std::string& owner, const std::string& kind,
+                                      const std::string& name) {
+  if (name.empty()) return 0;
+  if (cost_numbers_.size() > most_names_known) cost_numbers_.clear();
+  auto [known, anew] = cost_numbers_.emplace(owner + '\n' + kind + '\n' + name, 0);
+  if (!anew) return known->second;
+  auto number = writer_.make_cost_number(owner, kind, name);
+  if (!number) return number;
+  return known->second = *number;
+}
+
+Result<> State::flush_costs() {
+  struct Entries {
+    std::int64_t until_ms = 0;
+    std::string bytes;
+  };
+  std::map<std::string, Entries> owners;
+  for (auto& bill : bills_) {
+    auto& entry = bill.entry;
+    for (auto [number, kind, name] : {std::tuple(&entry.user, "user", &bill.user),
+                                      std::tuple(&entry.project, "project", &bill.project),
+                                      std::tuple(&entry.type, "type", &bill.type),
+                                      std::tuple(&entry.machine, "machine", &bill.machine)}) {
+      auto known = cost_number(bill.owner, kind, *name);
+      if (!known) return known.error();
+      *number = *known;
+    }
+    auto& entries = owners[bill.owner];
+    entries.until_ms = std::max(entries.until_ms, entry.began_ms + entry.ms);
+    model::append(entries.bytes, entry);
+  }
+  bills_.clear();
+  for (auto& [owner, entries] : owners)
+    SPELL_TRY(writer_.add_costs(owner, entries.until_ms, entries.bytes));
+  for (auto& note : unpriced_)
+    if (auto& [owner, day, type] = note; noted_unpriced_.insert(note).second)
+      SPELL_TRY(writer_.add_unpriced(owner, day, type));
+  unpriced_.clear();
+  return ok();
+}
+
+Result<> State::begin_machine_time(const store::MachineTypeRecord& type,
+                                   const store::MachineRecord& machine, std::int64_t now_us) {
+  auto price = price_of(type).hourly(type.spot);
+  if (!price) {
+    unpriced_.emplace(type.owner, now_us / day_us, type.name);
+    return ok();
+  }
+  store::MachineTimeRecord time;
+  time.id = machine.id;
+  time.owner = type.owner;
+  time.price = *price;
+  time.began_us = now_us;
+  for (auto [number, kind, name] : {std::tuple(&time.machine, "machine", &machine.name),
+                                    std::tuple(&time.type, "type", &type.name)}) {
+    auto known = cost_number(type.owner, kind, *name);
+    if (!known) return known.error();
+    *number = *known;
+  }
+  return writer_.add_machine_time(time);
+}
+
+}  // namespace spell::service
