@@ -3,9 +3,12 @@
 #include <map>
 #include <tuple>
 
+#include "base/count.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/catalogue.hpp"
 #include "model/machine_request.hpp"
+#include "model/money.hpp"
 #include "service/api.hpp"
 #include "service/prices.hpp"
 #include "spell/json.hpp"
@@ -128,12 +131,24 @@ Result<PriceList> price_list(Context& context, const std::string& owner) {
 
 using Change = std::function<Result<store::MachineTypeRecord>(State&, std::int64_t now)>;
 
-void post(Context& context, Call call, int status, const std::string& action, Change what) {
-  context.reactor.post([&context, call, status, action, what = std::move(what)](
+/// "price 3.06, spot_price none": for the record of who did what.
+std::string prices_in(const model::MachineTypeRequest& asked) {
+  std::vector<std::string> parts;
+  for (auto [name, change] :
+       {std::pair("price ", &asked.price), std::pair("spot_price ", &asked.spot_price)})
+    if (*change)
+      parts.push_back(name + ((*change)->to ? model::dollars_text(*(*change)->to) : "none"));
+  return base::join(parts, ", ");
+}
+
+void post(Context& context, Call call, int status, const std::string& action,
+          const std::string& detail, Change what) {
+  context.reactor.post([&context, call, status, action, detail, what = std::move(what)](
                            State& state, std::int64_t now) -> Reactor::Answer {
     auto type = what(state, now);
     if (type)
-      if (auto noted = audit(state, now, call, action, type->name); !noted) type = noted.error();
+      if (auto noted = audit(state, now, call, action, type->name, detail); !noted)
+        type = noted.error();
     PriceList prices = type ? prices_of(state.price_lists(), type->owner) : no_prices;
     return [&context, call, status, type, prices](const Result<>& committed) {
       if (!type) return refuse(call, type.error());
@@ -190,7 +205,7 @@ void create_machine_type(Context& context, Call call) {
   auto asked = request_of(call);
   if (!asked) return refuse(call, asked.error());
   if (!asked->name) return refuse(call, base::error("invalid_request", "'name' is missing"));
-  post(context, call, 201, "machine-type.add",
+  post(context, call, 201, "machine-type.add", prices_in(*asked),
        [&context, call, asked = *asked](State& state,
                                         std::int64_t now) -> Result<store::MachineTypeRecord> {
          store::MachineTypeRecord type;
@@ -208,7 +223,7 @@ void edit_machine_type(Context& context, Call call) {
   if (!asked) return refuse(call, asked.error());
   if (asked->name)
     return refuse(call, base::error("invalid_request", "'name' of a machine type cannot change"));
-  post(context, call, 200, "machine-type.scale",
+  post(context, call, 200, "machine-type.scale", prices_in(*asked),
        [&context, call, asked = *asked](State& state,
                                         std::int64_t) -> Result<store::MachineTypeRecord> {
          std::string name = call->path.at("name");
