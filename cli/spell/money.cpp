@@ -32,8 +32,8 @@ Result<Dollars> parse_hourly(const std::string& option, const std::string& text)
 }
 
 std::string format_dollars(Dollars amount) {
-  std::int64_t nano = std::llabs(amount.nano), unit = 10'000'000;
-  int digits = 2;
+  std::int64_t nano = std::llabs(amount.nano), unit = 100'000;
+  int digits = 4;
   for (; nano > 0 && nano < unit * 10 && digits < 9; ++digits) unit /= 10;
   std::int64_t rounded = (nano + unit / 2) / unit, scale = 1;
   for (int digit = 0; digit < digits; ++digit) scale *= 10;

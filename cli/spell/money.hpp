@@ -15,7 +15,7 @@ std::optional<Dollars> parse_dollars(std::string_view text);
 /// any machine costs.
 Result<Dollars> parse_hourly(const std::string& option, const std::string& text);
 
-/// "$3.06", "$0.0058": cents, or two digits that are not 0 where it is less.
+/// "$3.06", "$0.918", "$0.000058": cents at least, four digits, or two that are not 0.
 std::string format_dollars(Dollars amount);
 /// "$3.06/h"; "": not known.
 std::string format_hourly(const std::optional<Dollars>& amount);

@@ -5,7 +5,9 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <optional>
 #include <set>
+#include <tuple>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -23,9 +25,12 @@ std::string bytes_text(std::int64_t bytes) {
   return text + " GB";
 }
 
+/// "$3.06", "$0.918": cents at least, four digits at most.
 std::string dollars_text(const Dollars& amount) {
-  auto cents = (amount.nano + 5'000'000) / 10'000'000;
-  return "$" + std::to_string(cents / 100) + "." + std::to_string(100 + cents % 100).substr(1);
+  auto parts = (amount.nano + 50'000) / 100'000;
+  std::string part = std::to_string(10'000 + parts % 10'000).substr(1);
+  while (part.size() > 2 && part.back() == '0') part.pop_back();
+  return "$" + std::to_string(parts / 10'000) + "." + part;
 }
 
 /// Three digits.

@@ -226,7 +226,7 @@ def test_a_program_that_asks_for_all_there_will_be(prefix, library_folder, envir
     pool.chmod(0o755)
     run(spell, "machine-type", "add", "v100-spot", "--spot", "--pool", pool, env=environment)
     done = run(spell, "workflow", "create", "--local", tmp_path / "pipeline", cwd=tmp_path, env=environment, check=False)
-    assert "training on v100-spot: 1 x V100 of 16 GB, 8 cores, 61 GB, launched when wanted, spot, $0.92 an hour" in done.stderr, done.stderr
+    assert "training on v100-spot: 1 x V100 of 16 GB, 8 cores, 61 GB, launched when wanted, spot, $0.918 an hour" in done.stderr, done.stderr
     assert done.returncode == 1 and "char-rnn" in done.stderr.splitlines()[-1], done.stderr
 
 
