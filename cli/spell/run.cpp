@@ -3,6 +3,7 @@
 #include "command.hpp"
 #include "follow.hpp"
 #include "json_text.hpp"
+#include "machine_query.hpp"
 #include "progress.hpp"
 #include "run_options.hpp"
 #include "settings.hpp"
@@ -80,6 +81,29 @@ Result<> upload_mounts(Context& context, const Client& client, RunSpec& spec) {
   return ok();
 }
 
+/// Names the machine type that fits best, and says why. `choice`: what the run needs of it.
+Result<> choose_machine_type(Context& context, const Client& client, const RunOptions& given,
+                             const MachineQuery& choice, RunSpec& spec) {
+  std::vector<RankedMachineType> fit;
+  if (given.explain) {
+    auto selection = client.machine_types().explain(choice);
+    if (!selection) return selection.error();
+    if (!context.out.json()) show_selection(context.out, *selection);
+    fit = std::move(selection->fit);
+  }
+  if (fit.empty()) {
+    auto selected = client.select(choice);
+    if (!selected) return selected.error();
+    fit = std::move(*selected);
+  }
+  const auto& best = fit.front();
+  spec.machine_type = best.name;
+  spec.gpu = gpus_of_choice(best, choice);
+  context.out.status(Mark::step, "Machine type " + best.name + ", " +
+                                     why_chosen(choice, fit.size()) + ": " + best.reason);
+  return ok();
+}
+
 Result<RunInfo> submit(Context& context, const Client& client, const RunSpec& spec,
                        const std::string& key) {
   Progress progress(context.out);
@@ -110,6 +134,8 @@ Result<int> run_command(Context& context) {
       return read.error();
   auto spec = given.spec([](const char* name) -> const char* { return std::getenv(name); });
   if (!spec) return spec.error();
+  auto choice = given.choice();
+  if (!choice) return choice.error();
   if (given.save_command)
     if (auto saved = write_command_file(*given.save_command, options, given.command); !saved)
       return saved.error();
@@ -127,6 +153,9 @@ Result<int> run_command(Context& context) {
   }
   auto client = context.client();
   if (!client) return client.error();
+  if (*choice)
+    if (auto chosen = choose_machine_type(context, *client, given, **choice, *spec); !chosen)
+      return chosen.error();
   if (auto uploaded = upload_mounts(context, *client, *spec); !uploaded) return uploaded.error();
   std::string key = given.key.value_or("");
   auto info = submit(context, *client, *spec, key);

@@ -12,9 +12,11 @@ void RunOptions::define(Options& options) {
   options.command(command)
       .value("-t,--machine-type", machine_type, "NAME", "what to run on (default CPU)")
       .list("-m", machine_or_mounts, "NAME", "the same, for the name of a machine; or a mount")
-      .value("--gpu", gpu, "[NAME:]N", "GPUs of the machine, of those whose name has NAME in it")
-      .value("--cpus", cpus, "N", "cores of the machine")
-      .value("--memory", memory, "SIZE", "memory of the machine, such as 16G")
+      .value("--gpu", machine.gpu, "[NAME:]N", "GPUs; V100|A100:4 without -t: a type that has them")
+      .value("--cpus", machine.cpus, "N", "cores of the machine")
+      .value("--memory", machine.memory, "SIZE", "memory of the machine, such as 16G");
+  machine.define_choice(options);
+  options.flag("--explain", explain, "show what the machine type is chosen from, and why")
       .list("--mount", mounts, "RESOURCE[:PATH]",
             "data for the run: runs/3/data, uploads/x, ./local/path; PATH: absolute or relative")
       .flag("-b,--background", background, "do not follow the log")
@@ -96,11 +98,11 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   if (spec.command.find_first_not_of(" \t\n") == spec.command.npos)
     return usage_error(
         "what shall run? spell run [OPTIONS] COMMAND [ARGS]... (see spell run --help)");
-  std::optional<std::string> machine;
+  std::optional<std::string> named;
   Words mounted = mounts;
   for (const auto& value : machine_or_mounts) {
     if (value.find('/') == value.npos)
-      machine = value;
+      named = value;
     else
       mounted.push_back(value);
   }
@@ -109,9 +111,9 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
     if (!mount) return mount.error();
     spec.mounts.push_back(*mount);
   }
-  if (machine && machine_type)
+  if (named && machine_type)
     return usage_error("-m and --machine-type both name a machine; give one of them");
-  spec.machine_type = machine_type ? *machine_type : machine.value_or("");
+  spec.machine_type = machine_type ? *machine_type : named.value_or("");
   for (const auto& text : env) {
     auto variable = parse_env(text, environment);
     if (!variable) return variable.error();
@@ -154,8 +156,8 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
                          ": give a size, such as 500M or 10G");
     spec.log_limit = *bytes;
   }
-  spec.gpu = gpu.value_or("");
-  auto amounts = parse_amounts(cpus, memory, {}, "");
+  spec.gpu = machine.gpu.value_or("");
+  auto amounts = parse_amounts(machine.cpus, machine.memory, {}, "");
   if (!amounts) return amounts.error();
   spec.cpus = amounts->cpus;
   spec.memory = amounts->memory;
@@ -186,6 +188,28 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   if (!no_venv && venv && *venv == '/' && ::stat(venv, &folder) == 0 && S_ISDIR(folder.st_mode))
     spec.virtual_env = venv;
   return spec;
+}
+
+Result<std::optional<MachineQuery>> RunOptions::choice() const {
+  std::string named = machine_type ? "-t " + *machine_type : "";
+  for (const auto& value : machine_or_mounts)
+    if (value.find('/') == value.npos) named = "-m " + value;
+  std::string chooses = machine.what_chooses();
+  // With a type or machine --gpu NAME:N says which of its GPUs.
+  bool of_named = !named.empty() && chooses.starts_with("--gpu ") &&
+                  machine.gpu->find('|') == machine.gpu->npos && !explain;
+  if (of_named) {
+    auto others = machine;
+    others.gpu.reset();
+    chooses = others.what_chooses();
+  }
+  if (chooses.empty() && explain) chooses = "--explain";
+  if (chooses.empty()) return std::optional<MachineQuery>();
+  if (!named.empty())
+    return usage_error(named + " names the machine type, " + chooses + " chooses one: give either");
+  auto query = machine.query();
+  if (!query) return query.error();
+  return std::optional(query->value_or(MachineQuery()));
 }
 
 }  // namespace spell::cli

@@ -57,7 +57,10 @@ void to_json(nlohmann::json&, const JoinToken&);
 void from_json(const nlohmann::json&, JoinToken&);
 void to_json(nlohmann::json&, const MachineTypeInfo&);
 void from_json(const nlohmann::json&, MachineTypeInfo&);
+void to_json(nlohmann::json&, const CatalogueEntry&);
+void from_json(const nlohmann::json&, CatalogueEntry&);
 void to_json(nlohmann::json&, const RankedMachineType&);  ///< with its `reason`
+void to_json(nlohmann::json&, const MachineSelection&);   ///< of what is excluded name and reason
 void to_json(nlohmann::json&, const WorkflowInfo&);
 void from_json(const nlohmann::json&, WorkflowInfo&);
 void to_json(nlohmann::json&, const ServiceInfo&);

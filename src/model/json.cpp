@@ -4,6 +4,7 @@
 #include "base/text.hpp"
 #include "model/machine_members.hpp"
 #include "model/members.hpp"
+#include "model/money.hpp"
 #include "model/run.hpp"
 #include "model/run_members.hpp"
 
@@ -23,27 +24,15 @@ struct Codec<Time> {
   }
 };
 
-/// A decimal number of dollars as text, exact.
+/// A finite number that is not negative.
 template <>
-struct Codec<Dollars> {
-  static Problem read(const json& j, Dollars& out) {
-    std::string text;
-    if (auto problem = read_text(j, text, 40)) return problem;
-    auto dot = text.find('.');
-    std::string digits = dot == std::string::npos ? "" : text.substr(dot + 1);
-    auto whole = base::parse_int(text.substr(0, dot));
-    auto part =
-        base::parse_int(digits + std::string(9 - std::min<std::size_t>(9, digits.size()), '0'));
-    if (!whole || !part || *whole < 0 || *whole > 9'000'000'000 || *part < 0 || digits.size() > 9)
-      return {"", "must be an amount of dollars such as \"1.25\""};
-    out = Dollars::nanos(*whole * 1'000'000'000 + *part);
+struct Codec<double> {
+  static Problem read(const json& j, double& out) {
+    if (!j.is_number() || j.get<double>() < 0) return {"", "must be a number, 0 or more"};
+    out = j.get<double>();
     return {};
   }
-  static json write(const Dollars& amount) {
-    std::string part = std::to_string(1'000'000'000 + amount.nano % 1'000'000'000).substr(1);
-    part.erase(part.find_last_not_of('0') + 1);
-    return std::to_string(amount.nano / 1'000'000'000) + (part.empty() ? "" : "." + part);
-  }
+  static json write(double number) { return number; }
 };
 
 template <>
@@ -446,6 +435,24 @@ struct Table<MachineTypeInfo> {
       SPELL_MEMBER(MachineTypeInfo, idle_timeout),
       SPELL_MEMBER(MachineTypeInfo, launch_timeout),
       SPELL_MEMBER(MachineTypeInfo, pool_problem),
+      SPELL_MEMBER(MachineTypeInfo, spot_price),
+      SPELL_MEMBER(MachineTypeInfo, hourly),
+      SPELL_MEMBER(MachineTypeInfo, price_from),
+      SPELL_MEMBER(MachineTypeInfo, catalogue),
+      SPELL_MEMBER(MachineTypeInfo, throughput),
+  };
+};
+
+template <>
+struct Table<CatalogueEntry> {
+  static constexpr Field<CatalogueEntry> fields[] = {
+      SPELL_REQUIRED(CatalogueEntry, name),     SPELL_MEMBER(CatalogueEntry, gpu),
+      SPELL_MEMBER(CatalogueEntry, gpus),       SPELL_MEMBER(CatalogueEntry, gpu_memory),
+      SPELL_MEMBER(CatalogueEntry, cpus),       SPELL_MEMBER(CatalogueEntry, memory),
+      SPELL_MEMBER(CatalogueEntry, disk),       SPELL_MEMBER(CatalogueEntry, throughput),
+      SPELL_MEMBER(CatalogueEntry, cloud),      SPELL_MEMBER(CatalogueEntry, instance),
+      SPELL_MEMBER(CatalogueEntry, price),      SPELL_MEMBER(CatalogueEntry, spot_price),
+      SPELL_MEMBER(CatalogueEntry, price_from), SPELL_MEMBER(CatalogueEntry, sources),
   };
 };
 
@@ -535,9 +542,17 @@ void to_json(json& j, const JoinToken& token) { j = model::write_object(token); 
 void from_json(const json& j, JoinToken& token) { read_or_throw(j, token); }
 void to_json(json& j, const MachineTypeInfo& type) { j = model::write_object(type); }
 void from_json(const json& j, MachineTypeInfo& type) { read_or_throw(j, type); }
+void to_json(json& j, const CatalogueEntry& entry) { j = model::write_object(entry); }
+void from_json(const json& j, CatalogueEntry& entry) { read_or_throw(j, entry); }
 void to_json(json& j, const RankedMachineType& type) {
   to_json(j, static_cast<const MachineTypeInfo&>(type));
   j["reason"] = type.reason;
+}
+void to_json(json& j, const MachineSelection& selection) {
+  json excluded = json::array();
+  for (auto& type : selection.excluded)
+    excluded.push_back({{"name", type.name}, {"reason", type.reason}});
+  j = {{"fit", selection.fit}, {"excluded", std::move(excluded)}};
 }
 void to_json(json& j, const WorkflowInfo& workflow) { j = model::write_object(workflow); }
 void from_json(const json& j, WorkflowInfo& workflow) { read_or_throw(j, workflow); }

@@ -139,6 +139,10 @@ constexpr RouteRow table[] = {
      "delete_machine_type", Access::administrator},
     {Route::machine_type_token, "POST", "/v1/owners/{owner}/machine-types/{name}/token",
      "machine_type_token", Access::administrator},
+    {Route::list_catalogue, "GET", "/v1/owners/{owner}/catalogue", "list_catalogue",
+     Access::workflow_viewer},
+    {Route::put_price_list, "PUT", "/v1/owners/{owner}/price-list", "put_price_list",
+     Access::administrator},
     {Route::join, "POST", "/v1/join", "join", Access::joiner},
     {Route::machine_sync, "POST", "/v1/machines/{machine}/sync", "machine_sync", Access::machine},
     // query run, epoch, offset (output bytes before it); body: output frames of a spool, times of

@@ -71,7 +71,9 @@
 // then; its runs are told, and end `interrupted` -> {"machine"}. create_machine_type,
 // edit_machine_type: {"name", "spot", "default_auto_resume", "cpus", "memory", "gpus",
 // "lost_after", and what launches its machines: "pool", "pool_options", "min_machines",
-// "max_machines", "idle_timeout", "launch_timeout"}.
+// "max_machines", "idle_timeout", "launch_timeout"; "price", "spot_price": dollars an hour, "":
+// none}. list_catalogue: what is sold, with the owner's prices -> {"catalogue": […]}.
+// put_price_list: {"csv"} -> {"prices": how many}; empty: none any more.
 // join: model::JoinRequest with a join token -> 201 model::JoinAnswer.
 // stop_service: body {"handover": bool} -> 202 {"pid": N}; personal services only.
 // exec, forward, stats, machine_stream: the request asks for a WebSocket; what is said over it is
@@ -170,6 +172,8 @@ enum class Route {
   edit_machine_type,
   delete_machine_type,
   machine_type_token,
+  list_catalogue,
+  put_price_list,
   join,
   machine_sync,
   machine_log,

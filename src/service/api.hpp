@@ -264,6 +264,8 @@ void create_machine_type(Context&, Call);
 void edit_machine_type(Context&, Call);
 void delete_machine_type(Context&, Call);
 void machine_type_token(Context&, Call);
+void list_catalogue(Context&, Call);
+void put_price_list(Context&, Call);
 // join.cpp
 /// Makes a join token and answers with it. `machine_of`: what it is for (a machine's id, or
 /// "type:OWNER/NAME"), and what changes in the same transaction. `action`, `thing`: see audit();

@@ -266,6 +266,10 @@ HandlerFunction handler_of(model::Route route) {
       return service::delete_machine_type;
     case model::Route::machine_type_token:
       return service::machine_type_token;
+    case model::Route::list_catalogue:
+      return service::list_catalogue;
+    case model::Route::put_price_list:
+      return service::put_price_list;
     case model::Route::join:
       return service::join;
     case model::Route::machine_sync:

@@ -30,6 +30,7 @@
 #include "model/worker_protocol.hpp"
 #include "sched/cluster.hpp"
 #include "service/ends.hpp"
+#include "service/prices.hpp"
 #include "service/quota.hpp"
 #include "spell/result.hpp"
 #include "store/store.hpp"
@@ -201,6 +202,11 @@ class State {
   /// Error `name_taken`. Replaces the type of this name if there is one and `replace`.
   Result<> put_machine_type(const store::MachineTypeRecord&, bool replace);
   Result<> remove_machine_type(const std::string& owner, const std::string& name);
+  /// In place of the price list that the owner has.
+  Result<> put_prices(const std::string& owner, const std::vector<model::ListedPrice>&);
+  const PriceLists& price_lists() const { return price_lists_; }
+  /// What an hour of a machine of this type costs; `type`: as it is served, in lower case.
+  TypePrice price_of(const std::string& owner, const std::string& type) const;
   /// Stores a join token in place of those for the same machine that nobody used.
   Result<> put_join_token(const store::TokenRecord&);
   /// Nothing joins any more with what this user has made for it.
@@ -410,6 +416,8 @@ class State {
   std::int64_t granted_log(const RunRecord&) const;
   /// Those that are on no machine.
   std::vector<RunPointer> waiting_runs() const;
+  /// Numbers of those that want this type, the oldest first.
+  std::vector<std::string> waiting_for(const std::string& owner, const std::string& type) const;
   /// Whether no other machine than this one can take a run, nor any that is launched.
   bool only_there(const RunRecord&, const std::string& machine) const;
   Result<> load_machines();
@@ -503,6 +511,7 @@ class State {
   std::map<std::string, std::vector<model::Command>> farewells_;
   bool tokens_changed_ = false;
   Quotas quotas_;
+  PriceLists price_lists_;
   std::map<User, std::int64_t> running_;              // runs that have a machine
   std::map<User, std::map<Order, RunPointer>> held_;  // those that wait for a quota
   std::map<std::string, std::int64_t> last_numbers_;

@@ -8,7 +8,6 @@
 #include <algorithm>
 
 #include "base/text.hpp"
-#include "service/prices.hpp"
 #include "service/state.hpp"
 
 namespace spell::service {
@@ -26,31 +25,31 @@ void State::set_price(RunRecord& run, const MachineState& machine, std::int64_t 
   run.cost.leased_us = now_us;
   auto plain = waiting_of(run);
   plain.ask = {};
-  auto find = [&](const std::string& name) {
+  auto is_spot = [&](const std::string& name) {
     auto found = types_.find({run.owner, name});
-    return found == types_.end() ? nullptr : &found->second;
+    return found != types_.end() && found->second.spot;
   };
-  auto* type = find(plain.machine_type);
-  // A machine's own name has no price: its type's counts, of several the first that has one.
-  if (!type && plain.machine_type == machine.record.name) {
-    for (auto& name : machine.record.serves)
-      if (auto* other = find(name); other && price_of(*other).hourly(other->spot)) {
-        type = other;
-        break;
-      }
-    if (type) plain.machine_type = type->name;
+  auto hourly = [&](const std::string& name) {
+    return price_of(run.owner, name).hourly(is_spot(name));
+  };
+  auto& type = plain.machine_type;
+  // A machine's own name has no price: that of its first type that has one counts, CPU's last.
+  if (type == machine.record.name && !hourly(type)) {
+    auto serves = machine.record.serves;
+    std::stable_partition(serves.begin(), serves.end(), [](auto& name) { return name != "cpu"; });
+    auto found = std::find_if(serves.begin(), serves.end(), hourly);
+    if (found != serves.end()) type = *found;
   }
-  run.cost.type = plain.machine_type;
-  if (!type) return;
-  auto price = price_of(*type);
+  run.cost.type = type;
+  run.cost.spot = is_spot(type);
+  auto price = price_of(run.owner, type);
   auto usual = cluster_.demand(*cluster_.find(machine.record.name), plain);
   auto share = [&](std::optional<std::int64_t> of) {
     if (of) of = model::price_of_share(*of, run.takes, usual);
     return of;
   };
-  run.cost.spot = type->spot;
-  run.cost.price = share(price.hourly(type->spot));
-  if (type->spot) run.cost.on_demand = share(price.price);
+  run.cost.price = share(price.hourly(run.cost.spot));
+  if (run.cost.spot) run.cost.on_demand = share(price.price);
 }
 
 model::CostEntry State::entry_of(const RunRecord& run) const {
@@ -130,7 +129,7 @@ Result<> State::flush_costs() {
 
 Result<> State::begin_machine_time(const store::MachineTypeRecord& type,
                                    const store::MachineRecord& machine, std::int64_t now_us) {
-  auto price = price_of(type).hourly(type.spot);
+  auto price = price_of(type.owner, type.name).hourly(type.spot);
   if (!price) {
     unpriced_.emplace(type.owner, now_us / day_us, type.name);
     return ok();

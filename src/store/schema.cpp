@@ -149,6 +149,14 @@ ALTER TABLE machine_type ADD COLUMN max_machines INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE machine_type ADD COLUMN idle_timeout INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE machine_type ADD COLUMN launch_timeout INTEGER NOT NULL DEFAULT 0;
 )",
+    // Prices, in billionths of a dollar an hour; null: not known. Those of the list count for types
+    // that have none of their own.
+    R"(
+ALTER TABLE machine_type ADD COLUMN price INTEGER;
+ALTER TABLE machine_type ADD COLUMN spot_price INTEGER;
+CREATE TABLE price (
+  owner TEXT NOT NULL, name TEXT NOT NULL, price INTEGER, spot_price INTEGER, PRIMARY KEY (owner, name)) WITHOUT ROWID;
+)"
     // What runs cost: see RunCost. Of those that have ended entries of model/cost.hpp stand in
     // "cost", many together, with numbers for names; until_ms: when the last of them ended.
     R"(

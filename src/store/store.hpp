@@ -22,7 +22,7 @@ namespace spell::store {
 
 /// The newest schema this program knows. Older files are migrated, and stay beside the new one;
 /// newer ones are refused.
-inline constexpr int schema_version = 7;
+inline constexpr int schema_version = 8;
 
 /// What a run's time on its machine costs, as it was when it got it. A run that manages a workflow
 /// has none: it takes no place.
@@ -223,6 +223,13 @@ struct MachineTypeRecord {
   std::string pool, pool_options;  ///< see spell::MachineTypeInfo; options: a JSON object, "": none
   std::int64_t min_machines = 0, max_machines = 0;
   std::int64_t idle_timeout = 0, launch_timeout = 0;  ///< seconds; 0: the default
+  std::optional<std::int64_t> price, spot_price;      ///< billionths of a dollar an hour
+};
+
+/// A line of an owner's price list. Billionths of a dollar an hour.
+struct PriceRecord {
+  std::string owner, name;  ///< name: of a machine type, in the catalogue, or a cloud's for it
+  std::optional<std::int64_t> price, spot_price;
 };
 
 /// A run that has a machine, as reports of costs see it.
@@ -379,6 +386,8 @@ class Reader {
   /// Of all owners.
   Result<std::vector<MachineRecord>> machines();
   Result<std::vector<MachineTypeRecord>> machine_types();
+  /// The price lists of all owners.
+  Result<std::vector<PriceRecord>> prices();
   /// For those who keep files of runs.
   Result<bool> has_run(const std::string& id);
   /// The run, or one that it goes on as, that has not ended; none: there is none.
@@ -474,6 +483,8 @@ class Writer : public Reader {
   Result<> delete_machine(const std::string& id);
   Result<> put_machine_type(const MachineTypeRecord&);
   Result<> delete_machine_type(const std::string& owner, const std::string& name);
+  Result<> delete_prices(const std::string& owner);
+  Result<> put_price(const PriceRecord&);
   /// As cost_number(); gives it one.
   Result<std::int64_t> make_cost_number(const std::string& owner, const std::string& kind,
                                         const std::string& name);

@@ -245,6 +245,10 @@ class Acts:
         self.owned("POST", "machine-types/t4/token", status=201)
         return "machine-type.get-token", "t4", ""
 
+    def put_price_list(self):
+        self.owned("PUT", "price-list", {"csv": "name,price\nv100,2.5\n"})
+        return "prices.set", "prices", "1 price"
+
     def join(self):
         token = self.machine("new")
         place = self.team.place
