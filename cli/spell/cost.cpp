@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cctype>
 
 #include "command.hpp"
 #include "json_text.hpp"
@@ -11,8 +12,8 @@ namespace spell::cli {
 namespace {
 
 constexpr std::pair<std::string_view, CostBy> kinds[] = {
-    {"run", CostBy::run},         {"workflow", CostBy::workflow}, {"project", CostBy::project},
-    {"user", CostBy::user},       {"machine", CostBy::machine},   {"type", CostBy::type},
+    {"run", CostBy::run},   {"workflow", CostBy::workflow}, {"project", CostBy::project},
+    {"user", CostBy::user}, {"machine", CostBy::machine},   {"type", CostBy::type},
     {"day", CostBy::day},
 };
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "machine_text.hpp"
+#include "money.hpp"
 #include "text.hpp"
 #include "unavailable.hpp"
 
@@ -53,6 +54,7 @@ void RunOptions::define(Options& options) {
       .value("--notice-signal", notice_signal, "NAME",
              "signal for its processes when its machine is about to go: HUP, INT, TERM, USR1, USR2")
       .value("--timeout", timeout, "MINUTES", "then stop the run and save its outputs")
+      .value("--max-cost", max_cost, "DOLLARS", "stop it, and save, before it costs more")
       .value("--stop-grace", stop_grace, "SECONDS",
              "from SIGTERM to SIGKILL when it is stopped (default 30)")
       .value("--log-limit", log_limit, "SIZE",
@@ -142,6 +144,12 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
     if (!spec.timeout)
       return usage_error("--timeout " + shell_quote(*timeout) +
                          ": give minutes, such as 90 or 0.5");
+  }
+  if (max_cost) {
+    spec.max_cost = parse_dollars(*max_cost);
+    if (!spec.max_cost || spec.max_cost->nano <= 0)
+      return usage_error("--max-cost " + shell_quote(*max_cost) +
+                         ": give dollars, such as 20 or 0.50");
   }
   if (stop_grace) {
     auto seconds = parse_int(*stop_grace);

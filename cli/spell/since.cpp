@@ -14,7 +14,8 @@ using std::chrono::sys_days;
 
 /// Digits alone: no sign, no space.
 std::optional<int> number(std::string_view text) {
-  if (!std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; })) return {};
+  if (!std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
+    return {};
   auto value = parse_int(text);
   if (!value || *value > 9999) return {};
   return static_cast<int>(*value);
@@ -24,7 +25,7 @@ std::optional<sys_days> parse_day(std::string_view text) {
   if (text.size() != 10 || text[4] != '-' || text[7] != '-') return {};
   auto year = number(text.substr(0, 4)), month = number(text.substr(5, 2)),
        day = number(text.substr(8, 2));
-  if (!year || !month || !day) return {};
+  if (!year || !month || !day || *year < 1970 || *year > 2200) return {};
   std::chrono::year_month_day date{std::chrono::year(*year),
                                    std::chrono::month(static_cast<unsigned>(*month)),
                                    std::chrono::day(static_cast<unsigned>(*day))};

@@ -21,8 +21,8 @@ struct CostFilter {
 
 /// What belongs together; runs whose price is not known are not in it.
 struct CostLine {
-  std::string name{};     ///< "7" of runs and workflows, "2026-03-01" (UTC) of days; "": of none
-  std::int64_t runs = 0;  ///< that were on a machine
+  std::string name{};        ///< "7" of runs and workflows, "2026-03-01" (UTC) of days; "": of none
+  std::int64_t runs = 0;     ///< that were on a machine
   std::int64_t time_ms = 0;  ///< that they had their machines
   Dollars amount{};
   Dollars on_demand{};  ///< the same without spot, where its price is known, else as `amount`

@@ -108,7 +108,9 @@ struct RunSpec {
   std::vector<std::string> pip{}, apt{};  ///< packages the run needs. Not yet: any
   /// The folder, below /spell, that a resumed run finds as it was. Not yet: another one.
   std::string checkpoints = "checkpoints";
-  std::optional<Dollars> max_cost{};  ///< then the run is stopped, its outputs saved. Not yet
+  /// The run and what it goes on as are stopped before they have cost more, their outputs saved:
+  /// the last part pays for that. Error `price_not_known`: of the machine type.
+  std::optional<Dollars> max_cost{};
 };
 
 /// What a run that goes on has finished writing, and is not safe yet.
@@ -157,6 +159,7 @@ struct RunInfo {
   /// What an hour costs, as it was when the run got its machine, and what it has cost until now;
   /// none: not known, or it has no machine of its own yet.
   std::optional<Dollars> price{}, cost{};
+  std::optional<Dollars> max_cost{};  ///< as it was asked for; see RunSpec
 };
 
 enum class LogKind { output, status, system };

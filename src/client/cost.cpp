@@ -12,7 +12,7 @@ using model::Route;
 
 namespace {
 
-constexpr std::string_view names[] = {"run",  "workflow", "project", "user",
+constexpr std::string_view names[] = {"run",     "workflow", "project", "user",
                                       "machine", "type",     "day"};
 
 std::string text_of(Time time) {

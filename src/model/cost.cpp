@@ -9,7 +9,7 @@ namespace {
 constexpr Units units_a_nano = 3'600'000;  // milliseconds of an hour
 constexpr std::int64_t most_nano = 9'000'000'000LL * 1'000'000'000;
 
-enum Flag : std::uint64_t { flag_taken_back = 1, flag_spot = 2, flag_on_demand = 4 };
+constexpr std::int64_t flag_taken_back = 1, flag_spot = 2, flag_on_demand = 4;
 
 /// Seven bits a byte, the lowest first; the eighth: more follow.
 void put(std::string& bytes, std::int64_t value) {
@@ -52,9 +52,8 @@ std::int64_t price_of_share(std::int64_t price, const Amounts& takes, const Amou
 }
 
 void append(std::string& bytes, const CostEntry& entry) {
-  put(bytes, static_cast<std::int64_t>((entry.taken_back ? flag_taken_back : 0) |
-                                       (entry.spot ? flag_spot : 0) |
-                                       (entry.on_demand ? flag_on_demand : 0)));
+  put(bytes, (entry.taken_back ? flag_taken_back : 0) | (entry.spot ? flag_spot : 0) |
+                 (entry.on_demand ? flag_on_demand : 0));
   for (auto value : {entry.run, entry.workflow, entry.user, entry.project, entry.type,
                      entry.machine, entry.began_ms, entry.ms, entry.lost_ms, entry.price})
     put(bytes, value);

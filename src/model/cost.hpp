@@ -43,9 +43,9 @@ struct CostEntry {
   bool spot = false;
   std::int64_t run = 0, workflow = 0;  ///< their numbers; workflow 0: of none
   std::int64_t user = 0, project = 0, type = 0, machine = 0;
-  std::int64_t began_ms = 0, ms = 0;  ///< began: Unix time
-  std::int64_t lost_ms = 0;           ///< at its end: what an interruption has undone
-  std::int64_t price = 0;             ///< billionths of a dollar an hour
+  std::int64_t began_ms = 0, ms = 0;        ///< began: Unix time
+  std::int64_t lost_ms = 0;                 ///< at its end: what an interruption has undone
+  std::int64_t price = 0;                   ///< billionths of a dollar an hour
   std::optional<std::int64_t> on_demand{};  ///< the same without spot; none: not known, or no spot
   friend bool operator==(const CostEntry&, const CostEntry&) = default;
 };

@@ -81,6 +81,8 @@ constexpr ErrorRow table[] = {
      "the machines that could do it take runs of other users and projects only"},
     {"machine_too_small", 422,
      "no machine has as much as is asked for; the message says how much there is"},
+    {"price_not_known", 422,
+     "the price of the machine type is not known, so no cost can be kept; set it first"},
     {"cannot_build", 422, "no machine can build a program; the message says what each has not"},
     {"invalid_mount", 422,
      "what is to be mounted is not there, or cannot be where it is wanted; the message names it"},

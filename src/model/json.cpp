@@ -117,6 +117,7 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, backlog),
       SPELL_MEMBER(RunInfo, price),
       SPELL_MEMBER(RunInfo, cost),
+      SPELL_MEMBER(RunInfo, max_cost),
   };
 };
 
@@ -213,9 +214,9 @@ struct Table<MachineTimeCost> {
 template <>
 struct Table<CostReport> {
   static constexpr Field<CostReport> fields[] = {
-      SPELL_REQUIRED(CostReport, by), SPELL_MEMBER(CostReport, since),
-      SPELL_MEMBER(CostReport, until), SPELL_MEMBER(CostReport, lines),
-      SPELL_MEMBER(CostReport, more), SPELL_MEMBER(CostReport, total),
+      SPELL_REQUIRED(CostReport, by),         SPELL_MEMBER(CostReport, since),
+      SPELL_MEMBER(CostReport, until),        SPELL_MEMBER(CostReport, lines),
+      SPELL_MEMBER(CostReport, more),         SPELL_MEMBER(CostReport, total),
       SPELL_MEMBER(CostReport, machine_time), SPELL_MEMBER(CostReport, all),
       SPELL_MEMBER(CostReport, unpriced),
   };

@@ -51,6 +51,7 @@ struct RunRequest {
   bool exclusive = false;             ///< its machine ends it when the service counts it as lost
   std::string notice_signal{};        ///< a name of notice_signals(), or "": none
   std::vector<std::string> append{};  ///< patterns of files that are saved while they grow
+  std::optional<Dollars> max_cost{};  ///< it is stopped before it has cost more
 };
 
 /// What a run may ask for when its machine is about to go: "HUP", "INT", "TERM", "USR1", "USR2".

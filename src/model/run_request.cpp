@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "model/money.hpp"
 #include "model/mount.hpp"
 
 namespace spell::model {
@@ -84,6 +85,11 @@ Problem read_param(const std::string& name, const json& j, std::string& out) {
   if (!base::valid_name(name))
     return {"", "is not a parameter's name: 1 to 64 letters, digits, '.', '_' and '-'"};
   return read_text(j, out, 64 << 10);
+}
+
+Problem read_max_cost(const json& j, Dollars& out) {
+  if (auto problem = Codec<Dollars>::read(j, out)) return problem;
+  return out.nano > 0 ? Problem{} : Problem{"", "must be more than 0 dollars"};
 }
 
 /// In any case, with or without SIG before it.
@@ -237,6 +243,8 @@ constexpr Field<RunRequest> fields[] = {
      [](const json& j, RunRequest& r, Unknown) { return read_notice_signal(j, r.notice_signal); }},
     {"append", [](const json& j, RunRequest& r,
                   Unknown) { return read_list(j, r.append, 100, read_pattern); }},
+    {"max_cost", [](const json& j, RunRequest& r,
+                    Unknown) { return read_optional(j, r.max_cost, read_max_cost); }},
 };
 
 /// Members that have their default stay away.
@@ -323,6 +331,7 @@ json to_json(const RunRequest& request) {
   if (request.build) object.emplace("build", *request.build);
   if (request.timeout) object.emplace("timeout", *request.timeout);
   if (request.auto_resume) object.emplace("auto_resume", *request.auto_resume);
+  if (request.max_cost) object.emplace("max_cost", dollars_text(*request.max_cost));
   if (request.code) object.emplace("code", to_json(*request.code));
   if (!request.mounts.empty()) {
     auto& list = object["mounts"] = json::array();

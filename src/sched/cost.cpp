@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t day_ms = 86'400'000;
 
-constexpr std::string_view names[] = {"run",  "workflow", "project", "user",
+constexpr std::string_view names[] = {"run",     "workflow", "project", "user",
                                       "machine", "type",     "day"};
 
 std::int64_t day_of(std::int64_t ms) { return ms / day_ms; }
@@ -52,8 +52,8 @@ CostReport::CostReport(CostBy by, std::int64_t since_ms, std::int64_t until_ms, 
 
 CostSum CostReport::part_of(const CostEntry& entry, std::int64_t begin, std::int64_t end) const {
   CostSum sum;
-  auto lost_from = sum_of(entry.began_ms, entry.ms - std::clamp<std::int64_t>(entry.lost_ms, 0,
-                                                                              entry.ms));
+  auto lost_from =
+      sum_of(entry.began_ms, entry.ms - std::clamp<std::int64_t>(entry.lost_ms, 0, entry.ms));
   sum.runs = 1;
   sum.ms = end - begin;
   sum.lost_ms = std::max<std::int64_t>(0, end - std::max(begin, lost_from));
@@ -101,7 +101,9 @@ void CostReport::add_days(const CostEntry& entry, std::int64_t begin, std::int64
     begin = from;
   }
   do {
-    auto next = std::min(end, (day_of(begin) + 1) * day_ms);
+    auto next = end - begin < day_ms && day_of(begin) == day_of(end)
+                    ? end
+                    : std::min(end, (day_of(begin) + 1) * day_ms);
     line_of(day_of(begin)).add(part_of(entry, begin, next));
     begin = next;
   } while (begin < end);

@@ -154,6 +154,7 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.exclusive = run.request.exclusive;
   info.notice_signal = run.request.notice_signal;
   info.append = run.request.append;
+  info.max_cost = run.request.max_cost;
   if (run.resumed_from != 0) info.resumed_from_run = run.resumed_from;
   if (run.resumed_as != 0) info.resumed_as_run = run.resumed_as;
   if (run.request.code) {
@@ -180,9 +181,8 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.version = run.version;
   if (run.workflow != 0) info.workflow = run.workflow;
   if (auto price = run.cost.price; price && run.cost.leased_us != 0) {
-    auto ms = model::is_final(run.status)
-                  ? run.cost.billed_ms
-                  : model::ms_between(run.cost.leased_us, base::unix_us());
+    auto ms = model::is_final(run.status) ? run.cost.billed_ms
+                                          : model::ms_between(run.cost.leased_us, base::unix_us());
     info.price = Dollars::nanos(*price);
     if (ms >= 0) info.cost = model::rounded(model::units(*price, ms));
   }

@@ -68,7 +68,7 @@ class Names {
   Names(store::Reader& reader, const std::string& owner) : reader_(reader), owner_(owner) {}
 
   Result<std::int64_t> number(const std::string& kind, const std::string& name) {
-    if (name.empty()) return 0;
+    if (name.empty()) return std::int64_t{0};
     auto [known, anew] = numbers_.try_emplace({kind, name}, 0);
     if (!anew) return known->second;
     auto number = reader_.cost_number(owner_, kind, name);
@@ -116,13 +116,18 @@ Result<model::CostEntry> entry_of(Names& names, const store::LeasedRun& run, std
 std::string shown_type(const std::string& type) { return type == "cpu" ? "CPU" : type; }
 
 CostLine line_of(std::string name, const sched::CostSum& sum) {
-  return {std::move(name), sum.runs,
-          sum.ms,          model::rounded(sum.amount),
-          model::rounded(sum.on_demand), sum.lost_ms,
+  return {std::move(name),
+          sum.runs,
+          sum.ms,
+          model::rounded(sum.amount),
+          model::rounded(sum.on_demand),
+          sum.lost_ms,
           model::rounded(sum.lost)};
 }
 
-bool by_number(CostBy by) { return by == CostBy::run || by == CostBy::day || by == CostBy::workflow; }
+bool by_number(CostBy by) {
+  return by == CostBy::run || by == CostBy::day || by == CostBy::workflow;
+}
 /// The newest first; else the dearest.
 bool by_time(CostBy by) { return by == CostBy::run || by == CostBy::day; }
 

@@ -39,6 +39,7 @@ std::string identity_of(const model::RunRequest& request,
   same.idempotent = false;
   same.auto_resume.reset();
   same.exclusive = false;
+  same.max_cost.reset();
   if (same.code) same.code->message.clear();
   return model::request_hash(same);
 }
@@ -95,6 +96,7 @@ sched::Waiting waiting_of(const RunRecord& run) {
   auto& asked = run.request;
   std::vector<std::string> needs;
   if (asked.exclusive) needs.emplace_back("exclusive");
+  if (asked.max_cost) needs.emplace_back("max_cost");
   if (!run.restored.empty()) needs.emplace_back("restore");
   return {run.id,
           asked.machine_type.empty() ? "cpu" : base::lower(asked.machine_type),
@@ -267,6 +269,7 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   if (s.request.workflow != 0) asked.name = s.key;
   if (auto able = cluster_.check(waiting_of(asked), s.request.machine_type); !able)
     return able.error();
+  SPELL_TRY(check_max_cost(asked, s.request.machine_type));
   std::vector<RunPointer> before;
   for (auto number : s.request.after) {
     auto other = end_of_chain(s.owner, number);
@@ -501,10 +504,9 @@ Result<RunRecord> State::set_project(const std::string& owner, std::int64_t numb
   auto run = find(owner, number);
   if (!run) return run.error();
   if ((*run)->project != project) {
-    bool billed = (*run)->cost.billed_ms >= 0;
-    if (billed) take_back(**run);
+    put_bill(**run, true);
     (*run)->project = project;
-    if (billed) bill(**run);
+    put_bill(**run, false);
     touch(*run);
   }
   return **run;
@@ -557,7 +559,7 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   }
   if (run->manages) ended_managers_.push_back(run);
   if (run->ended_us == 0) run->ended_us = now_us;
-  bill(*run);
+  bill(*run, billed_until(*run, late, now_us));
   std::string number = std::to_string(run->number);
   if (run->placed_us > 0)
     note(run, now_us,
@@ -641,7 +643,9 @@ Result<> State::place_waiting(std::int64_t now_us) {
     bool plain = run->request.after.empty() && run->request.mounts.empty();
     auto met = plain ? Result<bool>(true) : dependencies_met(run, now_us);
     if (!met) return met.error();
-    if (*met) {
+    auto able = *met ? may_spend(run, now_us) : met;
+    if (!able) return able.error();
+    if (*able) {
       auto placed = round.place(waiting_of(*run));
       if (!placed) continue;
       SPELL_TRY(put_on(run, *placed, now_us));

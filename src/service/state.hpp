@@ -90,7 +90,8 @@ struct MachineState {
   store::MachineRecord record;  ///< of an embedded worker's machine: name and id, and not stored
   bool embedded = false;
   bool connected = false;
-  std::int64_t session = 0;  ///< grows with each hello
+  std::int64_t connected_us = 0;  ///< since when it has been
+  std::int64_t session = 0;       ///< grows with each hello
   model::WorkerHello hello;
   std::map<std::string, Amounts> assigned;  ///< what each run here takes, by its id
   std::set<std::string> late;               ///< those of them that count as lost but are here
@@ -444,13 +445,27 @@ class State {
   // Costs (state_costs.cpp).
   /// What an hour of its time on this machine costs, from now on.
   void set_price(RunRecord&, const MachineState&, std::int64_t now_us) const;
+  /// The type whose price counts for a run that asks for this one, which may be a machine's name.
+  std::string priced_type(const std::string& owner, const std::string& asked) const;
+  std::optional<std::int64_t> hourly(const std::string& owner, const std::string& type) const;
+  /// Error `price_not_known`, of one that may cost only so much.
+  Result<> check_max_cost(const RunRecord&, const std::string& as_asked) const;
+  /// What it may still cost, with what those cost that it goes on from; none: whatever it will.
+  Result<std::optional<model::Units>> left_to_spend(const RunRecord&);
+  /// False: it may cost nothing more, and has ended.
+  Result<bool> may_spend(const RunPointer&, std::int64_t now_us);
+  /// So long it may have its machine from now on, its saving included; 0: as long as it takes.
+  Result<std::int64_t> allowance_ms(const RunRecord&, std::int64_t now_us);
   /// Records what it has cost, in place of what was recorded of it before.
-  void bill(RunRecord&);
-  void take_back(const RunRecord&);
+  void bill(RunRecord&, std::int64_t until_us);
+  /// When it no longer had its machine: what it left was saved and sent. What a worker that had no
+  /// way to the service waited for is not the run's.
+  std::int64_t billed_until(const RunRecord&, bool late, std::int64_t now_us) const;
+  void put_bill(const RunRecord&, bool taken_back);
   model::CostEntry entry_of(const RunRecord&) const;
   Result<> flush_costs();
   Result<std::int64_t> cost_number(const std::string& owner, const std::string& kind,
-                                 const std::string& name);
+                                   const std::string& name);
   /// A machine that a pool is to make: it costs from now on.
   Result<> begin_machine_time(const store::MachineTypeRecord&, const store::MachineRecord&,
                               std::int64_t now_us);
@@ -529,10 +544,10 @@ class State {
     model::CostEntry entry;
   };
   std::vector<Bill> bills_;
-  std::unordered_map<std::string, std::int64_t> cost_numbers_;  ///< numbers that are known
+  std::unordered_map<std::string, std::int64_t> cost_numbers_;          ///< numbers that are known
   using Unpriced = std::tuple<std::string, std::int64_t, std::string>;  ///< owner, day, type
   std::set<Unpriced> unpriced_, noted_unpriced_;  ///< to be noted, and noted by this process
-  std::vector<RunPointer> ended_managers_;  ///< whose workflows are still to be told
+  std::vector<RunPointer> ended_managers_;        ///< whose workflows are still to be told
   bool people_changed_ = false;
 };
 

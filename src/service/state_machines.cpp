@@ -204,7 +204,7 @@ void State::show(MachineState& machine) {
   if (auto& can = machine.hello.capabilities; !can.empty()) {
     auto lacks = can.find("lacks_for_builds");
     view.too_old_for.clear();
-    for (auto* need : {"exclusive", "restore"})
+    for (auto* need : {"exclusive", "restore", "max_cost"})
       if (!can.contains(need)) view.too_old_for.emplace_back(need);
     view.lacks_for_builds = lacks == can.end() ? "worker of this version" : lacks->second;
   }

@@ -50,6 +50,9 @@ Result<> State::put_on(const RunPointer& run, const sched::Placement& placed, st
 
 Result<> State::order_start(MachineState& machine, const RunRecord& run, std::int64_t now_us) {
   auto command = start_command(run);
+  auto allowance = allowance_ms(run, now_us);
+  if (!allowance) return allowance.error();
+  command.start->allowance_ms = *allowance;
   if (run.manages) SPELL_TRY(add_credentials(run, *command.start, now_us));
   order(machine, std::move(command));
   return ok();

@@ -105,8 +105,8 @@ Result<std::int64_t> Writer::make_cost_number(const std::string& owner, const st
                                               const std::string& name) {
   auto known = cost_number(owner, kind, name);
   if (!known || *known != 0) return known;
-  SPELL_TRY(impl_->run("INSERT INTO cost_name (owner, kind, name) VALUES (?, ?, ?)", owner, kind,
-                       name));
+  SPELL_TRY(
+      impl_->run("INSERT INTO cost_name (owner, kind, name) VALUES (?, ?, ?)", owner, kind, name));
   return sqlite3_last_insert_rowid(impl_->db.get());
 }
 
@@ -142,9 +142,10 @@ Result<> Writer::set_machine_phase(const std::string& id, const std::string& pha
         " WHERE id = ?",
         at_us, id);
   if (phase == "ending")
-    return impl_->run("UPDATE machine_time SET ending_us = iif(ending_us = 0, ?, ending_us)"
-                      " WHERE id = ?",
-                      at_us, id);
+    return impl_->run(
+        "UPDATE machine_time SET ending_us = iif(ending_us = 0, ?, ending_us)"
+        " WHERE id = ?",
+        at_us, id);
   return ok();
 }
 

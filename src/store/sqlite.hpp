@@ -61,7 +61,8 @@ class Statement {
   /// Until the next step.
   std::string_view bytes(int column) const {
     auto* p = static_cast<const char*>(sqlite3_column_blob(statement_, column));
-    return p ? std::string_view(p, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)))
+    return p ? std::string_view(p,
+                                static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)))
              : std::string_view();
   }
   std::optional<int> optional_integer(int column) const {

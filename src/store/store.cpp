@@ -32,7 +32,7 @@ std::string join_labels(const std::vector<std::string>& labels) {
 }
 
 #define COST_COLUMNS \
-  "leased_us, cost_type, price, on_demand, spot, saved_us, billed_ms, billed_lost_ms"
+  "leased_us, cost_type, price, on_demand, spot, saved_us, said_us, billed_ms, billed_lost_ms"
 
 // Column order of every query that yields a RunRecord.
 #define RUN_COLUMNS                                                                             \
@@ -48,9 +48,9 @@ namespace {
 
 /// COST_COLUMNS, from this one on.
 RunCost read_cost(Statement& row, int i) {
-  return {row.integer(i),           row.text(i + 1),        row.optional_wide(i + 2),
+  return {row.integer(i),           row.text(i + 1),         row.optional_wide(i + 2),
           row.optional_wide(i + 3), row.integer(i + 4) != 0, row.integer(i + 5),
-          row.integer(i + 6),       row.integer(i + 7)};
+          row.integer(i + 6),       row.integer(i + 7),      row.integer(i + 8)};
 }
 
 RunRecord read_run(Statement& row) {
@@ -96,7 +96,7 @@ RunRecord read_run(Statement& row) {
   run.fruitless = row.integer(i++);
   run.not_before_us = row.integer(i++);
   run.cost = read_cost(row, i);
-  i += 8;
+  i += 9;
   run.takes.managing = run.manages && !run.nested() ? 1 : 0;
   std::string request = row.text(i++);
   if (auto body = model::parse_json(request))
@@ -568,15 +568,15 @@ Result<> Writer::insert_run(const RunRecord& r) {
       "not_before_us, " COST_COLUMNS
       ", request)"
       " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
-      "?,?,?,?,?,?,?,?,?)",
+      "?,?,?,?,?,?,?,?,?,?)",
       r.id, r.owner, r.number, r.status, model::is_final(r.status), r.version, r.archived,
       r.created_us, r.placed_us, r.started_us, r.ended_us, r.creator, r.machine, r.reason_code,
       r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes,
       r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, r.mounts,
       r.takes.cpus, r.takes.memory, r.takes.gpus, r.workflow, r.name, r.manages, r.resumed_from,
       r.resumed_as, r.restored, r.fruitless, r.not_before_us, r.cost.leased_us, r.cost.type,
-      r.cost.price, r.cost.on_demand, r.cost.spot, r.cost.saved_us, r.cost.billed_ms,
-      r.cost.billed_lost_ms, request);
+      r.cost.price, r.cost.on_demand, r.cost.spot, r.cost.saved_us, r.cost.said_us,
+      r.cost.billed_ms, r.cost.billed_lost_ms, request);
 }
 
 Result<> Writer::update_run(const RunRecord& r) {
@@ -588,13 +588,13 @@ Result<> Writer::update_run(const RunRecord& r) {
       " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ?, mounts = ?, "
       "takes_cpus = ?, takes_memory = ?, takes_gpus = ?, resumed_from = ?, resumed_as = ?, "
       "not_before_us = ?, leased_us = ?, cost_type = ?, price = ?, on_demand = ?, spot = ?, "
-      "saved_us = ?, billed_ms = ?, billed_lost_ms = ? WHERE owner = ? AND number = ?",
+      "saved_us = ?, said_us = ?, billed_ms = ?, billed_lost_ms = ? WHERE owner = ? AND number = ?",
       r.status, model::is_final(r.status), r.version, r.archived, r.placed_us, r.started_us,
       r.ended_us, r.machine, r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs,
       r.output_files, r.output_bytes, r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels,
       r.mounts, r.takes.cpus, r.takes.memory, r.takes.gpus, r.resumed_from, r.resumed_as,
       r.not_before_us, r.cost.leased_us, r.cost.type, r.cost.price, r.cost.on_demand, r.cost.spot,
-      r.cost.saved_us, r.cost.billed_ms, r.cost.billed_lost_ms, r.owner, r.number);
+      r.cost.saved_us, r.cost.said_us, r.cost.billed_ms, r.cost.billed_lost_ms, r.owner, r.number);
 }
 
 Result<> Writer::put_request(const RunRecord& run) {

@@ -27,12 +27,13 @@ inline constexpr int schema_version = 8;
 /// What a run's time on its machine costs, as it was when it got it. A run that manages a workflow
 /// has none: it takes no place.
 struct RunCost {
-  std::int64_t leased_us = 0;  ///< when it got its machine; 0: it has none yet
-  std::string type;            ///< whose price it is
+  std::int64_t leased_us = 0;             ///< when it got its machine; 0: it has none yet
+  std::string type;                       ///< whose price it is
   std::optional<std::int64_t> price;      ///< billionths of a dollar an hour; none: not known
   std::optional<std::int64_t> on_demand;  ///< the same without spot; none: not known, or no spot
   bool spot = false;
-  std::int64_t saved_us = 0;   ///< when something new of it became safe while it ran
+  std::int64_t saved_us = 0;  ///< when something new of it became safe while it ran
+  std::int64_t said_us = 0;   ///< when its worker did the last thing for it that it told of
   std::int64_t billed_ms = -1, billed_lost_ms = 0;  ///< as recorded at its end; -1: not yet
 };
 

@@ -539,6 +539,8 @@ void Engine::launch_run(const std::string& run) {
     if (auto written = append_journal(run, journal_line(port)); !written)
       log("run " + run + ": " + written.error().message());
   }
+  if (auto limit = agent_.find(run)->time_limit_s(now_us()); limit > 0)
+    start.request.timeout = limit;
   work<Launched>(
       launches_,
       [this, start = std::move(start), lease = agent_.find(run)->lease_until_us()] {

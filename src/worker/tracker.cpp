@@ -7,6 +7,7 @@
 #include "base/count.hpp"
 #include "base/text.hpp"
 #include "model/error_code.hpp"
+#include "model/money.hpp"
 #include "worker/ending.hpp"
 #include "worker/link.hpp"
 
@@ -24,6 +25,14 @@ constexpr std::string_view notice_words = "This machine is taken away in ",
 
 std::string in_seconds(std::int64_t us) {
   return std::to_string((std::max<std::int64_t>(0, us) + 500'000) / 1'000'000) + " s";
+}
+
+/// What is kept of an allowance for its end: to stop the command, and to save what it made; half of
+/// it at most.
+std::int64_t saving_ms(const model::StartCommand& start) {
+  constexpr std::int64_t longest = 600'000;
+  auto wanted = start.request.stop_grace * 1000 + std::min(longest, start.allowance_ms / 20);
+  return std::min(start.allowance_ms / 2, wanted);
 }
 
 /// The first of them by name.
@@ -496,9 +505,30 @@ void RunTracker::halted(const Result<Flushed>& flushed, std::int64_t now, Action
   advance(now, out);
 }
 
+std::int64_t RunTracker::time_limit_s(std::int64_t now) const {
+  std::int64_t own = start_.request.timeout.value_or(0);
+  if (start_.allowance_ms <= 0) return own;
+  // Its first word was when it was taken over; of another boot nothing is left to begin.
+  std::int64_t begun = events_.empty() ? now : std::min(now, events_.front().event.age_us);
+  std::int64_t left_ms = start_.allowance_ms - (now - begun) / 1000;
+  std::int64_t left = std::max<std::int64_t>(1, (left_ms - saving_ms(start_)) / 1000);
+  return own > 0 ? std::min(own, left) : left;
+}
+
 Ending RunTracker::ending() const {
-  return ending_of(phase_, started_us_ != 0, exit_, want_, start_.request,
-                   notice_ && notice_told_ ? &notice_->text : nullptr);
+  auto ending = ending_of(phase_, started_us_ != 0, exit_, want_, start_.request,
+                          notice_ && notice_told_ ? &notice_->text : nullptr);
+  // Both are the supervisor's one time limit; its own timeout is what has not come yet here.
+  constexpr std::int64_t second_us = 1'000'000;
+  auto own = start_.request.timeout;
+  bool by_cost = start_.allowance_ms > 0 && ending.result.reason_code == "timeout" && exit_ &&
+                 (!own || exit_->stopped_us - started_us_ < (*own - 1) * second_us);
+  if (by_cost && start_.request.max_cost) {
+    ending.result.reason_code = "max_cost";
+    ending.result.reason = "would have cost more than $" +
+                           model::dollars_text(*start_.request.max_cost) + " (--max-cost)";
+  }
+  return ending;
 }
 
 std::optional<std::int64_t> RunTracker::save_until() const {

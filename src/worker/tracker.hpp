@@ -146,6 +146,9 @@ class RunTracker {
   std::int64_t lease_until_us() const {
     return start_.request.exclusive && lease_until_us_ != lease_for_ever ? lease_until_us_ : 0;
   }
+  /// How long its command may run if it begins now; 0: as long as it takes. What it may cost, less
+  /// what its saving will take, may leave it less than its own timeout.
+  std::int64_t time_limit_s(std::int64_t now) const;
   /// Whether the service can be reached. Coming back ends all waiting.
   void online(bool, std::int64_t now, Actions& out);
   /// Goes on with what had to wait until now.

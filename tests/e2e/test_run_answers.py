@@ -104,7 +104,7 @@ def test_every_option_of_a_machine_type_is_there_or_refused_by_name(shared):
 def test_every_command_is_there_or_refused_by_name(shared):
     overview = [line.split()[0] for line in shared.spell("--help", check=0).stdout.splitlines() if line.startswith("  ")]
     refused = [command for command in COMMANDS if command not in overview]
-    assert "cost" in refused and "run" not in refused
+    assert "hyper" in refused and "run" not in refused
     for command in refused:
         for words in ([command], [command, "list"], [command, "--local", "x"]):
             assert f"{command} is not available" in shared.spell(*words, check=2).stderr

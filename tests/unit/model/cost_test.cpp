@@ -63,8 +63,18 @@ TEST_CASE("what is recorded is read again") {
   std::string bytes;
   std::vector<CostEntry> entries;
   for (int i = 0; i < 1000; ++i) {
-    CostEntry entry{random() % 2 == 0, random() % 2 == 0, any(), any(), any(), any(), any(),
-                    any(),             any(),             any(), any(), {}};
+    CostEntry entry{random() % 2 == 0,
+                    random() % 2 == 0,
+                    any(),
+                    any(),
+                    any(),
+                    any(),
+                    any(),
+                    any(),
+                    any(),
+                    any(),
+                    any(),
+                    {}};
     if (random() % 2 == 0) entry.on_demand = any();
     append(bytes, entry);
     entries.push_back(entry);

@@ -74,7 +74,8 @@ TEST_CASE("savings and what was lost") {
   CHECK(whole.total().on_demand == units(nano, 30 * hour));
   CHECK(whole.total().lost == units(nano, 2 * hour));
   // What is lost is lost at the end.
-  CostReport first(CostBy::type, 0, start + 9 * hour), last(CostBy::type, start + 9 * hour, INT64_MAX);
+  CostReport first(CostBy::type, 0, start + 9 * hour),
+      last(CostBy::type, start + 9 * hour, INT64_MAX);
   first.add(spot);
   last.add(spot);
   CHECK(first.total().lost_ms == hour);
@@ -181,7 +182,12 @@ TEST_CASE("amounts that no bill has do no harm") {
 
 TEST_CASE("what machines cost while no run was there") {
   constexpr std::int64_t us = 1000;
-  MachineTime machine{4, 2, nano, start * us, (start + hour) * us, (start + 6 * hour) * us,
+  MachineTime machine{4,
+                      2,
+                      nano,
+                      start * us,
+                      (start + hour) * us,
+                      (start + 6 * hour) * us,
                       (start + 7 * hour) * us};
   auto times = [&](const MachineTime& time, std::vector<CostEntry> runs, std::int64_t since = 0,
                    std::int64_t until = INT64_MAX) {
@@ -221,7 +227,7 @@ TEST_CASE("what machines cost while no run was there") {
   CHECK(times(never, {}).start == units(nano, hour));
   CHECK(times(never, {}).ending == units(nano, 2 * hour));
   // The clock was set back: each phase takes no time at least.
-  MachineTime back{4, 2, nano, (start + 9 * hour) * us, (start + hour) * us, start * us,
-                   (start - hour) * us};
+  MachineTime back{
+      4, 2, nano, (start + 9 * hour) * us, (start + hour) * us, start * us, (start - hour) * us};
   CHECK(times(back, {}).machines == 0);
 }

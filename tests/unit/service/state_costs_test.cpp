@@ -294,13 +294,21 @@ TEST_CASE("the sums agree with the runs whatever crashes") {
     switch (random() % 10) {
       case 0:
       case 1:
-      case 2: REQUIRE(team.submit_to("v100")); break;
-      case 3: team.declare(static_cast<std::int64_t>(random())); break;
-      case 4: team.open(); hold(); break;
+      case 2:
+        REQUIRE(team.submit_to("v100"));
+        break;
+      case 3:
+        team.declare(static_cast<std::int64_t>(random()));
+        break;
+      case 4:
+        team.open();
+        hold();
+        break;
       case 5:
         if (any) {
           auto end = team.end_of(any->number);
-          team.lost_change([&] { return team.state->report(boxes.at(any->machine), end, team.now); });
+          team.lost_change(
+              [&] { return team.state->report(boxes.at(any->machine), end, team.now); });
           hold();
         }
         break;
@@ -376,4 +384,117 @@ TEST_CASE("what a pool's machine costs begins with its launch and ends with it")
   CHECK(time().ended_us >= time().ending_us);
   CHECK(time().joined_us == joined);
   CHECK(team.writer->cost_name(time().machine).value() == tasks[0].name);
+}
+
+namespace {
+
+model::WorkerHello able_hello() {
+  auto hello = hello_of(8);
+  hello.capabilities = {{"exclusive", "1"}, {"restore", "1"}, {"max_cost", "1"}};
+  return hello;
+}
+
+struct Capped : Priced {
+  std::string box = machine("box", {"v100"}, able_hello());
+
+  Result<Submitted> submit_for(Dollars most, const std::string& type = "v100") {
+    Submission s{"ada", "ada", "", "", {}};
+    s.request.command = "train";
+    s.request.machine_type = type;
+    s.request.max_cost = most;
+    s.request.auto_resume = true;
+    return change([&] { return state->submit(s, now); });
+  }
+  std::int64_t allowance(std::int64_t number) {
+    auto id = run(number).id;
+    for (auto& command : state->machine_by_id(box)->commands)
+      if (command.type == "start" && command.run == id) return command.start->allowance_ms;
+    return -1;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("what a run may cost is time when it gets its machine, and its chain's") {
+  Capped team;
+  REQUIRE(team.submit_for(Dollars(4)));
+  CHECK(team.allowance(1) == 2 * 3'600'000);  // two dollars an hour
+  team.pass(3600);
+  team.declare(nano);  // half as dear from now on
+  REQUIRE(team.change([&] { return team.state->lost(team.box, team.now), ok(); }));
+  CHECK(team.run(1).resumed_as == 2);
+  team.greet(team.box, able_hello());
+  team.pass(10);
+  auto left = team.allowance(2);
+  CHECK(left <= 2 * 3'600'000);  // two of the four dollars
+  CHECK(left > 2 * 3'600'000 - 30'000);
+  team.pass(2 * 3600);
+  REQUIRE(team.change([&] { return team.state->lost(team.box, team.now), ok(); }));
+  team.greet(team.box, able_hello());
+  team.pass(10);
+  CHECK(team.run(3).status == "failed");
+  CHECK(team.run(3).reason_code == "max_cost");
+  CHECK(team.run(3).resumed_as == 0);
+}
+
+TEST_CASE("where no price is known no cost can be kept") {
+  Capped team;
+  CHECK(team.submit_for(Dollars(4), "box"));
+  team.machine("chest", {"plain"}, able_hello());
+  CHECK(team.submit_for(Dollars(4), "plain").error().code() == "price_not_known");
+  CHECK(team.submit_for(Dollars(4), "chest").error().code() == "price_not_known");
+  team.machine("old", {"slow"}, [] {
+    auto hello = hello_of(8);
+    hello.capabilities = {{"restore", "1"}};
+    return hello;
+  }());
+  team.declare(nano, {}, "slow");
+  auto refused = team.submit_for(Dollars(4), "slow");
+  CHECK(refused.error().code() == "not_available");
+  CHECK(refused.error().message().find("--max-cost") != std::string::npos);
+}
+
+TEST_CASE("a price that is gone when its turn comes ends a run that may cost only so much") {
+  Capped team;
+  team.declare(nano, {}, "rare");
+  auto rare = team.machine("nook", {"rare"}, able_hello());
+  REQUIRE(team.change([&] { return team.state->change_machine("ada", "nook", {{}, true}); }));
+  REQUIRE(team.submit_for(Dollars(4), "rare"));
+  CHECK(team.run(1).status == "machine_requested");
+  team.declare({}, {}, "rare");
+  REQUIRE(team.change([&] { return team.state->change_machine("ada", "nook", {{}, false}); }));
+  CHECK(team.run(1).status == "failed");
+  CHECK(team.run(1).reason_code == "price_not_known");
+}
+
+TEST_CASE("saving is paid for, waiting for the service is not") {
+  Priced team;
+  auto box = team.machine("box", {"v100"});
+  REQUIRE(team.submit_to("v100"));
+  auto leased = team.run(1).cost.leased_us;
+  team.pass(100);
+  auto end = team.end_of(1);
+  end.result->ended_age_us = 40 * second;  // it was saved and sent for so long
+  REQUIRE(team.say(box, end));
+  CHECK(team.run(1).cost.billed_ms >= 100'000);
+  // The same where the service was away.
+  REQUIRE(team.submit_to("v100"));
+  leased = team.run(2).cost.leased_us;
+  team.pass(100);
+  auto run = team.run(2);
+  team.open();
+  team.pass(1000);
+  end = team.end_of(2);
+  REQUIRE(team.change([&] { return team.state->lost(box, team.now), ok(); }));
+  team.greet(box, hello_of(8), {{run.id, run.epoch}});
+  model::RunEvent saving;
+  saving.number = 1;
+  saving.text = "Run is pushing";
+  saving.age_us = 970 * second;
+  end.events.push_back(saving);
+  end.result->ended_age_us = 990 * second;
+  REQUIRE(team.say(box, end));
+  auto until = team.run(2).cost.said_us;
+  CHECK(until > team.run(2).ended_us);
+  CHECK(team.run(2).cost.billed_ms == (until / 1000 - leased / 1000));
 }
