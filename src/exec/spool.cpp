@@ -90,6 +90,8 @@ Result<SpoolView> read_spool(const std::string& folder, SpoolView known) {
   return view;
 }
 
+const std::string kept_lock = supervisor::kept_lock;
+
 Result<LockFile> read_lock(const std::string& folder) {
   auto file = base::open(folder + "/lock", O_RDONLY);
   if (!file) return file.error();

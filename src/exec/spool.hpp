@@ -25,6 +25,8 @@ struct LockFile {
   int pid = 0, init = 0;
   std::int64_t init_start = 0;
 };
+/// An empty lock file may lie in a folder under this name: the next supervisor there takes it.
+extern const std::string kept_lock;
 /// Error `not_found`: no supervisor was ever started in this folder.
 Result<LockFile> read_lock(const std::string& folder);
 

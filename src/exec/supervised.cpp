@@ -128,8 +128,8 @@ std::vector<std::string> own_environment() {
   return out;
 }
 
-/// Waits for a supervisor's next step: it listens before it writes who it is into its lock file,
-/// and lets go of that before it ends.
+/// Waits for a supervisor's next step: once it listens it writes its lock file anew, and it lets go
+/// of that before it ends.
 class Change {
  public:
   static Result<Change> of(const std::string& folder, const LockFile& lock) {
@@ -388,7 +388,7 @@ std::int64_t spool_written_ns(const std::string& folder) {
 bool command_lives(const std::string& folder) {
   Supervised::Impl run;
   run.folder = folder;
-  if (!run.connect()) return false;
+  if (!run.resolve() || run.over) return false;
   pollfd file{run.socket.get(), POLLIN, 0};
   char packet[supervisor::packet_limit];
   // The first packet says where it stands.

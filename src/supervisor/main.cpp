@@ -7,9 +7,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "supervisor/run.hpp"
@@ -18,24 +17,19 @@ using namespace spell::supervisor;
 
 namespace {
 
+constexpr unsigned rename_noreplace = 1;  ///< RENAME_NOREPLACE: not every libc has it
+
 [[noreturn]] void leave(Start status) { _exit(static_cast<int>(status)); }
 
 int lock_folder() {
+  // The file of an earlier run, where the folder has one: see kept_lock. Never over one that is in
+  // use.
+  syscall(SYS_renameat2, AT_FDCWD, kept_lock, AT_FDCWD, "lock", rename_noreplace);
   int file = open("lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (file < 0) leave(errno == ENOSPC || errno == EDQUOT ? Start::no_space : Start::bad_folder);
   struct flock whole {};
   whole.l_type = F_WRLCK;
   if (fcntl(file, F_OFD_SETLK, &whole) != 0) leave(Start::locked);
-  return file;
-}
-
-int listen_here() {
-  int file = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  sockaddr_un name{AF_UNIX, "sock"};
-  unlink("sock");
-  if (file < 0 || bind(file, reinterpret_cast<sockaddr*>(&name), sizeof name) != 0 ||
-      listen(file, 16) != 0)
-    leave(Start::system);
   return file;
 }
 
@@ -60,7 +54,6 @@ int main(int count, char** arguments) {
     leave(errno == EEXIST   ? Start::used_folder
           : errno == ENOSPC ? Start::no_space
                             : Start::bad_folder);
-  int listener = listen_here();
   int client = client_descriptor;
   if (fcntl(client, F_SETFD, FD_CLOEXEC) != 0) client = -1;
 
@@ -77,7 +70,7 @@ int main(int count, char** arguments) {
   sigprocmask(SIG_BLOCK, &end, nullptr);  // delivered only where the loop waits
   static char folder[PATH_MAX];
   if (!getcwd(folder, sizeof folder)) return static_cast<int>(Start::bad_folder);
-  static Run run(spec, secrets, folder, lock, listener, spool);
+  static Run run(spec, secrets, folder, lock, spool);
   run.live(client);
   return 0;
 }

@@ -17,7 +17,9 @@
 // lock      of the run's folder, held by an open-file-description write lock while the supervisor
 // lives:
 //           boot, run, and once they exist pid, init, init_start (field 22 of /proc/INIT/stat).
-// request   a packet on the socket (SOCK_SEQPACKET): do=stop or do=kill, and reason; do=lease, and
+// sock      of the run's folder, for callers that come later (SOCK_SEQPACKET): there once the run
+//           has gone on for a moment, or nobody is connected; the lock is written anew after it.
+// request   a packet on a connection: do=stop or do=kill, and reason; do=lease, and
 //           until_us: that is when its lease ends; do=signal, and signal, for the command's process
 //           group; or do=exec, with five open files: guest, input,
 //           output, errors, control.
@@ -48,6 +50,8 @@ namespace spell::supervisor {
 inline constexpr int protocol_version = 1;
 inline constexpr int client_descriptor =
     3;  ///< a socket of the caller, already connected, or closed
+/// An empty file that a folder may have for its next run: it becomes the lock.
+inline constexpr const char* kept_lock = "lock.kept";
 inline constexpr size_t packet_limit = 1024;  ///< of requests and states
 
 /// Exit status of `spell-supervisor FOLDER`: where it cannot stand, it ends without a word.

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@ constexpr int pipe_size = 1 << 20;
 constexpr size_t small_read = 32 << 10;
 constexpr long long hold_us = 1000;
 constexpr long long start_told_us = 3000;  ///< a shorter command is told of once, when it has ended
+constexpr long long listens_us = 20'000;  ///< a shorter run needs no socket: see listen_here()
+constexpr long long listen_again_us = 1'000'000;
 constexpr long long last_words =
     16 << 20;  ///< output beyond the log's limit that a run may write while it is being stopped
 char buffer[frame_payload_limit];
@@ -110,11 +113,30 @@ void Run::write_lock_file() {
   (void)!pwrite(lock_, content.data(), content.size(), 0);
 }
 
+/// For callers that come later: who started this run has a connection. A short run that keeps it
+/// spares itself the socket, whose making and removing costs more than all else it does to the disk.
+/// Who comes too early waits for the socket, and for the lock file's change after it.
+void Run::listen_here() {
+  sockaddr_un name{AF_UNIX, "sock"};
+  int file = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  unlink("sock");
+  if (file >= 0 && bind(file, reinterpret_cast<sockaddr*>(&name), sizeof name) == 0 &&
+      listen(file, 16) == 0) {
+    listener_ = file;
+    listen_at_us_ = 0;
+    return write_lock_file();
+  }
+  if (file >= 0) close(file);
+  listen_at_us_ = monotonic_us() + listen_again_us;  // the disk is full
+}
+
 void Run::live(int first_client) {
   read_boot_id(boot_, sizeof boot_);
   write_lock_file();
   alone_since_ = monotonic_ms();
+  listen_at_us_ = monotonic_us() + listens_us;
   add_client(first_client, true);
+  if (client_count_ == 0) listen_here();
   if (spec_.lease_until_us > 0) renew_lease(spec_.lease_until_us);
   tell_clients();
   // Of a computer that was frozen in between: what another may have by now is not begun.
@@ -138,7 +160,7 @@ void Run::live(int first_client) {
     wait_for_events();
     if (phase_ != Phase::over) tell_clients();
   }
-  unlink("sock");
+  if (listener_ >= 0) unlink("sock");
   close(lock_);  // before the clients' ends, and those still waiting: who sees his close finds the
                  // lock free
   close(listener_);
@@ -396,6 +418,7 @@ void Run::wait_for_events() {
                                                          : revived_at_ + 30'000);
   if (reading && holding) wake_at_us(hold_until_us_);
   if (tell_at_us_) wake_at_us(tell_at_us_);
+  if (listen_at_us_) wake_at_us(listen_at_us_);
   timespec wait{wait_us / 1'000'000, wait_us % 1'000'000 * 1000};
   sigset_t none;
   sigemptyset(&none);
@@ -425,6 +448,7 @@ void Run::wait_for_events() {
     tell_at_us_ = 0;
     for (auto& client : clients_) client.behind = true;
   }
+  if (listen_at_us_ && (client_count_ == 0 || now_us >= listen_at_us_)) listen_here();
   keep_deadlines(now);
   if (full_since_ && !spool_.pending() && spool_.output_bytes() < log_limit())
     note_full(false, now);

@@ -24,15 +24,9 @@ namespace spell::supervisor {
 
 class Run {
  public:
-  /// `folder` is the working folder's path; `lock` and `listener` are open in it.
-  Run(const Spec& spec, const MaskValues& secrets, const char* folder, int lock, int listener,
-      Spool& spool)
-      : spec_(spec),
-        secrets_(secrets),
-        folder_(folder),
-        lock_(lock),
-        listener_(listener),
-        spool_(spool) {}
+  /// `folder` is the working folder's path; `lock` is open in it.
+  Run(const Spec& spec, const MaskValues& secrets, const char* folder, int lock, Spool& spool)
+      : spec_(spec), secrets_(secrets), folder_(folder), lock_(lock), spool_(spool) {}
   /// Returns when all is in the spool and nothing of the run is left.
   void live(int first_client);
 
@@ -53,6 +47,7 @@ class Run {
   /// The last fence that may be tried.
   int weakest() const { return spec_.user != 0 ? namespaces : best_effort; }
   void write_lock_file();
+  void listen_here();
   void take_report();
   void init_is_gone();
   void begin_draining();
@@ -80,7 +75,7 @@ class Run {
   const Spec& spec_;
   const MaskValues& secrets_;
   const char* folder_;
-  int lock_, listener_;
+  int lock_, listener_ = -1;
   Spool& spool_;
 
   Phase phase_ = Phase::starting;
@@ -108,6 +103,7 @@ class Run {
   long long hold_until_us_ =
       0;  ///< output is left in the pipe until then, so that many small writes become one frame
   long long tell_at_us_ = 0;  ///< that the command runs is told then, or with what comes before
+  long long listen_at_us_ = 0;  ///< 0: it listens
   FieldWriter<packet_limit> end_;
   bool end_appended_ = false;
 };

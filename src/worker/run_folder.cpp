@@ -16,6 +16,7 @@
 #include "base/hash.hpp"
 #include "base/id.hpp"
 #include "base/text.hpp"
+#include "exec/spool.hpp"
 
 namespace spell::worker {
 
@@ -50,8 +51,8 @@ bool make_empty(const std::string& path) {
   return base::open(path, O_WRONLY | O_TRUNC | O_NOFOLLOW).ok();
 }
 
-/// Leaves only the empty spell/, tmp/, journal and spool in a run's folder; false if that takes
-/// more than deleting a few files.
+/// Leaves only the empty spell/, tmp/, journal, spool and kept lock in a run's folder; false if that
+/// takes more than deleting a few files.
 bool make_spare(const std::string& path) {
   if (!is_fresh(path + "/spell", spell_mode) || !is_fresh(path + "/tmp", tmp_mode)) return false;
   std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
@@ -59,7 +60,12 @@ bool make_spare(const std::string& path) {
   while (dirent* entry = ::readdir(folder.get())) {
     std::string_view name = entry->d_name;
     if (name == "." || name == ".." || name == "spell" || name == "tmp") continue;
-    if ((name == "journal" || name == "spool") && make_empty(path + "/" + entry->d_name)) continue;
+    std::string file = path + "/" + entry->d_name;
+    if ((name == "journal" || name == "spool" || name == exec::kept_lock) && make_empty(file))
+      continue;
+    // Under another name: a lock says that a supervisor was here.
+    std::string kept = path + "/" + exec::kept_lock;
+    if (name == "lock" && make_empty(file) && ::rename(file.c_str(), kept.c_str()) == 0) continue;
     if (::unlinkat(::dirfd(folder.get()), entry->d_name, 0) != 0) return false;
   }
   return true;

@@ -147,8 +147,10 @@ TEST_CASE("however many look on, a guest is let in, and who comes later waits fo
     char packet[supervisor::packet_limit];
     return ::poll(&file, 1, patience_ms) > 0 && ::recv(fd.get(), packet, sizeof packet, 0) > 0;
   };
-  std::vector<base::Fd> onlookers;  // with the worker itself they take all of its places
-  for (int i = 0; i < 23; ++i) {
+  auto first = Supervised::attach(folder);  // waits until others can come
+  REQUIRE(first);
+  std::vector<base::Fd> onlookers;  // with it and the worker itself they take all of its places
+  for (int i = 0; i < 22; ++i) {
     auto onlooker = connect_supervisor(folder);
     REQUIRE(onlooker);
     CHECK(hears(*onlooker, 30'000));

@@ -55,6 +55,25 @@ TEST_CASE("a run leaves its spool and its lock file, no mount and no socket") {
     CHECK(output_of(folder).all == "/spell /spell-tmp\n");
 }
 
+TEST_CASE("a folder's kept lock becomes the lock of its next run, and never one in use") {
+  Scratch scratch;
+  auto folder = scratch.run_folder();
+  auto inode = [&](const char* name) {
+    struct stat st;
+    return ::stat((folder + name).c_str(), &st) == 0 ? st.st_ino : 0;
+  };
+  REQUIRE(base::write_file(folder + "/lock.kept", ""));
+  auto kept = inode("/lock.kept");
+  auto first = start(launch(folder, "exec sleep 1000"));
+  CHECK(inode("/lock") == kept);
+  CHECK(inode("/lock.kept") == 0);
+  REQUIRE(base::write_file(folder + "/lock.kept", ""));
+  CHECK(Supervised::start(launch(folder, "true")).error().code() == "in_use");
+  CHECK(inode("/lock") == kept);
+  REQUIRE(first.kill().ok());
+  CHECK(finish(first).exit->signal == 9);
+}
+
 TEST_CASE("a run starts in its working folder; one that is not there is said") {
   auto level = GENERATE(from_range(levels()));
   CAPTURE(name_of(level));

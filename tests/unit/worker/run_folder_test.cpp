@@ -167,6 +167,7 @@ TEST_CASE("a run that leaves nothing gives its folder to the next, any other doe
   REQUIRE(folders.create(id, "second\n"));
   REQUIRE(folders.clear(id));
   CHECK((inode(run + "/spell") == first) == !spoiled);
+  CHECK((base::read_file(run + "/lock.kept").value_or("none") == "") == !spoiled);
   CHECK(*base::read_file(run + "/journal") == "second\n");
   CHECK(base::read_file(run + "/spool").value_or("") == "");
   for (auto* name : {"/lock", "/spell/left", "/tmp/left", "/bin"}) CHECK(!base::exists(run + name));
