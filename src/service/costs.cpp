@@ -204,8 +204,8 @@ Result<CostReport> make_report(store::Reader& reader, const std::string& owner,
   auto times = reader.machine_times(owner, since_us);
   if (!times) return times.error();
   for (auto& time : *times)
-    report.add({time.machine, time.type, time.price, time.began_us, time.joined_us, time.ending_us,
-                time.ended_us});
+    report.add(sched::MachineTime{time.machine, time.type, time.price, time.began_us,
+                                  time.joined_us, time.ending_us, time.ended_us});
 
   SPELL_TRY(put_lines(window, names, report, out));
   out.total = line_of("", report.total());
