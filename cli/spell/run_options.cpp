@@ -12,11 +12,14 @@ void RunOptions::define(Options& options) {
   options.command(command)
       .value("-t,--machine-type", machine_type, "NAME", "what to run on (default CPU)")
       .list("-m", machine_or_mounts, "NAME", "the same, for the name of a machine; or a mount")
-      .value("--gpu", machine.gpu, "[NAME:]N", "GPUs; V100|A100:4 without -t: a type that has them")
+      .value("--gpu", machine.gpu, "[NAME:]N",
+             "GPUs; V100|A100:4 without -t: a type that has them, see spell machine-types --help")
       .value("--cpus", machine.cpus, "N", "cores of the machine")
       .value("--memory", machine.memory, "SIZE", "memory of the machine, such as 16G");
+  options.listed(false);
   machine.define_choice(options);
   options.flag("--explain", explain, "show what the machine type is chosen from, and why")
+      .listed(true)
       .list("--mount", mounts, "RESOURCE[:PATH]",
             "data for the run: runs/3/data, uploads/x, ./local/path; PATH: absolute or relative")
       .flag("-b,--background", background, "do not follow the log")

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/csv.hpp"
 #include "model/machine_request.hpp"
