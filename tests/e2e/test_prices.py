@@ -1,10 +1,11 @@
 """What machine types cost, which one a run gets, and when a machine of one's own is cheaper."""
 import json
+import os
 import re
 
 import pytest
 
-from pool_program import PoolProgram
+from pool_program import PoolProgram, end_pool
 
 
 def type_of(spell, name):
@@ -13,8 +14,10 @@ def type_of(spell, name):
 
 @pytest.fixture
 def pool(place):
-    """A pool's program whose machines never join."""
-    return PoolProgram(place)
+    """A pool's program that has no machine to give."""
+    pool = PoolProgram(place)
+    pool.fail("launch", "echo 'none to be had' >&2; exit 75")
+    return pool
 
 
 @pytest.fixture
@@ -156,10 +159,7 @@ def test_a_run_gets_the_type_that_fits_best(priced, repo):
 def test_a_type_is_not_deleted_while_runs_wait_for_it(priced, repo):
     spell = priced
     run = spell("run", "-f", "-b", "-q", "-t", "cheap", "true", cwd=repo, check=0).stdout.strip()
-    spell("machine-type", "set", "cheap", "--max-machines", "0", check=0)
-    for machine in spell("machine", "list", "--json", check=0).json["machines"]:
-        if machine["pool"] == "cheap":
-            spell("machine", "remove", "-f", machine["name"], check=0)
+    end_pool(spell, "cheap")
     refused = spell("machine-type", "delete", "cheap", check=1).stderr
     assert f"1 run waits for a machine of type 'cheap', and nothing else serves it: `spell kill {run}` first" in refused, refused
     spell("kill", run, check=0)
@@ -167,7 +167,8 @@ def test_a_type_is_not_deleted_while_runs_wait_for_it(priced, repo):
 
 
 def test_what_runs_have_measured_counts(spell, repo):
-    spell("run", "-f", "spell send-metric images_per_s 100; spell send-metric images_per_s 150", cwd=repo, check=0)
+    program = os.path.join(os.environ["SPELL_BUILD"], "bin", "spell")
+    spell("run", "-f", f"{program} send-metric images_per_s 100; {program} send-metric images_per_s 150", cwd=repo, check=0)
     reason, = [t["reason"] for t in spell("machine-types", "--measured", "images_per_s", "--prefer", "value", "--json", check=0).json["machine_types"]]
     assert "150 images_per_s in 1 run" in reason, reason
     reason, = [t["reason"] for t in spell("machine-types", "--measured", "other", "--json", check=0).json["machine_types"]]
