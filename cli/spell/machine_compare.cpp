@@ -85,35 +85,52 @@ std::string lower(std::string text) {
   return text;
 }
 
-/// What is known of a name: of a type there is, else of the catalogue's.
+/// What is known of a name: of a type there is, else of the catalogue's. What the catalogue says of
+/// the price goes with how fast that is which has it.
 struct Known {
   std::string name{};
   std::optional<Dollars> price{}, spot_price{};
   double throughput = 0;
+  bool declared = false;
 };
 
 std::optional<Known> known_of(const std::vector<MachineTypeInfo>& types,
-                              const std::vector<CatalogueEntry>& catalogue,
-                              const std::string& name) {
+                              const std::vector<CatalogueEntry>& catalogue, const std::string& name,
+                              bool with_price) {
   std::optional<Known> known;
   for (const auto& type : types)
     if (lower(type.name) == lower(name))
-      known = {type.name, type.price, type.spot_price, type.throughput};
+      known = {type.name, type.price, type.spot_price, type.throughput, type.declared};
   for (const auto& entry : catalogue) {
     if (known && known->price && known->throughput > 0) break;
     if (lower(entry.name) != lower(name) && lower(entry.instance) != lower(name)) continue;
-    if (!known) known = {entry.name, {}, {}, 0};
-    if (!known->price && !known->spot_price)
+    if (!known) known = {entry.name, {}, {}, 0, false};
+    if (with_price && !known->price && !known->spot_price && (entry.price || entry.spot_price)) {
       known->price = entry.price, known->spot_price = entry.spot_price;
+      known->throughput = entry.throughput;
+    }
     if (known->throughput == 0) known->throughput = entry.throughput;
     break;
   }
   return known;
 }
 
+/// How fast a machine is: as types are that have its GPUs, and as many; 0: none says.
+double throughput_of(const MachineInfo& machine, const std::vector<MachineTypeInfo>& types) {
+  if (machine.gpus.empty()) return 0;
+  const auto& gpu = machine.gpus.front();
+  for (const auto& type : types)
+    if (type.throughput > 0 && type.largest.gpus == machine.offered.gpus && type.gpu == gpu.name &&
+        type.gpu_memory == gpu.memory)
+      return type.throughput;
+  return 0;
+}
+
+constexpr double no_hours = 1e9;  // more than a hundred thousand years
+
 /// "2,723"
 std::string hours_text(double hours) {
-  if (!std::isfinite(hours)) return "never";
+  if (!(hours < no_hours)) return "never";
   std::string text = std::to_string(std::llround(hours));
   for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3)
     text.insert(static_cast<std::size_t>(at), ",");
@@ -122,6 +139,7 @@ std::string hours_text(double hours) {
 
 std::string days_text(const std::optional<double>& days) {
   if (!days) return "";
+  if (!(*days < no_hours)) return "never";
   return *days < 365 ? count(std::llround(*days), "day")
                      : std::to_string(std::llround(*days / 36.525) / 10) + "." +
                            std::to_string(std::llround(*days / 36.525) % 10) + " years";
@@ -161,7 +179,7 @@ Result<int> compare_machines(Context& context, const std::string& command) {
   auto catalogue = client->machine_types().catalogue();
   if (!catalogue) return catalogue.error();
 
-  auto type = known_of(*types, *catalogue, words[0]);
+  auto type = known_of(*types, *catalogue, words[0], true);
   if (!type) {
     std::vector<std::string> names;
     for (const auto& entry : *catalogue) names.push_back(entry.name);
@@ -173,10 +191,17 @@ Result<int> compare_machines(Context& context, const std::string& command) {
                                    : "; did you mean " + near + "?"));
   }
   if (!type->price && !type->spot_price)
-    return Error("price_not_known", "what an hour of " + type->name +
-                                        " costs is not known: spell machine-type set " +
-                                        type->name + " --price, or a price list");
-  auto mine = known_of(*types, *catalogue, words[1]);
+    return Error("price_not_known",
+                 "what an hour of " + type->name + " costs is not known: " +
+                     (type->declared ? "spell machine-type set " + type->name + " --price says it"
+                                     : "a price list with its name says it, see "
+                                       "spell machine-type prices --help"));
+  auto mine = known_of(*types, *catalogue, words[1], false);
+  if (!mine) {
+    auto machine = client->machines().get(words[1]);
+    if (!machine && machine.error().code() != "machine_not_found") return machine.error();
+    if (machine) mine = {machine->name, {}, {}, throughput_of(*machine, *types), false};
+  }
   if (own.throughput == 0 && mine) own.throughput = mine->throughput;
 
   Comparison comparison;

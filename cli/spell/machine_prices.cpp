@@ -11,15 +11,28 @@ namespace spell::cli {
 
 namespace {
 
+/// Bytes of a text in JSON.
+std::size_t sent_as(std::string_view text) {
+  std::size_t size = text.size();
+  for (char c : text)
+    size += c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t'                    ? 1
+            : static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) == 0x7f ? 5
+                                                                                            : 0;
+  return size;
+}
+
 Result<std::string> read_text_file(const std::string& path) {
-  constexpr std::size_t most = 1 << 20;
+  constexpr std::size_t most = (1 << 20) - 100;  // of a request that is sent
   std::ifstream file(path, std::ios::binary);
   std::string text;
   char bytes[4096];
   while (file.read(bytes, sizeof bytes) || file.gcount() > 0) {
     text.append(bytes, static_cast<std::size_t>(file.gcount()));
-    if (text.size() > most)
-      return Error("invalid_request", path + " is larger than 1 MiB: no price list");
+    if (sent_as(text) > most)
+      return Error("invalid_request",
+                   path +
+                       " is larger than 1 MiB as it is sent: leave out comments and what no "
+                       "machine type is called");
   }
   if (!file.eof())
     return Error("invalid_request", "cannot read " + path + ": give a file with a price list");

@@ -22,12 +22,6 @@ Words split(const std::string& text, char separator) {
 
 bool is_number(const std::string& text) { return parse_int(text).has_value(); }
 
-std::string lower(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return text;
-}
-
 using Prefer = MachineQuery::Prefer;
 constexpr std::pair<const char*, Prefer> preferences[] = {
     {"cheapest", Prefer::cheapest},         {"fastest", Prefer::fastest}, {"value", Prefer::value},
@@ -130,25 +124,6 @@ Result<std::optional<MachineQuery>> MachineQueryOptions::query() const {
   return std::optional(query);
 }
 
-std::string gpus_of_choice(const MachineTypeInfo& type, const MachineQuery& query) {
-  if (query.gpu.empty())
-    return query.gpus > 0 ? std::to_string(query.gpus) : query.gpu_memory > 0 ? "1" : "";
-  // The one of the names that the type has, with its number; a number counts for those before it.
-  std::int64_t count = std::max<std::int64_t>(1, query.gpus);
-  std::string chosen;
-  auto parts = split(query.gpu, '|');
-  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
-    auto colon = part->rfind(':');
-    if (colon != part->npos) count = parse_int(part->substr(colon + 1)).value_or(1);
-    std::string name = part->substr(0, colon);
-    bool is_it = lower(type.gpu).find(lower(name)) != std::string::npos;
-    if (is_it) chosen = name + ":" + std::to_string(count);
-    // Its own words are only known to the service ("2080ti"): the number is enough.
-    if (chosen.empty()) chosen = std::to_string(count);
-  }
-  return chosen;
-}
-
 std::string why_chosen(const MachineQuery& query, std::size_t fit) {
   if (fit == 1) return "the only one that fits";
   std::string first = query.prefer == Prefer::fastest        ? "fastest"
@@ -159,8 +134,9 @@ std::string why_chosen(const MachineQuery& query, std::size_t fit) {
   return "the " + first + " of " + std::to_string(fit) + " that fit";
 }
 
-void show_selection(Output& out, const MachineSelection& selection) {
-  if (out.json()) return out.json_line(json_text("selection", selection));
+namespace {
+
+Table table_of(const MachineSelection& selection) {
   Table table;
   table.header = {"TYPE", "FITS", "WHY"};
   table.flexible = 2;
@@ -168,7 +144,18 @@ void show_selection(Output& out, const MachineSelection& selection) {
     table.rows.push_back({{type.name}, {"yes", Colour::green}, {type.reason}});
   for (const auto& type : selection.excluded)
     table.rows.push_back({{type.name, Colour::dim}, {"no"}, {type.reason}});
-  out.table(table);
+  return table;
+}
+
+}  // namespace
+
+void show_selection(Output& out, const MachineSelection& selection) {
+  if (out.json()) return out.json_line(json_text("selection", selection));
+  out.table(table_of(selection));
+}
+
+void show_selection_beside(Output& out, const MachineSelection& selection) {
+  out.table_beside(table_of(selection));
 }
 
 }  // namespace spell::cli

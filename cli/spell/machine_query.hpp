@@ -27,11 +27,11 @@ struct MachineQueryOptions {
 
 /// "V100|A100:4": as MachineQuery::gpu has it, or a number alone.
 Result<> read_gpus(const std::string& text, MachineQuery& query);
-/// How many GPUs of a type that was chosen a run takes, as RunSpec::gpu says it.
-std::string gpus_of_choice(const MachineTypeInfo& type, const MachineQuery& query);
 /// "the cheapest of 3 that fit"
 std::string why_chosen(const MachineQuery& query, std::size_t fit);
 /// All types, with what speaks for and against them.
 void show_selection(Output& out, const MachineSelection& selection);
+/// The same on stderr, beside a result; not in JSON mode.
+void show_selection_beside(Output& out, const MachineSelection& selection);
 
 }  // namespace spell::cli

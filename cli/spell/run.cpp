@@ -81,15 +81,20 @@ Result<> upload_mounts(Context& context, const Client& client, RunSpec& spec) {
   return ok();
 }
 
-/// Names the machine type that fits best, and says why. `choice`: what the run needs of it.
+/// Names the machine type that fits best, and says why. `choice`: what the run needs of it. What is
+/// only to be explained chooses nothing.
 Result<> choose_machine_type(Context& context, const Client& client, const RunOptions& given,
                              const MachineQuery& choice, RunSpec& spec) {
   std::vector<RankedMachineType> fit;
   if (given.explain) {
     auto selection = client.machine_types().explain(choice);
     if (!selection) return selection.error();
-    if (!context.out.json()) show_selection(context.out, *selection);
+    show_selection_beside(context.out, *selection);
     fit = std::move(selection->fit);
+  }
+  if (!given.machine.chooses()) {
+    context.out.status(Mark::step, "Machine type CPU, the default: no option chooses another");
+    return ok();
   }
   if (fit.empty()) {
     auto selected = client.select(choice);
@@ -98,7 +103,7 @@ Result<> choose_machine_type(Context& context, const Client& client, const RunOp
   }
   const auto& best = fit.front();
   spec.machine_type = best.name;
-  spec.gpu = gpus_of_choice(best, choice);
+  if (!best.run_gpu.empty()) spec.gpu = best.run_gpu;
   context.out.status(Mark::step, "Machine type " + best.name + ", " +
                                      why_chosen(choice, fit.size()) + ": " + best.reason);
   return ok();
@@ -159,6 +164,10 @@ Result<int> run_command(Context& context) {
   if (auto uploaded = upload_mounts(context, *client, *spec); !uploaded) return uploaded.error();
   std::string key = given.key.value_or("");
   auto info = submit(context, *client, *spec, key);
+  if (!info && info.error().code() == "key_conflict" && given.machine.chooses())
+    return Error("key_conflict", info.error().message() +
+                                     "; the machine type is chosen anew each time: -t and the name "
+                                     "of that run's keep it");
   if (!info && may_go_without_files(info.error(), given)) {
     if (!given.force)
       return Error(info.error().code(), info.error().message() + "; -f runs without any files");

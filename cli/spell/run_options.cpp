@@ -212,7 +212,9 @@ Result<std::optional<MachineQuery>> RunOptions::choice() const {
     return usage_error(named + " names the machine type, " + chooses + " chooses one: give either");
   auto query = machine.query();
   if (!query) return query.error();
-  return std::optional(query->value_or(MachineQuery()));
+  MachineQuery choice = query->value_or(MachineQuery());
+  choice.provided = true;
+  return std::optional(choice);
 }
 
 }  // namespace spell::cli

@@ -97,8 +97,9 @@ struct MachineTypeInfo {
   std::optional<Dollars> spot_price{};  ///< an hour, of a machine that may be taken away
   /// An hour of one of its machines: a spot type's `spot_price` where that is known, else `price`.
   std::optional<Dollars> hourly{};
-  /// Where the prices are from: "set" (for this type), "price list" (MachineTypes::set_prices()),
-  /// "catalogue" (that comes with Spell); "": they are not known.
+  /// Where the price is from that counts for it: "set" (for this type), "price list"
+  /// (MachineTypes::set_prices()), "catalogue (aws, us-east-1)" (that comes with Spell, of whose
+  /// price it is); "": it is not known.
   std::string price_from{};
   std::string catalogue{};  ///< what the catalogue calls it: "V100x4"; "": it is not there
   double throughput = 0;    ///< of training with all its GPUs, of one V100: 1; 0: not known
@@ -117,10 +118,13 @@ struct MachineQuery {
   std::int64_t gpu_memory = 0;
   std::int64_t cpus = 0, memory = 0;  ///< cores, bytes
   Spot spot = Spot::any;
-  std::optional<Dollars> max_price{};  ///< an hour; types whose price is not known are left out
-  /// What comes first among those whose machines are there: the cheapest (where that is not known,
-  /// the least that is enough), the one of most machines, the most powerful (GPUs times their
-  /// memory), the fastest (throughput), the most throughput for a dollar.
+  /// An hour. Types whose price is not known are left out, but for machines of one's own.
+  std::optional<Dollars> max_price{};
+  /// What comes first among those whose machines are there: the cheapest (machines of one's own
+  /// that have no price cost nothing; where a price is not known, the least that is enough), the
+  /// one of most machines, the most powerful (GPUs times their memory), the fastest (throughput of
+  /// the GPUs that the run gets), the most of that for a dollar. The cheapest and those of most
+  /// machines have GPUs only where some are asked for, if there are others.
   enum class Prefer {
     price,
     availability,
@@ -132,11 +136,15 @@ struct MachineQuery {
   /// A metric that says how fast runs train ("images_per_s"): the median of its last values in the
   /// newest runs of a type, where there are some, counts in place of the catalogue's throughput.
   std::string measured{};
+  bool provided = false;  ///< leaves out what no machine serves and no pool launches
 };
 
 /// A type that fits a query, and why it has its rank.
 struct RankedMachineType : MachineTypeInfo {
   std::string reason{};  ///< "1 x A100 of 40 GB, 2 of 3 machines connected, price not known"
+  /// The RunSpec::gpu with which a run gets what was ranked: "V100:4", "1"; "": none were asked
+  /// for.
+  std::string run_gpu{};
 };
 
 /// All types, seen by a query.

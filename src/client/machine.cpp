@@ -164,6 +164,7 @@ Result<MeasuredTypes> measured_by_runs(const std::shared_ptr<Connection>& connec
     auto answer = connection->call(
         {.route = Route::list_metrics, .names = {std::to_string(run->id)}}, options);
     auto names = member_of<std::vector<MetricInfo>>(answer, "metrics");
+    if (!names && names.error().code() == "run_not_found") continue;  // removed meanwhile
     if (!names) return names.error();
     for (auto& info : *names)
       if (info.name == metric && info.last.is_number() && info.last.number() > 0 &&

@@ -54,7 +54,18 @@ bool enough(std::int64_t there, std::int64_t wanted) {
   return there >= wanted || (there > 0 && there >= wanted - wanted / 100 * 7);
 }
 
-enum class Lack { nothing, no_gpu, few_gpus, other_gpu, gpu_memory, cpus, memory, spot, price };
+enum class Lack {
+  nothing,
+  no_gpu,
+  few_gpus,
+  other_gpu,
+  gpu_memory,
+  cpus,
+  memory,
+  spot,
+  price,
+  machine
+};
 
 /// A query with its GPUs read once.
 struct Wish {
@@ -74,18 +85,44 @@ Result<Wish> wish_of(const MachineQuery& query) {
   return Wish{query, std::move(*gpus)};
 }
 
+bool is_wanted(const MachineTypeInfo& type, const WantedGpu& wanted) {
+  return wanted.name.empty() || model::is_gpu(type.gpu, wanted.name);
+}
+
+/// The first of those that will do which the type has; null: it has none.
+const WantedGpu* fitting(const MachineTypeInfo& type, std::int64_t there, const Wish& wish) {
+  for (auto& wanted : wish.gpus)
+    if (there >= wanted.count && is_wanted(type, wanted)) return &wanted;
+  return nullptr;
+}
+
 /// Of the GPUs; `nothing` if one of those that will do is there.
 Lack lacks_gpus(const MachineTypeInfo& type, std::int64_t there, const Wish& wish) {
+  if (fitting(type, there, wish)) return Lack::nothing;
   Lack lack = Lack::other_gpu;
   for (auto& wanted : wish.gpus) {
-    if (there < wanted.count) {
-      if (there == 0) return Lack::no_gpu;
-      if (wanted.name.empty() || model::is_gpu(type.gpu, wanted.name)) lack = Lack::few_gpus;
-    } else if (wanted.name.empty() || model::is_gpu(type.gpu, wanted.name)) {
-      return Lack::nothing;
-    }
+    if (there >= wanted.count) continue;
+    if (there == 0) return Lack::no_gpu;
+    if (is_wanted(type, wanted)) lack = Lack::few_gpus;
   }
   return lack;
+}
+
+/// Machines that cost nothing more when a run is there, unless somebody says what.
+bool is_own(const MachineTypeInfo& type) {
+  return type.pool == "local" || type.pool == "ssh" || (type.pool.empty() && type.machines > 0);
+}
+
+/// What counts as the price of an hour; none: it is not known.
+std::optional<std::int64_t> price_of(const MachineTypeInfo& type) {
+  if (type.hourly) return type.hourly->nano;
+  return is_own(type) ? std::optional<std::int64_t>(0) : std::nullopt;
+}
+
+/// 0: its machines are there, or its pool launches some; 1: they are away; 2: nothing serves it.
+int distance_of(const MachineTypeInfo& type) {
+  if (type.connected > 0 || (!type.pool.empty() && type.max_machines > 0)) return 0;
+  return type.machines > 0 ? 1 : 2;
 }
 
 Lack lacks(const MachineTypeInfo& type, const Wish& wish) {
@@ -97,7 +134,9 @@ Lack lacks(const MachineTypeInfo& type, const Wish& wish) {
   if (!enough(most.memory, query.memory)) return Lack::memory;
   if (query.spot == Spot::only ? !type.spot : query.spot == Spot::never && type.spot)
     return Lack::spot;
-  if (query.max_price && (!type.hourly || *type.hourly > *query.max_price)) return Lack::price;
+  if (query.max_price)
+    if (auto price = price_of(type); !price || *price > query.max_price->nano) return Lack::price;
+  if (query.provided && distance_of(type) == 2) return Lack::machine;
   return Lack::nothing;
 }
 
@@ -127,14 +166,28 @@ std::string lack_text(const MachineTypeInfo& type, const Wish& wish, Lack lack) 
       return type.spot ? "spot" : "not spot";
     case Lack::price:
       return type.hourly ? dollars_text(*type.hourly) + " an hour" : "its price is not known";
+    case Lack::machine:
+      return "no machine serves it";
   }
   return "";
 }
 
-/// 0: its machines are there, or its pool launches some; 1: they are away; 2: nothing serves it.
-int distance_of(const MachineTypeInfo& type) {
-  if (type.connected > 0 || (!type.pool.empty() && type.max_machines > 0)) return 0;
-  return type.machines > 0 ? 1 : 2;
+/// Of `there` GPUs those that a run has.
+std::int64_t gpus_of_run(const MachineTypeInfo& type, std::int64_t there, const Wish& wish) {
+  auto* wanted = fitting(type, there, wish);
+  if (wanted && wanted->count > 0) return wanted->count;
+  return std::min(there, type.gives.gpus > 0 ? type.gives.gpus : 1);
+}
+
+/// As RunSpec::gpu says it. The service looks for the name in the driver's as it is written: where
+/// it is not there ("2080ti"), the number is enough, since the type is named.
+std::string run_gpu_of(const MachineTypeInfo& type, const Wish& wish) {
+  auto* wanted = fitting(type, most_of(type).gpus, wish);
+  if (!wanted || wanted->count == 0) return "";
+  std::string count = std::to_string(wanted->count);
+  bool as_written = !wanted->name.empty() &&
+                    base::lower(type.gpu).find(base::lower(wanted->name)) != std::string::npos;
+  return as_written ? wanted->name + ":" + count : count;
 }
 
 /// How fast each type is: as measured, else as the catalogue says, brought to the measure of those
@@ -163,6 +216,13 @@ class Throughputs {
     auto* own = of_runs(type);
     return own ? own->value : type.throughput * scale_;
   }
+  /// Of the share of its GPUs that a run gets.
+  double of_run(const MachineTypeInfo& type, const Wish& wish) const {
+    auto there = most_of(type).gpus;
+    double all = of(type);
+    if (there < 2) return all;
+    return all * static_cast<double>(gpus_of_run(type, there, wish)) / static_cast<double>(there);
+  }
 
  private:
   const MeasuredTypes& measured_;
@@ -172,6 +232,7 @@ class Throughputs {
 /// The lower the better.
 struct Rank {
   int distance = 0;
+  bool needless = false;  ///< it has GPUs, and none are asked for
   double preferred = 0, second = 0, third = 0, fourth = 0;
   bool unknown_price = false;
   std::int64_t price = 0;
@@ -180,13 +241,19 @@ struct Rank {
   std::size_t index = 0;
 };
 
-Rank rank_of(const MachineTypeInfo& type, MachineQuery::Prefer prefer, double throughput) {
+Rank rank_of(const MachineTypeInfo& type, const Wish& wish, double throughput) {
   using Prefer = MachineQuery::Prefer;
+  auto prefer = wish.query.prefer;
   auto most = most_of(type);
+  auto price = price_of(type);
   Rank rank;
   rank.distance = distance_of(type);
-  rank.unknown_price = !type.hourly;
-  rank.price = type.hourly ? type.hourly->nano : 0;
+  // The others are about GPUs.
+  bool of_all = prefer == Prefer::price || prefer == Prefer::availability;
+  auto* wanted = fitting(type, most.gpus, wish);
+  rank.needless = of_all && most.gpus > 0 && wanted && wanted->count == 0;
+  rank.unknown_price = !price;
+  rank.price = price.value_or(0);
   rank.least = {most.gpus, type.gpu_memory, most.cpus, most.memory};
   rank.spot = type.spot;
   if (prefer == Prefer::availability) {
@@ -199,7 +266,7 @@ Rank rank_of(const MachineTypeInfo& type, MachineQuery::Prefer prefer, double th
   } else if (prefer == Prefer::fastest) {
     rank.preferred = -throughput;
   } else if (prefer == Prefer::value) {
-    bool known = throughput > 0 && type.hourly;
+    bool known = throughput > 0 && price;
     rank.preferred = !known            ? 1
                      : rank.price == 0 ? -std::numeric_limits<double>::infinity()
                                        : -throughput / (static_cast<double>(rank.price) * 1e-9);
@@ -210,8 +277,8 @@ Rank rank_of(const MachineTypeInfo& type, MachineQuery::Prefer prefer, double th
 
 bool before(const Rank& a, const Rank& b, const std::vector<MachineTypeInfo>& types) {
   auto key = [](const Rank& r) {
-    return std::tie(r.distance, r.preferred, r.second, r.third, r.fourth, r.unknown_price, r.price,
-                    r.least, r.spot);
+    return std::tie(r.distance, r.needless, r.preferred, r.second, r.third, r.fourth,
+                    r.unknown_price, r.price, r.least, r.spot);
   };
   if (key(a) != key(b)) return key(a) < key(b);
   return types[a.index].name < types[b.index].name;
@@ -223,7 +290,7 @@ std::vector<std::size_t> sorted(const std::vector<MachineTypeInfo>& types, const
   ranks.reserve(types.size());
   for (std::size_t index = 0; index < types.size(); ++index) {
     if (lacks(types[index], wish) != Lack::nothing) continue;
-    ranks.push_back(rank_of(types[index], wish.query.prefer, throughputs.of(types[index])));
+    ranks.push_back(rank_of(types[index], wish, throughputs.of_run(types[index], wish)));
     ranks.back().index = index;
   }
   std::sort(ranks.begin(), ranks.end(), [&](auto& a, auto& b) { return before(a, b, types); });
@@ -233,8 +300,9 @@ std::vector<std::size_t> sorted(const std::vector<MachineTypeInfo>& types, const
   return out;
 }
 
-std::string reason_of(const MachineTypeInfo& type, const MachineQuery& query,
+std::string reason_of(const MachineTypeInfo& type, const Wish& wish,
                       const Throughputs& throughputs) {
+  auto& query = wish.query;
   auto most = most_of(type);
   std::string text;
   if (most.gpus > 0) {
@@ -253,7 +321,9 @@ std::string reason_of(const MachineTypeInfo& type, const MachineQuery& query,
   else
     text += "no machine serves it yet";
   if (type.spot) text += ", spot";
-  text += type.hourly ? ", " + dollars_text(*type.hourly) + " an hour" : ", price not known";
+  text += type.hourly    ? ", " + dollars_text(*type.hourly) + " an hour"
+          : is_own(type) ? ", without a price"
+                         : ", price not known";
   double throughput = throughputs.of(type);
   if (auto* own = throughputs.of_runs(type))
     text += ", " + number_text(own->value) + " " + query.measured + " in " +
@@ -262,6 +332,11 @@ std::string reason_of(const MachineTypeInfo& type, const MachineQuery& query,
     text += query.measured.empty() || throughput == type.throughput
                 ? ", " + number_text(throughput) + " x V100"
                 : ", about " + number_text(throughput) + " " + query.measured;
+  if (auto taken = gpus_of_run(type, most.gpus, wish); throughput > 0 && taken < most.gpus) {
+    throughput = throughputs.of_run(type, wish);
+    text += ", " + number_text(throughput) + " of it with " + std::to_string(taken) + " of " +
+            std::to_string(most.gpus) + " GPUs";
+  }
   if (query.prefer == MachineQuery::Prefer::value && throughput > 0 && type.hourly &&
       type.hourly->nano > 0)
     text += ", " + number_text(throughput / (static_cast<double>(type.hourly->nano) * 1e-9)) +
@@ -286,7 +361,8 @@ std::vector<Relaxed> relaxed(const MachineQuery& query) {
   };
   without(query.gpus > 0 || !query.gpu.empty(), "the GPUs",
           [](MachineQuery& q) { q.gpus = 0, q.gpu.clear(), q.gpu_memory = 0; });
-  without(query.gpu_memory > 0, "the GPUs' memory", [](MachineQuery& q) { q.gpu_memory = 0; });
+  without(query.gpu_memory > 0, "the GPUs' memory",
+          [](MachineQuery& q) { q.gpu_memory = 0, q.gpus = std::max<std::int64_t>(1, q.gpus); });
   without(query.cpus > 0, "the cores", [](MachineQuery& q) { q.cpus = 0; });
   without(query.memory > 0, "the memory", [](MachineQuery& q) { q.memory = 0; });
   without(query.spot == Spot::only, "spot only", [](MachineQuery& q) { q.spot = Spot::any; });
@@ -390,10 +466,11 @@ Result<MachineSelection> explain(const std::vector<MachineTypeInfo>& types,
   Throughputs throughputs(types, measured);
   MachineSelection out;
   for (auto index : sorted(types, *wish, throughputs))
-    out.fit.push_back({types[index], reason_of(types[index], query, throughputs)});
+    out.fit.push_back({types[index], reason_of(types[index], *wish, throughputs),
+                       run_gpu_of(types[index], *wish)});
   for (auto& type : types)
     if (auto lack = lacks(type, *wish); lack != Lack::nothing)
-      out.excluded.push_back({type, lack_text(type, *wish, lack)});
+      out.excluded.push_back({type, lack_text(type, *wish, lack), ""});
   std::sort(out.excluded.begin(), out.excluded.end(),
             [](auto& a, auto& b) { return a.name < b.name; });
   return out;
@@ -402,14 +479,16 @@ Result<MachineSelection> explain(const std::vector<MachineTypeInfo>& types,
 Result<std::vector<RankedMachineType>> rank(const std::vector<MachineTypeInfo>& types,
                                             const MachineQuery& query,
                                             const MeasuredTypes& measured) {
-  auto best = order(types, query, measured);
-  if (!best) return best.error();
-  if (best->empty()) return nothing_fits(types, query);
+  auto wish = wish_of(query);
+  if (!wish) return wish.error();
   Throughputs throughputs(types, measured);
+  auto best = sorted(types, *wish, throughputs);
+  if (best.empty()) return nothing_fits(types, query);
   std::vector<RankedMachineType> out;
-  out.reserve(best->size());
-  for (auto index : *best)
-    out.push_back({types[index], reason_of(types[index], query, throughputs)});
+  out.reserve(best.size());
+  for (auto index : best)
+    out.push_back({types[index], reason_of(types[index], *wish, throughputs),
+                   run_gpu_of(types[index], *wish)});
   return out;
 }
 

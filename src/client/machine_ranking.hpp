@@ -30,7 +30,8 @@ using MeasuredTypes = std::map<std::string, Measured, std::less<>>;  ///< by nam
 
 /// Indices of those that fit, the best first. Types whose machines are there, or whose pool
 /// launches some, come before those whose machines are away, and those before what nothing serves;
-/// then MachineQuery::prefer decides, then the price, then what is least too much, then the name.
+/// then MachineQuery::prefer decides, then the price of an hour of the machine, then what is least
+/// too much, then the name. How fast a type is for the run: by the share of its GPUs that it gets.
 /// Error `invalid_request`.
 Result<std::vector<std::size_t>> order(const std::vector<MachineTypeInfo>&, const MachineQuery&,
                                        const MeasuredTypes& = {});

@@ -27,6 +27,18 @@ std::optional<Dollars> parse_hourly(std::string_view text) {
   return price && *price <= most_an_hour ? price : std::nullopt;
 }
 
+/// "2026", "2026-02", "2026-02-09".
+bool is_day(std::string_view text) {
+  if (text.size() != 4 && text.size() != 7 && text.size() != 10) return false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    bool dash = at == 4 || at == 7;
+    if (dash ? text[at] != '-' : text[at] < '0' || text[at] > '9') return false;
+  }
+  auto number = [&](std::size_t at) { return base::parse_int(text.substr(at, 2)).value_or(0); };
+  bool month = text.size() < 7 || (number(5) >= 1 && number(5) <= 12);
+  return month && (text.size() < 10 || (number(8) >= 1 && number(8) <= 31));
+}
+
 std::string not_a_price(const std::string& text) {
   return in_quotes(text) + " is not a price of an hour, such as 3.06, from 0 to " +
          dollars_text(most_an_hour) + " dollars";
@@ -134,8 +146,8 @@ Result<Catalogue> Catalogue::parse(std::string_view csv) {
   for (auto& line : *lines) {
     auto& values = line.values;
     if (values[0].starts_with('@')) {
-      if (values.size() != 3 || values[1].empty() || values[2].empty())
-        return wrong_line(line.number, "a source is @id,day,where");
+      if (values.size() != 3 || !is_day(values[1]) || values[2].empty())
+        return wrong_line(line.number, "a source is @id,day,where with a day such as 2026-02-09");
       if (!sources.emplace(values[0].substr(1), values[2] + ", " + values[1]).second)
         return wrong_line(line.number, "the source " + in_quotes(values[0]) + " is there twice");
       continue;

@@ -513,6 +513,7 @@ void from_json(const json& j, CatalogueEntry& entry) { read_or_throw(j, entry); 
 void to_json(json& j, const RankedMachineType& type) {
   to_json(j, static_cast<const MachineTypeInfo&>(type));
   j["reason"] = type.reason;
+  j["run_gpu"] = type.run_gpu;
 }
 void to_json(json& j, const MachineSelection& selection) {
   json excluded = json::array();

@@ -47,9 +47,10 @@ void look_at_pool(Context& context, const std::string& owner, const std::string&
 /// What one of its machines adds to what is known of a type. Type CPU shows no GPU to its runs.
 void count(MachineTypeInfo& info, const MachineView& view) {
   auto& machine = view.machine;
+  bool embedded = view.record.owner.empty();  // it is there as soon as it is needed
   if (!machine.joined) return;
   ++info.machines;
-  info.connected += machine.connected;
+  info.connected += machine.connected || embedded;
   Amounts offers = machine.offers;
   bool cpu = info.name == "CPU";
   if (cpu) offers.gpus = 0;
@@ -127,6 +128,34 @@ Result<PriceList> price_list(Context& context, const std::string& owner) {
   auto records = context.readers.with([](store::Reader& reader) { return reader.prices(); });
   if (!records) return records.error();
   return prices_of(to_price_lists(*records), owner);
+}
+
+/// Of a type that machines only serve: what it takes to change it.
+Error not_declared(const State& state, const std::string& owner, const std::string& as_given) {
+  std::string name = base::lower(as_given);
+  bool served = false, is_machine = false;
+  for (auto& [key, machine] : state.machines()) {
+    auto& record = machine.record;
+    if (!record.owner.empty() && record.owner != owner) continue;
+    served |= std::find(record.serves.begin(), record.serves.end(), name) != record.serves.end();
+    is_machine |= record.name == name;
+  }
+  auto not_found = [](const std::string& text) {
+    return base::error("machine_type_not_found", text);
+  };
+  if (name == "cpu")
+    return not_found(
+        "what runs of type CPU get is fixed: a price list says what it costs, see `spell "
+        "machine-type prices --help`");
+  if (served)
+    return not_found("machines serve '" + shown(name) +
+                     "', but it is not declared: `spell machine-type add " + shown(name) +
+                     "` declares it, with the same options");
+  if (is_machine)
+    return not_found("'" + name +
+                     "' is a machine, no machine type: a price list says what it costs, see "
+                     "`spell machine-type prices --help`");
+  return no_such_machine_type(as_given);
 }
 
 using Change = std::function<Result<store::MachineTypeRecord>(State&, std::int64_t now)>;
@@ -228,7 +257,7 @@ void edit_machine_type(Context& context, Call call) {
                                         std::int64_t) -> Result<store::MachineTypeRecord> {
          std::string name = call->path.at("name");
          auto found = state.machine_types().find({call->owner(), base::lower(name)});
-         if (found == state.machine_types().end()) return no_such_machine_type(name);
+         if (found == state.machine_types().end()) return not_declared(state, call->owner(), name);
          auto type = found->second;
          if (auto changed = change(context, type, asked); !changed) return changed.error();
          if (auto put = state.put_machine_type(type, true); !put) return put.error();
@@ -279,6 +308,8 @@ void put_price_list(Context& context, Call call) {
   if (!csv) return refuse(call, csv.error());
   auto list = model::parse_price_list(*csv);
   if (!list) return refuse(call, list.error());
+  if (list->empty() && !csv->empty())
+    return refuse(call, wrong("the price list has no price; an empty text takes the list back"));
   context.reactor.post(
       [call, list = std::move(*list)](State& state, std::int64_t now) -> Reactor::Answer {
         auto done = state.put_prices(call->owner(), list);

@@ -32,6 +32,18 @@ std::optional<std::int64_t> nanos(const std::optional<Dollars>& amount) {
   return amount ? std::optional(amount->nano) : std::nullopt;
 }
 
+/// Whether what launches its machines may be paid for it: with "local" and "ssh", and without a
+/// pool, machines are one's own.
+bool is_bought(const store::MachineTypeRecord& type) {
+  return !type.pool.empty() && type.pool != "local" && type.pool != "ssh";
+}
+
+/// " (aws, us-east-1)": whose prices the catalogue has.
+std::string where_sold(const CatalogueEntry& entry) {
+  if (entry.cloud.empty()) return "";
+  return " (" + entry.cloud + (entry.cloud == "aws" ? ", us-east-1)" : ")");
+}
+
 /// The same, as it is sold: drivers and kernels keep some of it.
 bool as_sold(std::int64_t is, std::int64_t sold) { return is * 100 >= sold * 93 && is <= sold; }
 
@@ -73,20 +85,32 @@ const CatalogueEntry* known_as(const store::MachineTypeRecord& type) {
 }
 
 TypePrice price_of(const store::MachineTypeRecord& type, const PriceList& list) {
-  if (type.price || type.spot_price) return {type.price, type.spot_price, "set"};
   auto* entry = known_as(type);
   auto listed = [&](const std::string& name) {
     return name.empty() ? list.end() : list.find(base::lower(name));
   };
+  HourlyPrices in_list, sold;
   if (!list.empty()) {
     auto found = listed(type.name);
     if (found == list.end()) found = listed(instance_of(type));
     if (found == list.end() && entry) found = listed(entry->instance);
     if (found == list.end() && entry) found = listed(entry->name);
-    if (found != list.end()) return {found->second.price, found->second.spot_price, "price list"};
+    if (found != list.end()) in_list = found->second;
   }
-  if (!entry) return {};
-  return {nanos(entry->price), nanos(entry->spot_price), entry->price_from};
+  if (entry && is_bought(type)) sold = {nanos(entry->price), nanos(entry->spot_price)};
+
+  TypePrice out;
+  std::string price_from, spot_from;
+  auto take = [&](const std::optional<std::int64_t>& price,
+                  const std::optional<std::int64_t>& spot_price, const std::string& from) {
+    if (!out.price && price) out.price = price, price_from = from;
+    if (!out.spot_price && spot_price) out.spot_price = spot_price, spot_from = from;
+  };
+  take(type.price, type.spot_price, "set");
+  take(in_list.price, in_list.spot_price, "price list");
+  take(sold.price, sold.spot_price, entry ? "catalogue" + where_sold(*entry) : "");
+  out.from = (type.spot && out.spot_price) || !out.price ? spot_from : price_from;
+  return out;
 }
 
 void show_price(MachineTypeInfo& info, const TypePrice& price) {
@@ -113,8 +137,8 @@ void show_catalogue(MachineTypeInfo& info, const store::MachineTypeRecord& recor
 std::vector<CatalogueEntry> priced_catalogue(const PriceList& list) {
   auto out = catalogue().entries();
   auto take = [](CatalogueEntry& entry, const HourlyPrices& prices) {
-    entry.price = dollars(prices.price);
-    entry.spot_price = dollars(prices.spot_price);
+    if (prices.price) entry.price = dollars(prices.price);
+    if (prices.spot_price) entry.spot_price = dollars(prices.spot_price);
     entry.price_from = "price list";
   };
   for (auto& entry : out) {

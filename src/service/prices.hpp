@@ -1,5 +1,6 @@
-// What an hour of a machine type costs: its own prices, else those of the owner's price list, else
-// the catalogue's. And what the catalogue knows of a type besides.
+// What an hour of a machine type costs: its own price, else that of the owner's price list, else
+// the catalogue's, on demand and spot each on its own. What the catalogue says counts for what is
+// bought, not for one's own machines. And what the catalogue knows of a type besides.
 #pragma once
 #include <cstdint>
 #include <map>

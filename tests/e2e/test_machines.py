@@ -86,7 +86,8 @@ def test_the_types_that_fit_come_ranked_with_what_speaks_for_them(spell):
     none = spell("machine-type", "list", "--gpu", "3", check=1)
     assert "CPU: no GPU" in none.stderr and "v100: at most 2 of 3 GPUs" in none.stderr, none
     assert "its GPUs are not known" in spell("machine-type", "list", "--gpu", "A100:1", check=1).stderr
-    assert "its price is not known" in spell("machine-type", "list", "--max-price", "1.50", check=1).stderr
+    assert "v100: its price is not known" in spell("machine-type", "list", "--gpu", "2", "--max-price", "1.50", check=1).stderr
+    assert spell("machine-types", "--max-price", "0", "-q", check=0).stdout == "CPU\n"  # this computer costs nothing
     assert "no_machine_type" in spell("machine-type", "list", "--spot", "only", "--json", check=1).stderr
     for words in (("--gpu", "x:0"), ("--gpu", ":2"), ("--gpu-memory", "x"), ("--max-price", "1.x"), ("--max-price", "-1"), ("--prefer", "luck"), ("--spot", "only", "--no-spot"),
                   ("--cpus", "x")):

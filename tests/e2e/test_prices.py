@@ -1,7 +1,9 @@
 """What machine types cost, which one a run gets, and when a machine of one's own is cheaper."""
+import contextlib
 import json
 import os
 import re
+import sqlite3
 
 import pytest
 
@@ -62,11 +64,16 @@ def test_prices_that_are_none_are_refused(spell):
 def test_types_without_a_price_have_the_catalogues(priced):
     spell = priced
     v100 = type_of(spell, "v100")
-    assert (v100["price"], v100["spot_price"], v100["hourly"], v100["price_from"], v100["catalogue"]) == ("3.06", "0.918", "3.06", "catalogue", "V100")
+    assert (v100["price"], v100["spot_price"], v100["hourly"], v100["price_from"], v100["catalogue"]) == ("3.06", "0.918", "3.06", "catalogue (aws, us-east-1)", "V100")
     assert (v100["largest"]["gpus"], v100["gpu"], v100["gpu_memory"], v100["throughput"]) == (1, "V100", 16 << 30, 1)
     spot = type_of(spell, "v100-spot")
     assert (spot["hourly"], spot["catalogue"]) == ("0.918", "V100")
     assert type_of(spell, "cheap")["price_from"] == "set"
+    spell("machine-type", "set", "v100-spot", "--price", "2", check=0)  # says nothing of spot
+    assert [type_of(spell, "v100-spot")[field] for field in ("hourly", "price", "price_from")] == ["0.918", "2", "catalogue (aws, us-east-1)"]
+    spell("machine-type", "add", "h100", check=0)  # one's own
+    assert type_of(spell, "h100")["price"] is None
+    assert "a price list says what it costs" in spell("machine-type", "set", "CPU", "--price", "1", check=1).stderr
     listed = spell("machine-type", "prices", check=0).stdout
     assert re.search(r"V100x4 +aws +p3\.8xlarge +4 x V100 +\$12\.24/h", listed), listed
     entries = spell("machine-type", "prices", "--json", check=0).json["catalogue"]
@@ -86,7 +93,8 @@ def test_a_price_list_goes_before_the_catalogue(priced, place):
     spell("service", "stop", check=0)
     assert type_of(spell, "v100")["price"] == "2.5"
     for text, says in (("name,price\nv100,-3\n", "line 2: '-3' is not a price"), ("name,cost\n", "line 1: there is no column 'cost'"),
-                       ("name,price\nv100,1\n\nV100,2\n", "line 4: 'v100' is in line 2 already"), ("name,price\nv100,99999\n", "line 2:"), (" \n", "is empty")):
+                       ("name,price\nv100,1\n\nV100,2\n", "line 4: 'v100' is in line 2 already"), ("name,price\nv100,99999\n", "line 2:"), (" \n", "is empty"),
+                       ("name,price\n", "has no price"), ("# none\n", "has no price"), ("name,price\n" + "#\n" * 400_000, "larger than 1 MiB")):
         path.write_text(text)
         refused = spell("machine-type", "prices", path, check=1)
         assert f"{path}" in refused.stderr and says in refused.stderr, refused
@@ -107,7 +115,9 @@ def test_the_types_that_fit_come_with_their_prices(priced):
     assert names("--gpu", "V100:4") == ["v100x4"]
     assert names("--gpu", "V100", "--spot", "never") == ["v100", "v100x4"]
     assert names("--gpu-memory", "16G", "--spot", "only", "--max-price", "5/h") == ["v100-spot"]
-    assert names("--gpu", "V100", "--prefer", "fastest")[0] == "v100x4"
+    assert names("--gpu", "V100", "--prefer", "fastest") == ["v100-spot", "v100", "v100x4"]  # one GPU is as fast anywhere
+    assert names("--gpu", "V100:4", "--prefer", "fastest") == ["v100x4"]
+    assert names("--prefer", "cheapest")[0] == names("--spot", "never")[0] == "CPU"  # no GPU is asked for
     assert names("--gpu", "V100", "--spot", "never", "--prefer", "value") == ["v100", "v100x4"]
     # As they are sold: 16 of 17 and 61 of 65 are enough, 61 of 66 are not.
     assert names("--gpu-memory", "17G", "--memory", "65G") == ["v100-spot", "v100", "v100x4"]
@@ -123,22 +133,36 @@ def test_the_types_that_fit_come_with_their_prices(priced):
     assert "no machine type fits" in spell("machine-types", "--gpu", "H100", check=1).stderr  # the catalogue knows it
 
 
-def test_a_run_gets_the_type_that_fits_best(priced, repo):
+def test_a_run_gets_the_type_that_fits_best(priced, repo, place):
     spell = priced
 
-    def run(*options):
-        made = spell("run", "-f", "-b", *options, "--json", "true", cwd=repo, check=0)
-        return made.json["run"]["machine_type"]
+    def made(*options):
+        run = spell("run", "-f", "-b", *options, "--json", "true", cwd=repo, check=0).json["run"]
+        with contextlib.closing(sqlite3.connect(f"file:{place.spell_dir}/spell.db?mode=ro", uri=True)) as database:
+            asked = json.loads(database.execute("SELECT request FROM run WHERE number = ?", (run["id"],)).fetchone()[0])
+        return run["machine_type"], asked.get("gpus"), asked.get("gpu_name", "")
 
-    assert run("--gpu", "V100|A100:4") == "v100x4"
+    def run(*options):
+        return made(*options)[0]
+
+    assert made("--gpu", "V100|A100:4") == ("v100x4", 4, "V100")
+    assert made("--gpu", "T4:8|V100:4|V100:8") == ("v100x4", 4, "V100")
+    assert made("--gpu", "0", "--prefer", "power") == ("v100x4", 0, "")
+    for options in (("--explain",), ("--spot", "never"), ("--spot", "auto"), ("--prefer", "cheapest"), ("--explain", "--cpus", "1")):
+        assert run(*options).lower() in ("", "cpu"), options
     assert run("--gpu", "V100", "--spot", "never", "--max-price", "5/h") == "v100"
     assert run("--gpu-memory", "16G", "--cpus", "8", "--memory", "60G", "--spot", "auto", "--prefer", "cheapest") == "v100-spot"
-    assert run("--gpu", "V100", "--prefer", "fastest") == "v100x4"
+    assert made("--gpu", "V100", "--prefer", "fastest") == ("v100-spot", 1, "V100")
+    spell("machine-type", "add", "unserved", "--gpus", "16", check=0)
+    assert "unserved: no machine serves it" in spell("run", "-f", "-b", "--gpu", "16", "--spot", "auto", "true", cwd=repo, check=1).stderr
     assert run("-t", "V100X4") == "V100X4"  # as it was asked for; case does not matter
     said = spell("run", "-f", "-b", "--gpu", "V100", "--explain", "true", cwd=repo, check=0)
     assert "Machine type v100-spot, the cheapest of 3 that fit: 1 x V100 of 16 GB" in said.stderr, said
-    assert re.search(r"cheap +no +its GPUs are not known", said.stdout), said
-    number = re.findall(r"^\d+$", said.stdout, re.M)[-1]
+    assert re.search(r"cheap +no +its GPUs are not known", said.stderr), said
+    number = said.stdout.strip()
+    quiet = spell("run", "-f", "-b", "-q", "--gpu", "V100", "--explain", "true", cwd=repo, check=0)
+    assert re.fullmatch(r"\d+\n", quiet.stdout) and re.search(r"v100-spot +yes", quiet.stderr), quiet
+    assert "the default" in spell("run", "-b", "--explain", "true", cwd=repo, check=0).stderr
     reason = spell("info", number, "--json", check=0).json["run"]["reason"]
     assert reason.startswith("waiting for a v100-spot machine: "), reason
     before = spell("ps", "-q", "-a", check=0).stdout
@@ -192,6 +216,7 @@ def test_a_machine_of_ones_own_is_cheaper_after_so_many_hours(priced):
     assert round(rows[1]["days"]) == round(3336.7 / 0.33 / 24) and rows[1]["own"].startswith("0.365")
     assert "AT 33 %" in compare("V100", "mybox", "--purchase", "2000", "--share", "33").stdout
     assert "never" in compare("V100", "mybox", "--purchase", "2000", "--power", "100kW", "--electricity", "1").stdout
+    assert "never" in compare("V100", "mybox", "--purchase", "9000000000", "--throughput", "0.000001", "--share", "1").stdout
     assert "taken to be as fast" in compare("V100", "mybox", "--purchase", "2000").stderr
     for options, status, says in ((("V100",), 2, "TYPE and MINE"), (("V100", "mybox"), 2, "--purchase is missing"),
                                   (("V100", "mybox", "--purchase", "-1"), 2, "--purchase"), (("V100", "mybox", "--purchase", "0"), 2, "--purchase"),

@@ -47,41 +47,108 @@ using Names = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("types that fit are ranked: there, known price, the least that is enough") {
-  CHECK(names({}) == Names{"v100", "v100x4", "CPU", "k80", "a100"});
-  CHECK(names({.gpus = 1}) == Names{"v100", "v100x4", "k80", "a100"});
+TEST_CASE(
+    "types that fit are ranked: there, GPUs only where wanted, price, the least that is enough") {
+  CHECK(names({}) == Names{"CPU", "k80", "v100", "v100x4", "a100"});
+  CHECK(names({.gpus = 1}) == Names{"k80", "v100", "v100x4", "a100"});
   CHECK(names({.gpu_memory = 16_GB}) == Names{"v100", "v100x4", "a100"});
   CHECK(names({.gpus = 2}) == Names{"v100x4"});
   CHECK(names({.gpu = "v100"}) == Names{"v100", "v100x4"});
   CHECK(names({.cpus = 17}) == Names{"v100x4"});
   CHECK(names({.memory = 65_GB}) == Names{"v100x4"});
   CHECK(names({.spot = Spot::only}) == Names{"v100"});
-  CHECK(names({.gpus = 1, .spot = Spot::never}) == Names{"v100x4", "k80", "a100"});
-  CHECK(names({.max_price = Dollars(5)}) == Names{"v100"});
-  CHECK(names({.max_price = Dollars(9)}) == Names{"v100", "v100x4"});
+  CHECK(names({.gpus = 1, .spot = Spot::never}) == Names{"k80", "v100x4", "a100"});
+  CHECK(names({.max_price = Dollars(5)}) == Names{"CPU", "k80", "v100", "a100"});
+  CHECK(names({.gpu = "V100", .max_price = Dollars(9)}) == Names{"v100", "v100x4"});
+}
+
+TEST_CASE("machines of one's own never lose to what a pool is paid for") {
+  auto types = house();
+  for (auto price : {0.01, 3.06}) {
+    MachineTypeInfo pooled = type("pooled", 1, "Tesla V100", 16_GB, 0);
+    pooled.machines = 0;
+    pooled.pool = "aws";
+    pooled.max_machines = 1;
+    pooled.hourly = Dollars(price);
+    types.push_back(pooled);
+    types.back().name = "pooled" + std::to_string(types.size());
+  }
+  using Prefer = MachineQuery::Prefer;
+  for (auto prefer : {Prefer::cheapest, Prefer::availability})
+    for (auto spot : {Spot::any, Spot::never})
+      CHECK(names({.spot = spot, .prefer = prefer}, types).front() == "CPU");
+  CHECK(names({.gpus = 1}, types).front() == "k80");
+  CHECK(names({.gpus = 1, .max_price = Dollars(5)}, types).front() == "k80");
+  // No price is asked of what a pool on one's own machines makes; of what else makes some it is.
+  types = {types[5], types[5]};
+  types[1].name = "here";
+  types[1].hourly.reset();
+  CHECK(names({.gpus = 1}, types) == Names{"pooled6", "here"});
+  CHECK(names({.gpus = 1, .max_price = Dollars(5)}, types) == Names{"pooled6"});
+  for (auto pool : {"local", "ssh"}) {
+    types[1].pool = pool;
+    CHECK(names({.gpus = 1, .max_price = Dollars(5)}, types) == Names{"here", "pooled6"});
+  }
+}
+
+TEST_CASE("a run asks for the GPUs for which its type was ranked") {
+  auto asked = [](const MachineQuery& query, const MachineTypeInfo& type) {
+    auto ranked = detail::rank({type}, query);
+    return ranked ? ranked->front().run_gpu : ranked.error().code();
+  };
+  auto l40s = type("l40s", 4, "NVIDIA L40S", 48_GB);
+  auto a100 = type("a100x4", 4, "NVIDIA A100-SXM4-40GB", 40_GB);
+  auto v100 = type("v100x4", 4, "Tesla V100-SXM2-16GB", 16_GB);
+  auto ti = type("desk", 2, "NVIDIA GeForce RTX 2080 Ti", 11_GB);
+  CHECK(asked({.gpu = "L4:1|L40S:4"}, l40s) == "L40S:4");  // an L40S is no L4
+  CHECK(asked({.gpu = "A10:2|A100:4"}, a100) == "A100:4");
+  CHECK(asked({.gpu = "V100:8|V100:4"}, v100) == "V100:4");  // what fits
+  CHECK(asked({.gpu = "2080ti:2|V100:4"}, ti) == "2");       // the driver writes it in another way
+  CHECK(asked({.gpu = "V100 |A100"}, v100) == "V100:1");
+  CHECK(asked({.gpu = "V100|A100:4"}, v100) == "V100:4");
+  CHECK(asked({.gpus = 2, .gpu = "v100"}, v100) == "v100:2");
+  CHECK(asked({.gpus = 3}, v100) == "3");
+  CHECK(asked({.gpu_memory = 16_GB}, v100) == "1");
+  CHECK(asked({.cpus = 1}, v100) == "");
+  CHECK(asked({.gpu = "V100:8|A100"}, v100) == "no_machine_type");
+}
+
+TEST_CASE("what nothing serves is no choice of a run") {
+  auto types = house();
+  for (auto& type : types) type.machines = type.connected = 0;
+  CHECK(names({.gpu = "V100"}, types).size() == 2);
+  auto none = detail::rank(types, {.gpu = "V100", .provided = true});
+  CHECK(none.error().message().find("v100x4: no machine serves it") != std::string::npos);
+  CHECK(none.error().message().find("would do") == std::string::npos);
+  CHECK(detail::explain(types, {.provided = true}).value().fit.empty());
+  types[3].pool = "aws", types[3].max_machines = 1;
+  CHECK(names({.gpu = "V100", .provided = true}, types) == Names{"v100x4"});
 }
 
 TEST_CASE("what is preferred comes first among those that are there") {
   CHECK(names({.gpus = 1, .prefer = MachineQuery::Prefer::availability}).front() == "v100x4");
   CHECK(names({.gpus = 1, .prefer = MachineQuery::Prefer::power}) ==
         Names{"v100x4", "v100", "k80", "a100"});
+  CHECK(names({.prefer = MachineQuery::Prefer::power}).front() == "v100x4");  // that is GPUs
 }
 
 TEST_CASE("each has its reason") {
   auto ranked = detail::rank(house(), {.gpus = 1}).value();
-  CHECK(ranked.front().reason ==
+  CHECK(ranked[1].reason ==
         "1 x Tesla V100 of 16 GB, 16 cores, 64 GB, 1 of 2 machines connected, spot, $0.75 an hour");
   CHECK(ranked.back().reason ==
-        "1 x NVIDIA A100 of 40 GB, 16 cores, 64 GB, 0 of 2 machines connected, price not known");
+        "1 x NVIDIA A100 of 40 GB, 16 cores, 64 GB, 0 of 2 machines connected, without a price");
 }
 
 TEST_CASE("a list is never empty: what excludes each is said") {
-  auto none = detail::rank(house(), {.gpu_memory = 30_GB, .max_price = Dollars(5)});
+  auto types = house();
+  types[4].hourly = Dollars(7);
+  auto none = detail::rank(types, {.gpu_memory = 30_GB, .max_price = Dollars(5)});
   REQUIRE(!none);
   CHECK(none.error().code() == "no_machine_type");
   CHECK(none.error().message() ==
         "no machine type fits: CPU: no GPU; k80: 12 GB a GPU; v100: 16 GB a GPU; v100x4: 16 GB a "
-        "GPU; a100: its price is not known; without the GPUs' memory v100 would do; without the "
+        "GPU; a100: $7.00 an hour; without the GPUs' memory k80 would do (and 1 more); without the "
         "highest price a100 would do");
   CHECK(names({}, {}) == Names{"no_machine_type"});
   MachineTypeInfo declared;
@@ -135,8 +202,10 @@ TEST_CASE("the cheapest, the fastest, and the most for a dollar") {
   CHECK(names({.gpus = 1}, priced()) == Names{"t4", "a100", "v100", "v100x4"});
   CHECK(names({.gpus = 1, .prefer = Prefer::cheapest}, priced()).front() == "t4");
   CHECK(names({.gpus = 1, .prefer = Prefer::fastest}, priced()) ==
-        Names{"v100x4", "a100", "v100", "t4"});
-  // 1.42, 0.33, 0.24 for a dollar an hour; how fast a T4 is, is not known.
+        Names{"a100", "v100", "v100x4", "t4"});  // with one of its four it is no faster
+  CHECK(names({.gpus = 4, .gpu = "V100|A100", .prefer = Prefer::fastest}, priced()) ==
+        Names{"v100x4"});
+  // 1.42, 0.33, 0.06 for a dollar an hour; how fast a T4 is, is not known.
   CHECK(names({.gpus = 1, .prefer = Prefer::value}, priced()) ==
         Names{"a100", "v100", "v100x4", "t4"});
   auto types = priced();
@@ -144,13 +213,15 @@ TEST_CASE("the cheapest, the fastest, and the most for a dollar") {
   CHECK(names({.gpus = 1, .prefer = Prefer::value}, types).front() == "t4");
   auto reason = detail::rank(priced(), {.gpus = 1, .prefer = Prefer::value}).value()[0].reason;
   CHECK(reason.ends_with("$1.29 an hour, 1.83 x V100, 1.42 for a dollar an hour"));
+  reason = detail::rank(priced(), {.gpu = "V100:2", .prefer = Prefer::value}).value()[0].reason;
+  CHECK(reason.ends_with("2.95 x V100, 1.48 of it with 2 of 4 GPUs, 0.121 for a dollar an hour"));
 }
 
 TEST_CASE("what runs have measured counts in place of the catalogue") {
   MachineQuery query{.gpus = 1, .prefer = Prefer::value, .measured = "images_per_s"};
   detail::MeasuredTypes measured = {{"v100", {400, 3}}, {"t4", {150, 1}}};
   auto ranked = detail::rank(priced(), query, measured).value();
-  // t4 285, a100 400 * 1.83 / 1.29 = 567, v100 131, v100x4 96 for a dollar an hour.
+  // t4 285, a100 400 * 1.83 / 1.29 = 567, v100 131, v100x4 24 for a dollar an hour.
   Names order;
   for (auto& one : ranked) order.push_back(one.name);
   CHECK(order == Names{"a100", "t4", "v100", "v100x4"});

@@ -59,6 +59,7 @@ TEST_CASE("the catalogue that comes with Spell has the types that its users know
   CHECK((v100->throughput == 1 && v100->gpu_memory == 16_GB && v100->instance == "p3.2xlarge"));
   CHECK(catalogue->find("K80")->price == Dollars(0.90));
   CHECK(catalogue->find("2080Ti")->throughput == 0.8);
+  CHECK(catalogue->find_instance("gpu_4x_a100")->throughput == 0);  // only SXM was measured
   CHECK(catalogue->find_instance("P3.8xlarge")->name == "V100x4");
   CHECK(catalogue->find("H100x8")->cloud == "aws");
   CHECK(catalogue->find("H100x8", "lambda")->instance == "gpu_8x_h100_sxm5");
@@ -91,7 +92,13 @@ TEST_CASE("a figure of the catalogue has a source, and each line its values") {
   CHECK(wrong("X,aws,x1,,,,,,,,,,,,,\nY,aws,X1,,,,,,,,,,,,,").find("is there twice") !=
         std::string::npos);
   CHECK(!Catalogue::parse("@a,2026\n"));
-  CHECK(!Catalogue::parse("@a,1,x\n@a,1,x\n"));
+  CHECK(!Catalogue::parse("@a,2026,x\n@a,2026,x\n"));
+  for (auto day : {"2026", "2026-02", "2026-02-09"})
+    CHECK(Catalogue::parse("@a," + std::string(day) + ",x\n"));
+  for (auto day :
+       {"", "main", "current", "version 3297a6e2", "1", "202", "2026-", "2026-13", "2026-00",
+        "2026-02-32", "2026-02-00", "2026-02-9", "2026/02/09", "2026-02-09 ago"})
+    CHECK(!Catalogue::parse("@a," + std::string(day) + ",x\n"));
   CHECK(!Catalogue::parse("name,price\nX,1\n"));
   CHECK(Catalogue::parse("")->entries().empty());
 }

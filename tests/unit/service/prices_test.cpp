@@ -16,29 +16,56 @@ store::MachineTypeRecord type(const std::string& name, bool spot = false) {
   return record;
 }
 
+/// One that a program launches.
+store::MachineTypeRecord bought(const std::string& name, bool spot = false) {
+  auto record = type(name, spot);
+  record.pool = "/some/program";
+  return record;
+}
+
 constexpr std::int64_t nano = 1'000'000'000;
 
 }  // namespace
 
 TEST_CASE("a type's own prices, else the list's, else the catalogue's") {
-  auto v100 = type("v100");
+  auto v100 = bought("v100");
   auto price = price_of(v100, no_prices);
   CHECK((price.price == 3'060'000'000 && price.spot_price == 918'000'000));
-  CHECK(price.from == "catalogue");
+  CHECK(price.from == "catalogue (aws, us-east-1)");
   CHECK((price.hourly(false) == 3'060'000'000 && price.hourly(true) == 918'000'000));
 
   PriceList list{{"v100", {2 * nano, {}}}};
   price = price_of(v100, list);
-  CHECK((price.price == 2 * nano && !price.spot_price && price.from == "price list"));
-  CHECK(price.hourly(true) == 2 * nano);  // what is known
+  CHECK((price.price == 2 * nano && price.from == "price list"));
+  CHECK(price.spot_price == 918'000'000);  // of which the list says nothing
   v100.price = 7 * nano;
   price = price_of(v100, list);
-  CHECK((price.price == 7 * nano && !price.spot_price && price.from == "set"));
+  CHECK((price.price == 7 * nano && price.spot_price == 918'000'000 && price.from == "set"));
+  v100.spot = true;
+  price = price_of(v100, list);
+  CHECK((price.hourly(true) == 918'000'000 && price.from == "catalogue (aws, us-east-1)"));
+  CHECK(price_of(v100, {{"v100", {{}, nano}}}).from == "price list");
+  auto odd = bought("odd", true);
+  odd.price = nano;
+  CHECK((price_of(odd, list).hourly(true) == nano && price_of(odd, list).from == "set"));
 
   CHECK(!price_of(type("own-thing"), list).price);
   CHECK(price_of(type("own-thing"), list).from.empty());
   CHECK(!price_of(type("cpu"), no_prices).price);
-  CHECK(!price_of(type("p100"), no_prices).price);  // the catalogue has no figure
+  CHECK(!price_of(bought("p100"), no_prices).price);  // the catalogue has no figure
+}
+
+TEST_CASE("what is sold elsewhere is no price of one's own machines") {
+  for (auto pool : {"", "local", "ssh"}) {
+    auto own = type("v100", true);
+    own.pool = pool;
+    INFO(pool);
+    CHECK((!price_of(own, no_prices).hourly(true) && price_of(own, no_prices).from.empty()));
+    CHECK(price_of(own, {{"v100", {nano, {}}}}).hourly(true) == nano);
+    own.price = 2 * nano;
+    CHECK((price_of(own, no_prices).price == 2 * nano && !price_of(own, no_prices).spot_price));
+  }
+  CHECK(price_of(bought("h100"), no_prices).from == "catalogue (lambda)");
 }
 
 TEST_CASE("a type is known by the instance that its pool launches, or by its name") {
@@ -105,6 +132,7 @@ TEST_CASE("the catalogue is shown with the prices of a list") {
     return CatalogueEntry{};
   };
   CHECK((of("V100", "aws").price == Dollars(2) && of("V100", "aws").price_from == "price list"));
+  CHECK(of("V100", "aws").spot_price == Dollars(0.918));  // of which the list says nothing
   CHECK(of("V100x8", "lambda").price == Dollars(4));
   CHECK(of("V100x8", "aws").price == Dollars(24.48));
   CHECK(of("elsewhere", "").spot_price == Dollars(1));
@@ -121,14 +149,14 @@ TEST_CASE("a price list is kept over a restart, each owner's apart") {
   REQUIRE(put("ada", {{"v100", 3 * nano, nano}}));
   auto look = [&] {
     CHECK(team.state->price_of("ada", "v100").price == 3 * nano);
-    CHECK(team.state->price_of("ada", "k80").price == 900'000'000);  // the catalogue's again
+    CHECK(!team.state->price_of("ada", "k80").price);  // not listed any more
     CHECK(team.state->price_of("bob", "v100").price == 9 * nano);
-    CHECK(team.state->price_of("eve", "v100").price == 3'060'000'000);
+    CHECK(!team.state->price_of("eve", "v100").price);
     CHECK(!team.state->price_of("ada", "box").price);
   };
   look();
   team.open();
   look();
   REQUIRE(put("ada", {}));
-  CHECK(team.state->price_of("ada", "v100").from == "catalogue");
+  CHECK(team.state->price_of("ada", "v100").from.empty());
 }
