@@ -55,7 +55,7 @@ TEST_CASE(
   CHECK(names({.gpus = 2}) == Names{"v100x4"});
   CHECK(names({.gpu = "v100"}) == Names{"v100", "v100x4"});
   CHECK(names({.cpus = 17}) == Names{"v100x4"});
-  CHECK(names({.memory = 65_GB}) == Names{"v100x4"});
+  CHECK(names({.memory = 70_GB}) == Names{"v100x4"});
   CHECK(names({.spot = Spot::only}) == Names{"v100"});
   CHECK(names({.gpus = 1, .spot = Spot::never}) == Names{"k80", "v100x4", "a100"});
   CHECK(names({.max_price = Dollars(5)}) == Names{"CPU", "k80", "v100", "a100"});
