@@ -54,7 +54,7 @@ TEST_CASE("types that fit are ranked: there, known price, the least that is enou
   CHECK(names({.gpus = 2}) == Names{"v100x4"});
   CHECK(names({.gpu = "v100"}) == Names{"v100", "v100x4"});
   CHECK(names({.cpus = 17}) == Names{"v100x4"});
-  CHECK(names({.memory = 65_GB}) == Names{"v100x4"});
+  CHECK(names({.memory = 70_GB}) == Names{"v100x4"});
   CHECK(names({.spot = Spot::only}) == Names{"v100"});
   CHECK(names({.gpus = 1, .spot = Spot::never}) == Names{"v100x4", "k80", "a100"});
   CHECK(names({.max_price = Dollars(5)}) == Names{"v100"});
