@@ -43,7 +43,8 @@ void MachineQueryOptions::define_choice(Options& options) {
   options.value("--gpu-memory", gpu_memory, "SIZE", "memory of each GPU, such as 16G")
       .value("--spot", spot, "auto|only|never", "machines that may be taken away at any time")
       .value("--max-price", max_price, "DOLLARS", "an hour, such as 5/h; unknown prices are above")
-      .value("--prefer", prefer, "cheapest|fastest|value|…", "also availability, power")
+      .value("--prefer", prefer, "HOW",
+             "cheapest (the default), fastest, value, availability or power")
       .value("--measured", measured, "METRIC", "how fast: as runs say by this metric");
 }
 

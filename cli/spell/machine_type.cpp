@@ -277,6 +277,8 @@ Result<int> list_types(Context& context, const std::string& name) {
   bool explain = false;
   needs.define(options);
   options.flag("--explain", explain, "those that do not fit, too, and why");
+  options.notes(
+      "spell run takes these options, too, where it is given no type: then it chooses the best.\n");
   if (auto done = context.parse(options)) return *done;
   auto query = needs.query();
   if (!query) return query.error();

@@ -206,7 +206,7 @@ def test_a_machine_of_ones_own_is_cheaper_after_so_many_hours(priced):
     shown = compare("V100", "mybox", "--purchase", "2000", "--throughput", "0.8")
     assert re.search(r"spot +\$0\.918/h +\$0\.7344/h +2,723 h", shown.stdout), shown
     assert re.search(r"on demand +\$3\.06/h +\$2\.448/h +817 h", shown.stdout), shown
-    assert "mybox does 80 % of the work of V100 in an hour" in shown.stderr, shown
+    assert "mybox does 80 % of the work of v100 in an hour" in shown.stderr, shown
     # The catalogue knows how fast a 2080 Ti is; power and the share of use are counted.
     priced_rows = json.loads(compare("v100", "2080Ti", "--purchase", "2000", "--json").stdout)["comparison"]["prices"]
     assert [round(row["hours"]) for row in priced_rows] == [817, 2723]

@@ -184,7 +184,7 @@ TEST_CASE("what nothing there can ever give is refused") {
         "machine_too_small: no machine that serves 'V100' has 4 GPUs: box has 2; `spell machine "
         "list` shows what there is");
   CHECK(refusal({9, 0, {}, ""}).find("9 cores: box has 8") != std::string::npos);
-  CHECK(refusal({0, 65 * GB, {}, ""}).find("65.0 GB of memory: box has 64.0 GB") !=
+  CHECK(refusal({0, 70 * GB, {}, ""}).find("70.0 GB of memory: box has 64.0 GB") !=
         std::string::npos);
   CHECK(refusal({0, 0, {}, "A100"}).find("has a 'A100' GPU") != std::string::npos);
 }
