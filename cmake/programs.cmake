@@ -1,6 +1,7 @@
 if(TARGET spell_service)
   include(cmake/embed.cmake)
   spell_embed(spell_service src/share/openapi.json spell_openapi)
+  spell_embed(spell_service src/share/machine-types.csv spell_machine_types)
   spell_embed(spell_service src/share/install/worker.sh spell_install_worker)
 endif()
 

@@ -1,11 +1,19 @@
 #include "command.hpp"
 #include "follow_view.hpp"
 #include "json_text.hpp"
+#include "money.hpp"
 #include "text.hpp"
 
 namespace spell::cli {
 
 namespace {
+
+std::string cost_text(const RunInfo& run) {
+  if (!run.price) return "price not known";
+  return (run.cost ? format_dollars(*run.cost) + (run.status.is_final() ? "" : " until now")
+                   : std::string("not known")) +
+         ", at " + format_hourly(run.price);
+}
 
 Table details(const RunInfo& run) {
   Table table;
@@ -39,10 +47,18 @@ Table details(const RunInfo& run) {
   add("Creator", run.creator);
   add("After", join_numbers(run.after));
   for (const auto& mount : run.mounts) add("Mount", mount.resource + " on " + mount.at);
+  for (const auto& package : run.pip) add("Pip", package);
+  add("Requirements", run.requirements);
+  add("Setup", run.setup);
+  for (const auto& layer : run.environment) {
+    add("Environment", layer.name.substr(0, 12) + " (" + layer.method + ")");
+    for (const auto& package : layer.packages) add("Package", package);
+  }
   if (run.auto_resume) add("Auto-resume", *run.auto_resume ? "yes" : "no");
   if (run.exclusive) add("Exclusive", "yes");
   add("Growing files", join(run.append, ", "));
   add("Notice signal", run.notice_signal);
+  if (run.max_cost) add("Costs at most", format_dollars(*run.max_cost));
   if (run.timeout) add("Timeout", format_duration(*run.timeout));
   for (const auto& [name, value] : run.env) add("Variable", name + "=" + value);
   for (const auto& [name, value] : run.params) add("Parameter", name + "=" + value);
@@ -53,6 +69,7 @@ Table details(const RunInfo& run) {
   if (run.started_at && run.ended_at)
     add("Duration", format_duration(std::chrono::duration_cast<std::chrono::microseconds>(
                         *run.ended_at - *run.started_at)));
+  if (!run.machine.empty() && !run.manages) add("Cost", cost_text(run));
   add("Log", format_size(run.log_bytes));
   if (run.output_files > 0)
     add("Outputs", count(run.output_files, "file") + ", " + format_size(run.output_bytes) +

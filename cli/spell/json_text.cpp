@@ -1,5 +1,8 @@
 #include "json_text.hpp"
 
+#include <cmath>
+
+#include "machine_cost.hpp"
 #include "spell/json.hpp"
 
 namespace spell::cli {
@@ -34,6 +37,9 @@ template std::string json_text(std::string_view, const WorkflowInfo&);
 template std::string json_text(std::string_view, const std::vector<WorkflowInfo>&);
 template std::string json_text(std::string_view, const QuotaInfo&);
 template std::string json_text(std::string_view, const std::vector<QuotaInfo>&);
+template std::string json_text(std::string_view, const CostReport&);
+template std::string json_text(std::string_view, const EnvironmentInfo&);
+template std::string json_text(std::string_view, const std::vector<EnvironmentInfo>&);
 template std::string json_text(std::string_view, const SecretInfo&);
 template std::string json_text(std::string_view, const std::vector<SecretInfo>&);
 template std::string json_text(std::string_view, const MachineInfo&);
@@ -41,6 +47,8 @@ template std::string json_text(std::string_view, const std::vector<MachineInfo>&
 template std::string json_text(std::string_view, const MachineTypeInfo&);
 template std::string json_text(std::string_view, const std::vector<MachineTypeInfo>&);
 template std::string json_text(std::string_view, const std::vector<RankedMachineType>&);
+template std::string json_text(std::string_view, const MachineSelection&);
+template std::string json_text(std::string_view, const std::vector<CatalogueEntry>&);
 template std::string json_text(std::string_view, const ServiceInfo&);
 template std::string json_text(std::string_view, const Identity&);
 template std::string json_text(std::string_view, const OwnerInfo&);
@@ -61,6 +69,30 @@ std::string json_usage(const UsageInfo& usage) {
   object.erase("name");
   object["path"] = usage.name;
   return dump(json{{"usage", std::move(object)}});
+}
+
+std::string json_text(const Comparison& comparison) {
+  auto dollars = [](Dollars amount) {
+    std::string part = std::to_string(1'000'000'000 + amount.nano % 1'000'000'000).substr(1);
+    return std::to_string(amount.nano / 1'000'000'000) + "." + part;
+  };
+  json rows = json::array();
+  for (const auto& row : comparison.rows) {
+    auto& even = row.even;
+    rows.push_back({{"price", dollars(row.price)},
+                    {"kind", row.kind},
+                    {"replaces", dollars(even.replaces)},
+                    {"power", dollars(even.power)},
+                    {"hours", std::isfinite(even.hours) ? json(even.hours) : json()},
+                    {"days", even.days ? json(*even.days) : json()},
+                    {"own", even.own ? json(dollars(*even.own)) : json()}});
+  }
+  return dump(json{{"comparison",
+                    {{"type", comparison.type},
+                     {"mine", comparison.mine},
+                     {"throughput", comparison.own.throughput},
+                     {"type_throughput", comparison.type_throughput},
+                     {"prices", std::move(rows)}}}});
 }
 
 std::string json_text(const JoinToken& token) { return dump(json(token)); }

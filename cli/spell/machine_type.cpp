@@ -1,9 +1,12 @@
 #include <algorithm>
+#include <tuple>
 
 #include "command.hpp"
 #include "json_text.hpp"
+#include "machine_cost.hpp"
 #include "machine_query.hpp"
 #include "machine_text.hpp"
+#include "money.hpp"
 #include "text.hpp"
 
 namespace spell::cli {
@@ -69,8 +72,8 @@ std::string pool_text(const MachineTypeInfo& type) {
 /// The options that say what a type is.
 struct Given {
   GivenPool pool{};
-  std::optional<std::string> cpus{}, memory{}, gpus{}, lost_after{};
-  bool spot = false, auto_resume = false, no_auto_resume = false;
+  std::optional<std::string> cpus{}, memory{}, gpus{}, lost_after{}, price{}, spot_price{};
+  bool spot = false, auto_resume = false, no_auto_resume = false, no_prices = false;
 
   void define(Options& options) {
     options.value("--cpus", cpus, "N", "cores for each run (0: its share of the machine)")
@@ -79,7 +82,10 @@ struct Given {
         .value("--lost-after", lost_after, "SECONDS",
                "its machines away for so long, their runs count as interrupted (default 600, with "
                "--spot 10)")
+        .value("--price", price, "DOLLARS", "what an hour of a machine costs, such as 3.06/h")
+        .value("--spot-price", spot_price, "DOLLARS", "likewise, of one with --spot")
         .flag("--spot", spot, "its machines may be taken away at any time")
+        .flag("--no-prices", no_prices, "takes its prices back: the price list's count again")
         .flag("--default-auto-resume", auto_resume, "interrupted runs go on by themselves")
         .flag("--no-default-auto-resume", no_auto_resume, "they do not");
     pool.define(options);
@@ -97,6 +103,16 @@ struct Given {
     if (memory) change.memory = amounts->memory;
     if (gpus) change.gpus = amounts->gpus;
     change.lost_after = *seconds;
+    for (auto [option, text, to] : {std::tuple("--price", &price, &change.price),
+                                    std::tuple("--spot-price", &spot_price, &change.spot_price)}) {
+      if (!*text) continue;
+      auto amount = parse_hourly(option, **text);
+      if (!amount) return amount.error();
+      *to = *amount;
+    }
+    if (no_prices && (price || spot_price))
+      return usage_error("--no-prices and --price exclude each other");
+    change.forget_prices = no_prices;
     if (spot) change.spot = true;
     if (auto_resume || no_auto_resume) change.default_auto_resume = auto_resume;
     if (auto filled = pool.fill(change); !filled) return filled.error();
@@ -139,9 +155,9 @@ Result<int> add(Context& context) {
   return show(context, client->machine_types().add(name ? *name : words[0], *change));
 }
 
-Result<int> scale(Context& context) {
-  Options options("machine-type scale", "[OPTIONS] NAME",
-                  "Changes what later runs of a machine type get.");
+Result<int> change_type(Context& context, const std::string& command) {
+  Options options(command, "[OPTIONS] NAME",
+                  "Changes a machine type: what later runs of it get, and what an hour costs.");
   Words words;
   Given given;
   options.words(words, "a NAME", 1, 1);
@@ -151,66 +167,131 @@ Result<int> scale(Context& context) {
   if (!change) return change.error();
   if (options.given().empty())
     return usage_error(
-        "nothing to change: give --cpus, --memory, --gpus, --lost-after or an option of its pool");
+        "nothing to change: give --cpus, --memory, --gpus, --price, --lost-after or an option of "
+        "its "
+        "pool");
   auto client = context.client();
   if (!client) return client.error();
   return show(context, client->machine_types().scale(words[0], *change));
 }
 
-/// The best first, each with what speaks for it.
+Result<int> scale(Context& context) { return change_type(context, "machine-type scale"); }
+Result<int> set(Context& context) { return change_type(context, "machine-type set"); }
+
+/// "$3.06/h", "$0.918/h (spot; $3.06/h on demand)": what an hour of one of its machines costs.
+std::string price_text(const MachineTypeInfo& type) {
+  std::string text = format_hourly(type.hourly);
+  if (type.spot && type.spot_price && type.price)
+    text += " (spot; " + format_hourly(type.price) + " on demand)";
+  return text;
+}
+
+Result<int> info(Context& context) {
+  Options options("machine-type info", "[OPTIONS] NAME", "Shows a machine type.");
+  Words words;
+  options.words(words, "a NAME", 1, 1);
+  if (auto done = context.parse(options)) return *done;
+  auto client = context.client();
+  if (!client) return client.error();
+  auto type = client->machine_types().get(words[0]);
+  if (!type) return type.error();
+  auto& out = context.out;
+  if (out.json()) return out.json_line(json_text("machine_type", *type)), 0;
+  if (out.quiet()) return out.line(type->name), 0;
+  Table table;
+  auto add = [&](std::string name, std::string text) {
+    if (!text.empty()) table.rows.push_back({{std::move(name), Colour::dim}, {std::move(text)}});
+  };
+  std::string gives = amounts_text(type->gives);
+  add("Machine type", type->name);
+  add("Gives a run", gives.empty() ? "its share of a machine" : gives);
+  add("Machines",
+      std::to_string(type->connected) + " of " + std::to_string(type->machines) + " connected");
+  add("Largest", amounts_text(type->largest));
+  add("GPUs", type->gpu + (type->gpu_memory > 0 ? ", " + format_size(type->gpu_memory) : ""));
+  add("Spot", type->spot ? "its machines may be taken away at any time" : "");
+  std::string price = price_text(*type);
+  add("Price", price.empty() ? "not known" : price + ", " + type->price_from);
+  if (!type->spot) add("Spot price", format_hourly(type->spot_price));
+  add("Pool", pool_text(*type));
+  add("Pool says", type->pool_problem);
+  out.table(table);
+  return 0;
+}
+
+/// The best first, each with its price and what speaks for it.
 int show_ranked(Output& out, const std::vector<RankedMachineType>& types) {
   if (out.json()) return out.json_line(json_text("machine_types", types)), 0;
   Table table;
-  table.header = {"TYPE", "WHY"};
-  table.flexible = 1;
-  for (const auto& type : types) table.rows.push_back({{type.name}, {type.reason}});
+  table.header = {"TYPE", "PRICE", "WHY"};
+  table.right = {1};
+  table.flexible = 2;
+  for (const auto& type : types)
+    table.rows.push_back({{type.name}, {format_hourly(type.hourly)}, {type.reason}});
   out.table(table);
+  return 0;
+}
+
+Result<int> show_query(Context& context, const Client& client, const MachineQuery& query,
+                       bool explain) {
+  if (explain) {
+    auto selection = client.machine_types().explain(query);
+    if (!selection) return selection.error();
+    show_selection(context.out, *selection);
+    return selection->fit.empty() ? 1 : 0;
+  }
+  auto found = client.select(query);
+  if (!found) return found.error();
+  return show_ranked(context.out, *found);
+}
+
+int show_types(Output& out, const std::vector<MachineTypeInfo>& types) {
+  if (out.json()) return out.json_line(json_text("machine_types", types)), 0;
+  Table table;
+  table.header = {"TYPE", "MACHINES", "CONNECTED", "PRICE", "GIVES"};
+  table.right = {1, 2, 3};
+  table.flexible = 4;
+  bool pools = std::any_of(types.begin(), types.end(),
+                           [](const MachineTypeInfo& type) { return !type.pool.empty(); });
+  if (pools) table.header.push_back("POOL");
+  for (const auto& type : types) {
+    std::string gives = amounts_text(type.gives);
+    table.rows.push_back({{type.name},
+                          {std::to_string(type.machines)},
+                          {std::to_string(type.connected)},
+                          {format_hourly(type.hourly)},
+                          {gives.empty() ? "a share" : gives}});
+    if (pools) table.rows.back().push_back({pool_text(type)});
+  }
+  out.table(table);
+  for (const auto& type : types)
+    if (!type.pool_problem.empty()) out.warn(type.name + ": the pool says: " + type.pool_problem);
   return 0;
 }
 
 Result<int> list_types(Context& context, const std::string& name) {
   Options options(name, "[OPTIONS]",
-                  "Lists the machine types; with an option that says what a run needs, those that "
-                  "fit, the best first.");
+                  "Lists the machine types and their prices; with an option that says what a run "
+                  "needs, those that fit, the best first.");
   MachineQueryOptions needs;
+  bool explain = false;
   needs.define(options);
+  options.flag("--explain", explain, "those that do not fit, too, and why");
+  options.notes(
+      "spell run takes these options, too, where it is given no type: then it chooses the best.\n");
   if (auto done = context.parse(options)) return *done;
   auto query = needs.query();
   if (!query) return query.error();
   auto client = context.client();
   if (!client) return client.error();
-  if (*query) {
-    auto found = client->select(**query);
-    if (!found) return found.error();
-    return show_ranked(context.out, *found);
-  }
+  if (*query || explain)
+    return show_query(context, *client, query->value_or(MachineQuery()), explain);
   auto types = client->machine_types().list();
   if (!types) return types.error();
-  if (context.out.json()) {
-    context.out.json_line(json_text("machine_types", *types));
-    return 0;
-  }
-  Table table;
-  table.header = {"TYPE", "MACHINES", "CONNECTED", "GIVES"};
-  table.right = {1, 2};
-  table.flexible = 3;
-  bool pools = std::any_of(types->begin(), types->end(),
-                           [](const MachineTypeInfo& type) { return !type.pool.empty(); });
-  if (pools) table.header.push_back("POOL");
-  for (const auto& type : *types) {
-    std::string gives = amounts_text(type.gives);
-    table.rows.push_back({{type.name},
-                          {std::to_string(type.machines)},
-                          {std::to_string(type.connected)},
-                          {gives.empty() ? "a share" : gives}});
-    if (pools) table.rows.back().push_back({pool_text(type)});
-  }
-  context.out.table(table);
-  for (const auto& type : *types)
-    if (!type.pool_problem.empty())
-      context.out.warn(type.name + ": the pool says: " + type.pool_problem);
-  return 0;
+  return show_types(context.out, *types);
 }
+
+Result<int> compare(Context& context) { return compare_machines(context, "machine-type compare"); }
 
 Result<int> list(Context& context) { return list_types(context, "machine-type list"); }
 
@@ -248,6 +329,10 @@ Result<int> get_token(Context& context) {
 constexpr CommandRow table[] = {
     {"add", "declare a machine type", add},
     {"list", "list the machine types", list},
+    {"info", "show one", info},
+    {"set", "change one, its price too", set},
+    {"prices", "show prices, or load a price list", machine_prices},
+    {"compare", "when a machine of your own is cheaper", compare},
     {"scale", "change what later runs get", scale},
     {"delete", "take a declaration back", remove},
     {"get-token", "let a machine join that serves it", get_token},
@@ -263,6 +348,11 @@ Result<int> cluster_command(Context& context) {
   return run_subcommand(context, "cluster", "The old word for machine-type.", table);
 }
 
-Result<int> machine_types_command(Context& context) { return list_types(context, "machine-types"); }
+Result<int> machine_types_command(Context& context) {
+  auto& words = context.arguments();
+  if (words.empty() || words[0] != "compare") return list_types(context, "machine-types");
+  Context inner(context.out, Words(words.begin() + 1, words.end()), context.inspector);
+  return compare_machines(inner, "machine-types compare");
+}
 
 }  // namespace spell::cli

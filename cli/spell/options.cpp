@@ -22,7 +22,8 @@ Options::Options(std::string command, std::string usage, std::string summary)
     : command_(std::move(command)), usage_(std::move(usage)), summary_(std::move(summary)) {}
 
 Options& Options::flag(std::string names, bool& target, std::string help) {
-  entries_.push_back({.names = std::move(names), .help = std::move(help), .flag = &target});
+  entries_.push_back(
+      {.names = std::move(names), .help = std::move(help), .flag = &target, .listed = listed_});
   return *this;
 }
 
@@ -31,7 +32,8 @@ Options& Options::value(std::string names, std::optional<std::string>& target,
   entries_.push_back({.names = std::move(names),
                       .placeholder = std::move(placeholder),
                       .help = std::move(help),
-                      .value = &target});
+                      .value = &target,
+                      .listed = listed_});
   return *this;
 }
 
@@ -40,7 +42,8 @@ Options& Options::list(std::string names, Words& target, std::string placeholder
   entries_.push_back({.names = std::move(names),
                       .placeholder = std::move(placeholder),
                       .help = std::move(help),
-                      .list = &target});
+                      .list = &target,
+                      .listed = listed_});
   return *this;
 }
 
@@ -55,6 +58,11 @@ Options& Options::words(Words& target, std::string name, std::size_t least, std:
 Options& Options::command(Words& target) {
   is_command_ = true;
   return words(target, "COMMAND", 0);
+}
+
+Options& Options::listed(bool on) {
+  listed_ = on;
+  return *this;
 }
 
 Options& Options::notes(std::string text) {
@@ -202,10 +210,12 @@ std::string Options::help(bool utf8) const {
     return names + (entry.placeholder.empty() ? "" : " " + entry.placeholder);
   };
   std::size_t width = 0;
-  for (const auto& entry : entries_) width = std::max(width, left_column(entry).size());
+  for (const auto& entry : entries_)
+    if (entry.listed) width = std::max(width, left_column(entry).size());
   std::string text =
       "Usage: spell " + command_ + " " + usage_ + "\n\n" + summary_ + "\n\nOptions:\n";
   for (const auto& entry : entries_) {
+    if (!entry.listed) continue;
     std::string left = left_column(entry);
     text += "  " + left + std::string(width - left.size() + 2, ' ') + entry.help + "\n";
   }

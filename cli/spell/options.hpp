@@ -29,6 +29,8 @@ class Options {
   Options& words(Words& target, std::string name, std::size_t least, std::size_t most = SIZE_MAX);
   /// The words are a command with arguments of its own, see arguments.hpp.
   Options& command(Words& target);
+  /// Whether --help shows what is defined from here on; the manual shows it all.
+  Options& listed(bool on);
   /// Shown at the end of the help.
   Options& notes(std::string text);
 
@@ -71,6 +73,7 @@ class Options {
     bool* flag = nullptr;
     std::optional<std::string>* value = nullptr;
     Words* list = nullptr;
+    bool listed = true;
     Words given{};
     std::string long_name() const;
     bool has_name(std::string_view name) const;
@@ -85,7 +88,7 @@ class Options {
   Words* words_ = nullptr;
   std::string words_name_;
   std::size_t least_words_ = 0, most_words_ = 0;
-  bool is_command_ = false;
+  bool is_command_ = false, listed_ = true;
 };
 
 }  // namespace spell::cli

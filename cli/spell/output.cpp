@@ -91,6 +91,16 @@ void Output::table(const Table& table, bool truncate_cells) {
     for (const auto& row : table.rows) line(row[table.key].text);
     return;
   }
+  write(table_text(table, truncate_cells));
+}
+
+void Output::table_beside(const Table& table) {
+  if (json()) return;
+  std::string text = table_text(table, true);
+  quiet() ? write_error(text) : status_bytes(text);
+}
+
+std::string Output::table_text(const Table& table, bool truncate_cells) const {
   std::vector<std::vector<Cell>> rows;
   if (!table.header.empty()) {
     auto& header = rows.emplace_back();
@@ -129,7 +139,7 @@ void Output::table(const Table& table, bool truncate_cells) {
     }
     text += line + "\n";
   }
-  write(text);
+  return text;
 }
 
 std::string Output::marked(Mark mark, std::string_view text) const {

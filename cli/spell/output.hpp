@@ -58,6 +58,9 @@ class Output {
   void json_line(const std::string& compact);
   /// Quiet: the key column alone, no header.
   void table(const Table& table, bool truncate = true);
+  /// With its header where status lines go, beside the result; to stderr in quiet mode. Not shown
+  /// in JSON mode.
+  void table_beside(const Table& table);
 
   /// A line of what is going on. Not shown in JSON and quiet mode.
   void status(Mark mark, std::string_view text);
@@ -74,6 +77,8 @@ class Output {
   std::string shown(std::string_view text) const;
 
  private:
+  std::string table_text(const Table& table, bool truncate) const;
+
   Streams streams_;
   Terminal terminal_;
   Mode mode_ = Mode::people;

@@ -3,7 +3,9 @@
 #include "command.hpp"
 #include "follow.hpp"
 #include "json_text.hpp"
+#include "machine_query.hpp"
 #include "progress.hpp"
+#include "project_file.hpp"
 #include "run_options.hpp"
 #include "settings.hpp"
 #include "text.hpp"
@@ -80,6 +82,34 @@ Result<> upload_mounts(Context& context, const Client& client, RunSpec& spec) {
   return ok();
 }
 
+/// Names the machine type that fits best, and says why. `choice`: what the run needs of it. What is
+/// only to be explained chooses nothing.
+Result<> choose_machine_type(Context& context, const Client& client, const RunOptions& given,
+                             const MachineQuery& choice, RunSpec& spec) {
+  std::vector<RankedMachineType> fit;
+  if (given.explain) {
+    auto selection = client.machine_types().explain(choice);
+    if (!selection) return selection.error();
+    show_selection_beside(context.out, *selection);
+    fit = std::move(selection->fit);
+  }
+  if (!given.machine.chooses()) {
+    context.out.status(Mark::step, "Machine type CPU, the default: no option chooses another");
+    return ok();
+  }
+  if (fit.empty()) {
+    auto selected = client.select(choice);
+    if (!selected) return selected.error();
+    fit = std::move(*selected);
+  }
+  const auto& best = fit.front();
+  spec.machine_type = best.name;
+  if (!best.run_gpu.empty()) spec.gpu = best.run_gpu;
+  context.out.status(Mark::step, "Machine type " + best.name + ", " +
+                                     why_chosen(choice, fit.size()) + ": " + best.reason);
+  return ok();
+}
+
 Result<RunInfo> submit(Context& context, const Client& client, const RunSpec& spec,
                        const std::string& key) {
   Progress progress(context.out);
@@ -99,17 +129,23 @@ Result<RunInfo> submit(Context& context, const Client& client, const RunSpec& sp
 
 Result<int> run_command(Context& context) {
   Options options("run", "[OPTIONS] COMMAND [ARGS]...",
-                  "Runs a command with the code of this Git repository, follows its log and ends "
-                  "with its exit code.\n"
-                  "^C ends the viewing, not the run.");
+                  "Runs a command with the code of this Git repository, follows its log (^C ends "
+                  "that, not the run), ends as it did.");
   RunOptions given;
   given.define(options);
   if (auto done = context.parse(options)) return *done;
   if (given.from_file)
     if (auto read = read_command_file(*given.from_file, options, given.command); !read)
       return read.error();
+  // That of the work tree is not that of other code.
+  bool own_code = !given.commit_ref && !given.github_url && !given.commit_label;
+  if (own_code && !given.no_defaults)
+    if (auto project = find_project_file())
+      if (auto read = read_project_file(*project, options, given); !read) return read.error();
   auto spec = given.spec([](const char* name) -> const char* { return std::getenv(name); });
   if (!spec) return spec.error();
+  auto choice = given.choice();
+  if (!choice) return choice.error();
   if (given.save_command)
     if (auto saved = write_command_file(*given.save_command, options, given.command); !saved)
       return saved.error();
@@ -127,9 +163,16 @@ Result<int> run_command(Context& context) {
   }
   auto client = context.client();
   if (!client) return client.error();
+  if (*choice)
+    if (auto chosen = choose_machine_type(context, *client, given, **choice, *spec); !chosen)
+      return chosen.error();
   if (auto uploaded = upload_mounts(context, *client, *spec); !uploaded) return uploaded.error();
   std::string key = given.key.value_or("");
   auto info = submit(context, *client, *spec, key);
+  if (!info && info.error().code() == "key_conflict" && given.machine.chooses())
+    return Error("key_conflict", info.error().message() +
+                                     "; the machine type is chosen anew each time: -t and the name "
+                                     "of that run's keep it");
   if (!info && may_go_without_files(info.error(), given)) {
     if (!given.force)
       return Error(info.error().code(), info.error().message() + "; -f runs without any files");

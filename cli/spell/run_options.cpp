@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "machine_text.hpp"
+#include "money.hpp"
 #include "text.hpp"
 #include "unavailable.hpp"
 
@@ -12,11 +13,20 @@ void RunOptions::define(Options& options) {
   options.command(command)
       .value("-t,--machine-type", machine_type, "NAME", "what to run on (default CPU)")
       .list("-m", machine_or_mounts, "NAME", "the same, for the name of a machine; or a mount")
-      .value("--gpu", gpu, "[NAME:]N", "GPUs of the machine, of those whose name has NAME in it")
-      .value("--cpus", cpus, "N", "cores of the machine")
-      .value("--memory", memory, "SIZE", "memory of the machine, such as 16G")
+      .value("--gpu", machine.gpu, "[NAME:]N",
+             "GPUs; V100|A100:4 without -t: a type that has them, see spell machine-types --help")
+      .value("--cpus", machine.cpus, "N", "cores of the machine")
+      .value("--memory", machine.memory, "SIZE", "memory of the machine, such as 16G");
+  options.listed(false);
+  machine.define_choice(options);
+  options.flag("--explain", explain, "show what the machine type is chosen from, and why")
+      .listed(true)
       .list("--mount", mounts, "RESOURCE[:PATH]",
             "data for the run: runs/3/data, uploads/x, ./local/path; PATH: absolute or relative")
+      .list("--pip", pip, "PKG", "a Python package for the run; built once, then shared")
+      .value("--pip-req", requirements, "FILE", "a requirements file of the commit")
+      .value("--setup", setup, "COMMAND", "run once to make $SPELL_ENV, shared by later runs")
+      .flag("--refresh-env", refresh_env, "build the environment anew")
       .flag("-b,--background", background, "do not follow the log")
       .flag("-f,--force", force, "ask nothing")
       .flag("-v,--verbose", verbose, "show every entry of the log")
@@ -51,6 +61,7 @@ void RunOptions::define(Options& options) {
       .value("--notice-signal", notice_signal, "NAME",
              "signal for its processes when its machine is about to go: HUP, INT, TERM, USR1, USR2")
       .value("--timeout", timeout, "MINUTES", "then stop the run and save its outputs")
+      .value("--max-cost", max_cost, "DOLLARS", "stop it, and save, before it costs more")
       .value("--stop-grace", stop_grace, "SECONDS",
              "from SIGTERM to SIGKILL when it is stopped (default 30)")
       .value("--log-limit", log_limit, "SIZE",
@@ -59,15 +70,14 @@ void RunOptions::define(Options& options) {
       .list("--append", append, "PATTERN",
             "files that stay open and grow, as in .gitignore, besides logs and CSV")
       .flag("--save-all", save_all, "save __pycache__, .git, .venv, node_modules too")
+      .flag("--no-defaults", no_defaults, "leave the repository's spell.toml out")
       .flag("--no-venv", no_venv, "do not use the active Python virtual environment")
       .value("--from-file", from_file, "F.yaml", "read options from a file; the command line wins")
       .value("--save-command", save_command, "F.yaml",
              "write this call's options to a file, then run");
   options.notes(
-      "A single COMMAND goes to the shell as it is, ARGS are quoted. Options: before it, or after "
-      "a quoted one; -- ends them.\n\n"
-      "Examples:\n"
-      "  spell run \"python3 train.py --epochs 10\"\n"
+      "A single COMMAND goes to the shell as it is, ARGS are quoted; options: before it, or behind "
+      "it if quoted:\n"
       "  spell run --after 7 --mount runs/7/checkpoints --mount uploads/set:/data \"python3 "
       "evaluate.py\"\n");
 }
@@ -96,11 +106,11 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   if (spec.command.find_first_not_of(" \t\n") == spec.command.npos)
     return usage_error(
         "what shall run? spell run [OPTIONS] COMMAND [ARGS]... (see spell run --help)");
-  std::optional<std::string> machine;
+  std::optional<std::string> named;
   Words mounted = mounts;
   for (const auto& value : machine_or_mounts) {
     if (value.find('/') == value.npos)
-      machine = value;
+      named = value;
     else
       mounted.push_back(value);
   }
@@ -109,9 +119,9 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
     if (!mount) return mount.error();
     spec.mounts.push_back(*mount);
   }
-  if (machine && machine_type)
+  if (named && machine_type)
     return usage_error("-m and --machine-type both name a machine; give one of them");
-  spec.machine_type = machine_type ? *machine_type : machine.value_or("");
+  spec.machine_type = machine_type ? *machine_type : named.value_or("");
   for (const auto& text : env) {
     auto variable = parse_env(text, environment);
     if (!variable) return variable.error();
@@ -141,6 +151,12 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
       return usage_error("--timeout " + shell_quote(*timeout) +
                          ": give minutes, such as 90 or 0.5");
   }
+  if (max_cost) {
+    spec.max_cost = parse_dollars(*max_cost);
+    if (!spec.max_cost || spec.max_cost->nano <= 0)
+      return usage_error("--max-cost " + shell_quote(*max_cost) +
+                         ": give dollars, such as 20 or 0.50");
+  }
   if (stop_grace) {
     auto seconds = parse_int(*stop_grace);
     if (!seconds || *seconds < 0)
@@ -154,8 +170,8 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
                          ": give a size, such as 500M or 10G");
     spec.log_limit = *bytes;
   }
-  spec.gpu = gpu.value_or("");
-  auto amounts = parse_amounts(cpus, memory, {}, "");
+  spec.gpu = machine.gpu.value_or("");
+  auto amounts = parse_amounts(machine.cpus, machine.memory, {}, "");
   if (!amounts) return amounts.error();
   spec.cpus = amounts->cpus;
   spec.memory = amounts->memory;
@@ -181,11 +197,46 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
     return usage_error("--auto-resume and --disable-auto-resume exclude each other");
   if (auto_resume || disable_auto_resume) spec.auto_resume = auto_resume;
   spec.notice_signal = notice_signal.value_or("");
+  spec.pip = pip;
+  spec.requirements = requirements.value_or("");
+  spec.setup = setup.value_or("");
+  if (requirements && requirements->empty()) return usage_error("--pip-req: give a file");
+  if (setup && setup->find_first_not_of(" \t\n") == setup->npos)
+    return usage_error("--setup: give a command");
+  bool has_environment = !pip.empty() || requirements || setup;
+  if (refresh_env && !has_environment)
+    return usage_error("--refresh-env needs --pip, --pip-req or --setup");
+  spec.refresh_environment = refresh_env;
   const char* venv = environment("VIRTUAL_ENV");
   struct stat folder {};
-  if (!no_venv && venv && *venv == '/' && ::stat(venv, &folder) == 0 && S_ISDIR(folder.st_mode))
+  if (!no_venv && !has_environment && venv && *venv == '/' && ::stat(venv, &folder) == 0 &&
+      S_ISDIR(folder.st_mode))
     spec.virtual_env = venv;
   return spec;
+}
+
+Result<std::optional<MachineQuery>> RunOptions::choice() const {
+  std::string named = machine_type ? "-t " + *machine_type : "";
+  for (const auto& value : machine_or_mounts)
+    if (value.find('/') == value.npos) named = "-m " + value;
+  std::string chooses = machine.what_chooses();
+  // With a type or machine --gpu NAME:N says which of its GPUs.
+  bool of_named = !named.empty() && chooses.starts_with("--gpu ") &&
+                  machine.gpu->find('|') == machine.gpu->npos && !explain;
+  if (of_named) {
+    auto others = machine;
+    others.gpu.reset();
+    chooses = others.what_chooses();
+  }
+  if (chooses.empty() && explain) chooses = "--explain";
+  if (chooses.empty()) return std::optional<MachineQuery>();
+  if (!named.empty())
+    return usage_error(named + " names the machine type, " + chooses + " chooses one: give either");
+  auto query = machine.query();
+  if (!query) return query.error();
+  MachineQuery choice = query->value_or(MachineQuery());
+  choice.provided = true;
+  return std::optional(choice);
 }
 
 }  // namespace spell::cli

@@ -4,25 +4,30 @@
 #include <optional>
 #include <string>
 
+#include "machine_query.hpp"
 #include "options.hpp"
 #include "spell/run.hpp"
 
 namespace spell::cli {
 
 struct RunOptions {
-  std::optional<std::string> machine_type{}, description{}, commit_ref{}, timeout{}, github_url{},
-      github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{}, gpu{},
-      cpus{}, memory{}, key{}, commit_label{}, notice_signal{};
+  std::optional<std::string> machine_type{}, description{}, commit_ref{}, timeout{}, max_cost{},
+      github_url{}, github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{},
+      key{}, commit_label{}, notice_signal{}, requirements{}, setup{};
+  MachineQueryOptions machine{};
   Words env{}, secrets{}, labels{}, after{}, mounts{}, machine_or_mounts{}, params{}, append{},
-      command{};
+      pip{}, command{};
   bool background = false, force = false, verbose = false, require_clean = false,
        include_untracked = false, idempotent = false, split_output = false, save_all = false,
-       no_venv = false, auto_resume = false, disable_auto_resume = false, exclusive = false;
+       no_venv = false, explain = false, auto_resume = false, disable_auto_resume = false,
+       exclusive = false, refresh_env = false, no_defaults = false;
 
   void define(Options& options);
   /// All but the code; a mount of a local path has that as its resource. `environment`:
   /// std::getenv, or a test's. Errors `usage`, `not_available`.
   Result<RunSpec> spec(const std::function<const char*(const char*)>& environment) const;
+  /// What chooses the machine type; nothing: it is named, or the default. Error `usage`: both.
+  Result<std::optional<MachineQuery>> choice() const;
 };
 
 /// "RESOURCE[:PATH]", cut at the first ':' behind a scheme. Errors `usage`, `not_available`.

@@ -7,8 +7,6 @@ namespace spell::cli {
 
 namespace {
 constexpr Unavailable table[] = {
-    {"run", "--pip"},
-    {"run", "--pip-req"},
     {"run", "--apt"},
     {"run", "--conda-file"},
     {"run", "--docker-image"},
@@ -19,7 +17,6 @@ constexpr Unavailable table[] = {
     {"run", "--distributed"},
     {"run", "--tensorboard-dir"},
     {"upload", "-c"},
-    {"cost", ""},
     {"workflow", "--pip"},
     {"workflow", "--apt"},
     {"workflow", "--conda-file"},

@@ -56,11 +56,11 @@ Result<Settings> read_settings(const std::string& data) {
       fine = number_of(settings.managing_runs, 100'000);
     } else if (key == "keep_days") {
       fine = number_of(settings.keep_days, 1'000'000);
-    } else if (key == "keep_bytes") {
+    } else if (key == "keep_bytes" || key == "environments") {
       std::string size;
       auto bytes = text_of(size) ? base::parse_size(size) : std::nullopt;
       fine = bytes && *bytes >= 0;
-      settings.keep_bytes = bytes.value_or(0);
+      (key == "keep_bytes" ? settings.keep_bytes : settings.environments) = bytes.value_or(0);
     } else if (key == "owner") {
       fine = text_of(settings.owner);
     } else if (key == "listen") {
@@ -117,7 +117,9 @@ Result<> write_settings(const std::string& data, const Settings& settings) {
       line("managing_runs", settings.managing_runs) +
       "# What is kept; without these, everything. Runs with labels always stay.\n"
       "# keep_days = 365\n"
-      "# keep_bytes = \"2T\"\n";
+      "# keep_bytes = \"2T\"\n"
+      "# What environments may take, each reckoned alone; without this a tenth of the disk.\n"
+      "# environments = \"100G\"\n";
   return base::write_file(settings_path(data), text, 0600);
 }
 

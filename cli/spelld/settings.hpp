@@ -18,6 +18,7 @@ struct Settings {
   int managing_runs = 50;            ///< managing runs of workflows that each machine carries
   std::int64_t keep_days = 0;        ///< older runs without labels are removed; 0: never
   std::int64_t keep_bytes = 0;       ///< of outputs and logs; beyond it the oldest go; 0: all stay
+  std::int64_t environments = 0;     ///< bytes that environments may take; 0: a tenth of the disk
 };
 
 /// Where a service's things are in its folder.

@@ -263,6 +263,7 @@ Result<int> serve(const TeamOptions& options) {
   serving.service.pool_check = std::chrono::seconds(options.pool_check);
   serving.service.idle_seconds = 0;
   serving.service.keep_free = settings->keep_free;
+  serving.service.environments = settings->environments;
   serving.service.managing = settings->managing_runs;
   serving.service.retention = {settings->keep_days, settings->keep_bytes};
   serving.service.listen = settings->listen;

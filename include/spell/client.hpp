@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "spell/account.hpp"
+#include "spell/cost.hpp"
+#include "spell/environment.hpp"
 #include "spell/machine.hpp"
 #include "spell/options.hpp"
 #include "spell/project.hpp"
@@ -117,7 +119,10 @@ class Client {
   /// Who did what; for administrators. The oldest first.
   Result<std::vector<AuditEntry>> audit(const AuditFilter& = {}, CallOptions = {}) const;
   Secrets secrets() const { return Secrets(connection_); }
+  Environments environments() const { return Environments(connection_); }
   Quotas quotas() const { return Quotas(connection_); }
+  /// What was spent: exact sums of what was recorded when each run got its machine and left it.
+  Result<CostReport> costs(const CostFilter& = {}, CallOptions = {}) const;
   Machines machines() const { return Machines(connection_); }
   MachineTypes machine_types() const { return MachineTypes(connection_); }
   /// As MachineTypes::select().

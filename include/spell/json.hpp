@@ -27,6 +27,12 @@ void to_json(nlohmann::json&, const ProjectInfo&);
 void from_json(const nlohmann::json&, ProjectInfo&);
 void to_json(nlohmann::json&, const QuotaInfo&);
 void from_json(const nlohmann::json&, QuotaInfo&);
+void to_json(nlohmann::json&, const CostReport&);
+void from_json(const nlohmann::json&, CostReport&);
+void to_json(nlohmann::json&, const EnvironmentInfo&);
+void from_json(const nlohmann::json&, EnvironmentInfo&);
+void to_json(nlohmann::json&, const EnvironmentLayer&);
+void from_json(const nlohmann::json&, EnvironmentLayer&);
 void to_json(nlohmann::json&, const SecretInfo&);
 void from_json(const nlohmann::json&, SecretInfo&);
 void to_json(nlohmann::json&, const RepositoryInfo&);
@@ -55,7 +61,10 @@ void to_json(nlohmann::json&, const JoinToken&);
 void from_json(const nlohmann::json&, JoinToken&);
 void to_json(nlohmann::json&, const MachineTypeInfo&);
 void from_json(const nlohmann::json&, MachineTypeInfo&);
+void to_json(nlohmann::json&, const CatalogueEntry&);
+void from_json(const nlohmann::json&, CatalogueEntry&);
 void to_json(nlohmann::json&, const RankedMachineType&);  ///< with its `reason`
+void to_json(nlohmann::json&, const MachineSelection&);   ///< of what is excluded name and reason
 void to_json(nlohmann::json&, const WorkflowInfo&);
 void from_json(const nlohmann::json&, WorkflowInfo&);
 void to_json(nlohmann::json&, const ServiceInfo&);

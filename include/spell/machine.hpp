@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "spell/catalogue.hpp"
 #include "spell/options.hpp"
 #include "spell/result.hpp"
 #include "spell/run.hpp"
@@ -93,6 +94,15 @@ struct MachineTypeInfo {
   std::int64_t min_machines = 0, max_machines = 0;    ///< of the pool
   std::chrono::seconds idle_timeout{}, launch_timeout{};
   std::string pool_problem{};  ///< why the pool has launched nothing lately; "": nothing is wrong
+  std::optional<Dollars> spot_price{};  ///< an hour, of a machine that may be taken away
+  /// An hour of one of its machines: a spot type's `spot_price` where that is known, else `price`.
+  std::optional<Dollars> hourly{};
+  /// Where the price is from that counts for it: "set" (for this type), "price list"
+  /// (MachineTypes::set_prices()), "catalogue (aws, us-east-1)" (that comes with Spell, of whose
+  /// price it is); "": it is not known.
+  std::string price_from{};
+  std::string catalogue{};  ///< what the catalogue calls it: "V100x4"; "": it is not there
+  double throughput = 0;    ///< of training with all its GPUs, of one V100: 1; 0: not known
 };
 
 /// Whether machines that may be taken away at any time are wanted.
@@ -101,19 +111,46 @@ enum class Spot { any, never, only };
 /// What a run needs; 0 and "": nothing in particular.
 struct MachineQuery {
   std::int64_t gpus = 0;
-  std::string gpu{};                  ///< part of the name of the GPUs, in any case
-  std::int64_t gpu_memory = 0;        ///< bytes, of each GPU
+  /// Name of the GPUs, or of several that will do, in any case, each as whole words of what drivers
+  /// say: "V100|A100". One may have its own number: "V100:8|A100:4".
+  std::string gpu{};
+  /// Bytes, of each GPU. Sizes are compared as they are sold: 7 % less is the same.
+  std::int64_t gpu_memory = 0;
   std::int64_t cpus = 0, memory = 0;  ///< cores, bytes
   Spot spot = Spot::any;
-  std::optional<Dollars> max_price{};  ///< an hour; types whose price is not known are left out
-  /// What comes first among those whose machines are there: the cheapest (where that is not known,
-  /// the least that is enough), the one of most machines, the most powerful.
-  enum class Prefer { price, availability, power } prefer = Prefer::price;
+  /// An hour. Types whose price is not known are left out, but for machines of one's own.
+  std::optional<Dollars> max_price{};
+  /// What comes first among those whose machines are there: the cheapest (machines of one's own
+  /// that have no price cost nothing; where a price is not known, the least that is enough), the
+  /// one of most machines, the most powerful (GPUs times their memory), the fastest (throughput of
+  /// the GPUs that the run gets), the most of that for a dollar. The cheapest and those of most
+  /// machines have GPUs only where some are asked for, if there are others.
+  enum class Prefer {
+    price,
+    availability,
+    power,
+    fastest,
+    value,
+    cheapest = price
+  } prefer = Prefer::price;
+  /// A metric that says how fast runs train ("images_per_s"): the median of its last values in the
+  /// newest runs of a type, where there are some, counts in place of the catalogue's throughput.
+  std::string measured{};
+  bool provided = false;  ///< leaves out what no machine serves and no pool launches
 };
 
 /// A type that fits a query, and why it has its rank.
 struct RankedMachineType : MachineTypeInfo {
   std::string reason{};  ///< "1 x A100 of 40 GB, 2 of 3 machines connected, price not known"
+  /// The RunSpec::gpu with which a run gets what was ranked: "V100:4", "1"; "": none were asked
+  /// for.
+  std::string run_gpu{};
+};
+
+/// All types, seen by a query.
+struct MachineSelection {
+  std::vector<RankedMachineType> fit{};       ///< the best first
+  std::vector<RankedMachineType> excluded{};  ///< by name; the reason is what excludes it
 };
 
 struct MachineTypeChange {
@@ -124,6 +161,8 @@ struct MachineTypeChange {
   std::optional<std::map<std::string, std::string>> pool_options{};
   std::optional<std::int64_t> min_machines{}, max_machines{};
   std::optional<std::chrono::seconds> idle_timeout{}, launch_timeout{};  ///< 0: the default again
+  std::optional<Dollars> price{}, spot_price{};                          ///< an hour
+  bool forget_prices = false;  ///< the price list's and the catalogue's count again
 };
 
 /// Thread-safe.
@@ -169,13 +208,23 @@ class MachineTypes {
   Result<MachineTypeInfo> add(const std::string& name, const MachineTypeChange& = {},
                               CallOptions = {}) const;
   Result<std::vector<MachineTypeInfo>> list(CallOptions = {}) const;
-  /// Those that fit, the best first: never none. Error `no_machine_type`, which says of each type
-  /// what excludes it.
+  /// Error `machine_type_not_found`.
+  Result<MachineTypeInfo> get(const std::string& name, CallOptions = {}) const;
+  /// Those that fit, the best first: never none. Errors `no_machine_type`, which says of
+  /// each type what excludes it, and `unknown_gpu`.
   Result<std::vector<RankedMachineType>> select(const MachineQuery&, CallOptions = {}) const;
+  /// The same with those that do not fit; none may.
+  Result<MachineSelection> explain(const MachineQuery&, CallOptions = {}) const;
   /// What later runs get.
   Result<MachineTypeInfo> scale(const std::string& name, const MachineTypeChange&,
                                 CallOptions = {}) const;
   Result<> remove(const std::string& name, CallOptions = {}) const;
+  /// What is sold under which name, with the owner's prices.
+  Result<std::vector<CatalogueEntry>> catalogue(CallOptions = {}) const;
+  /// In place of the owner's price list, which counts for types that have no prices of their own
+  /// and goes before the catalogue: lines of "name,price,spot_price" under a line that says so; "":
+  /// none any more. Returns how many prices there are. Error `invalid_request`, with the line.
+  Result<std::int64_t> set_prices(const std::string& csv, CallOptions = {}) const;
   /// With which a machine joins under its own name and serves this type.
   Result<JoinToken> get_token(const std::string& name, CallOptions = {}) const;
 

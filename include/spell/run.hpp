@@ -103,12 +103,30 @@ struct RunSpec {
   /// Patterns, as in .gitignore, of files that stay open and grow (logs, CSV): while the run runs
   /// what is there of them is saved, as it is.
   std::vector<std::string> append{};
-  // What this version does not have yet is refused, before anything is sent: error `not_available`,
-  // naming the member.
-  std::vector<std::string> pip{}, apt{};  ///< packages the run needs. Not yet: any
+  /// pip: Python packages for the run ("numpy", "numpy==1.26.4"), in a virtual environment that is
+  /// built once and shared; see docs/environments.md. `apt` and the two behind it this version does
+  /// not have yet: refused before anything is sent, error `not_available` naming the member.
+  std::vector<std::string> pip{}, apt{};
   /// The folder, below /spell, that a resumed run finds as it was. Not yet: another one.
   std::string checkpoints = "checkpoints";
-  std::optional<Dollars> max_cost{};  ///< then the run is stopped, its outputs saved. Not yet
+  /// The run and what it goes on as are stopped before they have cost more, their outputs saved:
+  /// the last part pays for that. Error `price_not_known`: of the machine type.
+  std::optional<Dollars> max_cost{};
+  /// A requirements file of the commit, relative to the working folder: what it asks for is
+  /// installed with `pip`. It counts by its content. Error `invalid_requirements`.
+  std::string requirements{};
+  /// Given to `bash -c` in the folder $SPELL_ENV, once: what it leaves there every run of the same
+  /// environment finds there. It does not see the code.
+  std::string setup{};
+  /// Build it anew, with the newest packages that fit; later runs use that one.
+  bool refresh_environment = false;
+};
+
+/// A layer of an environment: what was built of pip packages, or by a setup command.
+struct EnvironmentLayer {
+  std::string name{};                   ///< what made it, as a hash
+  std::string method{};                 ///< "pip", "setup"
+  std::vector<std::string> packages{};  ///< of pip: what was installed, "numpy==1.26.4"
 };
 
 /// What a run that goes on has finished writing, and is not safe yet.
@@ -154,6 +172,13 @@ struct RunInfo {
   std::vector<std::string> append{};
   std::optional<RunBacklog>
       backlog{};  ///< of a run that goes on; none: its machine said nothing yet
+  /// What an hour costs, as it was when the run got its machine, and what it has cost until now;
+  /// none: not known, or it has no machine of its own yet.
+  std::optional<Dollars> price{}, cost{};
+  std::optional<Dollars> max_cost{};  ///< as it was asked for; see RunSpec
+  std::vector<std::string> pip{};
+  std::string requirements{}, setup{};          ///< see RunSpec
+  std::vector<EnvironmentLayer> environment{};  ///< what it was given; none: nothing yet
 };
 
 enum class LogKind { output, status, system };

@@ -4,6 +4,7 @@
 #include "spell/checkpoint.hpp"
 #include "spell/client.hpp"
 #include "spell/code.hpp"
+#include "spell/environment.hpp"
 #include "spell/error.hpp"
 #include "spell/known_services.hpp"
 #include "spell/machine.hpp"

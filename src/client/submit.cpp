@@ -104,6 +104,11 @@ Result<model::RunRequest> request_of(const RunSpec& spec) {
   request.exclusive = spec.exclusive;
   request.notice_signal = spec.notice_signal;
   request.append = spec.append;
+  request.max_cost = spec.max_cost;
+  request.pip = spec.pip;
+  request.requirements = spec.requirements;
+  request.setup = spec.setup;
+  request.refresh_environment = spec.refresh_environment;
   if (!spec.gpu.empty()) {
     auto colon = spec.gpu.rfind(':');
     if (colon != spec.gpu.npos) request.gpu_name = spec.gpu.substr(0, colon);
@@ -119,10 +124,8 @@ Result<model::RunRequest> request_of(const RunSpec& spec) {
 }  // namespace
 
 Result<> detail::check_available(const RunSpec& spec) {
-  for (auto& [name, asked] :
-       {std::pair("pip", !spec.pip.empty()), std::pair("apt", !spec.apt.empty()),
-        std::pair("checkpoints", spec.checkpoints != RunSpec().checkpoints),
-        std::pair("max_cost", spec.max_cost.has_value())})
+  for (auto& [name, asked] : {std::pair("apt", !spec.apt.empty()),
+                              std::pair("checkpoints", spec.checkpoints != RunSpec().checkpoints)})
     if (asked)
       return base::error("not_available", std::string(name) + " is not available in this version");
   return ok();

@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/fd.hpp"
 #include "base/text.hpp"
 #include "git/libgit2.hpp"
@@ -134,6 +136,44 @@ Result<CheckoutManifest> checkout(const std::string& repository, const std::stri
   Writer writer(odb->get(), notices);
   SPELL_TRY(writer.write_tree(data->tree, top->get(), ""));
   return std::move(writer.manifest);
+}
+
+Result<std::string> read_committed(const std::string& repository, const std::string& commit,
+                                   const std::string& path, std::size_t limit) {
+  auto id = parse_oid(commit);
+  if (!id)
+    return base::error("commit_not_found", "'" + base::to_utf8(commit) + "' is no commit id");
+  auto odb = open_objects(repository + "/objects");
+  if (!odb) return odb.error();
+  auto data = read_commit(odb->get(), *id);
+  if (!data && data.error().code() == "missing_object")
+    return base::error("commit_not_found", "commit " + commit + " is not in " + repository);
+  if (!data) return data.error();
+  Error none = base::error("not_found", "there is no file " + base::to_utf8(path));
+  Oid at = data->tree;
+  auto parts = base::split(path, '/');
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    Object object;
+    auto entries = read_tree(odb->get(), at, object);
+    if (!entries) return entries.error();
+    auto found = std::find_if(entries->begin(), entries->end(),
+                              [&](auto& entry) { return entry.name == parts[i]; });
+    bool last = i + 1 == parts.size();
+    if (found == entries->end()) return none;
+    bool plain = found->mode == mode_file || found->mode == mode_program;
+    if (last ? !plain : found->mode != mode_tree) return none;
+    at = found->id;
+  }
+  std::size_t size = 0;
+  git_object_t type = GIT_OBJECT_INVALID;
+  git_oid name = to_git(at);
+  bool known = git_odb_read_header(&size, &type, odb->get(), &name) == 0;
+  if (known && size > limit)
+    return base::error("too_large", base::to_utf8(path) + " is longer than " +
+                                        base::format_size(static_cast<std::int64_t>(limit)));
+  auto blob = read_object(odb->get(), at, GIT_OBJECT_BLOB, limit);
+  if (!blob) return blob.error();
+  return std::string(blob->bytes);
 }
 
 bool has_content(const CheckedOutFile& written, int folder, const std::string& name) {

@@ -102,6 +102,11 @@ using CheckoutManifest = std::map<std::string, CheckedOutFile>;
 Result<CheckoutManifest> checkout(const std::string& repository, const std::string& commit,
                                   const std::string& folder, std::vector<std::string>& notices);
 
+/// A file of a commit; no link is followed. Errors: `commit_not_found`, `not_found` (no such file,
+/// or no plain one), `too_large`.
+Result<std::string> read_committed(const std::string& repository, const std::string& commit,
+                                   const std::string& path, std::size_t limit);
+
 /// Whether the file or link `name` in an open folder has the content that the checkout wrote. Reads
 /// it.
 bool has_content(const CheckedOutFile& written, int folder, const std::string& name);

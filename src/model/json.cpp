@@ -4,6 +4,7 @@
 #include "base/text.hpp"
 #include "model/machine_members.hpp"
 #include "model/members.hpp"
+#include "model/money.hpp"
 #include "model/run.hpp"
 #include "model/run_members.hpp"
 
@@ -23,27 +24,15 @@ struct Codec<Time> {
   }
 };
 
-/// A decimal number of dollars as text, exact.
+/// A finite number that is not negative.
 template <>
-struct Codec<Dollars> {
-  static Problem read(const json& j, Dollars& out) {
-    std::string text;
-    if (auto problem = read_text(j, text, 40)) return problem;
-    auto dot = text.find('.');
-    std::string digits = dot == std::string::npos ? "" : text.substr(dot + 1);
-    auto whole = base::parse_int(text.substr(0, dot));
-    auto part =
-        base::parse_int(digits + std::string(9 - std::min<std::size_t>(9, digits.size()), '0'));
-    if (!whole || !part || *whole < 0 || *whole > 9'000'000'000 || *part < 0 || digits.size() > 9)
-      return {"", "must be an amount of dollars such as \"1.25\""};
-    out = Dollars::nanos(*whole * 1'000'000'000 + *part);
+struct Codec<double> {
+  static Problem read(const json& j, double& out) {
+    if (!j.is_number() || j.get<double>() < 0) return {"", "must be a number, 0 or more"};
+    out = j.get<double>();
     return {};
   }
-  static json write(const Dollars& amount) {
-    std::string part = std::to_string(1'000'000'000 + amount.nano % 1'000'000'000).substr(1);
-    part.erase(part.find_last_not_of('0') + 1);
-    return std::to_string(amount.nano / 1'000'000'000) + (part.empty() ? "" : "." + part);
-  }
+  static json write(double number) { return number; }
 };
 
 template <>
@@ -75,6 +64,15 @@ struct Table<Mount> {
   static constexpr Field<Mount> fields[] = {
       SPELL_REQUIRED(Mount, resource),
       SPELL_MEMBER(Mount, at),
+  };
+};
+
+template <>
+struct Table<EnvironmentLayer> {
+  static constexpr Field<EnvironmentLayer> fields[] = {
+      SPELL_REQUIRED(EnvironmentLayer, name),
+      SPELL_REQUIRED(EnvironmentLayer, method),
+      SPELL_MEMBER(EnvironmentLayer, packages),
   };
 };
 
@@ -126,6 +124,13 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, notice_signal),
       SPELL_MEMBER(RunInfo, append),
       SPELL_MEMBER(RunInfo, backlog),
+      SPELL_MEMBER(RunInfo, price),
+      SPELL_MEMBER(RunInfo, cost),
+      SPELL_MEMBER(RunInfo, max_cost),
+      SPELL_MEMBER(RunInfo, pip),
+      SPELL_MEMBER(RunInfo, requirements),
+      SPELL_MEMBER(RunInfo, setup),
+      SPELL_MEMBER(RunInfo, environment),
   };
 };
 
@@ -197,6 +202,48 @@ struct Table<QuotaInfo> {
       SPELL_REQUIRED(QuotaInfo, user),  SPELL_MEMBER(QuotaInfo, runs),
       SPELL_MEMBER(QuotaInfo, bytes),   SPELL_MEMBER(QuotaInfo, log_bytes),
       SPELL_MEMBER(QuotaInfo, running), SPELL_MEMBER(QuotaInfo, stored_bytes),
+  };
+};
+
+template <>
+struct Table<CostLine> {
+  static constexpr Field<CostLine> fields[] = {
+      SPELL_MEMBER(CostLine, name),      SPELL_MEMBER(CostLine, runs),
+      SPELL_MEMBER(CostLine, time_ms),   SPELL_MEMBER(CostLine, amount),
+      SPELL_MEMBER(CostLine, on_demand), SPELL_MEMBER(CostLine, lost_ms),
+      SPELL_MEMBER(CostLine, lost),
+  };
+};
+
+template <>
+struct Table<MachineTimeCost> {
+  static constexpr Field<MachineTimeCost> fields[] = {
+      SPELL_REQUIRED(MachineTimeCost, type), SPELL_MEMBER(MachineTimeCost, machines),
+      SPELL_MEMBER(MachineTimeCost, start),  SPELL_MEMBER(MachineTimeCost, idle),
+      SPELL_MEMBER(MachineTimeCost, ending),
+  };
+};
+
+template <>
+struct Table<CostReport> {
+  static constexpr Field<CostReport> fields[] = {
+      SPELL_REQUIRED(CostReport, by),         SPELL_MEMBER(CostReport, since),
+      SPELL_MEMBER(CostReport, until),        SPELL_MEMBER(CostReport, lines),
+      SPELL_MEMBER(CostReport, more),         SPELL_MEMBER(CostReport, total),
+      SPELL_MEMBER(CostReport, machine_time), SPELL_MEMBER(CostReport, all),
+      SPELL_MEMBER(CostReport, unpriced),
+  };
+};
+
+template <>
+struct Table<EnvironmentInfo> {
+  static constexpr Field<EnvironmentInfo> fields[] = {
+      SPELL_REQUIRED(EnvironmentInfo, name),  SPELL_REQUIRED(EnvironmentInfo, method),
+      SPELL_MEMBER(EnvironmentInfo, base),    SPELL_MEMBER(EnvironmentInfo, made_of),
+      SPELL_REQUIRED(EnvironmentInfo, state), SPELL_MEMBER(EnvironmentInfo, packages),
+      SPELL_MEMBER(EnvironmentInfo, size),    SPELL_MEMBER(EnvironmentInfo, files),
+      SPELL_MEMBER(EnvironmentInfo, runs),    SPELL_MEMBER(EnvironmentInfo, created_at),
+      SPELL_MEMBER(EnvironmentInfo, used_at),
   };
 };
 
@@ -414,6 +461,24 @@ struct Table<MachineTypeInfo> {
       SPELL_MEMBER(MachineTypeInfo, idle_timeout),
       SPELL_MEMBER(MachineTypeInfo, launch_timeout),
       SPELL_MEMBER(MachineTypeInfo, pool_problem),
+      SPELL_MEMBER(MachineTypeInfo, spot_price),
+      SPELL_MEMBER(MachineTypeInfo, hourly),
+      SPELL_MEMBER(MachineTypeInfo, price_from),
+      SPELL_MEMBER(MachineTypeInfo, catalogue),
+      SPELL_MEMBER(MachineTypeInfo, throughput),
+  };
+};
+
+template <>
+struct Table<CatalogueEntry> {
+  static constexpr Field<CatalogueEntry> fields[] = {
+      SPELL_REQUIRED(CatalogueEntry, name),     SPELL_MEMBER(CatalogueEntry, gpu),
+      SPELL_MEMBER(CatalogueEntry, gpus),       SPELL_MEMBER(CatalogueEntry, gpu_memory),
+      SPELL_MEMBER(CatalogueEntry, cpus),       SPELL_MEMBER(CatalogueEntry, memory),
+      SPELL_MEMBER(CatalogueEntry, disk),       SPELL_MEMBER(CatalogueEntry, throughput),
+      SPELL_MEMBER(CatalogueEntry, cloud),      SPELL_MEMBER(CatalogueEntry, instance),
+      SPELL_MEMBER(CatalogueEntry, price),      SPELL_MEMBER(CatalogueEntry, spot_price),
+      SPELL_MEMBER(CatalogueEntry, price_from), SPELL_MEMBER(CatalogueEntry, sources),
   };
 };
 
@@ -489,6 +554,12 @@ void to_json(json& j, const AuditEntry& value) { j = model::write_object(value);
 void from_json(const json& j, AuditEntry& value) { read_or_throw(j, value); }
 void to_json(json& j, const QuotaInfo& quota) { j = model::write_object(quota); }
 void from_json(const json& j, QuotaInfo& quota) { read_or_throw(j, quota); }
+void to_json(json& j, const CostReport& report) { j = model::write_object(report); }
+void from_json(const json& j, CostReport& report) { read_or_throw(j, report); }
+void to_json(json& j, const EnvironmentInfo& layer) { j = model::write_object(layer); }
+void from_json(const json& j, EnvironmentInfo& layer) { read_or_throw(j, layer); }
+void to_json(json& j, const EnvironmentLayer& layer) { j = model::write_object(layer); }
+void from_json(const json& j, EnvironmentLayer& layer) { read_or_throw(j, layer); }
 void to_json(json& j, const SecretInfo& secret) { j = model::write_object(secret); }
 void from_json(const json& j, SecretInfo& secret) { read_or_throw(j, secret); }
 void to_json(json& j, const RepositoryInfo& repository) { j = model::write_object(repository); }
@@ -501,9 +572,18 @@ void to_json(json& j, const JoinToken& token) { j = model::write_object(token); 
 void from_json(const json& j, JoinToken& token) { read_or_throw(j, token); }
 void to_json(json& j, const MachineTypeInfo& type) { j = model::write_object(type); }
 void from_json(const json& j, MachineTypeInfo& type) { read_or_throw(j, type); }
+void to_json(json& j, const CatalogueEntry& entry) { j = model::write_object(entry); }
+void from_json(const json& j, CatalogueEntry& entry) { read_or_throw(j, entry); }
 void to_json(json& j, const RankedMachineType& type) {
   to_json(j, static_cast<const MachineTypeInfo&>(type));
   j["reason"] = type.reason;
+  j["run_gpu"] = type.run_gpu;
+}
+void to_json(json& j, const MachineSelection& selection) {
+  json excluded = json::array();
+  for (auto& type : selection.excluded)
+    excluded.push_back({{"name", type.name}, {"reason", type.reason}});
+  j = {{"fit", selection.fit}, {"excluded", std::move(excluded)}};
 }
 void to_json(json& j, const WorkflowInfo& workflow) { j = model::write_object(workflow); }
 void from_json(const json& j, WorkflowInfo& workflow) { read_or_throw(j, workflow); }

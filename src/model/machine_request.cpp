@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/members.hpp"
+#include "model/money.hpp"
 
 namespace spell::model {
 
@@ -28,6 +29,17 @@ struct Table<MachineEdit> {
 };
 
 template <>
+struct Codec<PriceChange> {
+  static Problem read(const json& j, PriceChange& out) {
+    if (j.is_string() && j.get_ref<const std::string&>().empty()) return out.to.reset(), Problem{};
+    return read_price(j, out.to.emplace());
+  }
+  static json write(const PriceChange& change) {
+    return change.to ? Codec<Dollars>::write(*change.to) : json("");
+  }
+};
+
+template <>
 struct Table<MachineTypeRequest> {
   static constexpr Field<MachineTypeRequest> fields[] = {
       SPELL_MEMBER(MachineTypeRequest, name),
@@ -43,6 +55,8 @@ struct Table<MachineTypeRequest> {
       SPELL_MEMBER(MachineTypeRequest, max_machines),
       SPELL_MEMBER(MachineTypeRequest, idle_timeout),
       SPELL_MEMBER(MachineTypeRequest, launch_timeout),
+      SPELL_MEMBER(MachineTypeRequest, price),
+      SPELL_MEMBER(MachineTypeRequest, spot_price),
   };
 };
 
@@ -50,6 +64,21 @@ template <>
 struct Table<MachineInterrupt> {
   static constexpr Field<MachineInterrupt> fields[] = {
       SPELL_MEMBER(MachineInterrupt, in),
+  };
+};
+
+namespace {
+
+struct PriceListRequest {
+  std::string csv{};
+};
+
+}  // namespace
+
+template <>
+struct Table<PriceListRequest> {
+  static constexpr Field<PriceListRequest> fields[] = {
+      SPELL_REQUIRED(PriceListRequest, csv),
   };
 };
 
@@ -171,6 +200,12 @@ Result<MachineTypeRequest> parse_machine_type_request(const json& j) {
     return wrong("pool", "must be the name of a pool or the path of a program");
   if (request->pool_options) SPELL_TRY(check_pool_options(*request->pool_options));
   return request;
+}
+
+Result<std::string> parse_price_list_request(const json& j) {
+  auto request = read_request<PriceListRequest>(j);
+  if (!request) return request.error();
+  return std::move(request->csv);
 }
 
 }  // namespace spell::model

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "spell/result.hpp"
+#include "spell/units.hpp"
 
 namespace spell::model {
 
@@ -34,6 +35,12 @@ struct MachineInterrupt {
   std::int64_t in = 30;  ///< seconds
 };
 
+/// An hour's price that is set: "3.06"; "": it is not known any more, and the price list's and the
+/// catalogue's count.
+struct PriceChange {
+  std::optional<Dollars> to{};
+};
+
 /// Body of POST …/machine-types and of PATCH …/machine-types/{name}, which takes no name.
 struct MachineTypeRequest {
   std::optional<std::string> name{};
@@ -43,7 +50,11 @@ struct MachineTypeRequest {
   std::optional<std::map<std::string, std::string>> pool_options{};
   std::optional<std::int64_t> min_machines{}, max_machines{};
   std::optional<std::int64_t> idle_timeout{}, launch_timeout{};  ///< seconds; 0: the default
+  std::optional<PriceChange> price{}, spot_price{};
 };
+
+/// The highest price of an hour that is taken for one.
+inline constexpr Dollars most_an_hour{10'000};
 
 json to_json(const MachineRequest&);
 json to_json(const MachineEdit&);
@@ -54,5 +65,7 @@ Result<MachineRequest> parse_machine_request(const json&);
 Result<MachineEdit> parse_machine_edit(const json&);
 Result<MachineInterrupt> parse_machine_interrupt(const json&);
 Result<MachineTypeRequest> parse_machine_type_request(const json&);
+/// {"csv": text}: the text.
+Result<std::string> parse_price_list_request(const json&);
 
 }  // namespace spell::model

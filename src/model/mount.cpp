@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/environment.hpp"
 #include "model/members.hpp"
 #include "model/mount_members.hpp"
 
@@ -13,8 +14,8 @@ namespace {
 
 /// What must stay as it is for a run to work, or to be fenced in.
 constexpr std::string_view closed_below[] = {
-    "/proc",    "/sys",    "/dev",         "/spell-tmp",   "/spell-bin",
-    "/.hidden", "/.level", service_folder, "/spell-build", built_program};
+    "/proc",   "/sys",         "/dev",         "/spell-tmp",  "/spell-bin",      "/.hidden",
+    "/.level", service_folder, "/spell-build", built_program, environment_folder};
 constexpr std::string_view closed[] = {"/bin",     "/boot",    "/etc",      "/lib",  "/lib32",
                                        "/lib64",   "/libx32",  "/run",      "/sbin", "/usr",
                                        "/usr/bin", "/usr/lib", "/usr/sbin", "/var",  "/tmp"};

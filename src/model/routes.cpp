@@ -59,6 +59,7 @@ constexpr RouteRow table[] = {
     {Route::list_quotas, "GET", "/v1/owners/{owner}/quotas", "list_quotas", Access::viewer},
     {Route::put_quota, "PUT", "/v1/owners/{owner}/quotas/{user}", "put_quota",
      Access::administrator},
+    {Route::get_costs, "GET", "/v1/owners/{owner}/costs", "get_costs", Access::viewer},
     {Route::list_secrets, "GET", "/v1/owners/{owner}/secrets", "list_secrets", Access::member},
     {Route::put_secret, "PUT", "/v1/owners/{owner}/secrets/{name}", "put_secret", Access::member},
     {Route::delete_secret, "DELETE", "/v1/owners/{owner}/secrets/{name}", "delete_secret",
@@ -138,6 +139,10 @@ constexpr RouteRow table[] = {
      "delete_machine_type", Access::administrator},
     {Route::machine_type_token, "POST", "/v1/owners/{owner}/machine-types/{name}/token",
      "machine_type_token", Access::administrator},
+    {Route::list_catalogue, "GET", "/v1/owners/{owner}/catalogue", "list_catalogue",
+     Access::workflow_viewer},
+    {Route::put_price_list, "PUT", "/v1/owners/{owner}/price-list", "put_price_list",
+     Access::administrator},
     {Route::join, "POST", "/v1/join", "join", Access::joiner},
     {Route::machine_sync, "POST", "/v1/machines/{machine}/sync", "machine_sync", Access::machine},
     // query run, epoch, offset (output bytes before it); body: output frames of a spool, times of
@@ -161,6 +166,19 @@ constexpr RouteRow table[] = {
     {Route::machine_read, "POST", "/v1/machines/{machine}/objects/read", "machine_read",
      Access::machine},
     {Route::machine_stream, "GET", "/v1/machines/{machine}/streams/{stream}", "machine_stream",
+     Access::machine},
+    {Route::list_environments, "GET", "/v1/owners/{owner}/environments", "list_environments",
+     Access::viewer},
+    {Route::get_environment, "GET", "/v1/owners/{owner}/environments/{name}", "get_environment",
+     Access::viewer},
+    {Route::delete_environment, "DELETE", "/v1/owners/{owner}/environments/{name}",
+     "delete_environment", Access::member},
+    // query run, epoch; body: model::LayerClaim -> model::LayerAnswer; with wait_ms when another
+    // run's build has ended, or the time is up
+    {Route::machine_claim_layer, "POST", "/v1/machines/{machine}/layers/claim",
+     "machine_claim_layer", Access::machine},
+    // query run, epoch; body: model::LayerBuilt -> model::LayerAnswer
+    {Route::machine_put_layer, "POST", "/v1/machines/{machine}/layers", "machine_put_layer",
      Access::machine},
 };
 }  // namespace

@@ -51,6 +51,8 @@
 // socket. metrics: text for Prometheus. put_quota: {"runs", "bytes", "log_bytes"} (null: none; user
 // `*`: everybody who has none of his own)
 // -> {"quota": {"user", …}}. list_quotas -> {"quotas": […]}.
+// get_costs: query `by` (run | workflow | project | user | machine | type | day), `since`, `until`
+// (times), `limit` (of lines) -> {"costs": {"lines", "total", "machine_time", …}}.
 // list_secrets -> {"secrets": [{"name", "created_at"}]}: of the caller, never with values.
 // put_secret: {"value"} -> {"secret"}.
 // list_owners -> {"owners": [those that the caller belongs to]}. add_owner, owner_members ->
@@ -69,7 +71,12 @@
 // then; its runs are told, and end `interrupted` -> {"machine"}. create_machine_type,
 // edit_machine_type: {"name", "spot", "default_auto_resume", "cpus", "memory", "gpus",
 // "lost_after", and what launches its machines: "pool", "pool_options", "min_machines",
-// "max_machines", "idle_timeout", "launch_timeout"}.
+// "max_machines", "idle_timeout", "launch_timeout"; "price", "spot_price": dollars an hour, "":
+// none}. list_catalogue: what is sold, with the owner's prices -> {"catalogue": […]}.
+// put_price_list: {"csv"} -> {"prices": how many}; empty: none any more.
+// list_environments -> {"environments": [{"name", "method", "base", "made_of", "packages", "size",
+// "files", "state", "runs", "created_at", "used_at"}]}; get_environment and delete_environment:
+// {name} may be the beginning of a name -> {"environment": {…}}.
 // join: model::JoinRequest with a join token -> 201 model::JoinAnswer.
 // stop_service: body {"handover": bool} -> 202 {"pid": N}; personal services only.
 // exec, forward, stats, machine_stream: the request asks for a WebSocket; what is said over it is
@@ -122,6 +129,7 @@ enum class Route {
   delete_link,
   list_quotas,
   put_quota,
+  get_costs,
   list_secrets,
   put_secret,
   delete_secret,
@@ -167,6 +175,8 @@ enum class Route {
   edit_machine_type,
   delete_machine_type,
   machine_type_token,
+  list_catalogue,
+  put_price_list,
   join,
   machine_sync,
   machine_log,
@@ -176,6 +186,11 @@ enum class Route {
   machine_code,
   machine_read,
   machine_stream,
+  list_environments,
+  get_environment,
+  delete_environment,
+  machine_claim_layer,
+  machine_put_layer,
 };
 
 struct RouteRow {

@@ -51,6 +51,17 @@ struct RunRequest {
   bool exclusive = false;             ///< its machine ends it when the service counts it as lost
   std::string notice_signal{};        ///< a name of notice_signals(), or "": none
   std::vector<std::string> append{};  ///< patterns of files that are saved while they grow
+  std::optional<Dollars> max_cost{};  ///< it is stopped before it has cost more
+  /// What its environment is built of; see environment.hpp.
+  std::vector<std::string> pip{};
+  std::string requirements{};  ///< a file of the commit, relative to `folder`
+  std::string setup{};
+  bool refresh_environment = false;
+  /// Said by the service alone: what stands in `requirements`, and what an earlier run of the same
+  /// had been given, which this one is given, too.
+  std::string requirements_text{};
+  std::vector<std::string> pinned{};
+  bool has_environment() const { return !pip.empty() || !setup.empty() || !requirements.empty(); }
 };
 
 /// What a run may ask for when its machine is about to go: "HUP", "INT", "TERM", "USR1", "USR2".

@@ -6,6 +6,8 @@
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "model/environment.hpp"
+#include "model/money.hpp"
 #include "model/mount.hpp"
 
 namespace spell::model {
@@ -86,6 +88,11 @@ Problem read_param(const std::string& name, const json& j, std::string& out) {
   return read_text(j, out, 64 << 10);
 }
 
+Problem read_max_cost(const json& j, Dollars& out) {
+  if (auto problem = Codec<Dollars>::read(j, out)) return problem;
+  return out.nano > 0 ? Problem{} : Problem{"", "must be more than 0 dollars"};
+}
+
 /// In any case, with or without SIG before it.
 Problem read_notice_signal(const json& j, std::string& out) {
   if (auto problem = read_text(j, out, 16)) return problem;
@@ -106,6 +113,16 @@ Problem read_pattern(const json& j, std::string& out) {
     return {"", "must be a pattern as in .gitignore"};
   return {};
 }
+
+/// As pip takes it on its command line, but no option and no path: those stand in its own words.
+Problem read_package(const json& j, std::string& out) {
+  if (auto problem = read_text(j, out, 1000)) return problem;
+  out = base::trim(out);
+  if (auto wrong = wrong_package(out); !wrong.empty()) return {"", wrong};
+  return {};
+}
+
+Problem read_pin(const json& j, std::string& out) { return read_text(j, out, 1000); }
 
 /// In order, what stands there twice once.
 template <class T>
@@ -237,6 +254,35 @@ constexpr Field<RunRequest> fields[] = {
      [](const json& j, RunRequest& r, Unknown) { return read_notice_signal(j, r.notice_signal); }},
     {"append", [](const json& j, RunRequest& r,
                   Unknown) { return read_list(j, r.append, 100, read_pattern); }},
+    {"max_cost", [](const json& j, RunRequest& r,
+                    Unknown) { return read_optional(j, r.max_cost, read_max_cost); }},
+    {"pip",
+     [](const json& j, RunRequest& r, Unknown) {
+       auto problem = read_list(j, r.pip, 500, read_package);
+       keep_first(r.pip);
+       return problem;
+     }},
+    {"requirements",
+     [](const json& j, RunRequest& r, Unknown) -> Problem {
+       if (auto problem = read_text(j, r.requirements, 4096)) return problem;
+       if (r.requirements.starts_with('/'))
+         return {"", "must be a file of the repository: a path relative to the working folder"};
+       return {};
+     }},
+    {"setup",
+     [](const json& j, RunRequest& r, Unknown) -> Problem {
+       if (auto problem = read_text(j, r.setup, 64 << 10)) return problem;
+       if (!r.setup.empty() && base::trim(r.setup).empty()) return {"", "is blank"};
+       return {};
+     }},
+    {"refresh_environment",
+     [](const json& j, RunRequest& r, Unknown) { return read_bool(j, r.refresh_environment); }},
+    {"requirements_text",
+     [](const json& j, RunRequest& r, Unknown) {
+       return read_text(j, r.requirements_text, requirements_limit);
+     }},
+    {"pinned",
+     [](const json& j, RunRequest& r, Unknown) { return read_list(j, r.pinned, 5000, read_pin); }},
 };
 
 /// Members that have their default stay away.
@@ -318,11 +364,18 @@ json to_json(const RunRequest& request) {
   out.put("exclusive", request.exclusive, standard.exclusive);
   out.put("notice_signal", request.notice_signal, standard.notice_signal);
   out.put("append", request.append, standard.append);
+  out.put("pip", request.pip, standard.pip);
+  out.put("requirements", request.requirements, standard.requirements);
+  out.put("setup", request.setup, standard.setup);
+  out.put("refresh_environment", request.refresh_environment, standard.refresh_environment);
+  out.put("requirements_text", request.requirements_text, standard.requirements_text);
+  out.put("pinned", request.pinned, standard.pinned);
   json object = out.take();
   if (request.gpus) object.emplace("gpus", *request.gpus);
   if (request.build) object.emplace("build", *request.build);
   if (request.timeout) object.emplace("timeout", *request.timeout);
   if (request.auto_resume) object.emplace("auto_resume", *request.auto_resume);
+  if (request.max_cost) object.emplace("max_cost", dollars_text(*request.max_cost));
   if (request.code) object.emplace("code", to_json(*request.code));
   if (!request.mounts.empty()) {
     auto& list = object["mounts"] = json::array();
@@ -339,6 +392,8 @@ Problem read_run_request(const json& j, RunRequest& out, Unknown unknown) {
   for (auto& [variable, name] : out.secrets)
     if (out.env.contains(variable))
       return {"secrets", "and env both set " + variable + "; give it once"};
+  if (out.refresh_environment && !out.has_environment())
+    return {"refresh_environment", "needs pip, requirements or setup: there is no environment"};
   return {};
 }
 

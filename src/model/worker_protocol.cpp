@@ -91,14 +91,15 @@ struct Table<SyncRequest> {
 template <>
 struct Table<StartCommand> {
   static constexpr Field<StartCommand> fields[] = {
-      SPELL_REQUIRED(StartCommand, run),    SPELL_REQUIRED(StartCommand, epoch),
-      SPELL_MEMBER(StartCommand, number),   SPELL_MEMBER(StartCommand, owner),
-      SPELL_MEMBER(StartCommand, machine),  SPELL_REQUIRED(StartCommand, request),
-      SPELL_MEMBER(StartCommand, code_url), SPELL_MEMBER(StartCommand, env),
-      SPELL_MEMBER(StartCommand, places),   SPELL_MEMBER(StartCommand, mounts),
-      SPELL_MEMBER(StartCommand, secrets),  SPELL_MEMBER(StartCommand, cpus),
-      SPELL_MEMBER(StartCommand, memory),   SPELL_MEMBER(StartCommand, gpus),
-      SPELL_MEMBER(StartCommand, manages),  SPELL_MEMBER(StartCommand, restore),
+      SPELL_REQUIRED(StartCommand, run),        SPELL_REQUIRED(StartCommand, epoch),
+      SPELL_MEMBER(StartCommand, number),       SPELL_MEMBER(StartCommand, owner),
+      SPELL_MEMBER(StartCommand, machine),      SPELL_REQUIRED(StartCommand, request),
+      SPELL_MEMBER(StartCommand, code_url),     SPELL_MEMBER(StartCommand, env),
+      SPELL_MEMBER(StartCommand, places),       SPELL_MEMBER(StartCommand, mounts),
+      SPELL_MEMBER(StartCommand, secrets),      SPELL_MEMBER(StartCommand, cpus),
+      SPELL_MEMBER(StartCommand, memory),       SPELL_MEMBER(StartCommand, gpus),
+      SPELL_MEMBER(StartCommand, manages),      SPELL_MEMBER(StartCommand, restore),
+      SPELL_MEMBER(StartCommand, allowance_ms),
   };
 };
 

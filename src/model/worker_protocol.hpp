@@ -125,6 +125,9 @@ struct StartCommand {
   /// It manages a workflow: it takes no place, `secrets` hold its credentials, and it is shown the
   /// way to the service.
   bool manages = false;
+  /// It is to have ended, with all that it saves, so long after it was taken over; 0: whenever it
+  /// ends. What it may cost allows no more.
+  std::int64_t allowance_ms = 0;
 };
 
 struct Command {

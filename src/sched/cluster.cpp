@@ -38,9 +38,12 @@ bool one_core(const Amounts& amounts) { return amounts == Amounts{1, 0, 0}; }
 std::string described(const std::vector<std::string>& needs) {
   std::vector<std::string> out;
   for (auto& need : needs)
-    out.push_back(need == "exclusive" ? "--exclusive"
-                  : need == "restore" ? "runs that go on from another's files"
-                                      : need);
+    out.push_back(need == "exclusive"  ? "--exclusive"
+                  : need == "max_cost" ? "--max-cost"
+                  : need == "restore"  ? "runs that go on from another's files"
+                  : need == "environments"
+                      ? "environments (--pip, --pip-req, --setup), or have no namespaces"
+                      : need);
   return base::join(out, " and ");
 }
 
@@ -198,6 +201,9 @@ Amounts Cluster::demand(const Machine& machine, const Waiting& run) const {
                   : gives.*part > 0 ? gives.*part
                                     : std::min(share.*part, offers.*part);
   }
+  // As it is sold: of 16 GB a kernel offers 15.5.
+  if (takes.memory > offers.memory && offers.memory >= takes.memory - takes.memory / 100 * 7)
+    takes.memory = offers.memory;
   return takes;
 }
 

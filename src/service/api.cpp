@@ -1,7 +1,9 @@
 #include "service/api.hpp"
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/cost.hpp"
 #include "model/error_code.hpp"
 #include "model/status.hpp"
 #include "spell/version.hpp"
@@ -152,6 +154,17 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.exclusive = run.request.exclusive;
   info.notice_signal = run.request.notice_signal;
   info.append = run.request.append;
+  info.max_cost = run.request.max_cost;
+  if (run.request.has_environment()) {
+    info.pip = run.request.pip;
+    info.requirements = run.request.requirements;
+    info.setup = run.request.setup;
+    auto layers =
+        context.readers.with([&](store::Reader& reader) { return reader.layers_of_run(run.id); });
+    if (layers)
+      for (auto& layer : *layers)
+        info.environment.push_back({layer.layer, layer.method, layer.packages});
+  }
   if (run.resumed_from != 0) info.resumed_from_run = run.resumed_from;
   if (run.resumed_as != 0) info.resumed_as_run = run.resumed_as;
   if (run.request.code) {
@@ -177,6 +190,12 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.archived = run.archived;
   info.version = run.version;
   if (run.workflow != 0) info.workflow = run.workflow;
+  if (auto price = run.cost.price; price && run.cost.leased_us != 0) {
+    auto ms = model::is_final(run.status) ? run.cost.billed_ms
+                                          : model::ms_between(run.cost.leased_us, base::unix_us());
+    info.price = Dollars::nanos(*price);
+    if (ms >= 0) info.cost = model::rounded(model::units(*price, ms));
+  }
   info.key = run.name;
   info.manages = run.manages;
   if (auto mounts = model::read_mounts(run.mounts))

@@ -144,6 +144,8 @@ void list_quotas(Context&, Call);
 void put_quota(Context&, Call);
 /// Error `quota_exceeded`.
 Result<> check_bytes(Context&, const Call&);
+// costs.cpp
+void get_costs(Context&, Call);
 void get_status(Context&, Call);
 void stop_service(Context&, Call);
 // install.cpp
@@ -262,6 +264,8 @@ void create_machine_type(Context&, Call);
 void edit_machine_type(Context&, Call);
 void delete_machine_type(Context&, Call);
 void machine_type_token(Context&, Call);
+void list_catalogue(Context&, Call);
+void put_price_list(Context&, Call);
 // join.cpp
 /// Makes a join token and answers with it. `machine_of`: what it is for (a machine's id, or
 /// "type:OWNER/NAME"), and what changes in the same transaction. `action`, `thing`: see audit();
@@ -281,5 +285,15 @@ void machine_missing(Context&, Call);
 // machine_data.cpp
 void machine_code(Context&, Call);
 void machine_read(Context&, Call);
+// layers.cpp
+void machine_claim_layer(Context&, Call);
+void machine_put_layer(Context&, Call);
+// environments.cpp
+/// Puts what stands in a requirements file of the run's commit into its request. Errors:
+/// `invalid_requirements`. Blocks.
+Result<> read_requirements(Context&, const std::string& owner, model::RunRequest&);
+void list_environments(Context&, Call);
+void get_environment(Context&, Call);
+void delete_environment(Context&, Call);
 
 }  // namespace spell::service

@@ -3,10 +3,14 @@
 #include <map>
 #include <tuple>
 
+#include "base/count.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/catalogue.hpp"
 #include "model/machine_request.hpp"
+#include "model/money.hpp"
 #include "service/api.hpp"
+#include "service/prices.hpp"
 #include "spell/json.hpp"
 
 namespace spell::service {
@@ -15,7 +19,7 @@ namespace {
 
 std::string shown(const std::string& type) { return type == "cpu" ? "CPU" : type; }
 
-MachineTypeInfo info_of(const store::MachineTypeRecord& type) {
+MachineTypeInfo info_of(const store::MachineTypeRecord& type, const PriceList& prices) {
   MachineTypeInfo info;
   info.name = shown(type.name);
   info.spot = type.spot;
@@ -30,6 +34,7 @@ MachineTypeInfo info_of(const store::MachineTypeRecord& type) {
   info.max_machines = type.max_machines;
   info.idle_timeout = std::chrono::seconds(type.idle_timeout);
   info.launch_timeout = std::chrono::seconds(type.launch_timeout);
+  show_price(info, price_of(type, prices));
   return info;
 }
 
@@ -42,9 +47,10 @@ void look_at_pool(Context& context, const std::string& owner, const std::string&
 /// What one of its machines adds to what is known of a type. Type CPU shows no GPU to its runs.
 void count(MachineTypeInfo& info, const MachineView& view) {
   auto& machine = view.machine;
+  bool embedded = view.record.owner.empty();  // it is there as soon as it is needed
   if (!machine.joined) return;
   ++info.machines;
-  info.connected += machine.connected;
+  info.connected += machine.connected || embedded;
   Amounts offers = machine.offers;
   bool cpu = info.name == "CPU";
   if (cpu) offers.gpus = 0;
@@ -98,24 +104,89 @@ Result<> change(Context& context, store::MachineTypeRecord& type,
   type.memory = asked.memory.value_or(type.memory);
   type.gpus = asked.gpus.value_or(type.gpus);
   type.lost_after = asked.lost_after.value_or(type.lost_after);
+  for (auto [change, price] :
+       {std::pair(&asked.price, &type.price), std::pair(&asked.spot_price, &type.spot_price)})
+    if (*change) *price = (*change)->to ? std::optional((*change)->to->nano) : std::nullopt;
   return change_pool(context, type, asked);
+}
+
+/// What it serves; and its own name, where its GPUs are to be had by no type.
+std::vector<std::string> names_of(const MachineView& view) {
+  auto& machine = view.machine;
+  auto names = machine.serves;
+  bool only_cpu = std::all_of(names.begin(), names.end(), [](auto& type) { return type == "cpu"; });
+  if (machine.joined && machine.offers.gpus > 0 && only_cpu) names.push_back(machine.name);
+  return names;
+}
+
+PriceList prices_of(const PriceLists& lists, const std::string& owner) {
+  auto found = lists.find(owner);
+  return found == lists.end() ? no_prices : found->second;
+}
+
+Result<PriceList> price_list(Context& context, const std::string& owner) {
+  auto records = context.readers.with([](store::Reader& reader) { return reader.prices(); });
+  if (!records) return records.error();
+  return prices_of(to_price_lists(*records), owner);
+}
+
+/// Of a type that machines only serve: what it takes to change it.
+Error not_declared(const State& state, const std::string& owner, const std::string& as_given) {
+  std::string name = base::lower(as_given);
+  bool served = false, is_machine = false;
+  for (auto& [key, machine] : state.machines()) {
+    auto& record = machine.record;
+    if (!record.owner.empty() && record.owner != owner) continue;
+    served |= std::find(record.serves.begin(), record.serves.end(), name) != record.serves.end();
+    is_machine |= record.name == name;
+  }
+  auto not_found = [](const std::string& text) {
+    return base::error("machine_type_not_found", text);
+  };
+  if (name == "cpu")
+    return not_found(
+        "what runs of type CPU get is fixed: a price list says what it costs, see `spell "
+        "machine-type prices --help`");
+  if (served)
+    return not_found("machines serve '" + shown(name) +
+                     "', but it is not declared: `spell machine-type add " + shown(name) +
+                     "` declares it, with the same options");
+  if (is_machine)
+    return not_found("'" + name +
+                     "' is a machine, no machine type: a price list says what it costs, see "
+                     "`spell machine-type prices --help`");
+  return no_such_machine_type(as_given);
 }
 
 using Change = std::function<Result<store::MachineTypeRecord>(State&, std::int64_t now)>;
 
-void post(Context& context, Call call, int status, const std::string& action, Change what) {
-  context.reactor.post([&context, call, status, action, what = std::move(what)](
+/// "price 3.06, spot_price none": for the record of who did what.
+std::string prices_in(const model::MachineTypeRequest& asked) {
+  std::vector<std::string> parts;
+  for (auto [name, change] :
+       {std::pair("price ", &asked.price), std::pair("spot_price ", &asked.spot_price)})
+    if (*change)
+      parts.push_back(name + ((*change)->to ? model::dollars_text(*(*change)->to) : "none"));
+  return base::join(parts, ", ");
+}
+
+void post(Context& context, Call call, int status, const std::string& action,
+          const std::string& detail, Change what) {
+  context.reactor.post([&context, call, status, action, detail, what = std::move(what)](
                            State& state, std::int64_t now) -> Reactor::Answer {
     auto type = what(state, now);
     if (type)
-      if (auto noted = audit(state, now, call, action, type->name); !noted) type = noted.error();
-    return [&context, call, status, type](const Result<>& committed) {
+      if (auto noted = audit(state, now, call, action, type->name, detail); !noted)
+        type = noted.error();
+    PriceList prices = type ? prices_of(state.price_lists(), type->owner) : no_prices;
+    return [&context, call, status, type, prices](const Result<>& committed) {
       if (!type) return refuse(call, type.error());
       if (!committed) return refuse(call, committed.error());
-      auto info = info_of(*type);
+      auto info = info_of(*type, prices);
       look_at_pool(context, type->owner, type->name, info);
       for (auto& view : context.machines.machines())
         if (sched::serves(view.machine, type->name)) count(info, view);
+      show_catalogue(info, *type);
       answer(call, {{"machine_type", json(info)}}, status);
     };
   });
@@ -132,18 +203,28 @@ Result<model::MachineTypeRequest> request_of(const Call& call) {
 void list_machine_types(Context& context, Call call) {
   auto types = context.readers.with([](store::Reader& reader) { return reader.machine_types(); });
   if (!types) return refuse(call, types.error());
+  auto prices = price_list(context, call->owner());
+  if (!prices) return refuse(call, prices.error());
   std::map<std::string, MachineTypeInfo> infos;
+  std::map<std::string, store::MachineTypeRecord> records;
   for (auto& type : *types)
     if (type.owner == call->owner())
-      look_at_pool(context, type.owner, type.name, infos[type.name] = info_of(type));
+      look_at_pool(context, type.owner, type.name,
+                   infos[type.name] = info_of(records[type.name] = type, *prices));
   for (auto& view : context.machines.machines()) {
     if (!view.record.owner.empty() && view.record.owner != call->owner()) continue;
-    for (auto& type : view.machine.serves) {
-      auto& info = infos[type];
-      info.name = shown(type);
-      count(info, view);
+    for (auto& type : names_of(view)) {
+      auto [at, is_new] = infos.try_emplace(type);
+      if (is_new) {
+        auto& record = records[type];
+        record.name = type;
+        at->second.name = shown(type);
+        show_price(at->second, price_of(record, *prices));
+      }
+      count(at->second, view);
     }
   }
+  for (auto& [name, info] : infos) show_catalogue(info, records[name]);
   json list = json::array();
   for (auto& [name, info] : infos) list.push_back(info);
   answer(call, {{"machine_types", std::move(list)}});
@@ -153,7 +234,7 @@ void create_machine_type(Context& context, Call call) {
   auto asked = request_of(call);
   if (!asked) return refuse(call, asked.error());
   if (!asked->name) return refuse(call, base::error("invalid_request", "'name' is missing"));
-  post(context, call, 201, "machine-type.add",
+  post(context, call, 201, "machine-type.add", prices_in(*asked),
        [&context, call, asked = *asked](State& state,
                                         std::int64_t now) -> Result<store::MachineTypeRecord> {
          store::MachineTypeRecord type;
@@ -171,12 +252,12 @@ void edit_machine_type(Context& context, Call call) {
   if (!asked) return refuse(call, asked.error());
   if (asked->name)
     return refuse(call, base::error("invalid_request", "'name' of a machine type cannot change"));
-  post(context, call, 200, "machine-type.scale",
+  post(context, call, 200, "machine-type.scale", prices_in(*asked),
        [&context, call, asked = *asked](State& state,
                                         std::int64_t) -> Result<store::MachineTypeRecord> {
          std::string name = call->path.at("name");
          auto found = state.machine_types().find({call->owner(), base::lower(name)});
-         if (found == state.machine_types().end()) return no_such_machine_type(name);
+         if (found == state.machine_types().end()) return not_declared(state, call->owner(), name);
          auto type = found->second;
          if (auto changed = change(context, type, asked); !changed) return changed.error();
          if (auto put = state.put_machine_type(type, true); !put) return put.error();
@@ -212,6 +293,35 @@ void machine_type_token(Context& context, Call call) {
                       if (!declared && !served) return no_such_machine_type(call->path.at("name"));
                       return "type:" + call->owner() + "/" + name;
                     });
+}
+
+void list_catalogue(Context& context, Call call) {
+  auto prices = price_list(context, call->owner());
+  if (!prices) return refuse(call, prices.error());
+  answer(call, {{"catalogue", priced_catalogue(*prices)}});
+}
+
+void put_price_list(Context& context, Call call) {
+  auto body = body_object(call);
+  if (!body) return refuse(call, body.error());
+  auto csv = model::parse_price_list_request(*body);
+  if (!csv) return refuse(call, csv.error());
+  auto list = model::parse_price_list(*csv);
+  if (!list) return refuse(call, list.error());
+  if (list->empty() && !csv->empty())
+    return refuse(call, wrong("the price list has no price; an empty text takes the list back"));
+  context.reactor.post(
+      [call, list = std::move(*list)](State& state, std::int64_t now) -> Reactor::Answer {
+        auto done = state.put_prices(call->owner(), list);
+        if (done)
+          done = audit(state, now, call, list.empty() ? "prices.rm" : "prices.set", "prices",
+                       base::count(static_cast<std::int64_t>(list.size()), "price"));
+        return [call, done, count = list.size()](const Result<>& committed) {
+          if (!done) return refuse(call, done.error());
+          if (!committed) return refuse(call, committed.error());
+          answer(call, {{"prices", count}});
+        };
+      });
 }
 
 }  // namespace spell::service

@@ -82,7 +82,8 @@ bool brings_runs(model::Route route) {
 
 /// Whether the answer comes when something happens, not as soon as it can.
 bool waits(const model::RouteRow& row, const net::Target& target) {
-  return row.route == model::Route::machine_sync || target.query.contains("wait_ms") ||
+  return row.route == model::Route::machine_sync ||
+         row.route == model::Route::machine_claim_layer || target.query.contains("wait_ms") ||
          target.query.contains("follow");
 }
 
@@ -112,6 +113,8 @@ HandlerFunction handler_of(model::Route route) {
       return service::list_quotas;
     case model::Route::put_quota:
       return service::put_quota;
+    case model::Route::get_costs:
+      return service::get_costs;
     case status:
       return get_status;
     case model::Route::stop_service:
@@ -264,6 +267,10 @@ HandlerFunction handler_of(model::Route route) {
       return service::delete_machine_type;
     case model::Route::machine_type_token:
       return service::machine_type_token;
+    case model::Route::list_catalogue:
+      return service::list_catalogue;
+    case model::Route::put_price_list:
+      return service::put_price_list;
     case model::Route::join:
       return service::join;
     case model::Route::machine_sync:
@@ -282,6 +289,16 @@ HandlerFunction handler_of(model::Route route) {
       return service::machine_read;
     case model::Route::machine_stream:
       return service::machine_stream;
+    case model::Route::list_environments:
+      return service::list_environments;
+    case model::Route::get_environment:
+      return service::get_environment;
+    case model::Route::delete_environment:
+      return service::delete_environment;
+    case model::Route::machine_claim_layer:
+      return service::machine_claim_layer;
+    case model::Route::machine_put_layer:
+      return service::machine_put_layer;
   }
   return nullptr;
 }

@@ -88,11 +88,20 @@ void with_mounts(Context& context, Call call, Submission submission,
 
 /// Checks that the commit is here, and sees that it stays, then goes on.
 void with_code(Context& context, Call call, Submission submission) {
-  if (!submission.request.code) return with_mounts(context, std::move(call), std::move(submission));
+  if (!submission.request.code) {
+    if (!submission.request.requirements.empty())
+      return refuse(call, base::error("invalid_requirements",
+                                      submission.request.requirements +
+                                          ": the run has no commit that it could be a file of"));
+    return with_mounts(context, std::move(call), std::move(submission));
+  }
   context.jobs.post(
       [&context, call = std::move(call), submission = std::move(submission)]() mutable {
         auto held = hold_commit(context, submission.owner, *submission.request.code);
         if (!held) return refuse(call, held.error());
+        if (!submission.request.requirements.empty())
+          if (auto read = read_requirements(context, submission.owner, submission.request); !read)
+            return refuse(call, read.error());
         with_mounts(context, std::move(call), std::move(submission), std::move(*held));
       });
 }
@@ -162,6 +171,9 @@ void create_run(Context& context, Call call) {
   if (request->build)
     return refuse(call,
                   base::error("invalid_request", "'build' is for workflows: POST …/workflows"));
+  if (!request->requirements_text.empty() || !request->pinned.empty())
+    return refuse(call, base::error("invalid_request",
+                                    "'requirements_text' and 'pinned' are the service's own"));
   if (auto filled = model::fill_params(*request); !filled) return refuse(call, filled.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
@@ -172,6 +184,21 @@ void create_run(Context& context, Call call) {
                         base::hex(base::sha256(call->request.body)), std::move(*request)};
   with_code(context, std::move(call), std::move(submission));
 }
+
+namespace {
+/// What the run was given, the same of it is given, too.
+Result<> pin_environment(Context& context, const store::RunRecord& run,
+                         model::RunRequest& request) {
+  if (!request.has_environment()) return ok();
+  request.refresh_environment = false;
+  auto layers =
+      context.readers.with([&](store::Reader& reader) { return reader.layers_of_run(run.id); });
+  if (!layers) return layers.error();
+  for (auto& layer : *layers)
+    if (layer.method == "pip") request.pinned = layer.packages;
+  return ok();
+}
+}  // namespace
 
 void rerun(Context& context, Call call) {
   auto run = find_run(context, call);
@@ -190,6 +217,8 @@ void rerun(Context& context, Call call) {
   request.after.clear();
   request.labels = store::split_labels(run->labels);
   request.project = run->project;
+  if (auto pinned = pin_environment(context, *run, request); !pinned)
+    return refuse(call, pinned.error());
   std::string hash = model::request_hash(request);
   Submission submission{call->owner(), call->caller.name, *key, hash, std::move(request)};
   with_code(context, std::move(call), std::move(submission));

@@ -62,6 +62,9 @@ struct ServiceOptions {
   std::function<void(const RequestLine&)> log_request{};
   int keep_free = 0;  ///< percent of the disk; with less no new runs are taken
   Retention retention{};
+  /// Bytes that environments may take, each reckoned alone; then those that were not used for the
+  /// longest go. 0: a tenth of the disk.
+  std::int64_t environments = 0;
 };
 
 class Service {

@@ -39,6 +39,7 @@ std::string identity_of(const model::RunRequest& request,
   same.idempotent = false;
   same.auto_resume.reset();
   same.exclusive = false;
+  same.max_cost.reset();
   if (same.code) same.code->message.clear();
   return model::request_hash(same);
 }
@@ -95,7 +96,9 @@ sched::Waiting waiting_of(const RunRecord& run) {
   auto& asked = run.request;
   std::vector<std::string> needs;
   if (asked.exclusive) needs.emplace_back("exclusive");
+  if (asked.max_cost) needs.emplace_back("max_cost");
   if (!run.restored.empty()) needs.emplace_back("restore");
+  if (asked.has_environment()) needs.emplace_back("environments");
   return {run.id,
           asked.machine_type.empty() ? "cpu" : base::lower(asked.machine_type),
           run.owner,
@@ -126,6 +129,10 @@ Result<> State::load() {
   last_numbers_.clear();
   new_numbers_.clear();
   queued_.clear();
+  bills_.clear();
+  cost_numbers_.clear();
+  unpriced_.clear();
+  noted_unpriced_.clear();
   look_ = true;
   SPELL_TRY(load_machines());
   SPELL_TRY(load_quotas());
@@ -263,6 +270,7 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   if (s.request.workflow != 0) asked.name = s.key;
   if (auto able = cluster_.check(waiting_of(asked), s.request.machine_type); !able)
     return able.error();
+  SPELL_TRY(check_max_cost(asked, s.request.machine_type));
   std::vector<RunPointer> before;
   for (auto number : s.request.after) {
     auto other = end_of_chain(s.owner, number);
@@ -497,7 +505,9 @@ Result<RunRecord> State::set_project(const std::string& owner, std::int64_t numb
   auto run = find(owner, number);
   if (!run) return run.error();
   if ((*run)->project != project) {
+    put_bill(**run, true);
     (*run)->project = project;
+    put_bill(**run, false);
     touch(*run);
   }
   return **run;
@@ -513,6 +523,7 @@ Result<> State::rename_project(const std::string& owner, const std::string& from
                                const std::string& to) {
   SPELL_TRY(flush());  // rows that are still on the way are renamed with the others
   SPELL_TRY(writer_.rename_project(owner, from, to));
+  cost_numbers_.clear();
   for (auto& [id, run] : runs_)
     if (run->owner == owner && run->project == from) run->project = to;
   return ok();
@@ -549,6 +560,7 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   }
   if (run->manages) ended_managers_.push_back(run);
   if (run->ended_us == 0) run->ended_us = now_us;
+  bill(*run, billed_until(*run, late, now_us));
   std::string number = std::to_string(run->number);
   if (run->placed_us > 0)
     note(run, now_us,
@@ -632,7 +644,9 @@ Result<> State::place_waiting(std::int64_t now_us) {
     bool plain = run->request.after.empty() && run->request.mounts.empty();
     auto met = plain ? Result<bool>(true) : dependencies_met(run, now_us);
     if (!met) return met.error();
-    if (*met) {
+    auto able = *met ? may_spend(run, now_us) : met;
+    if (!able) return able.error();
+    if (*able) {
       auto placed = round.place(waiting_of(*run));
       if (!placed) continue;
       SPELL_TRY(put_on(run, *placed, now_us));
@@ -656,6 +670,7 @@ Result<> State::flush() {
       SPELL_TRY(writer_.update_run(*run));
   }
   for (auto& [run, event] : events_) SPELL_TRY(writer_.add_event(run, event));
+  SPELL_TRY(flush_costs());
   for (auto& [id, run] : dirty_) {
     if (!model::is_final(run->status)) continue;
     numbers_.erase({run->owner, run->number});

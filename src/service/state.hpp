@@ -21,13 +21,16 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "model/cost.hpp"
 #include "model/worker_protocol.hpp"
 #include "sched/cluster.hpp"
 #include "service/ends.hpp"
+#include "service/prices.hpp"
 #include "service/quota.hpp"
 #include "spell/result.hpp"
 #include "store/store.hpp"
@@ -87,7 +90,8 @@ struct MachineState {
   store::MachineRecord record;  ///< of an embedded worker's machine: name and id, and not stored
   bool embedded = false;
   bool connected = false;
-  std::int64_t session = 0;  ///< grows with each hello
+  std::int64_t connected_us = 0;  ///< since when it has been
+  std::int64_t session = 0;       ///< grows with each hello
   model::WorkerHello hello;
   std::map<std::string, Amounts> assigned;  ///< what each run here takes, by its id
   std::set<std::string> late;               ///< those of them that count as lost but are here
@@ -199,6 +203,11 @@ class State {
   /// Error `name_taken`. Replaces the type of this name if there is one and `replace`.
   Result<> put_machine_type(const store::MachineTypeRecord&, bool replace);
   Result<> remove_machine_type(const std::string& owner, const std::string& name);
+  /// In place of the price list that the owner has.
+  Result<> put_prices(const std::string& owner, const std::vector<model::ListedPrice>&);
+  const PriceLists& price_lists() const { return price_lists_; }
+  /// What an hour of a machine of this type costs; `type`: as it is served, in lower case.
+  TypePrice price_of(const std::string& owner, const std::string& type) const;
   /// Stores a join token in place of those for the same machine that nobody used.
   Result<> put_join_token(const store::TokenRecord&);
   /// Nothing joins any more with what this user has made for it.
@@ -408,6 +417,8 @@ class State {
   std::int64_t granted_log(const RunRecord&) const;
   /// Those that are on no machine.
   std::vector<RunPointer> waiting_runs() const;
+  /// Numbers of those that want this type, the oldest first.
+  std::vector<std::string> waiting_for(const std::string& owner, const std::string& type) const;
   /// Whether no other machine than this one can take a run, nor any that is launched.
   bool only_there(const RunRecord&, const std::string& machine) const;
   Result<> load_machines();
@@ -430,6 +441,34 @@ class State {
                          std::int64_t now_us);
   void interrupt_runs(MachineState&, const std::string& reason_code, const std::string& reason,
                       std::int64_t now_us);
+
+  // Costs (state_costs.cpp).
+  /// What an hour of its time on this machine costs, from now on.
+  void set_price(RunRecord&, const MachineState&, std::int64_t now_us) const;
+  /// The type whose price counts for a run that asks for this one, which may be a machine's name.
+  std::string priced_type(const std::string& owner, const std::string& asked) const;
+  std::optional<std::int64_t> hourly(const std::string& owner, const std::string& type) const;
+  /// Error `price_not_known`, of one that may cost only so much.
+  Result<> check_max_cost(const RunRecord&, const std::string& as_asked) const;
+  /// What it may still cost, with what those cost that it goes on from; none: whatever it will.
+  Result<std::optional<model::Units>> left_to_spend(const RunRecord&);
+  /// False: it may cost nothing more, and has ended.
+  Result<bool> may_spend(const RunPointer&, std::int64_t now_us);
+  /// So long it may have its machine from now on, its saving included; 0: as long as it takes.
+  Result<std::int64_t> allowance_ms(const RunRecord&, std::int64_t now_us);
+  /// Records what it has cost, in place of what was recorded of it before.
+  void bill(RunRecord&, std::int64_t until_us);
+  /// When it no longer had its machine: what it left was saved and sent. What a worker that had no
+  /// way to the service waited for is not the run's.
+  std::int64_t billed_until(const RunRecord&, bool late, std::int64_t now_us) const;
+  void put_bill(const RunRecord&, bool taken_back);
+  model::CostEntry entry_of(const RunRecord&) const;
+  Result<> flush_costs();
+  Result<std::int64_t> cost_number(const std::string& owner, const std::string& kind,
+                                   const std::string& name);
+  /// A machine that a pool is to make: it costs from now on.
+  Result<> begin_machine_time(const store::MachineTypeRecord&, const store::MachineRecord&,
+                              std::int64_t now_us);
 
   // Pools.
   using TypeKey = std::pair<std::string, std::string>;  ///< owner, name
@@ -487,6 +526,7 @@ class State {
   std::map<std::string, std::vector<model::Command>> farewells_;
   bool tokens_changed_ = false;
   Quotas quotas_;
+  PriceLists price_lists_;
   std::map<User, std::int64_t> running_;              // runs that have a machine
   std::map<User, std::map<Order, RunPointer>> held_;  // those that wait for a quota
   std::map<std::string, std::int64_t> last_numbers_;
@@ -498,7 +538,16 @@ class State {
   std::vector<std::pair<std::string, std::int64_t>>
       interrupted_;  ///< owner, number: about to go on as others
   std::set<std::pair<std::int64_t, std::string>> delayed_;  ///< run ids by not_before_us
-  std::vector<RunPointer> ended_managers_;  ///< whose workflows are still to be told
+  /// What runs have cost that ended, or became others, in this transaction.
+  struct Bill {
+    std::string owner, user, project, type, machine;
+    model::CostEntry entry;
+  };
+  std::vector<Bill> bills_;
+  std::unordered_map<std::string, std::int64_t> cost_numbers_;          ///< numbers that are known
+  using Unpriced = std::tuple<std::string, std::int64_t, std::string>;  ///< owner, day, type
+  std::set<Unpriced> unpriced_, noted_unpriced_;  ///< to be noted, and noted by this process
+  std::vector<RunPointer> ended_managers_;        ///< whose workflows are still to be told
   bool people_changed_ = false;
 };
 

@@ -21,6 +21,17 @@ constexpr const char* drained_note = "embedded_machine_drained";
 constexpr const char* going_note = "embedded_machine_going_us";
 constexpr const char* asked_for = "asked for";
 
+Error type_in_use(const std::string& type, std::vector<std::string> runs) {
+  constexpr std::size_t shown = 10;
+  auto count = static_cast<std::int64_t>(runs.size());
+  if (runs.size() > shown) runs.resize(shown);
+  return base::error(
+      "machine_in_use",
+      base::count(count, "run") + (count == 1 ? " waits" : " wait") + " for a machine of type '" +
+          type + "', and nothing else serves it: `spell kill " + base::join(runs, " ") + "` first" +
+          (static_cast<std::int64_t>(runs.size()) < count ? " (those are the oldest)" : ""));
+}
+
 Error pool_in_use(const std::string& type, std::int64_t machines) {
   return base::error("machine_in_use",
                      base::count(machines, "machine") + " of the pool of '" + type +
@@ -68,6 +79,10 @@ Result<> State::load_machines() {
   auto tokens = writer_.tokens();
   if (!tokens) return tokens.error();
 
+  auto prices = writer_.prices();
+  if (!prices) return prices.error();
+
+  price_lists_ = to_price_lists(*prices);
   types_.clear();
   for (auto& type : *types) types_[{type.owner, type.name}] = type;
   tokens_.clear();
@@ -189,7 +204,7 @@ void State::show(MachineState& machine) {
   if (auto& can = machine.hello.capabilities; !can.empty()) {
     auto lacks = can.find("lacks_for_builds");
     view.too_old_for.clear();
-    for (auto* need : {"exclusive", "restore"})
+    for (auto* need : {"exclusive", "restore", "max_cost", "environments"})
       if (!can.contains(need)) view.too_old_for.emplace_back(need);
     view.lacks_for_builds = lacks == can.end() ? "worker of this version" : lacks->second;
   }
@@ -204,7 +219,10 @@ Result<> State::save(MachineState& machine) {
     SPELL_TRY(writer_.set_note(drained_note, machine.record.drained));
     return writer_.set_note(going_note, machine.record.going_us);
   }
-  return writer_.put_machine(machine.record);
+  auto& record = machine.record;
+  if (!record.pool.empty())
+    SPELL_TRY(writer_.set_machine_phase(record.id, record.phase, record.phase_us));
+  return writer_.put_machine(record);
 }
 
 std::string State::name_owner(const std::string& owner, const std::string& name) const {
@@ -289,6 +307,8 @@ Result<> State::change_machine(const std::string& owner, const std::string& name
     touch(*run);
   }
   SPELL_TRY(flush());  // rows that are still on the way are changed with the others
+  SPELL_TRY(writer_.rename_cost(owner, "machine", old, to));
+  cost_numbers_.clear();
   for (auto& run : waiting_runs()) {
     if (run->owner != owner || base::lower(run->request.machine_type) != old) continue;
     leave_queue(run);
@@ -464,6 +484,7 @@ Result<> State::erase_machine(MachineState& machine, const std::string& reason_c
     farewell.push_back(std::move(command));
   }
   for (auto* kind : {"machine", "join"}) SPELL_TRY(drop_tokens(id, kind));
+  SPELL_TRY(writer_.end_machine_time(id, now_us));
   SPELL_TRY(writer_.delete_machine(id));
   cluster_.remove(plain);
   machine_names_.erase(id);
@@ -503,10 +524,32 @@ Result<> State::put_machine_type(const store::MachineTypeRecord& type, bool repl
   return writer_.put_machine_type(type);
 }
 
+std::vector<std::string> State::waiting_for(const std::string& owner,
+                                            const std::string& type) const {
+  std::vector<std::int64_t> numbers;
+  for (auto& run : waiting_runs())
+    if (run->owner == owner && waiting_of(*run).machine_type == type)
+      numbers.push_back(run->number);
+  std::sort(numbers.begin(), numbers.end());
+  std::vector<std::string> out;
+  for (auto number : numbers) out.push_back(std::to_string(number));
+  return out;
+}
+
 Result<> State::remove_machine_type(const std::string& owner, const std::string& name) {
   auto found = types_.find({owner, name});
   if (found == types_.end()) return no_such_machine_type(name);
   if (auto there = machines_of_pool(found->first); there > 0) return pool_in_use(name, there);
+  // Runs that wait for a machine of its pool would wait for ever.
+  bool served = std::any_of(machines_.begin(), machines_.end(), [&](auto& entry) {
+    auto& machine = entry.second;
+    return is_of(machine, owner) && (machine.embedded || machine.record.joined_us > 0) &&
+           (machine.record.name == name ||
+            std::find(machine.record.serves.begin(), machine.record.serves.end(), name) !=
+                machine.record.serves.end());
+  });
+  if (auto runs = served ? std::vector<std::string>{} : waiting_for(owner, name); !runs.empty())
+    return type_in_use(name, runs);
   pools_.erase(found->first);
   types_.erase(found);
   types_changed_ = true;
@@ -514,6 +557,32 @@ Result<> State::remove_machine_type(const std::string& owner, const std::string&
   for (auto& [machine_name, machine] : machines_) changed_machines_.insert(machine_name);
   look_ = true;
   return writer_.delete_machine_type(owner, name);
+}
+
+Result<> State::put_prices(const std::string& owner,
+                           const std::vector<model::ListedPrice>& prices) {
+  SPELL_TRY(writer_.delete_prices(owner));
+  PriceList list;
+  for (auto& [name, price, spot_price] : prices) {
+    SPELL_TRY(writer_.put_price({owner, name, price, spot_price}));
+    list[name] = {price, spot_price};
+  }
+  if (list.empty())
+    price_lists_.erase(owner);
+  else
+    price_lists_[owner] = std::move(list);
+  return ok();
+}
+
+TypePrice State::price_of(const std::string& owner, const std::string& type) const {
+  auto list = price_lists_.find(owner);
+  auto& prices = list == price_lists_.end() ? no_prices : list->second;
+  if (auto found = types_.find({owner, type}); found != types_.end())
+    return service::price_of(found->second, prices);
+  store::MachineTypeRecord served;
+  served.owner = owner;
+  served.name = type;
+  return service::price_of(served, prices);
 }
 
 }  // namespace spell::service

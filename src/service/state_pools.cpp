@@ -226,6 +226,7 @@ Result<> State::launch_machine(const store::MachineTypeRecord& type, std::int64_
   record.pool = type.name;
   record.phase = "launching";
   SPELL_TRY(create_machine(record));
+  SPELL_TRY(begin_machine_time(type, record, now_us));
   machines_.at(record.name).launch = MachineState::Launch::wanted;
   return ok();
 }

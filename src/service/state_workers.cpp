@@ -43,6 +43,7 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
   }
   machine.hello = hello;
   machine.connected = true;
+  if (news) machine.connected_us = now_us;
   machine.lost_us = 0;
   ++machine.session;
   if (!machine.embedded) {
@@ -187,6 +188,7 @@ Result<> State::report(const std::string& machine_id, const model::RunReport& re
   if (report.result && !model::is_final(report.result->status))
     return base::error("invalid_request", "'" + report.result->status + "' is no final status");
   take_events(run, report, false, now_us);
+  if (report.backup && report.backup->outputs != run->outputs) run->cost.saved_us = now_us;
   if (report.backup) take_backup(run, *report.backup);
   if (report.result) {
     take_result(run, *report.result, now_us);
@@ -202,6 +204,7 @@ void State::take_events(const RunPointer& run, const model::RunReport& report, b
     if (event.number <= run->taken) continue;
     run->taken = event.number;
     std::int64_t time = std::max(run->created_us, now_us - std::max<std::int64_t>(0, event.age_us));
+    run->cost.said_us = std::max(run->cost.said_us, time);
     bool step = !late && !event.status.empty() && model::may_follow(run->status, event.status);
     if (step) run->status = event.status;
     if (event.reason_code && !late) {

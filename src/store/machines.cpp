@@ -39,13 +39,23 @@ Result<std::vector<MachineTypeRecord>> Reader::machine_types() {
   std::vector<MachineTypeRecord> out;
   SPELL_TRY(impl_->each(
       "SELECT owner, name, spot, auto_resume, cpus, memory, gpus, lost_after, created_us, pool, "
-      "pool_options, min_machines, max_machines, idle_timeout, launch_timeout "
-      "FROM machine_type ORDER BY owner, name",
+      "pool_options, min_machines, max_machines, idle_timeout, launch_timeout, price, "
+      "spot_price FROM machine_type ORDER BY owner, name",
       [&](Statement& row) {
         out.push_back({row.text(0), row.text(1), row.integer(2) != 0, row.integer(3) != 0,
                        row.integer(4), row.integer(5), row.integer(6), row.integer(7),
                        row.integer(8), row.text(9), row.text(10), row.integer(11), row.integer(12),
-                       row.integer(13), row.integer(14)});
+                       row.integer(13), row.integer(14), row.optional_wide(15),
+                       row.optional_wide(16)});
+      }));
+  return out;
+}
+
+Result<std::vector<PriceRecord>> Reader::prices() {
+  std::vector<PriceRecord> out;
+  SPELL_TRY(impl_->each(
+      "SELECT owner, name, price, spot_price FROM price ORDER BY owner, name", [&](Statement& row) {
+        out.push_back({row.text(0), row.text(1), row.optional_wide(2), row.optional_wide(3)});
       }));
   return out;
 }
@@ -68,14 +78,23 @@ Result<> Writer::delete_machine(const std::string& id) {
 
 Result<> Writer::put_machine_type(const MachineTypeRecord& type) {
   return impl_->run(
-      "REPLACE INTO machine_type VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", type.owner,
-      type.name, type.spot, type.auto_resume, type.cpus, type.memory, type.gpus, type.lost_after,
-      type.created_us, type.pool, type.pool_options, type.min_machines, type.max_machines,
-      type.idle_timeout, type.launch_timeout);
+      "REPLACE INTO machine_type VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      type.owner, type.name, type.spot, type.auto_resume, type.cpus, type.memory, type.gpus,
+      type.lost_after, type.created_us, type.pool, type.pool_options, type.min_machines,
+      type.max_machines, type.idle_timeout, type.launch_timeout, type.price, type.spot_price);
 }
 
 Result<> Writer::delete_machine_type(const std::string& owner, const std::string& name) {
   return impl_->run("DELETE FROM machine_type WHERE owner = ? AND name = ?", owner, name);
+}
+
+Result<> Writer::delete_prices(const std::string& owner) {
+  return impl_->run("DELETE FROM price WHERE owner = ?", owner);
+}
+
+Result<> Writer::put_price(const PriceRecord& price) {
+  return impl_->run("REPLACE INTO price VALUES (?, ?, ?, ?)", price.owner, price.name, price.price,
+                    price.spot_price);
 }
 
 }  // namespace spell::store

@@ -148,6 +148,50 @@ ALTER TABLE machine_type ADD COLUMN min_machines INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE machine_type ADD COLUMN max_machines INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE machine_type ADD COLUMN idle_timeout INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE machine_type ADD COLUMN launch_timeout INTEGER NOT NULL DEFAULT 0;
+)",
+    // Prices, in billionths of a dollar an hour; null: not known. Those of the list count for types
+    // that have none of their own.
+    R"(
+ALTER TABLE machine_type ADD COLUMN price INTEGER;
+ALTER TABLE machine_type ADD COLUMN spot_price INTEGER;
+CREATE TABLE price (
+  owner TEXT NOT NULL, name TEXT NOT NULL, price INTEGER, spot_price INTEGER, PRIMARY KEY (owner, name)) WITHOUT ROWID;
+)"
+    // What runs cost: see RunCost. Of those that have ended entries of model/cost.hpp stand in
+    // "cost", many together, with numbers for names; until_ms: when the last of them ended.
+    R"(
+ALTER TABLE run ADD COLUMN leased_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN cost_type TEXT NOT NULL DEFAULT '';
+ALTER TABLE run ADD COLUMN price INTEGER;
+ALTER TABLE run ADD COLUMN on_demand INTEGER;
+ALTER TABLE run ADD COLUMN spot INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN saved_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN said_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN billed_ms INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE run ADD COLUMN billed_lost_ms INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE cost (
+  id INTEGER PRIMARY KEY, owner TEXT NOT NULL, until_ms INTEGER NOT NULL, entries BLOB NOT NULL);
+CREATE TABLE cost_name (
+  id INTEGER PRIMARY KEY, owner TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL);
+CREATE INDEX cost_name_of ON cost_name (owner, kind, name);
+CREATE TABLE cost_unpriced (
+  owner TEXT NOT NULL, day INTEGER NOT NULL, type TEXT NOT NULL, PRIMARY KEY (owner, day, type)) WITHOUT ROWID;
+CREATE TABLE machine_time (
+  id TEXT PRIMARY KEY, owner TEXT NOT NULL, machine INTEGER NOT NULL, type INTEGER NOT NULL, price INTEGER NOT NULL,
+  began_us INTEGER NOT NULL, joined_us INTEGER NOT NULL, ending_us INTEGER NOT NULL, ended_us INTEGER NOT NULL) WITHOUT ROWID;
+)"
+    // Layers of environments (node '': not built yet), and which of them a run was given.
+    // `builder`: the run that builds it now, `made_by` the one that has.
+    R"(
+CREATE TABLE layer (
+  owner TEXT NOT NULL, name TEXT NOT NULL, method TEXT NOT NULL, base TEXT NOT NULL, made_of TEXT NOT NULL,
+  node TEXT NOT NULL, size INTEGER NOT NULL, files INTEGER NOT NULL, packages TEXT NOT NULL,
+  builder TEXT NOT NULL, builder_epoch INTEGER NOT NULL, made_by TEXT NOT NULL,
+  created_us INTEGER NOT NULL, used_us INTEGER NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID;
+CREATE TABLE run_layer (
+  run TEXT NOT NULL, method TEXT NOT NULL, layer TEXT NOT NULL, packages TEXT NOT NULL,
+  PRIMARY KEY (run, method)) WITHOUT ROWID;
+CREATE TRIGGER run_gone AFTER DELETE ON run BEGIN DELETE FROM run_layer WHERE run = OLD.id; END;
 )"};
 static_assert(std::size(steps) == schema_version);
 

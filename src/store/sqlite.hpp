@@ -58,9 +58,20 @@ class Statement {
     return p ? std::string(p, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)))
              : std::string();
   }
+  /// Until the next step.
+  std::string_view bytes(int column) const {
+    auto* p = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+    return p ? std::string_view(p,
+                                static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)))
+             : std::string_view();
+  }
   std::optional<int> optional_integer(int column) const {
     if (sqlite3_column_type(statement_, column) == SQLITE_NULL) return std::nullopt;
     return sqlite3_column_int(statement_, column);
+  }
+  std::optional<std::int64_t> optional_wide(int column) const {
+    if (sqlite3_column_type(statement_, column) == SQLITE_NULL) return std::nullopt;
+    return integer(column);
   }
   void reset() { sqlite3_reset(statement_); }
 
@@ -69,9 +80,10 @@ class Statement {
   void bind_one(int index, const T& value) {
     if constexpr (std::is_integral_v<T>) {
       sqlite3_bind_int64(statement_, index, static_cast<std::int64_t>(value));
-    } else if constexpr (std::is_same_v<T, std::optional<int>>) {
+    } else if constexpr (std::is_same_v<T, std::optional<int>> ||
+                         std::is_same_v<T, std::optional<std::int64_t>>) {
       if (value)
-        sqlite3_bind_int(statement_, index, *value);
+        sqlite3_bind_int64(statement_, index, *value);
       else
         sqlite3_bind_null(statement_, index);
     } else if constexpr (std::is_same_v<T, Blob>) {

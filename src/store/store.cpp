@@ -31,6 +31,9 @@ std::string join_labels(const std::vector<std::string>& labels) {
   return "\n" + base::join(labels, "\n") + "\n";
 }
 
+#define COST_COLUMNS \
+  "leased_us, cost_type, price, on_demand, spot, saved_us, said_us, billed_ms, billed_lost_ms"
+
 // Column order of every query that yields a RunRecord.
 #define RUN_COLUMNS                                                                             \
   "id, owner, number, status, version, archived, created_us, placed_us, started_us, ended_us, " \
@@ -38,9 +41,17 @@ std::string join_labels(const std::vector<std::string>& labels) {
   "reason_code, reason, exit_code, signal, log_bytes, outputs, output_files, output_bytes, "    \
   "epoch, entries, taken, "                                                                     \
   "wanted, project, labels, identity, mounts, takes_cpus, takes_memory, takes_gpus, workflow, " \
-  "name, manages, resumed_from, resumed_as, restored, fruitless, not_before_us, request"
+  "name, manages, resumed_from, resumed_as, restored, fruitless, not_before_us, " COST_COLUMNS  \
+  ", request"
 
 namespace {
+
+/// COST_COLUMNS, from this one on.
+RunCost read_cost(Statement& row, int i) {
+  return {row.integer(i),           row.text(i + 1),         row.optional_wide(i + 2),
+          row.optional_wide(i + 3), row.integer(i + 4) != 0, row.integer(i + 5),
+          row.integer(i + 6),       row.integer(i + 7),      row.integer(i + 8)};
+}
 
 RunRecord read_run(Statement& row) {
   RunRecord run;
@@ -84,6 +95,8 @@ RunRecord read_run(Statement& row) {
   run.restored = row.text(i++);
   run.fruitless = row.integer(i++);
   run.not_before_us = row.integer(i++);
+  run.cost = read_cost(row, i);
+  i += 9;
   run.takes.managing = run.manages && !run.nested() ? 1 : 0;
   std::string request = row.text(i++);
   if (auto body = model::parse_json(request))
@@ -245,6 +258,19 @@ Result<std::vector<RunRecord>> Reader::runs_with_outputs(const std::string& owne
   return runs;
 }
 
+Result<std::vector<LeasedRun>> Reader::leased_runs(const std::string& owner) {
+  std::vector<LeasedRun> out;
+  SPELL_TRY(impl_->each(
+      "SELECT number, workflow, creator, project, machine, " COST_COLUMNS
+      " FROM run INDEXED BY run_active WHERE final = 0 AND leased_us > 0 AND owner = ?",
+      [&](Statement& row) {
+        out.push_back({row.integer(0), row.integer(1), row.text(2), row.text(3), row.text(4),
+                       read_cost(row, 5)});
+      },
+      owner));
+  return out;
+}
+
 #define UPLOAD_COLUMNS \
   "owner, name, type, node, size, files, mode, modified_us, created_us, creator, modified_ns"
 
@@ -298,6 +324,10 @@ Result<std::vector<RootRecord>> Reader::roots() {
       bool shared = row.text(0) == "public";
       out.push_back({row.text(0), (shared ? "public/" : "uploads/") + row.text(1), row.text(2)});
     }));
+    SPELL_TRY(
+        impl_->each("SELECT owner, name, node FROM layer WHERE node <> ''", [&](Statement& row) {
+          out.push_back({row.text(0), "environment " + row.text(1), row.text(2)});
+        }));
     return impl_->each("SELECT owner, number, mounts FROM run WHERE final = 0 AND mounts <> ''",
                        [&](Statement& row) {
                          auto mounts = model::parse_json(row.text(2));
@@ -539,15 +569,18 @@ Result<> Writer::insert_run(const RunRecord& r) {
       "output_bytes, epoch, entries, taken,"
       " wanted, project, labels, identity, workspace, mounts, takes_cpus, takes_memory, "
       "takes_gpus, workflow, name, manages, resumed_from, resumed_as, restored, fruitless, "
-      "not_before_us, request)"
+      "not_before_us, " COST_COLUMNS
+      ", request)"
       " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
-      "?)",
+      "?,?,?,?,?,?,?,?,?,?)",
       r.id, r.owner, r.number, r.status, model::is_final(r.status), r.version, r.archived,
       r.created_us, r.placed_us, r.started_us, r.ended_us, r.creator, r.machine, r.reason_code,
       r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes,
       r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels, r.identity, workspace, r.mounts,
       r.takes.cpus, r.takes.memory, r.takes.gpus, r.workflow, r.name, r.manages, r.resumed_from,
-      r.resumed_as, r.restored, r.fruitless, r.not_before_us, request);
+      r.resumed_as, r.restored, r.fruitless, r.not_before_us, r.cost.leased_us, r.cost.type,
+      r.cost.price, r.cost.on_demand, r.cost.spot, r.cost.saved_us, r.cost.said_us,
+      r.cost.billed_ms, r.cost.billed_lost_ms, request);
 }
 
 Result<> Writer::update_run(const RunRecord& r) {
@@ -558,12 +591,14 @@ Result<> Writer::update_run(const RunRecord& r) {
       "output_files = ?, output_bytes = ?,"
       " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ?, mounts = ?, "
       "takes_cpus = ?, takes_memory = ?, takes_gpus = ?, resumed_from = ?, resumed_as = ?, "
-      "not_before_us = ? WHERE owner = ? AND number = ?",
+      "not_before_us = ?, leased_us = ?, cost_type = ?, price = ?, on_demand = ?, spot = ?, "
+      "saved_us = ?, said_us = ?, billed_ms = ?, billed_lost_ms = ? WHERE owner = ? AND number = ?",
       r.status, model::is_final(r.status), r.version, r.archived, r.placed_us, r.started_us,
       r.ended_us, r.machine, r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs,
       r.output_files, r.output_bytes, r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels,
       r.mounts, r.takes.cpus, r.takes.memory, r.takes.gpus, r.resumed_from, r.resumed_as,
-      r.not_before_us, r.owner, r.number);
+      r.not_before_us, r.cost.leased_us, r.cost.type, r.cost.price, r.cost.on_demand, r.cost.spot,
+      r.cost.saved_us, r.cost.said_us, r.cost.billed_ms, r.cost.billed_lost_ms, r.owner, r.number);
 }
 
 Result<> Writer::put_request(const RunRecord& run) {
@@ -636,6 +671,7 @@ Result<> Writer::rename_project(const std::string& owner, const std::string& fro
                                 const std::string& to) {
   SPELL_TRY(
       impl_->run("UPDATE project SET name = ? WHERE owner = ? AND name = ?", to, owner, from));
+  SPELL_TRY(rename_cost(owner, "project", from, to));
   return impl_->run("UPDATE run SET project = ? WHERE owner = ? AND project = ?", to, owner, from);
 }
 

@@ -6,10 +6,12 @@
 // used by one thread at a time; they see committed state only.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/run.hpp"
@@ -20,7 +22,20 @@ namespace spell::store {
 
 /// The newest schema this program knows. Older files are migrated, and stay beside the new one;
 /// newer ones are refused.
-inline constexpr int schema_version = 7;
+inline constexpr int schema_version = 8;
+
+/// What a run's time on its machine costs, as it was when it got it. A run that manages a workflow
+/// has none: it takes no place.
+struct RunCost {
+  std::int64_t leased_us = 0;             ///< when it got its machine; 0: it has none yet
+  std::string type;                       ///< whose price it is
+  std::optional<std::int64_t> price;      ///< billionths of a dollar an hour; none: not known
+  std::optional<std::int64_t> on_demand;  ///< the same without spot; none: not known, or no spot
+  bool spot = false;
+  std::int64_t saved_us = 0;  ///< when something new of it became safe while it ran
+  std::int64_t said_us = 0;   ///< when its worker did the last thing for it that it told of
+  std::int64_t billed_ms = -1, billed_lost_ms = 0;  ///< as recorded at its end; -1: not yet
+};
 
 /// A run as the service keeps it.
 struct RunRecord {
@@ -57,6 +72,7 @@ struct RunRecord {
   std::string restored;            ///< the outputs of the one before: what it began with
   std::int64_t fruitless = 0;      ///< runs before it, in a row, that saved nothing new
   std::int64_t not_before_us = 0;  ///< it waits until then, so that it is not lost at once again
+  RunCost cost;
   model::RunRequest request;
 };
 
@@ -160,6 +176,24 @@ struct SecretRecord {
   std::int64_t created_us = 0;
 };
 
+/// A layer of an environment, see model/environment.hpp.
+struct LayerRecord {
+  std::string owner, name, method, base, made_of;
+  std::string node;  ///< "": it is not built yet
+  std::int64_t size = 0, files = 0;
+  std::vector<std::string> packages;  ///< that were installed
+  std::string builder;                ///< id of the run that builds it now; "": none does
+  std::int64_t builder_epoch = 0;
+  std::string made_by;  ///< id of the run that has built what is there
+  std::int64_t created_us = 0, used_us = 0;
+};
+
+/// A layer that a run was given, as it was then.
+struct RunLayer {
+  std::string method, layer;
+  std::vector<std::string> packages;
+};
+
 /// A user of an owner's; owner "": the one that the service was made for.
 struct MemberRecord {
   std::string owner, user;
@@ -208,6 +242,28 @@ struct MachineTypeRecord {
   std::string pool, pool_options;  ///< see spell::MachineTypeInfo; options: a JSON object, "": none
   std::int64_t min_machines = 0, max_machines = 0;
   std::int64_t idle_timeout = 0, launch_timeout = 0;  ///< seconds; 0: the default
+  std::optional<std::int64_t> price, spot_price;      ///< billionths of a dollar an hour
+};
+
+/// A line of an owner's price list. Billionths of a dollar an hour.
+struct PriceRecord {
+  std::string owner, name;  ///< name: of a machine type, in the catalogue, or a cloud's for it
+  std::optional<std::int64_t> price, spot_price;
+};
+
+/// A run that has a machine, as reports of costs see it.
+struct LeasedRun {
+  std::int64_t number = 0, workflow = 0;
+  std::string user, project, machine;
+  RunCost cost;
+};
+
+/// A machine that a pool has made, with what it costs; machine and type: numbers of names, see
+/// Reader::cost_name(). Times of 0: not yet.
+struct MachineTimeRecord {
+  std::string id, owner;
+  std::int64_t machine = 0, type = 0, price = 0;
+  std::int64_t began_us = 0, joined_us = 0, ending_us = 0, ended_us = 0;
 };
 
 /// A run as part of its workflow's graph.
@@ -302,6 +358,17 @@ class Reader {
   Result<std::vector<SecretRecord>> secrets(const std::string& owner, const std::string& user);
   Result<std::optional<SecretRecord>> find_secret(const std::string& owner, const std::string& user,
                                                   const std::string& name);
+  /// By name; owner "": of all of them.
+  Result<std::vector<LayerRecord>> layers(const std::string& owner);
+  Result<std::optional<LayerRecord>> find_layer(const std::string& owner, const std::string& name);
+  /// `pip` before `setup`.
+  Result<std::vector<RunLayer>> layers_of_run(const std::string& run);
+  /// Owner and name of those that runs were given that have not ended, and their numbers.
+  struct LayerUse {
+    std::string owner, layer;
+    std::int64_t run = 0;
+  };
+  Result<std::vector<LayerUse>> layers_in_use();
   /// Of all owners; by owner, user and name.
   Result<std::vector<QuotaRecord>> quotas();
   /// Runs of a user that have a machine.
@@ -349,11 +416,30 @@ class Reader {
   /// Of all owners.
   Result<std::vector<MachineRecord>> machines();
   Result<std::vector<MachineTypeRecord>> machine_types();
+  /// The price lists of all owners.
+  Result<std::vector<PriceRecord>> prices();
   /// For those who keep files of runs.
   Result<bool> has_run(const std::string& id);
   /// The run, or one that it goes on as, that has not ended; none: there is none.
   Result<std::optional<std::int64_t>> active_of_chain(const std::string& owner,
                                                       std::int64_t number);
+  /// Entries of model/cost.hpp, of many runs at a time: those that ended since then, and others.
+  Result<> costs(const std::string& owner, std::int64_t since_ms,
+                 const std::function<Result<>(std::string_view entries)>&);
+  /// What a number in them stands for; "": nothing.
+  Result<std::string> cost_name(std::int64_t number);
+  /// The number of a user, project, type or machine (`kind`); 0: it has none yet.
+  Result<std::int64_t> cost_number(const std::string& owner, const std::string& kind,
+                                   const std::string& name);
+  Result<std::vector<LeasedRun>> leased_runs(const std::string& owner);
+  /// Those that were there since then.
+  Result<std::vector<MachineTimeRecord>> machine_times(const std::string& owner,
+                                                       std::int64_t since_us);
+  /// Types of which runs have ended, on these days since 1970, whose price was not known.
+  Result<std::vector<std::string>> unpriced_types(const std::string& owner, std::int64_t first_day,
+                                                  std::int64_t last_day);
+  /// What it calls sees the store as it is at one moment.
+  Result<> at_one_moment(const std::function<Result<>()>&);
   /// A note that the service keeps for itself; 0 if there is none.
   Result<std::int64_t> note(const std::string& key);
 
@@ -427,6 +513,22 @@ class Writer : public Reader {
   Result<> delete_machine(const std::string& id);
   Result<> put_machine_type(const MachineTypeRecord&);
   Result<> delete_machine_type(const std::string& owner, const std::string& name);
+  Result<> delete_prices(const std::string& owner);
+  Result<> put_price(const PriceRecord&);
+  /// As cost_number(); gives it one.
+  Result<std::int64_t> make_cost_number(const std::string& owner, const std::string& kind,
+                                        const std::string& name);
+  /// What was recorded under the one name counts under the other.
+  Result<> rename_cost(const std::string& owner, const std::string& kind, const std::string& from,
+                       const std::string& to);
+  /// Entries of runs that ended at `until_ms` at the latest.
+  Result<> add_costs(const std::string& owner, std::int64_t until_ms, const std::string& entries);
+  /// Fine if that is known.
+  Result<> add_unpriced(const std::string& owner, std::int64_t day, const std::string& type);
+  Result<> add_machine_time(const MachineTimeRecord&);
+  /// The machine of this id is in another phase; fine if nothing is recorded of it.
+  Result<> set_machine_phase(const std::string& id, const std::string& phase, std::int64_t at_us);
+  Result<> end_machine_time(const std::string& id, std::int64_t at_us);
   Result<> set_note(const std::string& key, std::int64_t value);
   /// Replaces the one of this name.
   Result<> put_secret(const std::string& owner, const std::string& user, const SecretRecord&);
@@ -434,6 +536,12 @@ class Writer : public Reader {
                          const std::string& name);
   Result<> use_repository(const std::string& owner, const std::string& workspace,
                           const std::string& name, std::int64_t now_us);
+  /// Replaces the layer of this name.
+  Result<> put_layer(const LayerRecord&);
+  /// Fine if there is none.
+  Result<> delete_layer(const std::string& owner, const std::string& name);
+  /// Replaces the one of this method.
+  Result<> put_run_layer(const std::string& run, const RunLayer&);
   Result<> put_quota(const QuotaRecord&);
   /// Fine if there is none.
   Result<> delete_quota(const QuotaRecord&);

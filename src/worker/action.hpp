@@ -9,18 +9,19 @@ namespace spell::worker {
 
 struct Action {
   enum class Type {
-    create,        ///< make the run's folder with `text` as its journal; a failure is told by
-                   ///< Agent::not_created
-    append,        ///< append `text` to the run's journal
-    build,         ///< put the run's code in place; told by Agent::built
-    mount,         ///< bring what it mounts to this machine; told by Agent::mounted
-    compile,       ///< build its program; told by Agent::compiled
-    give_up,       ///< building, mounting or compiling: the run is not to be started any more
-    launch,        ///< start its supervisor; told by Agent::launched
-    stop,          ///< tell the supervisor
-    kill,          ///< the same; `text`: why
-    lease,         ///< tell the supervisor that it goes on until `text` (µs of the boot clock)
-    ship,          ///< send output that the service lacks, one batch; told by Agent::shipped
+    create,   ///< make the run's folder with `text` as its journal; a failure is told by
+              ///< Agent::not_created
+    append,   ///< append `text` to the run's journal
+    build,    ///< put the run's code in place; told by Agent::built
+    mount,    ///< bring what it mounts to this machine; told by Agent::mounted
+    prepare,  ///< bring its environment to this machine, or build it; told by Agent::prepared
+    compile,  ///< build its program; told by Agent::compiled
+    give_up,  ///< building, preparing, mounting or compiling: the run is not to be started any more
+    launch,   ///< start its supervisor; told by Agent::launched
+    stop,     ///< tell the supervisor
+    kill,     ///< the same; `text`: why
+    lease,    ///< tell the supervisor that it goes on until `text` (µs of the boot clock)
+    ship,     ///< send output that the service lacks, one batch; told by Agent::shipped
     ship_metrics,  ///< likewise; told by Agent::metrics_shipped
     back_up,       ///< begin to back up its files, see Agent::backup_says
     notice,        ///< its machine will go: its preemption file and its signal; or stays after all

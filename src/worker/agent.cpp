@@ -352,6 +352,14 @@ void Agent::built(const std::string& id, const Result<std::vector<std::string>>&
                   std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->built(built, now, out);
 }
+void Agent::prepared(const std::string& id, const Result<std::vector<std::string>>& prepared,
+                     std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->prepared(prepared, now, out);
+}
+void Agent::prepare_says(const std::string& id, const std::vector<std::string>& lines,
+                         std::int64_t now, Actions& out) {
+  if (auto* run = tracker(id)) run->prepare_says(lines, now, out);
+}
 void Agent::mounted(const std::string& id, const Result<std::vector<std::string>>& mounted,
                     std::int64_t now, Actions& out) {
   if (auto* run = tracker(id)) run->mounted(mounted, now, out);

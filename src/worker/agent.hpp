@@ -85,6 +85,11 @@ class Agent {
   void not_created(const std::string& run, const Error&, std::int64_t now, Actions&);
   void built(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
              Actions&);
+  void prepared(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
+                Actions&);
+  /// What the build of its environment has printed.
+  void prepare_says(const std::string& run, const std::vector<std::string>& lines, std::int64_t now,
+                    Actions&);
   void mounted(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,
                Actions&);
   void compiled(const std::string& run, const Result<std::vector<std::string>>&, std::int64_t now,

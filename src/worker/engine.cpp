@@ -15,6 +15,7 @@
 #include "worker/backoff.hpp"
 #include "worker/ending.hpp"
 #include "worker/environment.hpp"
+#include "worker/layers.hpp"
 #include "worker/mount_record.hpp"
 
 namespace spell::worker {
@@ -91,8 +92,14 @@ Result<> Engine::start(std::vector<Journal> found) {
         continue;
       } else if (journal.start.request.build) {
         end_compiling(folders_.run(run));
+      } else if (journal.start.request.has_environment()) {
+        end_preparing(folders_.run(run));
       }
     }
+    if (journal.start.request.has_environment())
+      if (auto environment = read_environment_record(folders_.run(run));
+          environment && *environment)
+        trees_->hold(run, (*environment)->key);
     carried.shipper = std::make_shared<LogShipper>(folders_.run(run) + "/spool", false);
     carried.metrics = std::make_shared<LogShipper>(folders_.run(run) + "/metrics", false);
     if (auto mounts = read_mount_record(folders_.run(run)))
@@ -142,6 +149,7 @@ void Engine::stop() {
   backing_up_.stop();
   halting_.stop();
   mounting_.stop();
+  preparing_.stop();
   compiling_.stop();
   launches_.stop();
   courier_.stop();
@@ -337,6 +345,8 @@ void Engine::perform(const Action& action) {
       return;
     case Action::Type::log:
       return log(action.text);
+    case Action::Type::prepare:
+      return prepare_run(run);
     case Action::Type::mount:
       return mount_run(run);
     case Action::Type::compile:
@@ -479,6 +489,58 @@ void Engine::build_run(const std::string& run) {
       });
 }
 
+void Engine::prepare_run(const std::string& run) {
+  work<std::vector<std::string>>(
+      preparing_,
+      [this, run, start = agent_.find(run)->start(), preparing = begin_preparing(run)]() mutable {
+        std::stop_callback end(calls_.get_token(), [&] { preparing.request_stop(); });
+        auto stop = preparing.get_token();
+        LayerService service;
+        service.claim = [&](const model::LayerClaim& claim) {
+          return persist<model::LayerAnswer>(stop, [&] {
+            return link_.claim_layer(start.run, start.epoch, claim, {call_limit, stop});
+          });
+        };
+        service.put = [&](const model::LayerBuilt& built) {
+          return persist<model::LayerAnswer>(stop, [&] {
+            return link_.put_layer(start.run, start.epoch, built, {call_limit, stop});
+          });
+        };
+        service.give_up = [&](const std::string& name) {
+          model::LayerBuilt none;
+          none.name = name;
+          // If it is not heard, the end of the run says it. The next worker builds it itself.
+          if (!calls_.stop_requested())
+            (void)link_.put_layer(start.run, start.epoch, none, call(stream_limit));
+        };
+        service.persist = [&](const std::function<Result<>()>& ask) {
+          return persist<void>(stop, ask);
+        };
+        auto say = [&](const std::vector<std::string>& lines) {
+          post([this, run, lines] {
+            Actions actions;
+            agent_.prepare_says(run, lines, now_us(), actions);
+            perform(std::move(actions));
+          });
+        };
+        std::unique_ptr<spellfs::ObjectSource> remote;
+        if (!options_.host.source)
+          remote = spellfs::make_remote_store([&](std::span<const spellfs::Name> names) {
+            return persist<std::string>(stop, [&] {
+              return link_.read_objects(start.run, start.epoch, names, {call_limit, stop});
+            });
+          });
+        return with_room([&] {
+          return prepare(folders_, options_.host, start, service, link_,
+                         remote ? *remote : *options_.host.source, *trees_, builds_, say, stop);
+        });
+      },
+      [this, run](auto& prepared, std::int64_t now, Actions& out) {
+        look_after_caches();
+        agent_.prepared(run, prepared, now, out);
+      });
+}
+
 void Engine::mount_run(const std::string& run) {
   work<std::vector<std::string>>(
       mounting_,
@@ -539,6 +601,8 @@ void Engine::launch_run(const std::string& run) {
     if (auto written = append_journal(run, journal_line(port)); !written)
       log("run " + run + ": " + written.error().message());
   }
+  if (auto limit = agent_.find(run)->time_limit_s(now_us()); limit > 0)
+    start.request.timeout = limit;
   work<Launched>(
       launches_,
       [this, start = std::move(start), lease = agent_.find(run)->lease_until_us()] {

@@ -62,15 +62,16 @@ class Engine {
   struct Carried {
     std::optional<exec::Supervised> supervised;
     base::Fd journal;
-    /// The supervisor's event_fd while it is in epoll_: a copy, which is there until it is taken out.
-    /// What others still hold would else stay in epoll_ under a number that is somebody else's.
+    /// The supervisor's event_fd while it is in epoll_: a copy, which is there until it is taken
+    /// out. What others still hold would else stay in epoll_ under a number that is somebody
+    /// else's.
     base::Fd watched{};
     int watched_connection = 0;  ///< see Supervised::connections()
     std::int64_t spool_end = 0;
     std::shared_ptr<LogShipper> shipper, metrics;  ///< each used by one job at a time
     std::shared_ptr<Pack> pack;
     std::shared_ptr<LiveBackup> backup;  ///< while its command goes on
-    std::stop_source preparing;          ///< building, mounting or compiling
+    std::stop_source preparing;          ///< building, preparing, mounting or compiling
   };
   struct OfferedPoll {
     Agent::Poll poll;
@@ -108,6 +109,7 @@ class Engine {
   Result<> create_run(const std::string& run, const std::string& lines);
   Result<> append_journal(const std::string& run, const std::string& lines);
   void build_run(const std::string& run);
+  void prepare_run(const std::string& run);
   void mount_run(const std::string& run);
   void compile_run(const std::string& run);
   std::stop_source begin_preparing(const std::string& run);
@@ -161,8 +163,8 @@ class Engine {
   const std::shared_ptr<backup::Rate> backup_rate_;
   Turns builds_{4};
   // Who compiles mostly waits: for the compiler, for another's build of the same, for its turn.
-  base::Pool checking_{1}, steps_{4}, mounting_{4}, compiling_{64}, launches_{2}, courier_{2},
-      backing_up_{2}, halting_{16};
+  base::Pool checking_{1}, steps_{4}, mounting_{4}, preparing_{64}, compiling_{64}, launches_{2},
+      courier_{2}, backing_up_{2}, halting_{16};
   Streams streams_;
   MetricIntake metrics_{[this](const std::string& run) { post([this, run] { measure(run); }); }};
   std::thread loop_thread_, poll_thread_;

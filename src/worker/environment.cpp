@@ -48,7 +48,7 @@ std::vector<std::string> environment_of_nobody(std::vector<std::string> base,
 
 Environment environment_of(const model::StartCommand& start,
                            const std::vector<std::string>& base_environment, const RunPaths& paths,
-                           const std::string& machine) {
+                           const std::string& machine, const EnvironmentRecord* built) {
   Environment out;
   std::map<std::string, std::string> variables;
   for (auto& variable : base_environment)
@@ -68,8 +68,15 @@ Environment environment_of(const model::StartCommand& start,
   }
 
   auto& venv = start.request.virtual_env;
-  bool has_venv = !venv.empty() && is_folder(venv + "/bin");
-  if (has_venv) {
+  bool has_venv = !built && !venv.empty() && is_folder(venv + "/bin");
+  if (built) {
+    std::string top(model::environment_folder);
+    variables["SPELL_ENV"] = top;
+    if (built->venv) variables["VIRTUAL_ENV"] = top + "/" + venv_folder;
+    if (!venv.empty())
+      out.notices.push_back("the virtual environment " + venv +
+                            " is left out: the run has an environment of its own");
+  } else if (has_venv) {
     variables["VIRTUAL_ENV"] = venv;
     out.notices.push_back("using the virtual environment " + venv + " (--no-venv leaves it out)");
   } else if (!venv.empty()) {
@@ -85,7 +92,15 @@ Environment environment_of(const model::StartCommand& start,
 
   auto& path = variables["PATH"];
   if (has_venv) path = path.empty() ? venv + "/bin" : venv + "/bin:" + path;
-  if (find_program("python", path).empty()) out.python = find_program("python3", path);
+  std::string seen = path;
+  if (built) {
+    path = environment_path() + (path.empty() ? "" : ":" + path);
+    // As they are here: programs of it are found by links that lead nowhere on the host.
+    seen = built->tree + "/bin:" + seen;
+  }
+  bool own_python = built && built->venv;
+  if (!own_python && find_program("python", seen).empty())
+    out.python = find_program("python3", seen);
   if (!out.python.empty()) path += ":" + paths.programs;
 
   for (auto& [name, value] : variables) out.variables.push_back(name + "=" + value);

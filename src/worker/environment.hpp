@@ -5,6 +5,7 @@
 
 #include "exec/supervised.hpp"
 #include "model/worker_protocol.hpp"
+#include "worker/layers.hpp"
 
 namespace spell::worker {
 
@@ -30,9 +31,11 @@ struct Environment {
   std::vector<std::string> notices;  ///< lines for the log
 };
 /// Later ones win: `base` (the machine's), ours, the service's, the user's. PATH is then completed:
-/// the virtual environment first, and at its end the folder with `python`. Looks at the file system
-/// for programs, changes nothing.
+/// what was built for the run, or its user's virtual environment, first, and at its end the folder
+/// with `python`. Looks at the file system for programs, changes nothing. `built`: null, the run
+/// asks for none.
 Environment environment_of(const model::StartCommand&, const std::vector<std::string>& base,
-                           const RunPaths&, const std::string& machine);
+                           const RunPaths&, const std::string& machine,
+                           const EnvironmentRecord* built = nullptr);
 
 }  // namespace spell::worker

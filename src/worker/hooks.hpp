@@ -48,6 +48,25 @@ Result<std::vector<std::string>> mount(const Folders&, const Host&, const model:
                                        const spellfs::ObjectSource& source, TreeCache&,
                                        std::stop_token);
 
+/// How a run's environment is asked for.
+struct LayerService {
+  std::function<Result<model::LayerAnswer>(const model::LayerClaim&)> claim;
+  std::function<Result<model::LayerAnswer>(const model::LayerBuilt&)> put;
+  /// A layer that this run was to build: it is not heard of an answer.
+  std::function<void(const std::string& name)> give_up;
+  /// Does it again for as long as the service cannot be reached.
+  std::function<Result<>(const std::function<Result<>()>&)> persist;
+};
+/// prepare.cpp: the run's environment, of `source` or built, in the cache, and the record of it.
+/// Its build's output goes to `say`. Errors: `build_failed`, of which the lines after the first are
+/// the last of what the build printed; `canceled` after a stop.
+Result<std::vector<std::string>> prepare(
+    const Folders&, const Host&, const model::StartCommand&, const LayerService&, Link&,
+    const spellfs::ObjectSource& source, TreeCache&, Turns&,
+    const std::function<void(const std::vector<std::string>& lines)>& say, std::stop_token);
+/// prepare.cpp: ends a build that an earlier worker has begun.
+void end_preparing(const std::string& run_folder);
+
 /// compile.cpp: builds the run's program from the source that it mounts, against the SDK that it
 /// mounts, or finds in the cache what was built of the same before; the run gets it at
 /// model::built_program, read-only. Returns lines for the log. Errors: `build_failed`, of which the

@@ -58,6 +58,18 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
       start.mounts.empty() ? Result<MountRecord>(MountRecord()) : read_mount_record(what.folder);
   if (!mounts) return mounts.error();
 
+  std::optional<EnvironmentRecord> built;
+  if (start.request.has_environment()) {
+    auto record = read_environment_record(what.folder);
+    if (!record) return record.error();
+    if (!*record || (*record)->tree.empty())
+      return base::error("internal", "the run's environment is not there");
+    built = std::move(**record);
+    mounts->mounts.insert(
+        mounts->mounts.begin(),
+        exec::MountSpec{built->tree, "", "", std::string(model::environment_folder)});
+  }
+
   if (host.users) {
     auto user = host.users->take(start.run, what.folder);
     if (!user) return user.error();
@@ -71,7 +83,7 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   auto environment = environment_of(
       start,
       host.users ? environment_of_nobody(host.base_environment, paths) : host.base_environment,
-      paths, host.machine);
+      paths, host.machine, built ? &*built : nullptr);
   if (!environment.python.empty()) {
     if (host.capabilities.containment == exec::Containment::best_effort)
       SPELL_TRY(link_python(paths.programs, environment.python));

@@ -212,4 +212,26 @@ Result<std::string> Link::read_objects(const std::string& run, std::int64_t epoc
   return std::move(response->body);
 }
 
+Result<model::LayerAnswer> Link::ask_layer(const std::string& route, const json& body,
+                                           const CallOptions& options) {
+  net::ClientRequest request;
+  request.headers.emplace_back("Content-Type", "application/json");
+  request.body = body.dump();
+  auto answer = post(route, std::move(request), options);
+  if (!answer) return answer.error();
+  return model::parse_layer_answer(*answer);
+}
+
+Result<model::LayerAnswer> Link::claim_layer(const std::string& run, std::int64_t epoch,
+                                             const model::LayerClaim& claim,
+                                             const CallOptions& options) {
+  return ask_layer("/layers/claim" + of_run(run, epoch), model::to_json(claim), options);
+}
+
+Result<model::LayerAnswer> Link::put_layer(const std::string& run, std::int64_t epoch,
+                                           const model::LayerBuilt& built,
+                                           const CallOptions& options) {
+  return ask_layer("/layers" + of_run(run, epoch), model::to_json(built), options);
+}
+
 }  // namespace spell::worker

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "model/environment.hpp"
 #include "model/worker_protocol.hpp"
 #include "net/client.hpp"
 #include "net/tls.hpp"
@@ -52,6 +53,13 @@ class Link {
   Result<std::string> read_objects(const std::string& run, std::int64_t epoch,
                                    std::span<const spellfs::Name>, const CallOptions&);
 
+  /// A layer of the run's environment: whether it is there, or is to be built.
+  Result<model::LayerAnswer> claim_layer(const std::string& run, std::int64_t epoch,
+                                         const model::LayerClaim&, const CallOptions&);
+  /// It is built, or was given up.
+  Result<model::LayerAnswer> put_layer(const std::string& run, std::int64_t epoch,
+                                       const model::LayerBuilt&, const CallOptions&);
+
   /// Dials for a stream that the service has ordered.
   Result<net::MessageStream> open_stream(const std::string& id, const CallOptions&);
 
@@ -59,6 +67,8 @@ class Link {
   Result<std::int64_t> send_frames(const std::string& route, const std::string& run,
                                    std::int64_t epoch, std::int64_t offset, std::string frames,
                                    const CallOptions&);
+  Result<model::LayerAnswer> ask_layer(const std::string& route, const model::json& body,
+                                       const CallOptions&);
   void authorize(net::ClientRequest&) const;
   Result<net::ClientResponse> send(const std::string& route, net::ClientRequest,
                                    const CallOptions&);

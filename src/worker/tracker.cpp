@@ -7,6 +7,7 @@
 #include "base/count.hpp"
 #include "base/text.hpp"
 #include "model/error_code.hpp"
+#include "model/money.hpp"
 #include "worker/ending.hpp"
 #include "worker/link.hpp"
 
@@ -17,6 +18,8 @@ using Phase = exec::State::Phase;
 namespace {
 
 constexpr std::size_t skipped_shown = 20;
+/// Of what builds of the run's environment print.
+constexpr std::size_t prepare_lines = 1000;
 /// How the log's lines begin that also tell a later worker.
 constexpr std::string_view notice_words = "This machine is taken away in ",
                            halt_words = "Halted to make safe what it has finished",
@@ -24,6 +27,14 @@ constexpr std::string_view notice_words = "This machine is taken away in ",
 
 std::string in_seconds(std::int64_t us) {
   return std::to_string((std::max<std::int64_t>(0, us) + 500'000) / 1'000'000) + " s";
+}
+
+/// What is kept of an allowance for its end: to stop the command, and to save what it made; half of
+/// it at most.
+std::int64_t saving_ms(const model::StartCommand& start) {
+  constexpr std::int64_t longest = 600'000;
+  auto wanted = start.request.stop_grace * 1000 + std::min(longest, start.allowance_ms / 20);
+  return std::min(start.allowance_ms / 2, wanted);
 }
 
 /// The first of them by name.
@@ -267,8 +278,39 @@ void RunTracker::built(const Result<std::vector<std::string>>& notices, std::int
   }
   for (auto& notice : *notices) say("", notice, now, true);
   write_journal(out);
-  if (step_ == Step::build) step_ = Step::mount;
+  if (step_ == Step::build) step_ = prepares() ? Step::prepare : Step::mount;
   advance(now, out);
+}
+
+void RunTracker::prepared(const Result<std::vector<std::string>>& notices, std::int64_t now,
+                          Actions& out) {
+  busy_ = false;
+  if (given_up(notices)) return given_up(now, out);
+  if (!notices) return build_failed(notices.error(), now, out);
+  for (auto& notice : *notices) say("", notice, now, true);
+  write_journal(out);
+  step_ = Step::mount;
+  advance(now, out);
+}
+
+void RunTracker::prepare_says(const std::vector<std::string>& lines, std::int64_t now,
+                              Actions& out) {
+  if (step_ != Step::prepare) return;
+  for (auto& line : lines) {
+    if (prepare_lines_ > prepare_lines) break;
+    bool last = ++prepare_lines_ > prepare_lines;
+    say_again(last ? "(the build prints more, which is not shown)" : model::one_line(line, 2000),
+              now);
+    events_.back().due += patience_us;
+  }
+  write_journal(out);
+}
+
+void RunTracker::build_failed(const Error& error, std::int64_t now, Actions& out) {
+  auto lines = base::split(error.message(), '\n');
+  for (std::size_t i = 1; i < std::min<std::size_t>(lines.size(), 21); ++i)
+    say("", lines[i], now, true, true);
+  not_created(Error(error.code(), lines[0]), now, out);
 }
 
 void RunTracker::mounted(const Result<std::vector<std::string>>& notices, std::int64_t now,
@@ -293,12 +335,7 @@ void RunTracker::compiled(const Result<std::vector<std::string>>& notices, std::
                           Actions& out) {
   busy_ = false;
   if (given_up(notices)) return given_up(now, out);
-  if (!notices) {
-    auto lines = base::split(notices.error().message(), '\n');
-    for (std::size_t i = 1; i < std::min<std::size_t>(lines.size(), 21); ++i)
-      say("", lines[i], now, true, true);
-    return not_created(Error(notices.error().code(), lines[0]), now, out);
-  }
+  if (!notices) return build_failed(notices.error(), now, out);
   for (auto& notice : *notices) say("", notice, now, true);
   write_journal(out);
   step_ = Step::launch;
@@ -496,9 +533,30 @@ void RunTracker::halted(const Result<Flushed>& flushed, std::int64_t now, Action
   advance(now, out);
 }
 
+std::int64_t RunTracker::time_limit_s(std::int64_t now) const {
+  std::int64_t own = start_.request.timeout.value_or(0);
+  if (start_.allowance_ms <= 0) return own;
+  // Its first word was when it was taken over; of another boot nothing is left to begin.
+  std::int64_t begun = events_.empty() ? now : std::min(now, events_.front().event.age_us);
+  std::int64_t left_ms = start_.allowance_ms - (now - begun) / 1000;
+  std::int64_t left = std::max<std::int64_t>(1, (left_ms - saving_ms(start_)) / 1000);
+  return own > 0 ? std::min(own, left) : left;
+}
+
 Ending RunTracker::ending() const {
-  return ending_of(phase_, started_us_ != 0, exit_, want_, start_.request,
-                   notice_ && notice_told_ ? &notice_->text : nullptr);
+  auto ending = ending_of(phase_, started_us_ != 0, exit_, want_, start_.request,
+                          notice_ && notice_told_ ? &notice_->text : nullptr);
+  // Both are the supervisor's one time limit; its own timeout is what has not come yet here.
+  constexpr std::int64_t second_us = 1'000'000;
+  auto own = start_.request.timeout;
+  bool by_cost = start_.allowance_ms > 0 && ending.result.reason_code == "timeout" && exit_ &&
+                 (!own || exit_->stopped_us - started_us_ < (*own - 1) * second_us);
+  if (by_cost && start_.request.max_cost) {
+    ending.result.reason_code = "max_cost";
+    ending.result.reason = "would have cost more than $" +
+                           model::dollars_text(*start_.request.max_cost) + " (--max-cost)";
+  }
+  return ending;
 }
 
 std::optional<std::int64_t> RunTracker::save_until() const {
@@ -665,7 +723,8 @@ void RunTracker::online(bool online, std::int64_t now, Actions& out) {
 // ---- what to do next
 
 void RunTracker::control(Actions& out) {
-  bool preparing = step_ == Step::build || step_ == Step::mount || step_ == Step::compile;
+  bool preparing = step_ == Step::build || step_ == Step::prepare || step_ == Step::mount ||
+                   step_ == Step::compile;
   if (preparing && busy_ && !given_up_ && (want_ || notice_ || leave_ != Leave::no)) {
     given_up_ = true;
     act(Action::Type::give_up, out);
@@ -721,6 +780,14 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       if (start_.request.code && !start_.code_url.empty()) {
         busy_ = true;
         return act(Action::Type::build, out);
+      }
+      step_ = Step::prepare;
+      [[fallthrough]];
+    case Step::prepare:
+      if (prepares()) {
+        if (want_ || notice_) return finish_unstarted(out, now);
+        busy_ = true;
+        return act(Action::Type::prepare, out);
       }
       step_ = Step::mount;
       [[fallthrough]];

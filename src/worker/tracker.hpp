@@ -1,6 +1,7 @@
 // One run's way through this machine, without I/O: event + now -> actions.
 //
-//   build -> mount -> compile -> launch -> follow -> drain -> save -> push -> report -> (forgotten)
+//   build -> prepare -> mount -> compile -> launch -> follow -> drain -> save -> push -> report ->
+//   (forgotten)
 //     |        |         |          |         |        |       |       |
 //     |        |         |          |         |        |       +-------+-- kill: saves no more
 //     |        |         |          |         |        +-- the whole output is with the service
@@ -100,6 +101,8 @@ class RunTracker {
 
   void not_created(const Error&, std::int64_t now, Actions& out);
   void built(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
+  void prepared(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
+  void prepare_says(const std::vector<std::string>& lines, std::int64_t now, Actions& out);
   void mounted(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
   void compiled(const Result<std::vector<std::string>>& notices, std::int64_t now, Actions& out);
   /// `notices`: what the log has to say of how the run was started.
@@ -146,6 +149,9 @@ class RunTracker {
   std::int64_t lease_until_us() const {
     return start_.request.exclusive && lease_until_us_ != lease_for_ever ? lease_until_us_ : 0;
   }
+  /// How long its command may run if it begins now; 0: as long as it takes. What it may cost, less
+  /// what its saving will take, may leave it less than its own timeout.
+  std::int64_t time_limit_s(std::int64_t now) const;
   /// Whether the service can be reached. Coming back ends all waiting.
   void online(bool, std::int64_t now, Actions& out);
   /// Goes on with what had to wait until now.
@@ -166,7 +172,7 @@ class RunTracker {
   std::size_t events() const { return events_.size(); }
 
  private:
-  enum class Step { build, mount, compile, launch, follow, drain, save, push, report };
+  enum class Step { build, prepare, mount, compile, launch, follow, drain, save, push, report };
   enum class Leave { no, forgotten, refused };
   struct Event {
     model::RunEvent event;
@@ -204,6 +210,10 @@ class RunTracker {
   void finish_unstarted(Actions& out, std::int64_t now);
   /// Its program is built here; that is part of `building`, and so is what it mounts for it.
   bool compiles() const { return start_.request.build.has_value(); }
+  /// Its environment is brought here, or built.
+  bool prepares() const { return start_.request.has_environment(); }
+  /// What a tool printed last, in the log; its first line is the run's reason.
+  void build_failed(const Error&, std::int64_t now, Actions& out);
   static bool given_up(const Result<std::vector<std::string>>&);
   void given_up(std::int64_t now, Actions& out);
   void act(Action::Type type, Actions& out, std::string text = {}) {
@@ -223,7 +233,7 @@ class RunTracker {
 
   model::StartCommand start_;
   std::vector<Event> events_;
-  std::size_t acknowledged_ = 0, journaled_ = 0;
+  std::size_t acknowledged_ = 0, journaled_ = 0, prepare_lines_ = 0;
   std::optional<model::RunResult> result_;
   std::optional<model::RunResult> again_;  ///< what it was before its outputs were lost
   bool result_acknowledged_ = false;

@@ -91,8 +91,11 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
       describe_machine(options.version, options.cores, *capabilities, options.nvidia_smi);
   engine.nvidia_smi = options.nvidia_smi;
   if (options.backup_rate > 0) engine.backup_rate = options.backup_rate;
-  for (auto* known : {"streams", "restore", "exclusive", "notice"})
+  for (auto* known : {"streams", "restore", "exclusive", "notice", "max_cost"})
     engine.hello.capabilities[known] = "1";
+  // A virtual environment is bound to its path, which takes a run root.
+  if (capabilities->containment != exec::Containment::best_effort)
+    engine.hello.capabilities["environments"] = "1";
   engine.hello.capabilities["isolation"] = engine.host.users ? "users" : "none";
   // A machine that has joined is one owner's: see State::is_of().
   if (!engine.host.users && !options.embedded && !options.only_delivers)

@@ -11,8 +11,10 @@ import statistics
 import subprocess
 import sys
 
+import cost_rows  # noqa: F401
 import resilience_rows  # noqa: F401
 import rows
+import sched_rows  # noqa: F401
 import sdk_rows  # noqa: F401
 import service_rows  # noqa: F401, its rows join the others
 import spellfs_rows  # noqa: F401

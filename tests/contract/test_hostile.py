@@ -14,11 +14,12 @@ import pytest
 # A body that each operation with one takes, with every member. {run} and {name} stand in paths.
 GIT = "a" * 40
 POOL = {"pool": "nobody's", "pool_options": {"zone": "b"}, "min_machines": 1, "max_machines": 1, "idle_timeout": 1, "launch_timeout": 1}
+PRICES = {"price": "1.5", "spot_price": "0.5"}
 SAMPLES = {
     "stop_service": {"handover": False},
     "create_run": {"command": "true", "machine_type": "CPU", "description": "d", "project": "hostile", "folder": "a/b",
                    "virtual_env": "/v", "env": {"A": "1"}, "secrets": {"B": "hostile"}, "labels": ["l"], "after": [1], "timeout": 60, "stop_grace": 1,
-                   "log_limit": 4096, "split_output": False, "save_all": False, "idempotent": False,
+                   "log_limit": 4096, "split_output": False, "save_all": False, "idempotent": False, "pip": ["numpy"], "requirements": "r.txt", "setup": "true", "refresh_environment": True,
                    "code": {"workspace": GIT, "commit": GIT, "base_commit": GIT, "repository": "r", "message": "m",
                             "github_url": "https://example.org/x"}, "workflow": 1},
     "create_workflow": {"description": "d", "commits": {"label": {"workspace": GIT, "commit": GIT}}, "run": {"command": "true", "labels": ["l"]},
@@ -43,8 +44,9 @@ SAMPLES = {
     "edit_machine": {"name": "another", "drained": True},
     "interrupt_machine": {"in": 5},
     "create_machine_type": {"name": "hostile-type", "spot": True, "default_auto_resume": True, "cpus": 1, "memory": 1, "gpus": 1,
-                            "lost_after": 1, **POOL},
-    "edit_machine_type": {"spot": True, "default_auto_resume": True, "cpus": 1, "memory": 1, "gpus": 1, "lost_after": 1, **POOL},
+                            "lost_after": 1, **POOL, **PRICES},
+    "edit_machine_type": {"spot": True, "default_auto_resume": True, "cpus": 1, "memory": 1, "gpus": 1, "lost_after": 1, **POOL, **PRICES},
+    "put_price_list": {"csv": "name,price\nhostile,1.5\n"},
 }
 WRONG = [None, True, False, 0, -1, 1.5, 2**53, 2**64, -2**63, "", " ", "x" * 300_000, "../x", "/x", [], [None], [[]], [{}], {}, {"x": None}]
 

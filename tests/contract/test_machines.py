@@ -135,8 +135,46 @@ def test_machine_types(service, worker, name):
     listed = {t["name"]: t for t in service.get(types).json["machine_types"]}
     assert listed[kind]["machines"] == 1 and "CPU" in listed
     code_of(service.request("PATCH", f"{types}/none", {"gpus": 1}), 404, "machine_type_not_found")
+    assert "price list" in code_of(service.request("PATCH", f"{types}/CPU", {"price": "1"}), 404, "machine_type_not_found")
+    assert "price list" in code_of(service.request("PATCH", f"{types}/{name}-host", {"price": "1"}), 404, "machine_type_not_found")
     assert service.request("DELETE", f"{types}/{kind}").json["removed"] == kind
     code_of(service.request("DELETE", f"{types}/{kind}"), 404, "machine_type_not_found")
+    # Its machine serves it all the same: the way out that is named works.
+    assert f"machine-type add {kind}`" in code_of(service.request("PATCH", f"{types}/{kind}", {"price": "1"}), 404, "machine_type_not_found")
+    assert service.post(types, {"name": kind, "price": "1"}).json["machine_type"]["price"] == "1"
+
+
+def test_prices(service, worker, name):
+    types, kind = service.of_owner("machine-types"), f"v{name}"
+    made = service.post(types, {"name": kind, "price": "3.060000001", "spot_price": "0"}).json["machine_type"]
+    assert (made["price"], made["spot_price"], made["hourly"], made["price_from"]) == ("3.060000001", "0", "3.060000001", "set")
+    for wrong in ("-1", "-0.5", "10000.000000001", "1e3", "x", " 1", "1.", ".5", "1.0000000001", "9" * 30, 3.06, 3, True, [], {}):
+        for field in ("price", "spot_price"):
+            assert field in code_of(service.request("PATCH", f"{types}/{kind}", {field: wrong}), 400, "invalid_request")
+    changed = service.request("PATCH", f"{types}/{kind}", {"spot": True}).json["machine_type"]
+    assert (changed["price"], changed["hourly"]) == ("3.060000001", "0")
+    none = service.request("PATCH", f"{types}/{kind}", {"price": "", "spot_price": ""}).json["machine_type"]
+    assert (none["price"], none["spot_price"], none["hourly"], none["price_from"]) == (None, None, None, "")
+
+    lists, prices = service.of_owner("price-list"), lambda text: service.request("PUT", service.of_owner("price-list"), {"csv": text})
+    assert prices(f"name,price\n{kind},2\np3.2xlarge,2.5\n").json == {"prices": 2}
+    listed = {t["name"]: t for t in service.get(types).json["machine_types"]}
+    assert (listed[kind]["price"], listed[kind]["price_from"]) == ("2", "price list")
+    entries = service.get(service.of_owner("catalogue")).json["catalogue"]
+    (v100,) = [e for e in entries if e["instance"] == "p3.2xlarge"]
+    assert (v100["name"], v100["price"], v100["spot_price"], v100["price_from"], v100["gpu_memory"]) == ("V100", "2.5", "0.918", "price list", 16 << 30)
+    (own,) = [e for e in entries if e["name"] == kind]
+    assert (own["price"], own["cloud"], own["sources"]) == ("2", "", [])
+    for wrong in ("name\nx\n", "x", "name,price\nx,-1\n", "name,price\nx,1\nX,1\n", "name,price\n" + "x" * 65 + ",1\n", "name,price\n\"x,1\n"):
+        assert "line " in code_of(prices(wrong), 400, "invalid_request")
+    for empty in ("name,price\n", "# none\n", "\n"):
+        assert "has no price" in code_of(prices(empty), 400, "invalid_request")
+    code_of(service.request("PUT", lists, {"prices": []}), 400, "invalid_request")
+    code_of(service.request("PUT", lists, {"csv": 7}), 400, "invalid_request")
+    assert {t["name"]: t for t in service.get(types).json["machine_types"]}[kind]["price"] == "2"
+    assert prices("").json == {"prices": 0}
+    assert {t["name"]: t for t in service.get(types).json["machine_types"]}[kind]["price"] is None
+    service.request("DELETE", f"{types}/{kind}")
 
 
 def test_the_pool_of_a_type(service, name, tmp_path):

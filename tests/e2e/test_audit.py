@@ -15,7 +15,8 @@ NOT_NOTED = {
     "objects_missing": CHANGES_NOTHING, "read_objects": CHANGES_NOTHING, "code_missing": CHANGES_NOTHING, "check": CHANGES_NOTHING,
     "collect": "frees only what nothing names any more; must work when nothing can be written",
     "stop_service": "stands in the service's log; must work when nothing can be written",
-    **dict.fromkeys(("machine_sync", "machine_log", "machine_objects", "machine_metrics", "machine_missing", "machine_read"), OF_A_WORKER),
+    **dict.fromkeys(("machine_sync", "machine_log", "machine_objects", "machine_metrics", "machine_missing", "machine_read",
+                     "machine_claim_layer", "machine_put_layer"), OF_A_WORKER),
 }
 TWO_WAY = {"exec", "forward"}  # ask with GET, and get into a run
 
@@ -244,6 +245,18 @@ class Acts:
         self.create_machine_type("t4")
         self.owned("POST", "machine-types/t4/token", status=201)
         return "machine-type.get-token", "t4", ""
+
+    def delete_environment(self):
+        number = self.owned("POST", "runs", {"command": "true", "setup": "touch made"}, 201)["run"]["id"]
+        run = wait_for(lambda: (found := self.owned("GET", f"runs/{number}")["run"])["ended_at"] and found)
+        assert run["status"] == "complete", run
+        name = run["environment"][0]["name"]
+        self.owned("DELETE", f"environments/{name}")
+        return "environment.rm", name, None
+
+    def put_price_list(self):
+        self.owned("PUT", "price-list", {"csv": "name,price\nv100,2.5\n"})
+        return "prices.set", "prices", "1 price"
 
     def join(self):
         token = self.machine("new")

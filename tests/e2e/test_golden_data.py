@@ -115,6 +115,11 @@ def test_a_team_with_its_people_and_machines_is_there(place, golden_team, repo):
     for name, arguments in {"users": ("user", "list"), "machines": ("machine", "list"), "types": ("machine-types",),
                             "quotas": ("quota", "list"), "projects": ("project", "list"), "outputs": ("ls", "runs/1")}.items():
         covers(lasting(spell(*arguments, "--json").json), lasting(then[name]), name)
+    # What runs have cost that had ended is what they cost now.
+    if "costs" in then:
+        lines = [[line for line in report["costs"]["lines"] if line["name"] != "3"]
+                 for report in (spell("cost", "--by", "run", "--json").json, then["costs"])]
+        assert lines[0] == lines[1] and [line["name"] for line in lines[0]] == ["2", "1"]
     # Of versions that had one owner its users are the members.
     owners = spell("owner", "list", "--json").json["owners"]
     assert "owners" not in then or owners == then["owners"]["owners"]

@@ -64,7 +64,8 @@ def test_a_run_takes_as_many_cores_as_it_asks_for(spell, repo):
     refused = spell("run", "--cpus", str(places + 1), "true", cwd=repo, check=1)
     assert f"{places + 1} cores: {machine['name']} has {places}" in refused.stderr
     assert "GPU" in spell("run", "--gpu", "A100:1", "true", cwd=repo, check=1).stderr
-    assert "gpu 'x'" in spell("run", "--gpu", "x", "true", cwd=repo, check=1).stderr
+    assert "no GPU is called 'x'" in spell("run", "--gpu", "x", "true", cwd=repo, check=1).stderr
+    assert "gpu 'x'" in spell("run", "-t", "CPU", "--gpu", "x", "true", cwd=repo, check=1).stderr
     all_of_it = spell("run", "-b", "-q", "--cpus", str(places), "sleep 1000", cwd=repo, check=0).stdout.strip()
     waits = spell("run", "-b", "-q", "true", cwd=repo, check=0).stdout.strip()
     reason = spell("info", waits, "--json", check=0).json["run"]["reason"]
@@ -75,19 +76,20 @@ def test_a_run_takes_as_many_cores_as_it_asks_for(spell, repo):
 
 def test_the_types_that_fit_come_ranked_with_what_speaks_for_them(spell):
     spell("run", "-q", "-f", "true", check=0)  # this computer's worker is there
-    spell("machine-type", "add", "v100", "--gpus", "2", "--memory", "32G", check=0)
+    spell("machine-type", "add", "ours", "--gpus", "2", "--memory", "32G", check=0)
     listed = spell("machine-type", "list", "--cpus", "1", "--json", check=0).json["machine_types"]
     assert [each["name"] for each in listed] == ["CPU"] and "1 of 1 machine connected" in listed[0]["reason"], listed
     assert spell("machine-types", "--cpus", "1", "-q", check=0).stdout == "CPU\n"
     shown = spell("machine-type", "list", "--gpu", "2", check=0).stdout
-    assert "v100" in shown and "2 x GPU" in shown and "no machine serves it yet" in shown and "CPU" not in shown, shown
-    assert spell("machine-type", "list", "-q", check=0).stdout.split() == ["CPU", "v100"]
+    assert "ours" in shown and "2 x GPU" in shown and "no machine serves it yet" in shown and "CPU" not in shown, shown
+    assert spell("machine-type", "list", "-q", check=0).stdout.split() == ["CPU", "ours"]
     none = spell("machine-type", "list", "--gpu", "3", check=1)
-    assert "CPU: no GPU" in none.stderr and "v100: at most 2 of 3 GPUs" in none.stderr, none
+    assert "CPU: no GPU" in none.stderr and "ours: at most 2 of 3 GPUs" in none.stderr, none
     assert "its GPUs are not known" in spell("machine-type", "list", "--gpu", "A100:1", check=1).stderr
-    assert "its price is not known" in spell("machine-type", "list", "--max-price", "1.50", check=1).stderr
-    assert "no_machine_type" in spell("machine-type", "list", "--spot", "--json", check=1).stderr
-    for words in (("--gpu", "x"), ("--gpu", ":2"), ("--gpu-memory", "x"), ("--max-price", "1.x"), ("--max-price", "-1"), ("--prefer", "luck"), ("--spot", "--no-spot"),
+    assert "ours: its price is not known" in spell("machine-type", "list", "--gpu", "2", "--max-price", "1.50", check=1).stderr
+    assert spell("machine-types", "--max-price", "0", "-q", check=0).stdout == "CPU\n"  # this computer costs nothing
+    assert "no_machine_type" in spell("machine-type", "list", "--spot", "only", "--json", check=1).stderr
+    for words in (("--gpu", "x:0"), ("--gpu", ":2"), ("--gpu-memory", "x"), ("--max-price", "1.x"), ("--max-price", "-1"), ("--prefer", "luck"), ("--spot", "only", "--no-spot"),
                   ("--cpus", "x")):
         refused = spell("machine-type", "list", *words, check=2)
         assert words[0] in refused.stderr and refused.stderr.count("\n") == 1, refused

@@ -108,6 +108,9 @@ def test_each_run_sees_the_gpus_that_are_its_own(team):
     shown = spell(team, "machine", "info", "rig", "--json", check=0).json
     shown = shown.get("machine", shown)
     assert [gpu["uuid"] for gpu in shown["gpus"]] == [f"GPU-{i}" for i in range(4)]
+    # How fast its four GPUs are is known by its own name, too; what the same work costs elsewhere is the catalogue's.
+    compared = spell(team, "machine-types", "compare", "V100", "rig", "--purchase", "2000", check=0)
+    assert "rig does 295 % of the work of v100 in an hour" in compared.stderr and "$9.027/h" in compared.stdout, compared
     number = submit(team, "-m", "V100", "--gpu", "3", 'echo "mine: $CUDA_VISIBLE_DEVICES"; ' + WAITS)
     folder = gate(rig, number)
     wait_for(lambda: spell(team, "info", number, "--json", check=0).json["run"]["status"] == "running", what="the service to hear that it runs")

@@ -29,7 +29,7 @@ COMMANDS = {"runs.json": ("ps", "--json", "-a", "-n", "100"), "projects.json": (
 TEAM_COMMANDS = {"users.json": ("user", "list", "--json"), "machines.json": ("machine", "list", "--json"),
                  "owners.json": ("owner", "list", "--json"),
                  "types.json": ("machine-types", "--json"), "quotas.json": ("quota", "list", "--json"),
-                 "audit.json": ("audit", "--json"), "runs.json": ("ps", "--json", "-a"), "projects.json": ("project", "list", "--json"),
+                 "audit.json": ("audit", "--json"), "costs.json": ("cost", "--by", "run", "--json"), "runs.json": ("ps", "--json", "-a"), "projects.json": ("project", "list", "--json"),
                  "outputs.json": ("ls", "--json", "runs/1"), "log.txt": ("logs", "1")}
 
 
@@ -77,7 +77,7 @@ def team_world(build, golden):
         team.add_user("vera", "viewer")
         spell(team, "user", "disable", "vera", check=0)
         spell(team, "owner", "add", "lab", "-m", "bob", check=0)
-        spell(team, "machine-type", "add", "--name", "big", "--cpus", "1", "--memory", "1G", check=0)
+        spell(team, "machine-type", "add", "--name", "big", "--cpus", "1", "--memory", "1G", "--price", "1.5", check=0)
         if "--pool " in spell(team, "machine-type", "add", "--help", check=0).stdout:
             spell(team, "machine-type", "add", "spot", "--spot", "--pool", "local", "--pool-option", "cores=1", "--max-machines", "0", check=0)
         spell(team, "quota", "set", "bob", "--runs", "2", check=0)

@@ -220,6 +220,14 @@ def test_a_program_that_asks_for_all_there_will_be(prefix, library_folder, envir
     assert done.returncode == 1 and "no machine type fits: " in told and "CPU: no GPU" in told, done.stderr
     runs = json.loads(run(spell, "workflow", "info", "1", "--json", env=environment).stdout)["workflow"]["runs"]
     assert [(made["key"], made["status"]) for made in runs] == [("fetch", "complete")]
+    # With a spot machine to be had, whose price is known, it goes on to the code that this call does not give.
+    pool = tmp_path / "pool"
+    pool.write_text("#!/bin/sh\necho '{\"machines\": []}'\n")
+    pool.chmod(0o755)
+    run(spell, "machine-type", "add", "v100-spot", "--spot", "--pool", pool, env=environment)
+    done = run(spell, "workflow", "create", "--local", tmp_path / "pipeline", cwd=tmp_path, env=environment, check=False)
+    assert "training on v100-spot: 1 x V100 of 16 GB, 8 cores, 61 GB, launched when wanted, spot, $0.918 an hour" in done.stderr, done.stderr
+    assert done.returncode == 1 and "char-rnn" in done.stderr.splitlines()[-1], done.stderr
 
 
 def test_pkg_config(prefix, environment, tmp_path):

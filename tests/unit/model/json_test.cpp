@@ -72,7 +72,9 @@ TEST_CASE("golden JSON of a run") {
     "archived": true, "already_existed": true, "version": 12,
     "mounts": [{"resource": "runs/3/data", "at": "/spell/data"}], "secrets": {},
     "workflow": null, "key": "", "manages": false, "params": {}, "auto_resume": true,
-    "exclusive": false, "notice_signal": "", "append": [], "backlog": null})");
+    "exclusive": false, "notice_signal": "", "append": [], "backlog": null,
+    "price": null, "cost": null, "max_cost": null, "pip": [], "requirements": "", "setup": "",
+    "environment": []})");
   CHECK(json(full_run()) == expected);
   CHECK(model::to_json(full_run()) == expected);
 }

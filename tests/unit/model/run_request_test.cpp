@@ -295,3 +295,19 @@ TEST_CASE("parameters have names, and are part of what makes a request the same"
   body["params"]["lr"] = "2";
   CHECK(request_hash(one) != request_hash(parse_run_request(body).value()));
 }
+
+TEST_CASE("what a run may cost is an amount above 0") {
+  auto parse = [](const char* text) {
+    return spell::model::parse_run_request(
+        spell::model::parse_json(std::string(R"({"command": "true", "max_cost": )") + text + "}")
+            .value());
+  };
+  auto request = parse(R"("20.5")");
+  REQUIRE(request);
+  CHECK(request->max_cost == spell::Dollars::nanos(20'500'000'000));
+  CHECK(spell::model::to_json(*request)["max_cost"] == "20.5");
+  CHECK_FALSE(parse("null").value().max_cost);
+  for (auto* bad : {"\"0\"", "\"-1\"", "\"\"", "20", "\"1e3\"", "\"0.0000000001\"", "[]", "true",
+                    "\"99999999999999999999\"", "\"0x10\""})
+    CHECK(parse(bad).error().code() == "invalid_request");
+}

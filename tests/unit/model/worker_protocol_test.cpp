@@ -26,7 +26,7 @@ const char* const golden_answer = R"({
     {"number": 5, "type": "start", "run": "0123", "epoch": 3, "reason_code": "", "reason": "",
      "start": {"run": "0123", "epoch": 3, "number": 7, "owner": "ada", "machine": "laptop", "places": 2, "request": {"command": "true"},
                "code_url": "file:///x.git", "env": {"SPELL_RUN": "7"}, "secrets": {},
-               "manages": false, "restore": "s0", "cpus": 0, "memory": 0, "gpus": 0,
+               "manages": false, "restore": "s0", "cpus": 0, "memory": 0, "gpus": 0, "allowance_ms": 0,
                "mounts": [{"resource": "runs/3/data", "at": "/spell/data", "type": "folder", "node": "s0", "below": "data", "run": 0,
                            "size": 5, "files": 1, "mode": 493, "modified_us": 6}]},
      "stream": "", "kind": "", "remaining_ms": 0},

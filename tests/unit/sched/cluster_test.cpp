@@ -184,7 +184,7 @@ TEST_CASE("what nothing there can ever give is refused") {
         "machine_too_small: no machine that serves 'V100' has 4 GPUs: box has 2; `spell machine "
         "list` shows what there is");
   CHECK(refusal({9, 0, {}, ""}).find("9 cores: box has 8") != std::string::npos);
-  CHECK(refusal({0, 65 * GB, {}, ""}).find("65.0 GB of memory: box has 64.0 GB") !=
+  CHECK(refusal({0, 70 * GB, {}, ""}).find("70.0 GB of memory: box has 64.0 GB") !=
         std::string::npos);
   CHECK(refusal({0, 0, {}, "A100"}).find("has a 'A100' GPU") != std::string::npos);
 }
@@ -517,4 +517,23 @@ TEST_CASE("what a pool's machines are like is known when none is there any more"
   CHECK(cluster.machines_for({large}, 10) == 1);
   cluster.put_type("team", "spot", {2, 0, 0});
   CHECK(cluster.beyond_pool(large).empty());
+}
+
+TEST_CASE("memory is as it is sold: a kernel keeps some of it") {
+  auto cluster = cluster_of({box("a", {"v100"}, {8, 60 * GB - 100'000'000, 1})});
+  auto takes = [&](std::int64_t memory) {
+    Ask ask;
+    ask.memory = memory;
+    return cluster.demand(*cluster.find("a"), run("1", "v100", ask)).memory;
+  };
+  CHECK(takes(60 * GB) == 60 * GB - 100'000'000);
+  CHECK(takes(64 * GB) == 60 * GB - 100'000'000);  // 6.4 % less
+  CHECK(takes(65 * GB) == 65 * GB);
+  CHECK(takes(30 * GB) == 30 * GB);
+  Ask ask;
+  ask.memory = 64 * GB;
+  CHECK(cluster.check(run("1", "v100", ask), "V100"));
+  CHECK(place(cluster, {run("1", "v100", ask)}) == Words{"1@a"});
+  ask.memory = 65 * GB;
+  CHECK(cluster.check(run("2", "v100", ask), "V100").error().code() == "machine_too_small");
 }

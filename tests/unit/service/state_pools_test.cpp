@@ -389,3 +389,24 @@ TEST_CASE("a spot machine is lost after 10 s where nobody has said another time"
   CHECK(lost_after(true, 0) == 10);
   CHECK(lost_after(true, 60) == 60);
 }
+
+TEST_CASE("a type is not deleted while runs wait for what only its pool makes") {
+  Pooled team(0, 1);
+  REQUIRE(team.submit_to("spot"));
+  REQUIRE(team.submit_to("spot"));
+  team.declare(0, 0);  // its machine is not launched any more
+  team.look();
+  for (auto& task : team.ends()) team.ended(task);
+  REQUIRE(team.launches().empty());
+  auto remove = [&] {
+    return team.change([&] { return team.state->remove_machine_type("ada", "spot"); });
+  };
+  auto refused = remove();
+  REQUIRE(!refused);
+  CHECK(refused.error().code() == "machine_in_use");
+  CHECK(refused.error().message() ==
+        "2 runs wait for a machine of type 'spot', and nothing else serves it: `spell kill 1 2` "
+        "first");
+  team.machine("box", {"spot"});  // serves it too
+  CHECK(remove());
+}

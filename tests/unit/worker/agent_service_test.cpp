@@ -388,3 +388,33 @@ TEST_CASE("a tree that its lease has ended is an interruption, and is saved") {
   CHECK(ending.save);
   CHECK_FALSE(ending_of(exec::State::Phase::ended, false, exit, std::nullopt, {}).save);
 }
+
+TEST_CASE("what a run may cost is its time limit, less what its end takes") {
+  auto limits = [](model::StartCommand start, std::vector<std::int64_t> after_s) {
+    World world;
+    world.next_command.never_ends = true;
+    world.service.assign(start);
+    REQUIRE(world.run_until([&] { return world.service.runs[id].count("Run is running") > 0; }));
+    std::vector<std::int64_t> out;
+    for (auto seconds : after_s)
+      out.push_back(world.agent->find(id)->time_limit_s(world.now + seconds * 1'000'000));
+    return out;
+  };
+  auto start = start_command();
+  CHECK(limits(start, {0}) == std::vector<std::int64_t>{0});
+  start.request.stop_grace = 10;
+  start.allowance_ms = 100'000;
+  // Ten seconds until SIGKILL, five to save: 85 are left when it is taken over, and fewer later.
+  auto left = limits(start, {0, 10, 1000});
+  CHECK((left[0] > 75 && left[0] <= 85));
+  CHECK(left[1] == left[0] - 10);
+  CHECK(left[2] == 1);
+  start.request.timeout = 20;
+  CHECK(limits(start, {0, 80})[0] == 20);
+  CHECK(limits(start, {0, 80})[1] < 6);
+  // Half of it at most is for the end.
+  start.request.timeout.reset();
+  start.request.stop_grace = 3600;
+  auto half = limits(start, {0})[0];
+  CHECK((half > 40 && half <= 50));
+}

@@ -198,6 +198,7 @@ class World {
       fails;  ///< action ("save", "build", …) -> its error, while it is in here
   bool mounting_takes_long = false;   ///< it ends only when it is given up
   bool compiling_takes_long = false;  ///< likewise
+  bool preparing_takes_long = false;  ///< likewise
   std::string boot = "boot-1";
   std::vector<GpuInfo> gpus{};
   std::int64_t now = 1'000'000;
@@ -397,6 +398,13 @@ class World {
             "build", std::vector<std::string>{"submodule left out"});
         return then([this, run, built](Actions& out) { agent->built(run, built, now, out); });
       }
+      case Type::prepare: {
+        auto prepared = outcome<std::vector<std::string>>(
+            "prepare", std::vector<std::string>{"environment is there"});
+        if (preparing_takes_long) return;
+        return then(
+            [this, run, prepared](Actions& out) { agent->prepared(run, prepared, now, out); });
+      }
       case Type::mount: {
         auto mounted = outcome<std::vector<std::string>>(
             "mount", std::vector<std::string>{"Mounted uploads/x to /spell/x"});
@@ -413,7 +421,9 @@ class World {
       case Type::give_up:
         return then([this, run](Actions& out) {
           auto given_up = base::error("canceled", "given up");
-          if (compiling_takes_long)
+          if (preparing_takes_long)
+            agent->prepared(run, given_up, now, out);
+          else if (compiling_takes_long)
             agent->compiled(run, given_up, now, out);
           else
             agent->mounted(run, given_up, now, out);

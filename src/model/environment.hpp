@@ -1,0 +1,76 @@
+// Environments of runs: what may be asked for, and what worker and service say to each other of the
+// layers that they are made of.
+//
+// An environment is a stack of layers, `pip` below `setup`. A layer's name is the hash of all that
+// made it: its method, what was asked for, the machine's own programs below it, the content of the
+// layer below. Its tree has what is below it in it, so that a run mounts one tree, at
+// environment_folder: a virtual environment is bound to the path at which it was made.
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/run.hpp"
+
+namespace spell::model {
+
+/// Where a run, and each build, finds its environment.
+inline constexpr std::string_view environment_folder = "/spell-env";
+inline constexpr std::size_t requirements_limit = 256 << 10;
+
+/// Why this is no package for pip's command line; "": it is one.
+std::string wrong_package(const std::string& package);
+
+/// `path` in the folder `folder`, both relative to the same top, without "." and ".."; none: it
+/// leads out of the top, or is absolute or empty.
+std::optional<std::string> path_below(const std::string& folder, const std::string& path);
+
+/// A requirements file of a commit with those that it names in their place. `read`: a file of the
+/// commit by its path; error `not_found` for one that is not there. Error `invalid_requirements`,
+/// which names file and line: a file that is not in the commit or leads out of it, a package that
+/// is a path (its content may change with each commit), too many files or bytes.
+using ReadCommitted = std::function<Result<std::string>(const std::string& path)>;
+Result<std::string> gather_requirements(const std::string& folder, const std::string& path,
+                                        const ReadCommitted& read);
+
+/// The name of the layer in this one's place that has these packages, and not those that fit best
+/// when it was built.
+std::string pinned_layer(const std::string& name, const std::vector<std::string>& packages);
+
+/// What a worker asks of a layer.
+struct LayerClaim {
+  std::string name{};
+  std::string method{};  ///< "pip", "setup"
+  std::string base{};  ///< the machine's own programs, for people: "debian 12, x86_64, python3.11"
+  std::string made_of{};     ///< for people, one line
+  std::string lost{};        ///< a tree that cannot be read any more
+  std::int64_t wait_ms = 0;  ///< for another run's build
+};
+
+struct LayerAnswer {
+  /// "ready": here it is; "build": it is to be built by this run; "wait": another run builds it.
+  std::string state{};
+  std::string name{};  ///< the one that was claimed, or the one of the pinned packages
+  std::string node{};  ///< of a ready one: its SpellFS name
+  std::int64_t size = 0, files = 0;
+  std::vector<std::string> pinned{};  ///< to be installed so, of "build"
+  std::int64_t builder = 0;           ///< of "wait": the run
+};
+
+/// What came of a build.
+struct LayerBuilt {
+  std::string name{}, node{};  ///< node "": it was given up
+  std::int64_t size = 0, files = 0;
+  std::vector<std::string> packages{};
+};
+
+json to_json(const LayerClaim&);
+Result<LayerClaim> parse_layer_claim(const json&);
+json to_json(const LayerAnswer&);
+Result<LayerAnswer> parse_layer_answer(const json&);
+json to_json(const LayerBuilt&);
+Result<LayerBuilt> parse_layer_built(const json&);
+
+}  // namespace spell::model

@@ -1,0 +1,213 @@
+// Costs in the state. A run's price is recorded when it gets its machine, and what it has cost when
+// it ends, in the transaction of its end: whatever price, name or service comes later, the bill is
+// made of that. A run that becomes another after its end (its machine is back, it moves to another
+// project) has its bill taken back and a new one made.
+//
+// A run that may cost only so much (--max-cost) is told with its start for how long it may have its
+// machine; its supervisor keeps that, whatever becomes of this service and of its worker.
+//
+// Of a machine that a pool makes its price is recorded at its launch, and when its phases begin:
+// what runs there did not use is machine time without a run (sched/cost.hpp).
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "service/state.hpp"
+
+namespace spell::service {
+
+namespace {
+
+constexpr std::int64_t day_us = 86'400'000'000;
+constexpr std::int64_t hour_ms = 3'600'000;
+constexpr std::int64_t longest_allowance_ms = 10'000LL * 24 * hour_ms;
+constexpr std::size_t most_names_known = 100'000;
+
+}  // namespace
+
+std::optional<std::int64_t> State::hourly(const std::string& owner, const std::string& type) const {
+  auto found = types_.find({owner, type});
+  return price_of(owner, type).hourly(found != types_.end() && found->second.spot);
+}
+
+std::string State::priced_type(const std::string& owner, const std::string& asked) const {
+  auto machine = machines_.find(asked);
+  if (machine == machines_.end() || hourly(owner, asked)) return asked;
+  // A machine's own name has no price: that of its first type that has one counts, CPU's last.
+  auto serves = machine->second.record.serves;
+  std::stable_partition(serves.begin(), serves.end(), [](auto& name) { return name != "cpu"; });
+  auto found = std::find_if(serves.begin(), serves.end(),
+                            [&](auto& name) { return hourly(owner, name).has_value(); });
+  return found == serves.end() ? asked : *found;
+}
+
+void State::set_price(RunRecord& run, const MachineState& machine, std::int64_t now_us) const {
+  run.cost = {};
+  if (run.manages) return;
+  run.cost.leased_us = now_us;
+  auto plain = waiting_of(run);
+  plain.ask = {};
+  run.cost.type = plain.machine_type = priced_type(run.owner, plain.machine_type);
+  auto type = types_.find({run.owner, run.cost.type});
+  run.cost.spot = type != types_.end() && type->second.spot;
+  auto usual = cluster_.demand(*cluster_.find(machine.record.name), plain);
+  auto share = [&](std::optional<std::int64_t> of) {
+    if (of) of = model::price_of_share(*of, run.takes, usual);
+    return of;
+  };
+  auto price = price_of(run.owner, run.cost.type);
+  run.cost.price = share(price.hourly(run.cost.spot));
+  if (run.cost.spot) run.cost.on_demand = share(price.price);
+}
+
+Result<> State::check_max_cost(const RunRecord& run, const std::string& as_asked) const {
+  if (!run.request.max_cost) return ok();
+  if (run.manages)
+    return base::error("invalid_request",
+                       "'max_cost': a run that manages a workflow costs nothing");
+  auto type = priced_type(run.owner, waiting_of(run).machine_type);
+  if (hourly(run.owner, type)) return ok();
+  std::string name = as_asked.empty() ? "CPU" : as_asked;
+  return base::error("price_not_known", "the price of " + name +
+                                            " is not known, so nothing can see to it that a run "
+                                            "costs no more than that; `spell machine-type set " +
+                                            name + " --price DOLLARS` sets it");
+}
+
+Result<std::optional<model::Units>> State::left_to_spend(const RunRecord& run) {
+  if (!run.request.max_cost) return std::optional<model::Units>();
+  auto left = model::units(run.request.max_cost->nano, hour_ms);
+  for (auto number = run.resumed_from; number != 0;) {
+    auto before = find(run.owner, number);
+    if (!before && before.error().code() == "run_not_found") break;  // removed since
+    if (!before) return before.error();
+    auto& cost = (*before)->cost;
+    if (cost.price) left -= model::units(*cost.price, std::max<std::int64_t>(0, cost.billed_ms));
+    number = (*before)->resumed_from;
+  }
+  return std::optional(left);
+}
+
+Result<bool> State::may_spend(const RunPointer& run, std::int64_t now_us) {
+  if (!run->request.max_cost) return true;
+  auto left = left_to_spend(*run);
+  if (!left) return left.error();
+  auto priced = check_max_cost(*run, run->request.machine_type);
+  if (priced && **left > 0) return true;
+  run->reason_code = priced ? "max_cost" : priced.error().code();
+  run->reason = priced ? "those that it goes on from have cost what it may (--max-cost)"
+                       : priced.error().message();
+  finish(run, "failed", now_us, 0);
+  return false;
+}
+
+Result<std::int64_t> State::allowance_ms(const RunRecord& run, std::int64_t now_us) {
+  auto left = left_to_spend(run);
+  if (!left) return left.error();
+  if (!*left || run.cost.price.value_or(0) <= 0) return std::int64_t{0};
+  auto ms = **left / *run.cost.price - model::ms_between(run.cost.leased_us, now_us);
+  return static_cast<std::int64_t>(std::clamp<model::Units>(ms, 1, longest_allowance_ms));
+}
+
+model::CostEntry State::entry_of(const RunRecord& run) const {
+  model::CostEntry entry;
+  entry.spot = run.cost.spot;
+  entry.run = run.number;
+  entry.workflow = run.workflow;
+  entry.began_ms = run.cost.leased_us / 1000;
+  entry.ms = run.cost.billed_ms;
+  entry.lost_ms = run.cost.billed_lost_ms;
+  entry.price = run.cost.price.value_or(0);
+  entry.on_demand = run.cost.on_demand;
+  return entry;
+}
+
+void State::put_bill(const RunRecord& run, bool taken_back) {
+  if (run.cost.billed_ms < 0 || !run.cost.price) return;
+  auto entry = entry_of(run);
+  entry.taken_back = taken_back;
+  bills_.push_back({run.owner, run.creator, run.project, run.cost.type, run.machine, entry});
+}
+
+std::int64_t State::billed_until(const RunRecord& run, bool late, std::int64_t now_us) const {
+  auto machine = machines_.find(run.machine);
+  bool was_there = !late && machine != machines_.end() && machine->second.connected &&
+                   machine->second.connected_us <= run.ended_us;
+  return was_there ? now_us : std::max(run.ended_us, run.cost.said_us);
+}
+
+void State::bill(RunRecord& run, std::int64_t until_us) {
+  auto& cost = run.cost;
+  if (cost.leased_us == 0) return;
+  put_bill(run, true);
+  cost.billed_ms = model::ms_between(cost.leased_us, until_us);
+  cost.billed_lost_ms = 0;
+  if (run.status == "interrupted")
+    cost.billed_lost_ms = model::ms_between(std::max(cost.leased_us, cost.saved_us), until_us);
+  if (!cost.price) unpriced_.emplace(run.owner, until_us / day_us, cost.type);
+  put_bill(run, false);
+}
+
+Result<std::int64_t> State::cost_number(const std::string& owner, const std::string& kind,
+                                        const std::string& name) {
+  if (name.empty()) return std::int64_t{0};
+  if (cost_numbers_.size() > most_names_known) cost_numbers_.clear();
+  auto [known, anew] = cost_numbers_.emplace(owner + '\n' + kind + '\n' + name, 0);
+  if (!anew) return known->second;
+  auto number = writer_.make_cost_number(owner, kind, name);
+  if (!number) return number;
+  return known->second = *number;
+}
+
+Result<> State::flush_costs() {
+  struct Entries {
+    std::int64_t until_ms = 0;
+    std::string bytes;
+  };
+  std::map<std::string, Entries> owners;
+  for (auto& bill : bills_) {
+    auto& entry = bill.entry;
+    for (auto [number, kind, name] : {std::tuple(&entry.user, "user", &bill.user),
+                                      std::tuple(&entry.project, "project", &bill.project),
+                                      std::tuple(&entry.type, "type", &bill.type),
+                                      std::tuple(&entry.machine, "machine", &bill.machine)}) {
+      auto known = cost_number(bill.owner, kind, *name);
+      if (!known) return known.error();
+      *number = *known;
+    }
+    auto& entries = owners[bill.owner];
+    entries.until_ms = std::max(entries.until_ms, entry.began_ms + entry.ms);
+    model::append(entries.bytes, entry);
+  }
+  bills_.clear();
+  for (auto& [owner, entries] : owners)
+    SPELL_TRY(writer_.add_costs(owner, entries.until_ms, entries.bytes));
+  for (auto& note : unpriced_)
+    if (auto& [owner, day, type] = note; noted_unpriced_.insert(note).second)
+      SPELL_TRY(writer_.add_unpriced(owner, day, type));
+  unpriced_.clear();
+  return ok();
+}
+
+Result<> State::begin_machine_time(const store::MachineTypeRecord& type,
+                                   const store::MachineRecord& machine, std::int64_t now_us) {
+  auto price = price_of(type.owner, type.name).hourly(type.spot);
+  if (!price) {
+    unpriced_.emplace(type.owner, now_us / day_us, type.name);
+    return ok();
+  }
+  store::MachineTimeRecord time;
+  time.id = machine.id;
+  time.owner = type.owner;
+  time.price = *price;
+  time.began_us = now_us;
+  for (auto [number, kind, name] : {std::tuple(&time.machine, "machine", &machine.name),
+                                    std::tuple(&time.type, "type", &type.name)}) {
+    auto known = cost_number(type.owner, kind, *name);
+    if (!known) return known.error();
+    *number = *known;
+  }
+  return writer_.add_machine_time(time);
+}
+
+}  // namespace spell::service

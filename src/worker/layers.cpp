@@ -1,0 +1,184 @@
+#include "worker/layers.hpp"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/hash.hpp"
+#include "base/text.hpp"
+#include "model/error_code.hpp"
+#include "model/members.hpp"
+
+namespace spell::model {
+
+template <>
+struct Table<worker::EnvironmentRecord> {
+  static constexpr Field<worker::EnvironmentRecord> fields[] = {
+      SPELL_REQUIRED(worker::EnvironmentRecord, tree),
+      SPELL_REQUIRED(worker::EnvironmentRecord, key),
+      SPELL_REQUIRED(worker::EnvironmentRecord, venv),
+  };
+};
+
+}  // namespace spell::model
+
+namespace spell::worker {
+
+namespace {
+
+constexpr std::size_t longest_made_of = 1000, most_packages = 5000;
+
+std::string find_program(const std::string& name, const std::vector<std::string>& environment) {
+  constexpr std::string_view variable = "PATH=";
+  std::string path;
+  for (auto& entry : environment)
+    if (entry.starts_with(variable)) path = entry.substr(variable.size());
+  for (auto& folder : base::split(path, ':')) {
+    std::string program = folder + "/" + name;
+    struct stat st;
+    if (folder.starts_with('/') && ::stat(program.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
+        ::access(program.c_str(), X_OK) == 0)
+      return program;
+  }
+  return {};
+}
+
+/// A value of an os-release(5) file.
+std::string value_of(const std::string& text, const std::string& name) {
+  for (auto& line : base::split(text, '\n')) {
+    if (!line.starts_with(name + "=")) continue;
+    std::string value(base::trim(line.substr(name.size() + 1)));
+    if (value.size() >= 2 && (value[0] == '"' || value[0] == '\'') && value.back() == value[0])
+      value = value.substr(1, value.size() - 2);
+    return value;
+  }
+  return {};
+}
+
+bool is_for_builds(const std::string& name) {
+  std::string upper = name;
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return upper.starts_with("PIP_") || upper.starts_with("NPM_CONFIG_");
+}
+
+bool is_proxy(const std::string& name) {
+  std::string lower = base::lower(name);
+  return lower == "http_proxy" || lower == "https_proxy" || lower == "no_proxy" ||
+         lower == "all_proxy";
+}
+
+}  // namespace
+
+std::string LayerBase::text() const {
+  return system + ", " + machine + (python.empty() ? "" : ", " + python);
+}
+
+LayerBase base_of(const std::vector<std::string>& environment, const std::string& os_release) {
+  LayerBase out;
+  if (auto text = base::read_file(os_release, 64 << 10)) {
+    auto id = value_of(*text, "ID"), version = value_of(*text, "VERSION_ID");
+    out.system = model::one_line(id + (version.empty() ? "" : " " + version), 100);
+  }
+  if (out.system.empty()) out.system = "linux";
+  struct utsname name;
+  if (::uname(&name) == 0) out.machine = name.machine;
+  out.python3 = find_program("python3", environment);
+  char real[PATH_MAX];
+  if (!out.python3.empty() && ::realpath(out.python3.c_str(), real)) out.python = real;
+  return out;
+}
+
+std::string requirements_of(const model::RunRequest& request) {
+  std::string out;
+  for (auto& package : request.pip) out += package + '\n';
+  return out + request.requirements_text;
+}
+
+std::vector<Layer> layers_of(const model::StartCommand& start) {
+  auto& request = start.request;
+  std::vector<Layer> out;
+  std::string variables;
+  for (auto& [name, value] : request.env)
+    if (is_for_builds(name)) variables += name + "=" + value + '\n';
+  if (!request.pip.empty() || !request.requirements.empty()) {
+    std::string shown = base::join(request.pip, " ");
+    if (!request.requirements.empty())
+      shown += (shown.empty() ? "" : " ") + std::string("-r ") + request.requirements;
+    out.push_back({"pip", model::one_line(shown, longest_made_of),
+                   requirements_of(request) + '\0' + variables});
+  }
+  if (!request.setup.empty())
+    out.push_back({"setup", model::one_line(request.setup, longest_made_of),
+                   request.setup + '\0' + variables});
+  return out;
+}
+
+std::string layer_name(const Layer& layer, const LayerBase& base, const std::string& owner,
+                       const std::string& below) {
+  std::string all = "spell layer 1";
+  // Each part with its length: no two lists are one text.
+  for (auto& part : {layer.method, base.text(), owner, below, layer.inputs})
+    all += '\n' + std::to_string(part.size()) + ' ' + part;
+  return base::hex(base::sha256(all)).substr(0, 32);
+}
+
+std::vector<std::string> build_variables(const model::RunRequest& request) {
+  std::vector<std::string> out;
+  for (auto& [name, value] : request.env)
+    if (is_for_builds(name) || is_proxy(name)) out.push_back(name + "=" + value);
+  return out;
+}
+
+std::string layer_script(const Layer& layer, const LayerBase& base,
+                         const model::RunRequest& request, const std::string& tmp, bool pinned) {
+  std::string top(model::environment_folder);
+  if (layer.method == "setup") return "cd " + top + " || exit\n" + request.setup;
+  std::string venv = top + "/" + venv_folder, python = venv + "/bin/python",
+              pip = python + " -m pip --disable-pip-version-check --no-input ";
+  return base::shell_quote(base.python3) + " -m venv " + venv + " && " + pip +
+         "install --no-cache-dir --progress-bar off -r " + tmp + "/" + requirements_file +
+         (pinned ? " -c " + tmp + "/" + pins_file : "") + " && " + pip + "freeze > " + tmp + "/" +
+         packages_file;
+}
+
+std::vector<std::string> packages_of(const std::string& frozen) {
+  std::vector<std::string> out;
+  for (auto& line : base::split(base::to_utf8(frozen), '\n')) {
+    std::string package = model::one_line(base::trim(line), 1000);
+    if (package.empty() || package[0] == '#' || package.size() > 1000) continue;
+    if (out.size() < most_packages) out.push_back(std::move(package));
+  }
+  return out;
+}
+
+std::string environment_path() {
+  std::string top(model::environment_folder);
+  return top + "/bin:" + top + "/" + venv_folder + "/bin:" + top + "/node_modules/.bin";
+}
+
+Result<> write_environment_record(const std::string& run_folder, const EnvironmentRecord& record) {
+  return base::write_file(run_folder + "/environment", model::write_object(record).dump(), 0600,
+                          false);
+}
+
+Result<std::optional<EnvironmentRecord>> read_environment_record(const std::string& run_folder) {
+  std::optional<EnvironmentRecord> out;
+  std::string path = run_folder + "/environment";
+  auto text = base::read_file(path, 64 << 10);
+  if (!text && text.error().code() == "not_found") return out;
+  if (!text) return text.error();
+  auto parsed = model::parse_json(*text);
+  out.emplace();
+  if (!parsed || model::read_value(*parsed, *out, model::Unknown::ignore))
+    return base::error("damaged", path + " is damaged");
+  return out;
+}
+
+}  // namespace spell::worker

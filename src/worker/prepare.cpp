@@ -1,0 +1,448 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "base/count.hpp"
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/text.hpp"
+#include "model/error_code.hpp"
+#include "spellfs/tree.hpp"
+#include "worker/build_output.hpp"
+#include "worker/copy_tree.hpp"
+#include "worker/environment.hpp"
+#include "worker/hooks.hpp"
+#include "worker/layers.hpp"
+#include "worker/pack_sender.hpp"
+
+// A layer is built by a command of its own under a supervisor of its own, in the run's folder as
+// `layer/`, with the run's fence and user, but without its code, credentials and secrets. It finds
+// its folder at /spell, and by the name under which runs will find it: /spell-env leads there. What
+// it leaves is saved when nothing of it lives any more, and read back from there like by every
+// other machine: what cannot be read back is found at once.
+
+namespace spell::worker {
+
+namespace {
+
+constexpr std::int64_t log_limit = 256 << 20, time_limit_s = 3600, pack_limit = 64 << 20;
+constexpr std::int64_t packages_limit = 1 << 20;
+constexpr std::int64_t claim_wait_ms = 20'000;
+constexpr int most_tries = 3;
+
+Error failed(const std::string& why) { return base::error("build_failed", why); }
+Error given_up() { return base::error("canceled", "the environment was given up"); }
+
+/// What was saved cannot be read: it is to be built anew.
+bool is_lost(const Error& error) {
+  for (auto* code : {"object_not_found", "resource_not_found", "damaged", "bad_pack", "bad_node"})
+    if (error.code() == code) return true;
+  return false;
+}
+
+std::int64_t time_limit_of(const model::StartCommand& start) {
+  std::int64_t own = start.request.timeout.value_or(0);
+  return own > 0 ? std::min(own, time_limit_s) : time_limit_s;
+}
+
+class Preparation {
+ public:
+  Preparation(const Folders& folders, const Host& host, const model::StartCommand& start,
+              const LayerService& service, Link& link, const spellfs::ObjectSource& source,
+              TreeCache& cache, Turns& turns, const BuildOutput::Say& say, std::stop_token stop)
+      : folders_(folders),
+        host_(host),
+        start_(start),
+        service_(service),
+        link_(link),
+        source_(source),
+        cache_(cache),
+        turns_(turns),
+        say_(say),
+        stop_(std::move(stop)),
+        folder_(folders.run(start.run)),
+        place_(folder_ + "/layer"),
+        base_(base_of(host.base_environment)),
+        layers_(layers_of(start)) {}
+
+  Result<> all() {
+    if (host_.capabilities.containment == exec::Containment::best_effort)
+      return failed("environments cannot be had on this machine, for " + host_.capabilities.remedy);
+    if (layers_[0].method == "pip" && base_.python.empty())
+      return failed(
+          "there is no python3 on this machine: install it (apt install python3 python3-venv)");
+    // Of a worker that was killed.
+    SPELL_TRY(end_earlier());
+    for (int tries = 1;; ++tries) {
+      auto done = once();
+      if (done || !is_lost(done.error()) || tries == most_tries) return done;
+      say("The environment cannot be read any more (" + done.error().message() +
+          "): it is built anew");
+    }
+  }
+
+ private:
+  void say(const std::string& line) { say_({line}); }
+
+  /// One way through all layers. An error of is_lost(): what was there is not any more, which the
+  /// service will be told of.
+  Result<> once() {
+    below_ = {};
+    for (auto& layer : layers_) {
+      auto there = obtain(layer);
+      if (!there) return there.error();
+      below_ = std::move(*there);
+    }
+    auto tree = bring(below_);
+    if (!tree) return tree.error();
+    return write_environment_record(folder_, {*tree, key_of(below_), layers_[0].method == "pip"});
+  }
+
+  /// The layer as the service has it, built here where it had none.
+  Result<model::LayerAnswer> obtain(const Layer& layer) {
+    model::LayerClaim claim;
+    claim.name = layer_name(layer, base_, start_.owner, below_.node);
+    claim.method = layer.method;
+    claim.base = base_.text();
+    claim.made_of = layer.made_of;
+    claim.wait_ms = claim_wait_ms;
+    if (auto lost = lost_.find(layer.method); lost != lost_.end()) claim.lost = lost->second;
+    for (bool told = false;;) {
+      auto answer = service_.claim(claim);
+      if (!answer) return answer;
+      if (answer->state == "ready") {
+        methods_[answer->node] = layer.method;
+        return answer;
+      }
+      if (answer->state == "wait") {
+        if (!std::exchange(told, true))
+          say("Waiting for run " + std::to_string(answer->builder) +
+              ", which builds the same environment");
+        if (stop_.stop_requested()) return given_up();
+        continue;
+      }
+      if (answer->state != "build") return failed("the service's answer is not to be understood");
+      auto built = build(layer, *answer);
+      if (built) return built;
+      service_.give_up(answer->name);
+      return built;
+    }
+  }
+
+  static std::string key_of(const model::LayerAnswer& layer) { return "layer-" + layer.node; }
+
+  /// In this machine's cache; its path.
+  Result<std::string> bring(const model::LayerAnswer& layer) {
+    auto node = spellfs::Name::parse(layer.node);
+    if (!node) return failed("the service's answer names no tree");
+    spellfs::Entry entry;
+    entry.type = spellfs::EntryType::folder;
+    entry.mode = 0755;
+    entry.node = *node;
+    entry.size = layer.size;
+    entry.files = layer.files;
+    // Before it is made: whoever finds this folder knows what it uses.
+    SPELL_TRY(write_environment_record(folder_, {"", key_of(layer), false}));
+    bool told = std::exchange(built_here_, false);
+    auto made = cache_.use(
+        start_.run, key_of(layer), reckoned_size(layer.size, layer.files),
+        [&](const std::string& path, std::stop_token token) -> Result<> {
+          if (!std::exchange(told, true)) say("Retrieving cached environment…");
+          spellfs::RestoreOptions options;
+          options.durable = true;
+          options.stop = std::move(token);
+          auto restored = spellfs::restore(source_, entry, path, options);
+          if (!restored) return restored.error();
+          return ok();
+        },
+        stop_);
+    if (!made && is_lost(made.error())) lost_[methods_[layer.node]] = layer.node;
+    if (!made) return made.error();
+    if (!told) say("Retrieving cached environment… it is on this machine");
+    return made->path;
+  }
+
+  Result<> end_earlier() {
+    auto before = exec::Supervised::attach(place_);
+    if (!before && before.error().code() != "not_found") return before.error();
+    if (before) {
+      SPELL_TRY(before->kill());
+      BuildOutput none(place_, [](auto&) {});
+      if (auto ended = await(*before, none, {}); !ended) return ended.error();
+    }
+    return base::remove_tree(place_);
+  }
+
+  /// Waits for its end, and tells what it prints; after a stop it is killed, then waited for.
+  Result<exec::State> await(exec::Supervised& build, BuildOutput& output, std::stop_token stop) {
+    base::Fd told(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!told) return base::errno_error("wait for a build");
+    std::stop_callback tell(stop, [&] {
+      std::uint64_t one = 1;
+      (void)!::write(told.get(), &one, sizeof one);
+    });
+    bool killed = false;
+    for (;;) {
+      if (stop.stop_requested() && !std::exchange(killed, true)) SPELL_TRY(build.kill());
+      auto state = build.state();
+      if (!state) return state;
+      output.read(state->spool_end);
+      if (state->phase != exec::State::Phase::starting &&
+          state->phase != exec::State::Phase::running)
+        return state;
+      // A disk that is full: its supervisor waits for room to write the end, and it has the disk.
+      if (state->log_full && state->command_ended) (void)base::remove_tree(place_ + "/spell");
+      pollfd fds[] = {{build.event_fd(), POLLIN, 0}, {killed ? -1 : told.get(), POLLIN, 0}};
+      if (::poll(fds, 2, -1) < 0 && errno != EINTR) return base::errno_error("wait for a build");
+    }
+  }
+
+  Result<> make_place(const Layer& layer, const std::vector<std::string>& pinned) {
+    SPELL_TRY(base::remove_tree(place_));
+    SPELL_TRY(base::make_folders(place_ + "/tmp", 0700));
+    if (below_.node.empty()) {
+      SPELL_TRY(base::make_folders(place_ + "/spell", 0755));
+    } else {
+      auto tree = bring(below_);
+      if (!tree) return tree.error();
+      auto copied = copy_tree(*tree, place_ + "/spell", stop_);
+      if (!copied) return copied.error();
+    }
+    if (layer.method != "pip") return ok();
+    SPELL_TRY(base::write_file(place_ + "/tmp/" + requirements_file,
+                               requirements_of(start_.request), 0600, false));
+    if (pinned.empty()) return ok();
+    return base::write_file(place_ + "/tmp/" + pins_file, base::join(pinned, "\n") + "\n", 0600,
+                            false);
+  }
+
+  Result<exec::Supervised> begin(const Layer& layer, bool pinned) {
+    exec::Launch what;
+    what.run_id = start_.run;
+    what.supervisor = host_.supervisor;
+    what.folder = place_;
+    what.containment = host_.capabilities.containment;
+    auto paths = run_paths(what.containment, place_);
+    what.command = layer_script(layer, base_, start_.request, paths.tmp, pinned);
+    what.env =
+        host_.users ? environment_of_nobody(host_.base_environment, paths) : host_.base_environment;
+    std::string top(model::environment_folder);
+    for (auto& variable : what.env)
+      if (variable.starts_with("PATH=")) variable.insert(5, environment_path() + ":");
+    for (auto& variable : build_variables(start_.request)) what.env.push_back(variable);
+    what.env.push_back("SPELL_ENV=" + top);
+    what.env.push_back("LC_ALL=C.UTF-8");
+    what.env.push_back("PYTHONUNBUFFERED=1");
+    if (layers_[0].method == "pip") what.env.push_back("VIRTUAL_ENV=" + top + "/" + venv_folder);
+    // A mount, not a link: what a program finds out of its own path holds in the run, too.
+    what.binds.push_back({place_ + "/spell", top});
+    if (host_.users) {
+      auto user = host_.users->take(start_.run, folder_);
+      if (!user) return user.error();
+      what.user = *user;
+    }
+    what.hidden = host_.hidden;
+    what.log_limit = log_limit;
+    what.stop_grace_s = 5;
+    what.timeout_s = time_limit_of(start_);
+    what.revive = host_.revive;
+    what.service_lock = host_.service_lock;
+    if (host_.scopes)
+      what.scope = {"spell-build-" + start_.run,
+                    "Environment of run " + std::to_string(start_.number) + " of " + start_.owner,
+                    what.stop_grace_s};
+    return exec::Supervised::start(what);
+  }
+
+  /// The line that says most; then the last ones that the build printed.
+  Error explain(const Layer& layer, const std::optional<exec::Exit>& exit,
+                const BuildOutput& output) const {
+    std::string how = !exit                  ? "its supervisor was lost"
+                      : !exit->error.empty() ? exit->error
+                      : exit->ended_by == "timeout"
+                          ? "it took longer than " + std::to_string(time_limit_of(start_)) + " s"
+                          : "exit code " + std::to_string(exit->code.value_or(-1));
+    std::string text = "the environment cannot be built: " +
+                       std::string(layer.method == "pip" ? "pip" : "the setup command") +
+                       " failed (" + how + ")",
+                said;
+    auto& lines = output.last();
+    for (auto& line : lines) {
+      if (line.find("ensurepip is not") != line.npos)
+        said = "this machine has no python3-venv: apt install python3-venv";
+      if (said.empty() && base::lower(line).find("error") != line.npos) said = line;
+    }
+    if (said.empty() && !lines.empty()) said = lines.back();
+    if (!said.empty()) text += ": " + model::one_line(said, 1000);
+    for (auto& line : lines) text += "\n" + model::one_line(line, 2000);
+    return failed(text);
+  }
+
+  bool stops_soon() {
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    std::condition_variable_any told;
+    told.wait_for(lock, stop_, std::chrono::seconds(30), [] { return false; });
+    return stop_.stop_requested();
+  }
+
+  Result<model::LayerAnswer> build(const Layer& layer, const model::LayerAnswer& claimed) {
+    auto turn = turns_.take(start_.owner, stop_);
+    if (!turn) return given_up();
+    auto built = build_here(layer, claimed);
+    // Of a build that may still go on nothing is taken away.
+    if (built || built.error().code() != "supervisor_unreachable")
+      if (auto removed = base::remove_tree(place_); !removed && built) return removed.error();
+    return built;
+  }
+
+  Result<model::LayerAnswer> build_here(const Layer& layer, const model::LayerAnswer& claimed) {
+    SPELL_TRY(make_place(layer, claimed.pinned));
+    say(layer.method == "pip" ? "Building the environment: pip install " + layer.made_of
+                              : "Building the environment: " + layer.made_of);
+    auto supervised = begin(layer, !claimed.pinned.empty());
+    if (!supervised) return supervised.error();
+    BuildOutput output(place_, say_);
+    auto state = await(*supervised, output, stop_);
+    if (!state) {
+      (void)supervised->kill();
+      return state.error();
+    }
+    output.finish();
+    if (stop_.stop_requested()) return given_up();
+    auto& exit = state->exit;
+    // Of the machine, whose next worker does it anew: then this one is told to stop, too.
+    if (exit && exit->ended_by == "shutdown" && stops_soon()) return given_up();
+    if (!exit || !exit->error_code.empty() || exit->code != 0) return explain(layer, exit, output);
+    model::LayerBuilt built;
+    built.name = claimed.name;
+    if (layer.method == "pip") {
+      auto packages = read_packages();
+      if (!packages) return packages.error();
+      built.packages = std::move(*packages);
+    }
+    SPELL_TRY(mark(claimed.name));
+    say("Saving the environment");
+    SPELL_TRY(save(built));
+    auto answer = service_.put(built);
+    if (!answer) return answer;
+    if (answer->state != "ready") return failed("the service has not taken the environment");
+    built_here_ = true;
+    lost_.erase(layer.method);
+    methods_[answer->node] = layer.method;
+    say("Environment built: " + base::count(built.files, "file") + ", " +
+        base::format_size(built.size));
+    return answer;
+  }
+
+  /// The build was the user's program: no link of its is followed.
+  Result<std::vector<std::string>> read_packages() const {
+    auto tmp = base::open(place_ + "/tmp", O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (!tmp) return tmp.error();
+    base::Fd file(
+        ::openat(tmp->get(), packages_file, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
+    struct stat st;
+    if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) ||
+        st.st_size > packages_limit)
+      return failed("pip does not say what it has installed");
+    std::string text(static_cast<std::size_t>(st.st_size), '\0');
+    auto got = base::pread_full(file.get(), text.data(), text.size(), 0);
+    if (!got) return got.error();
+    text.resize(*got);
+    return packages_of(text);
+  }
+
+  /// So that there is something to keep, whatever the build has left.
+  Result<> mark(const std::string& name) const {
+    auto top = base::open(place_ + "/spell", O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (!top) return top.error();
+    ::unlinkat(top->get(), ".layer", 0);
+    base::Fd file(
+        ::openat(top->get(), ".layer", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+    // The mode is what is said here, whatever this process's umask.
+    if (!file || ::fchmod(file.get(), 0644) != 0)
+      return base::errno_error("write .layer in the environment");
+    return base::write_all(file.get(), name + "\n");
+  }
+
+  /// All that it names has been sent then.
+  Result<> save(model::LayerBuilt& built) {
+    CallOptions call{std::nullopt, stop_};
+    return service_.persist([&]() -> Result<> {
+      spellfs::SaveOptions options;
+      options.stop = stop_;
+      options.missing = [&](std::span<const spellfs::Name> names) {
+        return link_.missing(start_.run, start_.epoch, names, call);
+      };
+      PackSender sender(folders_, link_, start_, call);
+      auto file = sender.open();
+      if (!file) return file.error();
+      spellfs::PackWriter writer(*file, pack_limit,
+                                 [&](std::int64_t size) { return sender.next(size); });
+      auto saved = spellfs::save(place_ + "/spell", options, writer);
+      if (!saved) return saved.error();
+      SPELL_TRY(sender.wait());
+      if (writer.objects() > 0) {
+        auto size = writer.finish();
+        if (!size) return size.error();
+        if (auto next = sender.next(*size); !next) return next.error();
+        SPELL_TRY(sender.wait());
+      }
+      if (!saved->tree) return failed("the build has left nothing");
+      built.node = saved->tree->text();
+      built.size = saved->bytes;
+      built.files = saved->files;
+      for (std::size_t i = 0; i < std::min<std::size_t>(saved->skipped.size(), 20); ++i)
+        say("not kept: " + saved->skipped[i]);
+      return ok();
+    });
+  }
+
+  const Folders& folders_;
+  const Host& host_;
+  const model::StartCommand& start_;
+  const LayerService& service_;
+  Link& link_;
+  const spellfs::ObjectSource& source_;
+  TreeCache& cache_;
+  Turns& turns_;
+  const BuildOutput::Say& say_;
+  const std::stop_token stop_;
+  const std::string folder_, place_;
+  const LayerBase base_;
+  const std::vector<Layer> layers_;
+  model::LayerAnswer below_;                    ///< what was obtained last
+  bool built_here_ = false;                     ///< that
+  std::map<std::string, std::string> lost_;     ///< method -> a tree that cannot be read
+  std::map<std::string, std::string> methods_;  ///< tree -> whose it is
+};
+
+}  // namespace
+
+void end_preparing(const std::string& run_folder) {
+  if (auto build = exec::Supervised::attach(run_folder + "/layer")) (void)build->kill();
+}
+
+Result<std::vector<std::string>> prepare(const Folders& folders, const Host& host,
+                                         const model::StartCommand& start,
+                                         const LayerService& service, Link& link,
+                                         const spellfs::ObjectSource& source, TreeCache& cache,
+                                         Turns& turns, const BuildOutput::Say& say,
+                                         std::stop_token stop) {
+  Preparation preparation(folders, host, start, service, link, source, cache, turns, say,
+                          std::move(stop));
+  auto done = preparation.all();
+  if (!done) return done.error();
+  return std::vector<std::string>();
+}
+
+}  // namespace spell::worker
