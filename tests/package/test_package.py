@@ -227,7 +227,8 @@ def test_a_program_that_asks_for_all_there_will_be(prefix, library_folder, envir
     run(spell, "machine-type", "add", "v100-spot", "--spot", "--pool", pool, env=environment)
     done = run(spell, "workflow", "create", "--local", tmp_path / "pipeline", cwd=tmp_path, env=environment, check=False)
     assert "training on v100-spot: 1 x V100 of 16 GB, 8 cores, 61 GB, launched when wanted, spot, $0.918 an hour" in done.stderr, done.stderr
-    assert done.returncode == 1 and "char-rnn" in done.stderr.splitlines()[-1], done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("pipeline: ")]
+    assert done.returncode == 1 and "no commit with the label 'char-rnn'" in told, done.stderr
 
 
 def test_pkg_config(prefix, environment, tmp_path):
