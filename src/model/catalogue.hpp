@@ -16,7 +16,8 @@ namespace spell::model {
 /// Immutable. Names are found in any case.
 class Catalogue {
  public:
-  /// Each figure needs a source that the text names, with its day or year. Error `invalid_request`, with the line.
+  /// Each figure needs a source that the text names, with its day or year. Error `invalid_request`,
+  /// with the line.
   static Result<Catalogue> parse(std::string_view csv);
 
   const std::vector<CatalogueEntry>& entries() const { return entries_; }

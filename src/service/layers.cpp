@@ -19,8 +19,8 @@ LayerState decide_layer(const std::optional<store::LayerRecord>& there, const La
   bool whole = !there->node.empty() && there->node != wish.lost &&
                (wish.pinned.empty() || there->packages == wish.pinned);
   // Built for a run that asked for a new one, it is new for all that asked before it was.
-  bool is_new = there->made_by == wish.run ||
-                (!there->made_by.empty() && wish.asked_us > 0 && there->created_us >= wish.asked_us);
+  bool is_new = there->made_by == wish.run || (!there->made_by.empty() && wish.asked_us > 0 &&
+                                               there->created_us >= wish.asked_us);
   if (whole && (!wish.refresh || is_new)) return LayerState::ready;
   bool other =
       !there->builder.empty() && (there->builder != wish.run || there->builder_epoch != wish.epoch);
@@ -93,12 +93,8 @@ Result<model::LayerAnswer> claim(State& state, std::int64_t now, const std::stri
                                  const model::LayerClaim& asked) {
   auto* run = state.active_run(run_id);
   if (!run) return base::error("run_not_found", "run " + run_id + " is not being carried out");
-  LayerWish wish{run_id,
-                 run->epoch,
-                 run->request.refresh_environment && run->resumed_from == 0,
-                 asked.lost,
-                 {},
-                 run->created_us};
+  LayerWish wish{run_id,     run->epoch, run->request.refresh_environment && run->resumed_from == 0,
+                 asked.lost, {},         run->created_us};
   if (asked.method == "pip") {
     auto pinned = pinned_packages(state, *run);
     if (!pinned) return pinned.error();
@@ -283,8 +279,7 @@ void machine_put_layer(Context& context, Call call) {
       auto there = state.writer().find_layer(owner, built.name);
       if (!there) return there.error();
       // Put before, and not heard of.
-      if (*there && (*there)->made_by == run && !built.node.empty() &&
-          (*there)->node == built.node)
+      if (*there && (*there)->made_by == run && !built.node.empty() && (*there)->node == built.node)
         return ready(**there);
       auto* record = state.active_run(run);
       if (!record || !*there || (*there)->builder != run ||

@@ -24,7 +24,7 @@ constexpr int pipe_size = 1 << 20;
 constexpr size_t small_read = 32 << 10;
 constexpr long long hold_us = 1000;
 constexpr long long start_told_us = 3000;  ///< a shorter command is told of once, when it has ended
-constexpr long long listens_us = 20'000;  ///< a shorter run needs no socket: see listen_here()
+constexpr long long listens_us = 20'000;   ///< a shorter run needs no socket: see listen_here()
 constexpr long long listen_again_us = 1'000'000;
 constexpr long long last_words =
     16 << 20;  ///< output beyond the log's limit that a run may write while it is being stopped
@@ -114,8 +114,8 @@ void Run::write_lock_file() {
 }
 
 /// For callers that come later: who started this run has a connection. A short run that keeps it
-/// spares itself the socket, whose making and removing costs more than all else it does to the disk.
-/// Who comes too early waits for the socket, and for the lock file's change after it.
+/// spares itself the socket, whose making and removing costs more than all else it does to the
+/// disk. Who comes too early waits for the socket, and for the lock file's change after it.
 void Run::listen_here() {
   sockaddr_un name{AF_UNIX, "sock"};
   int file = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

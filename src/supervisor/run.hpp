@@ -102,7 +102,7 @@ class Run {
   long long pumped_us_ = 0;  ///< last read of output
   long long hold_until_us_ =
       0;  ///< output is left in the pipe until then, so that many small writes become one frame
-  long long tell_at_us_ = 0;  ///< that the command runs is told then, or with what comes before
+  long long tell_at_us_ = 0;    ///< that the command runs is told then, or with what comes before
   long long listen_at_us_ = 0;  ///< 0: it listens
   FieldWriter<packet_limit> end_;
   bool end_appended_ = false;

@@ -51,8 +51,8 @@ bool make_empty(const std::string& path) {
   return base::open(path, O_WRONLY | O_TRUNC | O_NOFOLLOW).ok();
 }
 
-/// Leaves only the empty spell/, tmp/, journal, spool and kept lock in a run's folder; false if that
-/// takes more than deleting a few files.
+/// Leaves only the empty spell/, tmp/, journal, spool and kept lock in a run's folder; false if
+/// that takes more than deleting a few files.
 bool make_spare(const std::string& path) {
   if (!is_fresh(path + "/spell", spell_mode) || !is_fresh(path + "/tmp", tmp_mode)) return false;
   std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);

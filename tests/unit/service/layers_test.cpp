@@ -58,6 +58,13 @@ TEST_CASE("a refresh wants one of its own making, and only once") {
   auto again = whole();
   again.made_by = "run";
   CHECK(decide_layer(again, wish, false) == LayerState::ready);
+  // What was built after it was asked for is as new as its own would be.
+  again.made_by = "another";
+  again.created_us = 100;
+  wish.asked_us = 100;
+  CHECK(decide_layer(again, wish, false) == LayerState::ready);
+  wish.asked_us = 101;
+  CHECK(decide_layer(again, wish, false) == LayerState::build);
   // Meanwhile it is there for those who want none.
   auto anew = whole();
   anew.builder = "run";
