@@ -51,7 +51,7 @@ struct RunRequest {
   bool exclusive = false;             ///< its machine ends it when the service counts it as lost
   std::string notice_signal{};        ///< a name of notice_signals(), or "": none
   std::vector<std::string> append{};  ///< patterns of files that are saved while they grow
-  std::optional<Dollars> max_cost{};  ///< it is stopped before it has cost more
+  std::optional<Dollars> max_cost{};  ///< its command is stopped in time for about that
   /// What its environment is built of; see environment.hpp.
   std::vector<std::string> pip{};
   std::string requirements{};  ///< a file of the commit, relative to `folder`
