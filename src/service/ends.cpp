@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 
 #include "base/hash.hpp"
 #include "base/text.hpp"
@@ -41,16 +42,22 @@ struct Watch : std::enable_shared_from_this<Watch> {
   Context& context;
   Call call;
   std::atomic<bool> done = false;
-  std::atomic<std::uint64_t> ticket = 0, timer = 0;
+  std::atomic<std::uint64_t> timer = 0;
   std::mutex mutex;    // of the cursor
   std::string cursor;  // what came before concerned others
+  Hub::Listener news;
 
-  Watch(Context& c, Call k) : context(c), call(std::move(k)), cursor(call->query("from")) {}
+  Watch(Context& c, Call k)
+      : context(c),
+        call(std::move(k)),
+        cursor(call->query("from")),
+        news(c.hub, Ends::key(call->owner())) {}
 
   /// Asks to be woken, then looks: what happens in between is not missed.
-  void arm() {
-    ticket =
-        context.hub.wait(Ends::key(call->owner()), [self = shared_from_this()] { self->arm(); });
+  void start() {
+    news.start([weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->look(false);
+    });
     look(false);
   }
   void look(bool in_any_case) {
@@ -73,7 +80,7 @@ struct Watch : std::enable_shared_from_this<Watch> {
 
  private:
   void leave() {
-    context.hub.forget(Ends::key(call->owner()), ticket);
+    news.stop();
     context.timer.cancel(timer);
   }
 };
@@ -88,7 +95,7 @@ void list_ends(Context& context, Call call) {
   watch->timer =
       context.timer.after(std::chrono::milliseconds(*wait), [watch] { watch->look(true); });
   watch->call->reply.on_close([watch] { watch->give_up(); });
-  watch->arm();
+  watch->start();
 }
 
 }  // namespace spell::service

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
+#include <mutex>
 #include <tuple>
 
 #include "base/error.hpp"
@@ -177,7 +179,7 @@ struct Waiting : std::enable_shared_from_this<Waiting> {
   std::atomic<bool> last = false, done = false;
   std::atomic<std::uint64_t> timer = 0;
   std::mutex mutex;
-  std::vector<std::pair<std::string, std::uint64_t>> tickets;
+  std::map<std::string, Hub::Listener> listeners;
 
   Waiting(Context& c, Call k, std::string r, model::LayerClaim a)
       : context(c), call(std::move(k)), run(std::move(r)), asked(std::move(a)) {}
@@ -185,7 +187,6 @@ struct Waiting : std::enable_shared_from_this<Waiting> {
   /// Asks to be woken by the layers that it may have to wait for, then asks for them: what happens
   /// in between is not missed.
   void ask() {
-    forget();
     auto assignment = context.machines.assignment(run);
     if (assignment && !last) listen(news_of(assignment->owner, asked.name));
     context.reactor.post([self = shared_from_this()](State& state,
@@ -194,35 +195,35 @@ struct Waiting : std::enable_shared_from_this<Waiting> {
       return [self, answered](const Result<>& committed) { self->answered(answered, committed); };
     });
   }
-  void listen(const std::string& news) {
-    auto ticket = context.hub.wait(news, [self = shared_from_this()] {
-      if (!self->done) self->ask();
-    });
+  /// Whether it did not listen to these yet.
+  bool listen(const std::string& news) {
     std::lock_guard lock(mutex);
-    tickets.emplace_back(news, ticket);
+    auto [listener, added] = listeners.try_emplace(news, context.hub, news);
+    if (added)
+      listener->second.start([weak = weak_from_this()] {
+        auto self = weak.lock();
+        if (self && !self->done) self->ask();
+      });
+    return added;
   }
-  void forget() {
+  /// Whether this was the first to.
+  bool leave() {
+    if (done.exchange(true)) return false;
+    context.timer.cancel(timer);
     std::lock_guard lock(mutex);
-    for (auto& [news, ticket] : tickets) context.hub.forget(news, ticket);
-    tickets.clear();
+    listeners.clear();
+    return true;
   }
   void answered(const Result<model::LayerAnswer>& answered, const Result<>& committed) {
     bool waits = answered && committed && answered->state == "wait" && !last;
     if (waits && answered->name != asked.name && !done) {
       auto assignment = context.machines.assignment(run);
-      if (assignment) listen(news_of(assignment->owner, answered->name));
+      if (assignment && listen(news_of(assignment->owner, answered->name))) return ask();
     }
-    if (waits || done.exchange(true)) return;
-    forget();
-    context.timer.cancel(timer);
+    if (waits || !leave()) return;
     if (!answered) return refuse(call, answered.error());
     if (!committed) return refuse(call, committed.error());
     answer(call, model::to_json(*answered));
-  }
-  void give_up() {
-    if (done.exchange(true)) return;
-    forget();
-    context.timer.cancel(timer);
   }
 };
 
@@ -244,7 +245,7 @@ void machine_claim_layer(Context& context, Call call) {
           waiting->last = true;
           if (!waiting->done) waiting->ask();
         });
-    waiting->call->reply.on_close([waiting] { waiting->give_up(); });
+    waiting->call->reply.on_close([waiting] { waiting->leave(); });
   }
   waiting->ask();
 }

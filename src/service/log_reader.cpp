@@ -60,8 +60,8 @@ Result<std::string> LogFormatter::feed(std::string frames) {
 LogReader::LogReader(Readers& readers, LogStore& logs, Hub& hub, LogQuery query)
     : readers_(readers),
       logs_(logs),
-      hub_(hub),
       query_(std::move(query)),
+      news_(hub, query_.run),
       cursor_(query_.from),
       formatter_(query_.format, query_.number, query_.from) {}
 
@@ -132,36 +132,28 @@ void LogReader::pull(std::function<void(Result<std::string>)> done) {
     std::lock_guard lock(mutex_);
     waiting_ = std::move(done);
   }
+  if (query_.follow)
+    news_.start([weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->look();
+    });
   look();
 }
 
 void LogReader::look() {
-  std::uint64_t ticket = 0;
-  if (query_.follow) {
-    ticket = hub_.wait(query_.run, [weak = weak_from_this()] {
-      if (auto self = weak.lock()) self->look();
-    });
-  }
   std::function<void(Result<std::string>)> done;
   Result<std::string> piece = std::string();
   {
     std::lock_guard lock(mutex_);
-    if (ticket_ != 0) hub_.forget(query_.run, ticket_);
-    ticket_ = ticket;
-    if (waiting_) {
-      // What gave nothing to show may have been passed over: only who stands still has to wait.
-      model::LogCursor before;
-      do {
-        before = cursor_;
-        piece = read();
-      } while (piece && piece->empty() && !ended_ &&
-               (cursor_.entries != before.entries || cursor_.bytes != before.bytes));
-      if (!piece || !piece->empty() || ended_) done = std::exchange(waiting_, nullptr);
-    }
-    if (!waiting_ && ticket_ != 0) {
-      hub_.forget(query_.run, ticket_);
-      ticket_ = 0;
-    }
+    if (!waiting_) return;
+    // What gave nothing to show may have been passed over: only who stands still has to wait.
+    model::LogCursor before;
+    do {
+      before = cursor_;
+      piece = read();
+    } while (piece && piece->empty() && !ended_ &&
+             (cursor_.entries != before.entries || cursor_.bytes != before.bytes));
+    if (!piece || !piece->empty() || ended_) done = std::exchange(waiting_, nullptr);
+    if (!piece || ended_) news_.stop();
   }
   if (done) done(std::move(piece));
 }
@@ -169,8 +161,7 @@ void LogReader::look() {
 void LogReader::cancel() {
   std::lock_guard lock(mutex_);
   waiting_ = nullptr;
-  if (ticket_ != 0) hub_.forget(query_.run, ticket_);
-  ticket_ = 0;
+  news_.stop();
 }
 
 }  // namespace spell::service

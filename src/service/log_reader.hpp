@@ -52,14 +52,13 @@ class LogReader : public net::BodySource, public std::enable_shared_from_this<Lo
 
   Readers& readers_;
   LogStore& logs_;
-  Hub& hub_;
-  LogQuery query_;
+  const LogQuery query_;
+  Hub::Listener news_;
   model::LogCursor cursor_;
   LogFormatter formatter_;
   bool ended_ = false;
   std::mutex mutex_;
   std::function<void(Result<std::string>)> waiting_;
-  std::uint64_t ticket_ = 0;
 };
 
 }  // namespace spell::service

@@ -99,15 +99,22 @@ struct Watch : std::enable_shared_from_this<Watch> {
   const std::string run;
   Query query;
   std::atomic<bool> done = false;
-  std::atomic<std::uint64_t> ticket = 0, timer = 0;
+  std::atomic<std::uint64_t> timer = 0;
   std::mutex reading;
+  Hub::Listener news;
 
   Watch(Context& where, Call what, std::string id, Query asked)
-      : context(where), call(std::move(what)), run(std::move(id)), query(std::move(asked)) {}
+      : context(where),
+        call(std::move(what)),
+        run(std::move(id)),
+        query(std::move(asked)),
+        news(context.hub, run) {}
 
   /// Asks to be woken, then looks: what happens in between is not missed.
-  void arm() {
-    ticket = context.hub.wait(run, [self = shared_from_this()] { self->arm(); });
+  void start() {
+    news.start([weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->look(false);
+    });
     look(false);
   }
   void look(bool in_any_case) {
@@ -136,7 +143,7 @@ struct Watch : std::enable_shared_from_this<Watch> {
                   {"final", points->final}});
   }
   void leave() {
-    context.hub.forget(run, ticket);
+    news.stop();
     context.timer.cancel(timer);
   }
 };
@@ -204,7 +211,7 @@ void metric_points(Context& context, Call call) {
   watch->timer =
       context.timer.after(std::chrono::milliseconds(*wait), [watch] { watch->look(true); });
   watch->call->reply.on_close([watch] { watch->give_up(); });
-  watch->arm();
+  watch->start();
 }
 
 }  // namespace spell::service

@@ -113,26 +113,27 @@ struct Watch : std::enable_shared_from_this<Watch> {
   std::string id;
   std::int64_t version;
   std::atomic<bool> done = false;
-  std::atomic<std::uint64_t> ticket = 0, timer = 0;
+  std::atomic<std::uint64_t> timer = 0;
+  Hub::Listener news;
 
   Watch(Context& c, Call k, std::string run, std::int64_t v)
-      : context(c), call(std::move(k)), id(std::move(run)), version(v) {}
+      : context(c), call(std::move(k)), id(std::move(run)), version(v), news(c.hub, id) {}
 
   /// Asks to be woken, then looks: what happens in between is not missed.
-  void arm() {
-    ticket = context.hub.wait(id, [self = shared_from_this()] { self->arm(); });
+  void start() {
+    news.start([weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->look(false);
+    });
     look(false);
   }
   void look(bool in_any_case) {
-    if (done) return context.hub.forget(id, ticket);
+    if (done) return;
     auto run = context.readers.with([&](store::Reader& reader) { return reader.find_run(id); });
     bool removed = run && !*run;
     if (run && *run && !in_any_case && (*run)->version <= version &&
         !model::is_final((*run)->status))
       return;
-    if (done.exchange(true)) return;
-    context.hub.forget(id, ticket);
-    context.timer.cancel(timer);
+    if (!leave()) return;
     if (!run)
       refuse(call, run.error());
     else if (removed)
@@ -140,10 +141,12 @@ struct Watch : std::enable_shared_from_this<Watch> {
     else
       answer(call, {{"run", run_json(context, **run)}});
   }
-  void give_up() {
-    if (done.exchange(true)) return;
-    context.hub.forget(id, ticket);
+  /// Whether this was the first to.
+  bool leave() {
+    if (done.exchange(true)) return false;
+    news.stop();
     context.timer.cancel(timer);
+    return true;
   }
 };
 
@@ -269,8 +272,8 @@ void get_run(Context& context, Call call) {
   auto watch = std::make_shared<Watch>(context, std::move(call), run->id, *version);
   watch->timer =
       context.timer.after(std::chrono::milliseconds(*wait), [watch] { watch->look(true); });
-  watch->call->reply.on_close([watch] { watch->give_up(); });
-  watch->arm();
+  watch->call->reply.on_close([watch] { watch->leave(); });
+  watch->start();
 }
 
 void delete_run(Context& context, Call call) {

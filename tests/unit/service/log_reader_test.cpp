@@ -3,6 +3,10 @@
 
 #include <unistd.h>
 
+#include <atomic>
+#include <future>
+#include <thread>
+
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "catch.hpp"
@@ -152,4 +156,32 @@ TEST_CASE("who follows is given the entry when the output before it has arrived"
   client.read();
   CHECK(client.ended);
   CHECK(house.hub.size() == 0);
+}
+
+TEST_CASE("who follows hears of the end, whatever is told at once by however many") {
+  House house;
+  std::atomic<bool> over = false;
+  std::vector<std::jthread> tellers;
+  for (int i = 0; i < 3; ++i)
+    tellers.emplace_back([&] {
+      while (!over) house.hub.notify(run);
+    });
+  std::int64_t size = 0;
+  for (int round = 0; round < 300; ++round) {
+    LogQuery query;
+    query.run = run;
+    query.number = 1;
+    query.format = LogFormat::text;
+    query.follow = true;
+    query.from = {.bytes = size, .entries = 1};
+    auto reader = std::make_shared<LogReader>(*house.readers, *house.logs, house.hub, query);
+    auto came = std::make_shared<std::promise<std::string>>();
+    reader->pull([came](Result<std::string> piece) { came->set_value(piece ? *piece : ""); });
+    house.output(size, "more\n");
+    size += 5;
+    auto piece = came->get_future();
+    REQUIRE(piece.wait_for(std::chrono::seconds(20)) == std::future_status::ready);
+    CHECK(piece.get() == "more\n");
+  }
+  over = true;
 }
