@@ -18,25 +18,30 @@ namespace spell::net {
 namespace {
 
 constexpr std::size_t record = 16 * 1024;  // of TLS
+#ifdef MSG_MORE
+constexpr int more_follows = MSG_MORE;
+#else
+constexpr int more_follows = 0;
+#endif
 
 bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
 // OpenSSL's own socket BIO writes with write(2), which raises SIGPIPE: in a library that is its
 // caller's business.
-int bio_descriptor(BIO* bio) {
-  return static_cast<int>(reinterpret_cast<intptr_t>(BIO_get_data(bio)));
-}
+TlsSocket& socket_of(BIO* bio) { return *static_cast<TlsSocket*>(BIO_get_data(bio)); }
 
 int bio_write(BIO* bio, const char* bytes, int size) {
   BIO_clear_retry_flags(bio);
-  ssize_t n = ::send(bio_descriptor(bio), bytes, static_cast<std::size_t>(size), no_signal);
+  auto& socket = socket_of(bio);
+  ssize_t n = ::send(socket.fd, bytes, static_cast<std::size_t>(size),
+                     no_signal | (socket.more ? more_follows : 0));
   if (n < 0 && (would_block() || errno == EINTR)) BIO_set_retry_write(bio);
   return static_cast<int>(n);
 }
 
 int bio_read(BIO* bio, char* bytes, int size) {
   BIO_clear_retry_flags(bio);
-  ssize_t n = ::recv(bio_descriptor(bio), bytes, static_cast<std::size_t>(size), 0);
+  ssize_t n = ::recv(socket_of(bio).fd, bytes, static_cast<std::size_t>(size), 0);
   if (n < 0 && (would_block() || errno == EINTR)) BIO_set_retry_read(bio);
   return static_cast<int>(n);
 }
@@ -73,6 +78,7 @@ Transport& Transport::operator=(Transport&& other) noexcept {
   fd_ = std::move(other.fd_);
   tls_ = std::move(other.tls_);
   ssl_ = std::exchange(other.ssl_, nullptr);
+  socket_ = std::move(other.socket_);
   wait_for_ = other.wait_for_;
   untrusted_ = other.untrusted_;
   error_ = std::move(other.error_);
@@ -89,6 +95,7 @@ void Transport::close() {
     ERR_clear_error();
     SSL_free(ssl_);
     ssl_ = nullptr;
+    socket_.reset();
   }
   fd_ = {};
 }
@@ -101,7 +108,8 @@ Result<Transport> Transport::make(base::Fd fd, std::shared_ptr<const Tls> tls,
     BIO_free_all(bio);
     return openssl_error("io_error", "cannot set up TLS");
   }
-  BIO_set_data(bio, reinterpret_cast<void*>(static_cast<intptr_t>(fd.get())));
+  auto socket = std::make_unique<TlsSocket>(TlsSocket{fd.get()});
+  BIO_set_data(bio, socket.get());
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl.get(), bio, bio);
   if (tls->is_server()) {
@@ -119,6 +127,7 @@ Result<Transport> Transport::make(base::Fd fd, std::shared_ptr<const Tls> tls,
   Transport made(std::move(fd));
   made.tls_ = std::move(tls);
   made.ssl_ = ssl.release();
+  made.socket_ = std::move(socket);
   return made;
 }
 
@@ -190,9 +199,12 @@ Transport::Outcome Transport::read(char* buffer, std::size_t size) {
 
 Transport::Outcome Transport::write(std::span<const std::string_view> parts) {
   if (ssl_) {
-    // A record a call: the head of an answer and its small body travel together.
+    // A record a call: the head of an answer and its small body travel together. Whoever has more
+    // comes with it at once.
     std::string_view bytes;
+    std::size_t all = 0;
     joined_.clear();
+    for (auto part : parts) all += part.size();
     for (auto part : parts) {
       if (part.empty()) continue;
       if (bytes.empty() && joined_.empty() && part.size() >= record) {
@@ -206,8 +218,10 @@ Transport::Outcome Transport::write(std::span<const std::string_view> parts) {
     if (bytes.empty()) return {State::done, 0};
     ERR_clear_error();
     std::size_t put = 0;
-    if (int rc = SSL_write_ex(ssl_, bytes.data(), bytes.size(), &put); rc != 1)
-      return tls_outcome(rc);
+    socket_->more = all > record;
+    int rc = SSL_write_ex(ssl_, bytes.data(), bytes.size(), &put);
+    socket_->more = false;
+    if (rc != 1) return tls_outcome(rc);
     return {State::done, put};
   }
   std::array<iovec, 4> vector{};

@@ -17,6 +17,12 @@ struct ssl_st;
 
 namespace spell::net {
 
+/// What TLS writes to.
+struct TlsSocket {
+  int fd = -1;
+  bool more = false;  ///< what is written now is not the end: packets may leave when they are full
+};
+
 class Transport {
  public:
   enum class State {
@@ -79,6 +85,7 @@ class Transport {
   base::Fd fd_;
   std::shared_ptr<const Tls> tls_;
   ssl_st* ssl_ = nullptr;
+  std::unique_ptr<TlsSocket> socket_;  ///< of `ssl_`
   short wait_for_ = POLLIN;
   bool untrusted_ = false;
   std::string error_;

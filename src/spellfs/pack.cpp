@@ -1,6 +1,7 @@
 #include "spellfs/pack.hpp"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/uio.h>
 #include <zstd.h>
 
@@ -19,7 +20,7 @@ namespace {
 constexpr std::string_view magic = "spellpk", end_magic = "spellend";
 constexpr std::size_t index_entry_size = frame_head_size + 8, trailer_size = 8 + 8 + 32 + 8;
 constexpr std::size_t max_owner = 255, max_header = 10 + max_owner;
-constexpr std::size_t buffer_limit = 256 << 10, window_size = 1 << 20;
+constexpr std::size_t buffer_limit = 256 << 10, window_size = 1 << 20, held_limit = 1 << 20;
 
 Error bad(const std::string& what) { return base::error("bad_pack", "bad pack: " + what); }
 
@@ -121,25 +122,36 @@ PackFileWriter::PackFileWriter(int fd, const std::string& owner)
       buffer_(head_),
       size_(static_cast<std::int64_t>(head_.size())) {}
 
-Result<> PackFileWriter::flush(std::string_view more) {
-  // Buffer and more in one call: a large chunk is never copied.
-  std::string_view parts[2] = {buffer_, more};
-  while (!parts[0].empty() || !parts[1].empty()) {
-    iovec vector[2];
-    int count = 0;
-    for (auto& part : parts)
-      if (!part.empty()) vector[count++] = {const_cast<char*>(part.data()), part.size()};
-    ssize_t n = ::pwritev(fd_, vector, count, written_);
+Result<> PackFileWriter::flush() {
+  // In few large calls, and a large chunk is never copied.
+  std::vector<iovec> parts;
+  parts.reserve(2 * held_.size() + 1);
+  const char* at = buffer_.data();
+  auto part = [&](const char* bytes, std::size_t size) {
+    if (size > 0) parts.push_back({const_cast<char*>(bytes), size});
+  };
+  for (auto& [buffered, held] : held_) {
+    part(at, buffered);
+    part(held.data(), held.size());
+    at += buffered;
+  }
+  part(at, buffer_.size() - buffered_);
+  for (std::size_t i = 0; i < parts.size();) {
+    auto count = std::min<std::size_t>(parts.size() - i, IOV_MAX);
+    ssize_t n = ::pwritev(fd_, &parts[i], static_cast<int>(count), written_);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return base::errno_error("write a pack");
     written_ += n;
-    for (auto& part : parts) {
-      auto taken = std::min(part.size(), static_cast<std::size_t>(n));
-      part.remove_prefix(taken);
-      n -= static_cast<ssize_t>(taken);
+    for (auto left = static_cast<std::size_t>(n); left > 0;) {
+      auto taken = std::min(left, parts[i].iov_len);
+      parts[i].iov_base = static_cast<char*>(parts[i].iov_base) + taken;
+      left -= taken;
+      if ((parts[i].iov_len -= taken) == 0) ++i;
     }
   }
   buffer_.clear();
+  held_.clear();
+  held_bytes_ = buffered_ = 0;
   begin_write_back();
   return ok();
 }
@@ -158,19 +170,36 @@ void PackFileWriter::begin_write_back() {
 
 Result<> PackFileWriter::put(std::string_view bytes) {
   size_ += static_cast<std::int64_t>(bytes.size());
-  if (in_memory_) return buffer_ += bytes, ok();
-  if (buffer_.size() + bytes.size() > buffer_limit || bytes.size() >= buffer_limit / 8)
-    return flush(bytes);
-  buffer_ += bytes;
-  return ok();
+  bool large = !in_memory_ && bytes.size() >= buffer_limit / 8;
+  large ? hold(bytes) : void(buffer_ += bytes);
+  return in_memory_ || (!large && buffer_.size() < buffer_limit) ? ok() : flush();
 }
 
-Result<> PackFileWriter::append(Frame frame, std::string_view stored) {
+void PackFileWriter::hold(std::string_view bytes) {
+  held_.push_back({buffer_.size() - buffered_, bytes});
+  buffered_ = buffer_.size();
+  held_bytes_ += bytes.size();
+}
+
+void PackFileWriter::put_frame(Frame frame) {
   frame.offset = size_;
   put_head(buffer_, frame);
   size_ += frame_head_size;
   frames_.push_back(frame);
+}
+
+Result<> PackFileWriter::append(Frame frame, std::string_view stored) {
+  put_frame(frame);
   return put(stored);
+}
+
+Result<> PackFileWriter::hold(Frame frame, std::string_view stored) {
+  constexpr std::size_t worth_holding = 4 << 10;
+  if (stored.size() < worth_holding) return append(frame, stored);
+  put_frame(frame);
+  size_ += static_cast<std::int64_t>(stored.size());
+  hold(stored);
+  return held_bytes_ < held_limit ? ok() : flush();
 }
 
 Result<std::int64_t> PackFileWriter::finish() {

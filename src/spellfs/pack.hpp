@@ -76,6 +76,12 @@ class Decompressor {
   std::string out_;
 };
 
+/// An object as it is to be stored.
+struct Squeezed {
+  Frame frame{};
+  std::string_view stored{}, bytes{};  ///< compressed where that pays; as it is
+};
+
 /// Writes a pack to a descriptor from offset 0, through a buffer; or keeps it in memory.
 class PackFileWriter {
  public:
@@ -84,19 +90,30 @@ class PackFileWriter {
   PackFileWriter() : PackFileWriter(-1, {}) { in_memory_ = true; }
   std::string take() { return std::move(buffer_); }
   Result<> append(Frame frame, std::string_view stored);
+  /// The same, with many of them in one call: the bytes must stay until flush(). To a descriptor.
+  Result<> hold(Frame frame, std::string_view stored);
+  Result<> flush();
   /// Index and trailer; returns the pack's size.
   Result<std::int64_t> finish();
   const std::vector<Frame>& frames() const { return frames_; }
   std::int64_t size() const { return size_; }
 
  private:
+  void put_frame(Frame frame);
   Result<> put(std::string_view bytes);
-  Result<> flush(std::string_view more = {});
+  void hold(std::string_view bytes);
   void begin_write_back();
 
   int fd_;
   bool in_memory_ = false, stays_ = false;
   std::string head_, buffer_;
+  /// What is to be written: so many bytes of the buffer, then those that are held.
+  struct Part {
+    std::size_t buffered = 0;
+    std::string_view held{};
+  };
+  std::vector<Part> held_;
+  std::size_t held_bytes_ = 0, buffered_ = 0;  ///< in `held_`
   std::int64_t written_ = 0, size_ = 0;
   std::int64_t on_its_way_ = 0;  ///< so much the kernel was told to bring to the disk
   std::vector<Frame> frames_;

@@ -47,6 +47,21 @@ struct PackWriter::Impl {
     file = PackFileWriter(*fd, target->owner());
     return ok();
   }
+
+  /// Makes room for it, and leaves out the bytes that the target does not want.
+  Result<> prepare(Squeezed& object) {
+    Frame& frame = object.frame;
+    if (target->full(file)) SPELL_TRY(begin_next());
+    auto wanted = target->wants(frame.kind, frame.name, object.bytes);
+    if (!wanted) return wanted.error();
+    names.insert(frame.name);
+    if (frame.kind == Kind::chunk) content += static_cast<std::int64_t>(object.bytes.size());
+    if (*wanted) return ok();
+    frame.codec = Codec::elsewhere;
+    frame.stored = 0;
+    object.stored = {};
+    return ok();
+  }
 };
 
 PackWriter::PackWriter(int fd) : PackWriter(fd, INT64_MAX, {}) {}
@@ -64,23 +79,18 @@ Result<> PackWriter::add(Kind kind, const Name& name, std::string_view bytes) {
   frame.kind = kind;
   frame.name = name;
   std::string_view stored = impl_->compressor.squeeze(frame, bytes);
-  return add(frame, stored, bytes);
+  Squeezed object{frame, stored, bytes};
+  SPELL_TRY(impl_->prepare(object));
+  return impl_->file.append(object.frame, object.stored);
 }
 
-Result<> PackWriter::add(const Frame& compressed, std::string_view stored, std::string_view bytes) {
-  if (has(compressed.name)) return ok();
-  if (impl_->target->full(impl_->file)) SPELL_TRY(impl_->begin_next());
-  Frame frame = compressed;
-  auto wanted = impl_->target->wants(frame.kind, frame.name, bytes);
-  if (!wanted) return wanted.error();
-  impl_->names.insert(frame.name);
-  if (frame.kind == Kind::chunk) impl_->content += static_cast<std::int64_t>(bytes.size());
-  if (!*wanted) {
-    frame.codec = Codec::elsewhere;
-    frame.stored = 0;
-    stored = {};
+Result<> PackWriter::add(std::span<const Squeezed> objects) {
+  for (auto object : objects) {
+    if (has(object.frame.name)) continue;
+    SPELL_TRY(impl_->prepare(object));
+    SPELL_TRY(impl_->file.hold(object.frame, object.stored));
   }
-  return impl_->file.append(frame, stored);
+  return impl_->file.flush();
 }
 
 bool PackWriter::has(const Name& name) const {

@@ -153,13 +153,10 @@ Result<> Builder::finish() {
   return write();
 }
 
-/// What some neighbouring objects are stored as.
-struct Builder::Squeezed {
-  struct Part {
-    Frame frame;
-    std::string compressed;  ///< "": as it is
-  };
-  std::vector<Part> parts;
+/// Some neighbouring objects, and what holds those that were compressed.
+struct Builder::Slice {
+  std::vector<Squeezed> objects;
+  std::deque<std::string> compressed;
 };
 
 /// What is missing, compressed side by side, written in the order in which it came: an object after
@@ -169,7 +166,7 @@ Result<> Builder::write() {
   missing_bytes_ = 0;
   if (objects.empty()) return ok();
   constexpr std::size_t slice_bytes = 1 << 20, worth_threads = 2 << 20;
-  auto squeeze = [&](std::size_t from, std::size_t to, Squeezed& out) {
+  auto squeeze = [&](std::size_t from, std::size_t to, Slice& out) {
     std::unique_ptr<Compressor> compressor;
     {
       std::lock_guard lock(compressors_mutex_);
@@ -180,17 +177,18 @@ Result<> Builder::write() {
     }
     if (!compressor) compressor = std::make_unique<Compressor>();
     for (std::size_t i = from; i < to; ++i) {
-      auto& [frame, compressed] = out.parts.emplace_back();
+      auto& [frame, stored, plain] = out.objects.emplace_back();
       frame.kind = objects[i].kind;
       frame.name = objects[i].name;
-      std::string_view stored = compressor->squeeze(frame, objects[i].bytes);
-      if (frame.codec != Codec::raw) compressed = stored;
+      plain = objects[i].bytes;
+      stored = compressor->squeeze(frame, plain);
+      if (frame.codec != Codec::raw) stored = out.compressed.emplace_back(stored);
     }
     std::lock_guard lock(compressors_mutex_);
     compressors_.push_back(std::move(compressor));
   };
 
-  std::deque<Squeezed> slices;
+  std::deque<Slice> slices;
   std::vector<std::size_t> starts;
   std::size_t bytes = 0, total = 0;
   for (std::size_t i = 0; i < objects.size(); ++i) {
@@ -203,19 +201,14 @@ Result<> Builder::write() {
     Crew crew(threads, starts.size() + 1);
     for (std::size_t k = 0; k < starts.size(); ++k) {
       std::size_t from = starts[k], to = k + 1 < starts.size() ? starts[k + 1] : objects.size();
-      Squeezed& slice = slices.emplace_back();
+      Slice& slice = slices.emplace_back();
       if (threads == 1 || total < worth_threads)
         squeeze(from, to, slice);
       else
         crew.post([&squeeze, from, to, &slice] { squeeze(from, to, slice); });
     }
   }
-  std::size_t i = 0;
-  for (auto& slice : slices)
-    for (auto& [frame, compressed] : slice.parts) {
-      std::string_view plain = objects[i++].bytes;
-      SPELL_TRY(pack_.add(frame, compressed.empty() ? plain : compressed, plain));
-    }
+  for (auto& slice : slices) SPELL_TRY(pack_.add(slice.objects));
   return ok();
 }
 

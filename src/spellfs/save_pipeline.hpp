@@ -129,7 +129,7 @@ class Builder {
     std::shared_ptr<const void> owner;
     std::string_view bytes;
   };
-  struct Squeezed;
+  struct Slice;
   struct File {
     std::optional<TreeBuilder> tree;
     std::int64_t size = 0;

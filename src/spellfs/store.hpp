@@ -49,7 +49,7 @@ class ChunkStore : public ObjectSource {
 
 std::unique_ptr<ChunkStore> make_memory_store();
 
-struct Frame;
+struct Squeezed;
 struct PackTarget;
 
 /// Writes a pack v1 into a file, or packs of bounded size one after the other. Not thread-safe.
@@ -71,8 +71,8 @@ class PackWriter {
   /// Compresses where that pays. A name that this pack, or the one before, has is not written
   /// again.
   Result<> add(Kind, const Name&, std::string_view bytes);
-  /// The same for an object that is compressed already (pack.hpp).
-  Result<> add(const Frame&, std::string_view stored, std::string_view bytes);
+  /// The same for objects that are compressed already (pack.hpp): written together.
+  Result<> add(std::span<const Squeezed> objects);
   bool has(const Name&) const;
   /// In the present pack.
   std::int64_t objects() const;
