@@ -37,6 +37,8 @@ class Context {
   std::optional<Result<int>> parse(Options& options);
   /// The service that --service or the environment names.
   Result<Client> client() const;
+  /// Of that service, by the number that the user gave.
+  Result<Run> run(const std::string& number) const;
   ClientOptions client_options() const;
   /// "" for the personal service, else the address as the user wrote it.
   std::string service_address() const;

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include "arguments.hpp"
 #include "command.hpp"
 #include "spell/known_services.hpp"
 
@@ -45,6 +46,14 @@ std::string Context::service_address() const {
 }
 
 Result<Client> Context::client() const { return Client::make(client_options()); }
+
+Result<Run> Context::run(const std::string& text) const {
+  auto number = parse_run_id(text);
+  if (!number) return number.error();
+  auto service = client();
+  if (!service) return service.error();
+  return service->runs().get(*number);
+}
 
 std::string Context::ask_line(std::string_view question) {
   out.write_error(out.shown(question) + ": ");

@@ -90,11 +90,7 @@ Result<int> info_command(Context& context) {
   Words id;
   options.words(id, "the number of a run", 1, 1);
   if (auto done = context.parse(options)) return *done;
-  auto number = parse_run_id(id[0]);
-  if (!number) return number.error();
-  auto client = context.client();
-  if (!client) return client.error();
-  auto run = client->runs().get(*number);
+  auto run = context.run(id[0]);
   if (!run) return run.error();
   auto info = run->info();
   if (!info) return info.error();

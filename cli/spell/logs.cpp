@@ -18,17 +18,13 @@ Result<int> logs_command(Context& context) {
       .flag("-v,--verbose", verbose, "show every entry")
       .notes("Examples:\n  spell logs -f 7\n  spell logs -n 20 7\n  spell logs 7 > output.txt\n");
   if (auto done = context.parse(options)) return *done;
-  auto number = parse_run_id(id[0]);
-  if (!number) return number.error();
   FollowOptions follow_options{.to_the_end = follow_it, .tail = {}, .all = verbose};
   if (lines) {
     follow_options.tail = parse_int(*lines);
     if (!follow_options.tail || *follow_options.tail < 0)
       return usage_error("-n " + shell_quote(*lines) + ": give a number of lines");
   }
-  auto client = context.client();
-  if (!client) return client.error();
-  auto run = client->runs().get(*number);
+  auto run = context.run(id[0]);
   if (!run) return run.error();
   return follow(context.out, *run, follow_options);
 }

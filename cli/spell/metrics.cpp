@@ -87,11 +87,7 @@ Result<int> metrics_command(Context& context) {
   if (auto done = context.parse(options)) return *done;
   auto& out = context.out;
   if (csv && out.json()) return usage_error("--csv and --json do not go together");
-  auto number = parse_run_id(words[0]);
-  if (!number) return number.error();
-  auto client = context.client();
-  if (!client) return client.error();
-  auto run = client->runs().get(*number);
+  auto run = context.run(words[0]);
   if (!run) return run.error();
 
   std::string name = words.size() > 1 ? words[1] : "";
@@ -100,7 +96,7 @@ Result<int> metrics_command(Context& context) {
     if (!names) return names.error();
     if (out.json()) return out.json_line(json_text("metrics", *names)), 0;
     if (names->empty() && !out.quiet()) {
-      out.status(Mark::step, "Run " + std::to_string(*number) + " has sent no metrics");
+      out.status(Mark::step, "Run " + std::to_string(run->id()) + " has sent no metrics");
       return 0;
     }
     return out.table(table_of(*names)), 0;
@@ -116,7 +112,7 @@ Result<int> metrics_command(Context& context) {
   for (auto& point : run->metrics(std::move(wanted))) {
     if (!point) return interrupt.happened() ? Result<int>(interrupted_status) : point.error();
     if (csv)
-      out.write(std::to_string(*number) + ',' + csv_field(point->name) + ',' +
+      out.write(std::to_string(run->id()) + ',' + csv_field(point->name) + ',' +
                 format_timestamp(point->time) + ',' + std::to_string(point->index) + ',' +
                 csv_field(value_of(*point)) + '\n');
     else if (follow && out.json())
@@ -130,7 +126,8 @@ Result<int> metrics_command(Context& context) {
   if (csv || follow || out.quiet()) return 0;
   if (out.json()) return out.json_line(json_text("metrics", points)), 0;
   if (points.empty())
-    out.status(Mark::step, "Run " + std::to_string(*number) + " has no metric " + printable(name));
+    out.status(Mark::step,
+               "Run " + std::to_string(run->id()) + " has no metric " + printable(name));
   show(out, points);
   return 0;
 }

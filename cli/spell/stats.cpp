@@ -38,11 +38,7 @@ Result<int> stats_command(Context& context) {
           "With -q: thousandths of a core, and bytes of memory.\n\nExamples:\n  spell stats 7\n"
           "  spell stats -f --json 7 > usage.jsonl\n");
   if (auto done = context.parse(options)) return *done;
-  auto number = parse_run_id(id[0]);
-  if (!number) return number.error();
-  auto client = context.client();
-  if (!client) return client.error();
-  auto run = client->runs().get(*number);
+  auto run = context.run(id[0]);
   if (!run) return run.error();
   auto info = run->info();
   if (!info) return info.error();

@@ -34,15 +34,11 @@ Result<int> add(Context& context) {
       .value("--owner", owner, "NAME", "whom he belongs to, if not to the team itself")
       .flag("--password-stdin", from_stdin, "the password is the first line of standard input");
   if (auto done = context.parse(options)) return *done;
-  std::string password;
-  if (from_stdin) {
-    auto given = read_password(context, "", true);
-    if (!given) return given.error();
-    password = *given;
-  }
+  auto password = from_stdin ? read_password(context, "", true) : std::string();
+  if (!password) return password.error();
   auto client = context.client();
   if (!client) return client.error();
-  auto made = client->users().add(name[0], role.value_or("member"), password, owner.value_or(""));
+  auto made = client->users().add(name[0], role.value_or("member"), *password, owner.value_or(""));
   if (!made) return made.error();
   show_password(context, *made, "Added " + made->user.name + " as " + made->user.role);
   return 0;
@@ -115,15 +111,11 @@ Result<int> reset(Context& context) {
   options.words(name, "a NAME", 1, 1)
       .flag("--password-stdin", from_stdin, "the password is the first line of standard input");
   if (auto done = context.parse(options)) return *done;
-  std::string password;
-  if (from_stdin) {
-    auto given = read_password(context, "", true);
-    if (!given) return given.error();
-    password = *given;
-  }
+  auto password = from_stdin ? read_password(context, "", true) : std::string();
+  if (!password) return password.error();
   auto client = context.client();
   if (!client) return client.error();
-  auto made = client->users().reset(name[0], password);
+  auto made = client->users().reset(name[0], *password);
   if (!made) return made.error();
   show_password(context, *made, made->user.name + " has another password");
   return 0;

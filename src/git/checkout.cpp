@@ -118,10 +118,12 @@ class Writer {
   std::size_t files_ = 0;
 };
 
-}  // namespace
+struct OpenCommit {
+  OdbPtr objects;
+  Oid tree{};
+};
 
-Result<CheckoutManifest> checkout(const std::string& repository, const std::string& commit,
-                                  const std::string& folder, std::vector<std::string>& notices) {
+Result<OpenCommit> open_commit(const std::string& repository, const std::string& commit) {
   auto id = parse_oid(commit);
   if (!id)
     return base::error("commit_not_found", "'" + base::to_utf8(commit) + "' is no commit id");
@@ -131,30 +133,34 @@ Result<CheckoutManifest> checkout(const std::string& repository, const std::stri
   if (!data && data.error().code() == "missing_object")
     return base::error("commit_not_found", "commit " + commit + " is not in " + repository);
   if (!data) return data.error();
+  return OpenCommit{std::move(*odb), data->tree};
+}
+
+}  // namespace
+
+Result<CheckoutManifest> checkout(const std::string& repository, const std::string& commit,
+                                  const std::string& folder, std::vector<std::string>& notices) {
+  auto opened = open_commit(repository, commit);
+  if (!opened) return opened.error();
+  git_odb* odb = opened->objects.get();
   auto top = base::open(folder, O_RDONLY | O_DIRECTORY);
   if (!top) return top.error();
-  Writer writer(odb->get(), notices);
-  SPELL_TRY(writer.write_tree(data->tree, top->get(), ""));
+  Writer writer(odb, notices);
+  SPELL_TRY(writer.write_tree(opened->tree, top->get(), ""));
   return std::move(writer.manifest);
 }
 
 Result<std::string> read_committed(const std::string& repository, const std::string& commit,
                                    const std::string& path, std::size_t limit) {
-  auto id = parse_oid(commit);
-  if (!id)
-    return base::error("commit_not_found", "'" + base::to_utf8(commit) + "' is no commit id");
-  auto odb = open_objects(repository + "/objects");
-  if (!odb) return odb.error();
-  auto data = read_commit(odb->get(), *id);
-  if (!data && data.error().code() == "missing_object")
-    return base::error("commit_not_found", "commit " + commit + " is not in " + repository);
-  if (!data) return data.error();
+  auto opened = open_commit(repository, commit);
+  if (!opened) return opened.error();
+  git_odb* odb = opened->objects.get();
   Error none = base::error("not_found", "there is no file " + base::to_utf8(path));
-  Oid at = data->tree;
+  Oid at = opened->tree;
   auto parts = base::split(path, '/');
   for (std::size_t i = 0; i < parts.size(); ++i) {
     Object object;
-    auto entries = read_tree(odb->get(), at, object);
+    auto entries = read_tree(odb, at, object);
     if (!entries) return entries.error();
     auto found = std::find_if(entries->begin(), entries->end(),
                               [&](auto& entry) { return entry.name == parts[i]; });
@@ -167,11 +173,11 @@ Result<std::string> read_committed(const std::string& repository, const std::str
   std::size_t size = 0;
   git_object_t type = GIT_OBJECT_INVALID;
   git_oid name = to_git(at);
-  bool known = git_odb_read_header(&size, &type, odb->get(), &name) == 0;
+  bool known = git_odb_read_header(&size, &type, odb, &name) == 0;
   if (known && size > limit)
     return base::error("too_large", base::to_utf8(path) + " is longer than " +
                                         base::format_size(static_cast<std::int64_t>(limit)));
-  auto blob = read_object(odb->get(), at, GIT_OBJECT_BLOB, limit);
+  auto blob = read_object(odb, at, GIT_OBJECT_BLOB, limit);
   if (!blob) return blob.error();
   return std::string(blob->bytes);
 }
