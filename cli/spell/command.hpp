@@ -83,6 +83,7 @@ Result<int> send_metric_command(Context&);
 Result<int> wait_command(Context&);
 Result<int> exec_command(Context&);
 Result<int> forward_command(Context&);
+Result<int> budget_command(Context&);
 Result<int> cost_command(Context&);
 Result<int> stats_command(Context&);
 Result<int> top_command(Context&);

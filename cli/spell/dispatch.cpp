@@ -41,6 +41,7 @@ constexpr CommandRow table[] = {
     {"env", "environments of runs: list them, look, remove", env_command},
     {"secret", "keep values that runs may have and nobody sees", secret_command},
     {"cost", "say what runs and machines have cost", cost_command},
+    {"budget", "say what projects, users, workflows may cost", budget_command},
     {"quota", "say what users may use at most", quota_command},
     {"repos", "list the repositories that runs came from", repos_command},
     {"machine", "see to the machines that runs run on", machine_command},

@@ -35,6 +35,8 @@ template std::string json_text(std::string_view, const std::vector<ProjectInfo>&
 template std::string json_text(std::string_view, const std::vector<RepositoryInfo>&);
 template std::string json_text(std::string_view, const WorkflowInfo&);
 template std::string json_text(std::string_view, const std::vector<WorkflowInfo>&);
+template std::string json_text(std::string_view, const BudgetInfo&);
+template std::string json_text(std::string_view, const std::vector<BudgetInfo>&);
 template std::string json_text(std::string_view, const QuotaInfo&);
 template std::string json_text(std::string_view, const std::vector<QuotaInfo>&);
 template std::string json_text(std::string_view, const CostReport&);

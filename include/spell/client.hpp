@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "spell/account.hpp"
+#include "spell/budget.hpp"
 #include "spell/cost.hpp"
 #include "spell/environment.hpp"
 #include "spell/machine.hpp"
@@ -121,6 +122,7 @@ class Client {
   Secrets secrets() const { return Secrets(connection_); }
   Environments environments() const { return Environments(connection_); }
   Quotas quotas() const { return Quotas(connection_); }
+  Budgets budgets() const { return Budgets(connection_); }
   /// What was spent: exact sums of what was recorded when each run got its machine and left it.
   Result<CostReport> costs(const CostFilter& = {}, CallOptions = {}) const;
   Machines machines() const { return Machines(connection_); }

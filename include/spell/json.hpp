@@ -27,6 +27,8 @@ void to_json(nlohmann::json&, const ProjectInfo&);
 void from_json(const nlohmann::json&, ProjectInfo&);
 void to_json(nlohmann::json&, const QuotaInfo&);
 void from_json(const nlohmann::json&, QuotaInfo&);
+void to_json(nlohmann::json&, const BudgetInfo&);
+void from_json(const nlohmann::json&, BudgetInfo&);
 void to_json(nlohmann::json&, const CostReport&);
 void from_json(const nlohmann::json&, CostReport&);
 void to_json(nlohmann::json&, const EnvironmentInfo&);

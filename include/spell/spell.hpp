@@ -1,6 +1,7 @@
 // The whole SDK but the opt-in bridges (json.hpp, asio.hpp).
 #pragma once
 #include "spell/account.hpp"
+#include "spell/budget.hpp"
 #include "spell/checkpoint.hpp"
 #include "spell/client.hpp"
 #include "spell/code.hpp"

@@ -101,6 +101,7 @@ Result<std::string> spec_of(const Launch& launch) {
   spec.put("service_lock", launch.service_lock);
   if (launch.user != 0) spec.put("user", launch.user);
   if (launch.lease_until_us > 0) spec.put("lease_until_us", launch.lease_until_us);
+  if (launch.allowed_until_us > 0) spec.put("allowed_until_us", launch.allowed_until_us);
   for (auto& entry : launch.env) spec.put("env", entry);
   for (auto& value : launch.masks) spec.put("mask", value);
   for (auto& path : launch.hidden) spec.put("hidden", path);
@@ -433,6 +434,9 @@ Result<> Supervised::kill(const std::string& reason) {
 }
 Result<> Supervised::renew(std::int64_t until_us) {
   return impl_->send("lease", "until_us", std::to_string(until_us));
+}
+Result<> Supervised::allow(std::int64_t until_us) {
+  return impl_->send("allow", "until_us", std::to_string(until_us));
 }
 Result<> Supervised::signal(int number) {
   return impl_->send("signal", "signal", std::to_string(number));

@@ -86,6 +86,8 @@ struct Launch {
   /// CLOCK_BOOTTIME: then the tree is killed, reason `lease_expired`, unless renew() has come
   /// before; 0: never.
   std::int64_t lease_until_us = 0;
+  /// CLOCK_BOOTTIME: then as stop(), reason `allowance`, unless allow() has come before; 0: never.
+  std::int64_t allowed_until_us = 0;
   bool split_output = false;          ///< two pipes; stderr frames carry frame_stderr
   std::vector<std::string> masks{};   ///< values that become `***` in the output, 4 bytes or more
   std::vector<std::string> revive{};  ///< argv that brings the service back; run when it has been
@@ -101,8 +103,8 @@ struct Exit {
                               ///< if it could not be run
   std::optional<int> signal{};
   std::string ended_by{};  ///< "": by itself; the reason of stop() or kill(); "timeout",
-                           ///< "log_limit", "lease_expired"; "shutdown": SIGTERM to the
-                           ///< supervisor
+                           ///< "log_limit", "lease_expired", "allowance"; "shutdown": SIGTERM to
+                           ///< the supervisor
   std::string error_code{},
       error{};               ///< the command was never started (no_such_folder, mount_failed, …)
   std::int64_t time_us = 0;  ///< CLOCK_BOOTTIME
@@ -159,6 +161,9 @@ class Supervised {
   /// See Launch::lease_until_us. A lease that is over stays over, and there is none where it began
   /// without.
   Result<> renew(std::int64_t until_us);
+  /// See Launch::allowed_until_us; also where it began without. A supervisor that is older than
+  /// this takes no notice of it.
+  Result<> allow(std::int64_t until_us);
   /// To the command's process group, once it runs. A supervisor that is older than this takes no
   /// notice of it.
   Result<> signal(int number);

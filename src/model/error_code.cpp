@@ -26,6 +26,10 @@ constexpr ErrorRow table[] = {
      "the join token is older than an hour; the message says how to get another"},
     {"not_permitted", 403, "the caller may not do this"},
     {"quota_exceeded", 403, "the user keeps as much as he may; the message says how much that is"},
+    {"budget_exhausted", 403,
+     "a budget that the run would count against is used up; the message says which, and how much "
+     "it "
+     "is"},
     {"not_found", 404, "there is nothing of this name"},
     {"run_not_found", 404, "there is no run of this number"},
     {"workflow_not_found", 404, "there is no workflow of this number"},
@@ -38,6 +42,7 @@ constexpr ErrorRow table[] = {
     {"token_not_found", 404, "there is no token of this id"},
     {"secret_not_found", 404, "the user has no secret of this name"},
     {"environment_not_found", 404, "there is no environment of this name"},
+    {"budget_not_found", 404, "there is no budget of this project, user or workflow"},
     {"stream_not_found", 404, "nobody waits for this stream any more"},
     {"route_not_found", 404, "the API has no such path"},
     {"method_not_allowed", 405, "the path exists, but not with this method"},
@@ -49,6 +54,8 @@ constexpr ErrorRow table[] = {
     {"last_administrator", 409, "the service would be left without an administrator"},
     {"personal_service", 409,
      "a personal service has one user; `spelld init` makes a service for a team"},
+    {"budget_too_low", 409,
+     "more than that is spent, or reserved for runs that go on; the message says how much"},
     {"key_conflict", 409,
      "the submission's key was used with another body; the message names the first field that "
      "differs"},

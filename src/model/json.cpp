@@ -206,6 +206,15 @@ struct Table<QuotaInfo> {
 };
 
 template <>
+struct Table<BudgetInfo> {
+  static constexpr Field<BudgetInfo> fields[] = {
+      SPELL_REQUIRED(BudgetInfo, kind), SPELL_REQUIRED(BudgetInfo, name),
+      SPELL_MEMBER(BudgetInfo, amount), SPELL_MEMBER(BudgetInfo, monthly),
+      SPELL_MEMBER(BudgetInfo, spent),  SPELL_MEMBER(BudgetInfo, reserved),
+  };
+};
+
+template <>
 struct Table<CostLine> {
   static constexpr Field<CostLine> fields[] = {
       SPELL_MEMBER(CostLine, name),      SPELL_MEMBER(CostLine, runs),
@@ -554,6 +563,8 @@ void to_json(json& j, const AuditEntry& value) { j = model::write_object(value);
 void from_json(const json& j, AuditEntry& value) { read_or_throw(j, value); }
 void to_json(json& j, const QuotaInfo& quota) { j = model::write_object(quota); }
 void from_json(const json& j, QuotaInfo& quota) { read_or_throw(j, quota); }
+void to_json(json& j, const BudgetInfo& budget) { j = model::write_object(budget); }
+void from_json(const json& j, BudgetInfo& budget) { read_or_throw(j, budget); }
 void to_json(json& j, const CostReport& report) { j = model::write_object(report); }
 void from_json(const json& j, CostReport& report) { read_or_throw(j, report); }
 void to_json(json& j, const EnvironmentInfo& layer) { j = model::write_object(layer); }

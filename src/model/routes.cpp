@@ -59,6 +59,11 @@ constexpr RouteRow table[] = {
     {Route::list_quotas, "GET", "/v1/owners/{owner}/quotas", "list_quotas", Access::viewer},
     {Route::put_quota, "PUT", "/v1/owners/{owner}/quotas/{user}", "put_quota",
      Access::administrator},
+    {Route::list_budgets, "GET", "/v1/owners/{owner}/budgets", "list_budgets", Access::viewer},
+    {Route::put_budget, "PUT", "/v1/owners/{owner}/budgets/{kind}/{name}", "put_budget",
+     Access::administrator},  // {"amount", "monthly"}
+    {Route::delete_budget, "DELETE", "/v1/owners/{owner}/budgets/{kind}/{name}", "delete_budget",
+     Access::administrator},
     {Route::get_costs, "GET", "/v1/owners/{owner}/costs", "get_costs", Access::viewer},
     {Route::list_secrets, "GET", "/v1/owners/{owner}/secrets", "list_secrets", Access::member},
     {Route::put_secret, "PUT", "/v1/owners/{owner}/secrets/{name}", "put_secret", Access::member},

@@ -51,6 +51,8 @@
 // socket. metrics: text for Prometheus. put_quota: {"runs", "bytes", "log_bytes"} (null: none; user
 // `*`: everybody who has none of his own)
 // -> {"quota": {"user", …}}. list_quotas -> {"quotas": […]}.
+// list_budgets -> {"budgets": [{"kind" (project | user | workflow), "name", "amount", "monthly",
+// "spent", "reserved"}]}; put_budget: {"amount", "monthly"}; delete_budget -> {"budget"}.
 // get_costs: query `by` (run | workflow | project | user | machine | type | day), `since`, `until`
 // (times), `limit` (of lines) -> {"costs": {"lines", "total", "machine_time", …}}.
 // list_secrets -> {"secrets": [{"name", "created_at"}]}: of the caller, never with values.
@@ -129,6 +131,9 @@ enum class Route {
   delete_link,
   list_quotas,
   put_quota,
+  list_budgets,
+  put_budget,
+  delete_budget,
   get_costs,
   list_secrets,
   put_secret,

@@ -106,11 +106,12 @@ struct Table<StartCommand> {
 template <>
 struct Table<Command> {
   static constexpr Field<Command> fields[] = {
-      SPELL_REQUIRED(Command, number),    SPELL_REQUIRED(Command, type),
-      SPELL_MEMBER(Command, run),         SPELL_MEMBER(Command, epoch),
-      SPELL_MEMBER(Command, reason_code), SPELL_MEMBER(Command, reason),
-      SPELL_MEMBER(Command, start),       SPELL_MEMBER(Command, stream),
-      SPELL_MEMBER(Command, kind),        SPELL_MEMBER(Command, remaining_ms),
+      SPELL_REQUIRED(Command, number),     SPELL_REQUIRED(Command, type),
+      SPELL_MEMBER(Command, run),          SPELL_MEMBER(Command, epoch),
+      SPELL_MEMBER(Command, reason_code),  SPELL_MEMBER(Command, reason),
+      SPELL_MEMBER(Command, start),        SPELL_MEMBER(Command, stream),
+      SPELL_MEMBER(Command, kind),         SPELL_MEMBER(Command, remaining_ms),
+      SPELL_MEMBER(Command, allowance_ms),
   };
 };
 

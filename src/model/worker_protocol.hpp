@@ -125,8 +125,8 @@ struct StartCommand {
   /// It manages a workflow: it takes no place, `secrets` hold its credentials, and it is shown the
   /// way to the service.
   bool manages = false;
-  /// It is to have ended, with all that it saves, so long after it was taken over; 0: whenever it
-  /// ends. What it may cost allows no more.
+  /// So long after it was taken over it is to have ended, with all that it saves: what is reserved
+  /// for it pays for no more. 0: whenever it ends. A command "allowance" may say more later.
   std::int64_t allowance_ms = 0;
 };
 
@@ -134,13 +134,15 @@ struct Command {
   std::int64_t number = 0;
   std::string type{};  ///< "start", "stop", "kill", "forget" (delete the run's folder),
                        ///< "open_stream" (dial GET /v1/machines/{machine}/streams/{stream}),
-                       ///< "notice" (the machine will be taken away)
+                       ///< "notice" (the machine will be taken away), "allowance" (the run may
+                       ///< go on longer, or has an allowance now)
   std::string run{};
   std::int64_t epoch = 0;
   std::string reason_code{}, reason{};  ///< of stop and kill: who wants it ("user", "timeout")
   std::optional<StartCommand> start{};
   std::string stream{}, kind{};   ///< of open_stream: its id; "exec", "forward", "stats"
   std::int64_t remaining_ms = 0;  ///< of notice: until the machine goes
+  std::int64_t allowance_ms = 0;  ///< of allowance: see StartCommand
 };
 
 struct SyncAnswer {

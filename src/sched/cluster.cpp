@@ -38,9 +38,9 @@ bool one_core(const Amounts& amounts) { return amounts == Amounts{1, 0, 0}; }
 std::string described(const std::vector<std::string>& needs) {
   std::vector<std::string> out;
   for (auto& need : needs)
-    out.push_back(need == "exclusive"  ? "--exclusive"
-                  : need == "max_cost" ? "--max-cost"
-                  : need == "restore"  ? "runs that go on from another's files"
+    out.push_back(need == "exclusive"   ? "--exclusive"
+                  : need == "allowance" ? "--max-cost or a budget"
+                  : need == "restore"   ? "runs that go on from another's files"
                   : need == "environments"
                       ? "environments (--pip, --pip-req, --setup), or have no namespaces"
                       : need);

@@ -62,7 +62,7 @@ struct Waiting {
   /// The workflow that it manages has such a run already, which may wait for it: it takes nothing.
   bool nested = false;
   bool builds = false;               ///< its program is built on its machine
-  std::vector<std::string> needs{};  ///< of a worker: "exclusive", "restore", "max_cost",
+  std::vector<std::string> needs{};  ///< of a worker: "exclusive", "restore", "allowance",
                                      ///< "environments"
 };
 

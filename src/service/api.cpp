@@ -105,7 +105,8 @@ std::optional<Time> time_of(std::int64_t us) {
 
 /// A waiting run's reason is a function of the cluster as it is now.
 std::pair<std::string, std::string> why_waiting(Context& context, const store::RunRecord& run) {
-  if (run.not_before_us != 0) return {run.reason_code, run.reason};
+  if (run.not_before_us != 0 || run.reason_code == "waiting_for_budget")
+    return {run.reason_code, run.reason};
   for (auto number : waits_for(run)) {
     auto active = context.readers.with(
         [&](store::Reader& reader) { return reader.active_of_chain(run.owner, number); });

@@ -139,6 +139,11 @@ void get_openapi(Context&, Call);
 void get_health(Context&, Call);
 // metrics.cpp
 void get_metrics(Context&, Call);
+// budgets.cpp
+void list_budgets(Context&, Call);
+void put_budget(Context&, Call);
+void delete_budget(Context&, Call);
+
 // quotas.cpp
 void list_quotas(Context&, Call);
 void put_quota(Context&, Call);

@@ -195,7 +195,7 @@ void change_project_runs(Context& context, Call call) {
       std::to_string(add.size()) + " added, " + std::to_string(remove.size()) + " removed";
   change(context, call, 200, "project.runs", detail,
          [call, owner = call->owner(), name = call->path.at("name"), add, remove](
-             State& state, std::int64_t) -> Result<std::string> {
+             State& state, std::int64_t now) -> Result<std::string> {
            auto project = state.writer().find_project(owner, name);
            if (!project) return project.error();
            if (!*project) return no_such_project(name);
@@ -207,11 +207,12 @@ void change_project_runs(Context& context, Call call) {
                SPELL_TRY(may_change(call, run->creator, "run " + std::to_string(number)));
              }
            for (auto number : add)
-             if (auto run = state.set_project(owner, number, name); !run) return run.error();
+             if (auto run = state.set_project(owner, number, name, now); !run) return run.error();
            for (auto number : remove) {
              auto run = state.find_run(owner, number);
              if (run && run->project == name)
-               if (auto done = state.set_project(owner, number, ""); !done) return done.error();
+               if (auto done = state.set_project(owner, number, "", now); !done)
+                 return done.error();
            }
            return name;
          });

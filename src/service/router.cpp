@@ -113,6 +113,12 @@ HandlerFunction handler_of(model::Route route) {
       return service::list_quotas;
     case model::Route::put_quota:
       return service::put_quota;
+    case model::Route::list_budgets:
+      return service::list_budgets;
+    case model::Route::put_budget:
+      return service::put_budget;
+    case model::Route::delete_budget:
+      return service::delete_budget;
     case model::Route::get_costs:
       return service::get_costs;
     case status:

@@ -155,7 +155,8 @@ struct Service::Impl : Reactor::Observer, MachineLink::Watcher {
   void wake_when_due(State& s) {
     timer.cancel(start_timer);
     auto at = s.next_start_us();
-    if (auto pool = s.next_pool_us(); at == 0 || (pool != 0 && pool < at)) at = pool;
+    for (auto due : {s.next_pool_us(), s.next_allowance_us()})
+      if (at == 0 || (due != 0 && due < at)) at = due;
     if (at == 0) return;
     auto left = std::chrono::microseconds(std::max<std::int64_t>(0, at - base::unix_us()));
     start_timer = timer.after(std::chrono::ceil<std::chrono::milliseconds>(left), [this] {

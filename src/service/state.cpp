@@ -44,6 +44,12 @@ std::string identity_of(const model::RunRequest& request,
   return model::request_hash(same);
 }
 
+/// One that goes on: that it ends in time is what was asked for.
+bool costs_no_more(const RunRecord& run, const model::RunRequest& asked) {
+  return !asked.max_cost ||
+         (run.request.max_cost && run.request.max_cost->nano <= asked.max_cost->nano);
+}
+
 std::string seconds(std::int64_t us) {
   char text[32];
   std::snprintf(text, sizeof text, "%.6fs", static_cast<double>(us) / 1e6);
@@ -96,7 +102,7 @@ sched::Waiting waiting_of(const RunRecord& run) {
   auto& asked = run.request;
   std::vector<std::string> needs;
   if (asked.exclusive) needs.emplace_back("exclusive");
-  if (asked.max_cost) needs.emplace_back("max_cost");
+  if (asked.max_cost) needs.emplace_back("allowance");
   if (!run.restored.empty()) needs.emplace_back("restore");
   if (asked.has_environment()) needs.emplace_back("environments");
   return {run.id,
@@ -133,9 +139,12 @@ Result<> State::load() {
   cost_numbers_.clear();
   unpriced_.clear();
   noted_unpriced_.clear();
-  look_ = true;
+  unfunded_.clear();
+  holds_.clear();
+  look_ = money_moved_ = holds_moved_ = ungoverned_ = true;
   SPELL_TRY(load_machines());
   SPELL_TRY(load_quotas());
+  SPELL_TRY(load_budgets());
   auto active = writer_.active_runs();
   if (!active) return active.error();
   for (auto& record : *active) {
@@ -156,6 +165,7 @@ Result<> State::load() {
       assign(own->second, *run);
     }
     if (!run->machine.empty() && !run->manages) ++running_[user_of(*run)];
+    if (run->cost.allowed_ms >= 0) set_hold(run->id, hold_of(*run));
   }
   return ok();
 }
@@ -242,11 +252,13 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   std::string identity = identity_of(s.request, s.mounts);
   if (s.request.idempotent) {
     for (auto& [id, run] : runs_)
-      if (run->owner == s.owner && run->identity == identity && !model::is_final(run->status))
+      if (run->owner == s.owner && run->identity == identity && !model::is_final(run->status) &&
+          costs_no_more(*run, s.request))
         return Submitted{*run, true};
     auto same = writer_.find_same(s.owner, identity);
     if (!same) return same.error();
-    if (*same) return Submitted{**same, true};
+    if (*same && (model::is_final((*same)->status) || costs_no_more(**same, s.request)))
+      return Submitted{**same, true};
   }
   if (!s.request.project.empty()) {
     auto project = writer_.find_project(s.owner, s.request.project);
@@ -268,9 +280,11 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   asked.request = s.request;
   asked.manages = s.manages;
   if (s.request.workflow != 0) asked.name = s.key;
-  if (auto able = cluster_.check(waiting_of(asked), s.request.machine_type); !able)
+  asked.workflow = s.request.workflow;
+  if (auto able = cluster_.check(wants_of(asked), s.request.machine_type); !able)
     return able.error();
   SPELL_TRY(check_max_cost(asked, s.request.machine_type));
+  SPELL_TRY(check_budgets(asked, s.request.machine_type, now_us));
   std::vector<RunPointer> before;
   for (auto number : s.request.after) {
     auto other = end_of_chain(s.owner, number);
@@ -351,7 +365,7 @@ void State::enqueue(const RunPointer& run) {
       return;  // looked at again when that one has ended
     }
   }
-  auto kind = sched::kind_of(waiting_of(*run));
+  auto kind = sched::kind_of(wants_of(*run));
   queues_[kind][order_of(*run)] = run;
   queued_[run->id] = std::move(kind);
   look_ = true;
@@ -364,6 +378,7 @@ void State::leave_queue(const RunPointer& run) {
   }
   if (auto held = held_.find(user_of(*run)); held != held_.end())
     held->second.erase(order_of(*run));
+  unfunded_.erase(order_of(*run));
   for (auto& [id, waiting] : dependents_) waiting.erase(run->id);
   delayed_.erase({run->not_before_us, run->id});
 }
@@ -500,33 +515,10 @@ Result<RunRecord> State::label(const std::string& owner, std::int64_t number,
   return **run;
 }
 
-Result<RunRecord> State::set_project(const std::string& owner, std::int64_t number,
-                                     const std::string& project) {
-  auto run = find(owner, number);
-  if (!run) return run.error();
-  if ((*run)->project != project) {
-    put_bill(**run, true);
-    (*run)->project = project;
-    put_bill(**run, false);
-    touch(*run);
-  }
-  return **run;
-}
-
 Result<RunRecord> State::find_run(const std::string& owner, std::int64_t number) {
   auto run = find(owner, number);
   if (!run) return run.error();
   return **run;
-}
-
-Result<> State::rename_project(const std::string& owner, const std::string& from,
-                               const std::string& to) {
-  SPELL_TRY(flush());  // rows that are still on the way are renamed with the others
-  SPELL_TRY(writer_.rename_project(owner, from, to));
-  cost_numbers_.clear();
-  for (auto& [id, run] : runs_)
-    if (run->owner == owner && run->project == from) run->project = to;
-  return ok();
 }
 
 Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
@@ -537,6 +529,7 @@ Result<RunRecord> State::remove(const std::string& owner, std::int64_t number) {
     return base::error("run_not_final", "run " + std::to_string(number) +
                                             " has not ended; `spell kill " +
                                             std::to_string(number) + "` ends it");
+  SPELL_TRY(let_go_of(run.id));
   SPELL_TRY(leave_chain(run));
   SPELL_TRY(flush());  // its row may still be on the way
   SPELL_TRY(writer_.delete_run(run.id));
@@ -560,8 +553,16 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   }
   if (run->manages) ended_managers_.push_back(run);
   if (run->ended_us == 0) run->ended_us = now_us;
-  bill(*run, billed_until(*run, late, now_us));
+  auto until_us = billed_until(*run, late, now_us);
+  bill(*run, until_us);
+  settle(run);
   std::string number = std::to_string(run->number);
+  if (auto& cost = run->cost; cost.allowed_ms >= 0 && cost.allowed_ms == cost.billed_ms)
+    if (auto over = until_us - cost.leased_us - cost.allowed_ms * 1000; over >= 1'000'000)
+      note(run, now_us,
+           "Its end took " + seconds(over) +
+               " more than was reserved for it: that is not billed to it",
+           false, true, log_offset);
   if (run->placed_us > 0)
     note(run, now_us,
          "Total run time: " + seconds(std::max<std::int64_t>(0, run->ended_us - run->placed_us)),
@@ -614,9 +615,12 @@ Result<std::int64_t*> State::last_number(const std::string& owner) {
 }
 
 Result<> State::schedule(std::int64_t now_us) {
+  SPELL_TRY(see_to_budgets(now_us));
   SPELL_TRY(place_waiting(now_us));
   SPELL_TRY(see_to_pools(now_us));
-  return place_waiting(now_us);  // of machines that went
+  SPELL_TRY(place_waiting(now_us));  // of machines that went
+  SPELL_TRY(see_to_budgets(now_us));
+  return look_ ? place_waiting(now_us) : ok();
 }
 
 Result<> State::place_waiting(std::int64_t now_us) {
@@ -644,10 +648,16 @@ Result<> State::place_waiting(std::int64_t now_us) {
     bool plain = run->request.after.empty() && run->request.mounts.empty();
     auto met = plain ? Result<bool>(true) : dependencies_met(run, now_us);
     if (!met) return met.error();
-    auto able = *met ? may_spend(run, now_us) : met;
+    auto able = *met ? may_spend(run, now_us) : Result<MaySpend>(MaySpend::no);
     if (!able) return able.error();
-    if (*able) {
-      auto placed = round.place(waiting_of(*run));
+    if (*able == MaySpend::later) {
+      queue.erase(order_of(*run));
+      queued_.erase(run->id);
+      next(queue);
+      continue;
+    }
+    if (*able == MaySpend::yes) {
+      auto placed = round.place(wants_of(*run));
       if (!placed) continue;
       SPELL_TRY(put_on(run, *placed, now_us));
     }

@@ -28,6 +28,7 @@
 
 #include "model/cost.hpp"
 #include "model/worker_protocol.hpp"
+#include "sched/caps.hpp"
 #include "sched/cluster.hpp"
 #include "service/ends.hpp"
 #include "service/prices.hpp"
@@ -83,6 +84,8 @@ Result<> to_commit_of_label(const store::WorkflowRecord&, model::RunRequest&);
 std::vector<std::int64_t> waits_for(const RunRecord&);
 /// Whether it has ended, but its machine may still bring how.
 bool is_late(const RunRecord&);
+/// What it has cost, in billionths of a dollar, as those after it in its chain remember it.
+std::int64_t cost_in_chain(const RunRecord&);
 /// As the scheduler sees a run.
 sched::Waiting waiting_of(const RunRecord&);
 
@@ -130,6 +133,13 @@ struct StateOptions {
   std::int64_t managing = 50;  ///< managing runs of workflows that a machine carries
 };
 
+/// A budget, and what it is used for in its period, as of now.
+struct BudgetUse {
+  store::BudgetRecord record;
+  model::Units spent = 0;     ///< that of runs that go on included
+  model::Units reserved = 0;  ///< for what those may cost yet
+};
+
 /// What a request changes of a machine.
 struct MachineChange {
   std::optional<std::string> name;
@@ -156,12 +166,24 @@ class State {
   Result<RunRecord> label(const std::string& owner, std::int64_t number,
                           const std::vector<std::string>& add,
                           const std::vector<std::string>& remove);
+  /// Error `budget_exhausted`: what it has cost is more than that project may spend.
   Result<RunRecord> set_project(const std::string& owner, std::int64_t number,
-                                const std::string& project);
+                                const std::string& project, std::int64_t now_us);
   Result<RunRecord> find_run(const std::string& owner, std::int64_t number);
   Result<> rename_project(const std::string& owner, const std::string& from, const std::string& to);
   /// Returns the deleted run, so that its files can go.
   Result<RunRecord> remove(const std::string& owner, std::int64_t number);
+
+  // Budgets.
+  /// In place of the one that there is. Error `budget_too_low`: more is spent or reserved.
+  Result<BudgetUse> put_budget(store::BudgetRecord, std::int64_t now_us);
+  /// Error `budget_not_found`.
+  Result<> remove_budget(const std::string& owner, const std::string& kind,
+                         const std::string& name);
+  /// By kind and name.
+  std::vector<BudgetUse> budgets(const std::string& owner, std::int64_t now_us) const;
+  /// When something is due of what is reserved; 0: nothing is.
+  std::int64_t next_allowance_us() const { return allowance_due_us_; }
 
   // Workflows.
   Result<MadeWorkflow> create_workflow(const NewWorkflow&, std::int64_t now_us);
@@ -375,6 +397,8 @@ class State {
   bool has_ended(const RunPointer&) const;
   /// Of a run that has succeeded after all: those after it are not wanted any more.
   Result<> end_successors(const RunPointer&, std::int64_t now_us);
+  /// What it has cost is known better than when those after it were made.
+  Result<> bill_chain(const RunPointer&, std::int64_t more);
   /// Closes the gap that it leaves.
   Result<> leave_chain(const RunRecord&);
   /// Those that have waited long enough come into the queues.
@@ -450,12 +474,11 @@ class State {
   std::optional<std::int64_t> hourly(const std::string& owner, const std::string& type) const;
   /// Error `price_not_known`, of one that may cost only so much.
   Result<> check_max_cost(const RunRecord&, const std::string& as_asked) const;
-  /// What it may still cost, with what those cost that it goes on from; none: whatever it will.
-  Result<std::optional<model::Units>> left_to_spend(const RunRecord&);
-  /// False: it may cost nothing more, and has ended.
-  Result<bool> may_spend(const RunPointer&, std::int64_t now_us);
-  /// So long it may have its machine from now on, its saving included; 0: as long as it takes.
-  Result<std::int64_t> allowance_ms(const RunRecord&, std::int64_t now_us);
+  /// What its chain may still cost beside what is reserved for this run: --max-cost.
+  Result<model::Units> left_of_chain(const RunRecord&);
+  /// no: it may cost nothing more, and has ended. later: what it may cost is reserved for others.
+  enum class MaySpend { yes, later, no };
+  Result<MaySpend> may_spend(const RunPointer&, std::int64_t now_us);
   /// Records what it has cost, in place of what was recorded of it before.
   void bill(RunRecord&, std::int64_t until_us);
   /// When it no longer had its machine: what it left was saved and sent. What a worker that had no
@@ -469,6 +492,61 @@ class State {
   /// A machine that a pool is to make: it costs from now on.
   Result<> begin_machine_time(const store::MachineTypeRecord&, const store::MachineRecord&,
                               std::int64_t now_us);
+
+  // Budgets (state_budgets.cpp).
+  struct Budget {
+    store::BudgetRecord record;
+    sched::Cap cap;
+  };
+  /// What is reserved for a run: from when it got its machine, or of one that is lost from where
+  /// its bill ends.
+  struct Hold {
+    std::string owner, user, project, machine;
+    std::int64_t workflow = 0;
+    sched::Span span;
+    bool late = false;
+  };
+  using BudgetKey = std::tuple<std::string, std::string, std::string>;  ///< owner, kind, name
+  Result<> load_budgets();
+  /// What its runs have cost so far.
+  Result<> load_spent(Budget&);
+  std::vector<Budget*> budgets_of(const std::string& owner, const std::string& user,
+                                  const std::string& project, std::int64_t workflow);
+  std::vector<Budget*> budgets_of(const RunRecord&);
+  std::vector<Budget*> budgets_of(const Hold&);
+  /// Whether anything limits what it costs on its machine.
+  bool is_capped(const RunRecord&);
+  Hold hold_of(const RunRecord&) const;
+  void set_hold(const std::string& run, std::optional<Hold>);
+  /// What is reserved for a run that has ended is given back, or stays because it may go on.
+  void settle(const RunPointer&);
+  /// What its machine may still bring of it is no more to be expected.
+  Result<> let_go_of(const std::string& run);
+  Result<> let_go_of_lost(const std::string& machine, const std::set<std::string>& but = {});
+  /// Reserves time for it until so long from now, or as much as there is. True: it has more than
+  /// before.
+  Result<bool> extend(const RunPointer&, std::int64_t now_us);
+  /// Its worker has not begun it, and is told anew.
+  Result<> lease_anew(const RunPointer&, std::int64_t now_us);
+  /// Tells its worker.
+  void order_allowance(const RunRecord&);
+  std::int64_t allowance_of(const RunRecord&) const;
+  /// Extends what is due, says what is nearly used up, and lets those in that waited for money.
+  Result<> see_to_budgets(std::int64_t now_us);
+  Result<> extend_all(std::int64_t now_us);
+  Result<> say_levels(std::int64_t now_us);
+  Result<> tell_level(Budget&, int percent, std::int64_t now_us);
+  void allowance_due(std::int64_t at_us);
+  BudgetUse use_of(const Budget&, std::int64_t now_us) const;
+  std::string what_is_left(const Budget&, std::int64_t now_us) const;
+  /// Errors `budget_exhausted`, `price_not_known`.
+  Result<> check_budgets(const RunRecord&, const std::string& as_asked, std::int64_t now_us);
+  void wait_for_money(const RunPointer&, const std::string& why);
+  /// Why it was stopped, which only the service knows.
+  Result<model::RunResult> named(const RunRecord&, model::RunResult, std::int64_t now_us);
+  /// As the scheduler sees it, with what its budgets need.
+  sched::Waiting wants_of(const RunRecord&);
+  void requeue();
 
   // Pools.
   using TypeKey = std::pair<std::string, std::string>;  ///< owner, name
@@ -529,6 +607,13 @@ class State {
   PriceLists price_lists_;
   std::map<User, std::int64_t> running_;              // runs that have a machine
   std::map<User, std::map<Order, RunPointer>> held_;  // those that wait for a quota
+  std::map<BudgetKey, Budget> budgets_;
+  std::map<std::string, Hold> holds_;     // by run id
+  std::map<Order, RunPointer> unfunded_;  // those that wait for money
+  bool money_moved_ = false;              // there may be enough for them now
+  bool holds_moved_ = false;              // when something is due is to be found anew
+  bool ungoverned_ = false;               // runs that have machines may have to have allowances
+  std::int64_t allowance_due_us_ = 0;
   std::map<std::string, std::int64_t> last_numbers_;
   std::set<std::string> new_numbers_;
   std::unordered_map<std::string, RunPointer> dirty_;

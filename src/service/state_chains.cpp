@@ -28,6 +28,13 @@ std::int64_t delay_us(std::int64_t fruitless) {
 
 }  // namespace
 
+std::int64_t cost_in_chain(const RunRecord& run) {
+  if (run.cost.billed_ms <= 0 || !run.cost.price) return 0;
+  constexpr std::int64_t hour_ms = 3'600'000;
+  auto nano = (model::units(*run.cost.price, run.cost.billed_ms) + hour_ms - 1) / hour_ms;
+  return static_cast<std::int64_t>(std::min<model::Units>(nano, INT64_MAX / 4));
+}
+
 bool State::is_to_be_resumed(const RunRecord& run) const {
   if (!run.wanted.empty()) return false;
   if (run.request.auto_resume) return *run.request.auto_resume;
@@ -71,7 +78,7 @@ Result<RunPointer> State::resume(const RunPointer& run, std::int64_t now_us) {
     if (!workflow || workflow->status != "running")
       return not_resumed("workflow " + std::to_string(run->workflow) + " has ended, or is ending");
   }
-  auto wants = waiting_of(*run);
+  auto wants = wants_of(*run);
   if (!run->outputs.empty() && run->restored.empty()) wants.needs.emplace_back("restore");
   if (auto able = cluster_.check(wants, run->request.machine_type); !able)
     return not_resumed(able.error().message());
@@ -94,6 +101,7 @@ Result<RunPointer> State::resume(const RunPointer& run, std::int64_t now_us) {
   next->manages = run->manages;
   next->version = 0;
   next->resumed_from = run->number;
+  next->cost.chain_cost = run->cost.chain_cost + cost_in_chain(*run);
   // Its own from the start: whatever becomes of it, they are not lost.
   next->restored = next->outputs = run->outputs;
   next->output_files = run->output_files;
@@ -154,6 +162,19 @@ void State::release_delayed(std::int64_t now_us) {
     touch(run);
     enqueue(run);
   }
+}
+
+Result<> State::bill_chain(const RunPointer& run, std::int64_t more) {
+  if (more == 0) return ok();
+  for (auto number = run->resumed_as; number != 0;) {
+    auto next = find(run->owner, number);
+    if (!next) return next.error();
+    (*next)->cost.chain_cost += more;
+    touch(*next);
+    number = (*next)->resumed_as;
+  }
+  money_moved_ = true;
+  return ok();
 }
 
 Result<> State::end_successors(const RunPointer& run, std::int64_t now_us) {

@@ -3,8 +3,8 @@
 // made of that. A run that becomes another after its end (its machine is back, it moves to another
 // project) has its bill taken back and a new one made.
 //
-// A run that may cost only so much (--max-cost) is told with its start for how long it may have its
-// machine; its supervisor keeps that, whatever becomes of this service and of its worker.
+// What a run may cost at most is kept in state_budgets.cpp: of a run for which time is reserved no
+// more than that is billed.
 //
 // Of a machine that a pool makes its price is recorded at its launch, and when its phases begin:
 // what runs there did not use is machine time without a run (sched/cost.hpp).
@@ -19,8 +19,6 @@ namespace spell::service {
 namespace {
 
 constexpr std::int64_t day_us = 86'400'000'000;
-constexpr std::int64_t hour_ms = 3'600'000;
-constexpr std::int64_t longest_allowance_ms = 10'000LL * 24 * hour_ms;
 constexpr std::size_t most_names_known = 100'000;
 
 }  // namespace
@@ -42,7 +40,9 @@ std::string State::priced_type(const std::string& owner, const std::string& aske
 }
 
 void State::set_price(RunRecord& run, const MachineState& machine, std::int64_t now_us) const {
+  auto before = run.cost.chain_cost;
   run.cost = {};
+  run.cost.chain_cost = before;
   if (run.manages) return;
   run.cost.leased_us = now_us;
   auto plain = waiting_of(run);
@@ -74,41 +74,6 @@ Result<> State::check_max_cost(const RunRecord& run, const std::string& as_asked
                                             name + " --price DOLLARS` sets it");
 }
 
-Result<std::optional<model::Units>> State::left_to_spend(const RunRecord& run) {
-  if (!run.request.max_cost) return std::optional<model::Units>();
-  auto left = model::units(run.request.max_cost->nano, hour_ms);
-  for (auto number = run.resumed_from; number != 0;) {
-    auto before = find(run.owner, number);
-    if (!before && before.error().code() == "run_not_found") break;  // removed since
-    if (!before) return before.error();
-    auto& cost = (*before)->cost;
-    if (cost.price) left -= model::units(*cost.price, std::max<std::int64_t>(0, cost.billed_ms));
-    number = (*before)->resumed_from;
-  }
-  return std::optional(left);
-}
-
-Result<bool> State::may_spend(const RunPointer& run, std::int64_t now_us) {
-  if (!run->request.max_cost) return true;
-  auto left = left_to_spend(*run);
-  if (!left) return left.error();
-  auto priced = check_max_cost(*run, run->request.machine_type);
-  if (priced && **left > 0) return true;
-  run->reason_code = priced ? "max_cost" : priced.error().code();
-  run->reason = priced ? "those that it goes on from have cost what it may (--max-cost)"
-                       : priced.error().message();
-  finish(run, "failed", now_us, 0);
-  return false;
-}
-
-Result<std::int64_t> State::allowance_ms(const RunRecord& run, std::int64_t now_us) {
-  auto left = left_to_spend(run);
-  if (!left) return left.error();
-  if (!*left || run.cost.price.value_or(0) <= 0) return std::int64_t{0};
-  auto ms = **left / *run.cost.price - model::ms_between(run.cost.leased_us, now_us);
-  return static_cast<std::int64_t>(std::clamp<model::Units>(ms, 1, longest_allowance_ms));
-}
-
 model::CostEntry State::entry_of(const RunRecord& run) const {
   model::CostEntry entry;
   entry.spot = run.cost.spot;
@@ -126,6 +91,8 @@ void State::put_bill(const RunRecord& run, bool taken_back) {
   if (run.cost.billed_ms < 0 || !run.cost.price) return;
   auto entry = entry_of(run);
   entry.taken_back = taken_back;
+  for (auto* budget : budgets_of(run))
+    budget->cap.spend({entry.began_ms, entry.began_ms + entry.ms, entry.price}, taken_back);
   bills_.push_back({run.owner, run.creator, run.project, run.cost.type, run.machine, entry});
 }
 
@@ -141,6 +108,11 @@ void State::bill(RunRecord& run, std::int64_t until_us) {
   if (cost.leased_us == 0) return;
   put_bill(run, true);
   cost.billed_ms = model::ms_between(cost.leased_us, until_us);
+  // What lies beyond is not paid for by those who had only this reserved.
+  if (cost.allowed_ms >= 0 && cost.billed_ms > cost.allowed_ms) {
+    cost.billed_ms = cost.allowed_ms;
+    until_us = cost.leased_us + cost.allowed_ms * 1000;
+  }
   cost.billed_lost_ms = 0;
   if (run.status == "interrupted")
     cost.billed_lost_ms = model::ms_between(std::max(cost.leased_us, cost.saved_us), until_us);

@@ -204,7 +204,7 @@ void State::show(MachineState& machine) {
   if (auto& can = machine.hello.capabilities; !can.empty()) {
     auto lacks = can.find("lacks_for_builds");
     view.too_old_for.clear();
-    for (auto* need : {"exclusive", "restore", "max_cost", "environments"})
+    for (auto* need : {"exclusive", "restore", "allowance", "environments"})
       if (!can.contains(need)) view.too_old_for.emplace_back(need);
     view.lacks_for_builds = lacks == can.end() ? "worker of this version" : lacks->second;
   }
@@ -306,6 +306,8 @@ Result<> State::change_machine(const std::string& owner, const std::string& name
     (*run)->machine = to;
     touch(*run);
   }
+  for (auto& [run, hold] : holds_)
+    if (hold.machine == old) hold.machine = to;
   SPELL_TRY(flush());  // rows that are still on the way are changed with the others
   SPELL_TRY(writer_.rename_cost(owner, "machine", old, to));
   cost_numbers_.clear();
@@ -483,6 +485,7 @@ Result<> State::erase_machine(MachineState& machine, const std::string& reason_c
     command.number = ++machine.last_command;
     farewell.push_back(std::move(command));
   }
+  SPELL_TRY(let_go_of_lost(plain));
   for (auto* kind : {"machine", "join"}) SPELL_TRY(drop_tokens(id, kind));
   SPELL_TRY(writer_.end_machine_time(id, now_us));
   SPELL_TRY(writer_.delete_machine(id));
@@ -519,6 +522,7 @@ Result<> State::put_machine_type(const store::MachineTypeRecord& type, bool repl
   pools_.erase(key);  // what was wrong may have been mended
   cluster_.forget_launched(type.owner, type.name);
   show_type(type);
+  money_moved_ = true;  // its price may be known now
   for (auto& [name, machine] : machines_) changed_machines_.insert(name);  // when it is lost
   look_ = true;
   return writer_.put_machine_type(type);
@@ -563,6 +567,7 @@ Result<> State::put_prices(const std::string& owner,
                            const std::vector<model::ListedPrice>& prices) {
   SPELL_TRY(writer_.delete_prices(owner));
   PriceList list;
+  money_moved_ = true;
   for (auto& [name, price, spot_price] : prices) {
     SPELL_TRY(writer_.put_price({owner, name, price, spot_price}));
     list[name] = {price, spot_price};

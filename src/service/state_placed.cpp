@@ -30,6 +30,7 @@ Result<> State::put_on(const RunPointer& run, const sched::Placement& placed, st
   run->machine = placed.machine;
   run->takes = placed.takes;
   set_price(*run, machine, now_us);
+  if (auto reserved = extend(run, now_us); !reserved) return reserved.error();
   // Why it had to wait.
   run->reason_code.clear();
   run->reason.clear();
@@ -50,9 +51,7 @@ Result<> State::put_on(const RunPointer& run, const sched::Placement& placed, st
 
 Result<> State::order_start(MachineState& machine, const RunRecord& run, std::int64_t now_us) {
   auto command = start_command(run);
-  auto allowance = allowance_ms(run, now_us);
-  if (!allowance) return allowance.error();
-  command.start->allowance_ms = *allowance;
+  command.start->allowance_ms = allowance_of(run);
   if (run.manages) SPELL_TRY(add_credentials(run, *command.start, now_us));
   order(machine, std::move(command));
   return ok();

@@ -66,6 +66,12 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
   for (auto& run : std::set(machine.late)) unassign(machine, run);
   machine.returned.clear();
   show(machine);
+  {
+    // What it does not hold any more costs nothing.
+    std::set<std::string> held_here;
+    for (auto& [run, epoch] : holds) held_here.insert(run);
+    SPELL_TRY(let_go_of_lost(machine.record.name, held_here));
+  }
   for (auto& [run_id, epoch] : holds) {
     auto run = runs_.find(run_id);
     if (run != runs_.end() && run->second->epoch == epoch && machine.assigned.contains(run_id))
@@ -113,14 +119,17 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
       // Whoever was given it before, if anybody, must not write to it any more.
       ++run->epoch;
       run->taken = 0;
+      SPELL_TRY(lease_anew(run, now_us));
       touch(run);
     }
     // A worker keeps no secrets on disk: one that was started anew before it had launched the run
     // needs them again.
     bool lacks_secrets = (!run->request.secrets.empty() || run->manages) && run->started_us == 0;
     if (held == holds.end() || lacks_secrets) SPELL_TRY(order_start(machine, *run, now_us));
+    if (held != holds.end() && run->cost.allowed_ms >= 0) order_allowance(*run);
     if (!run->wanted.empty()) order(machine, run->wanted, *run, "user");
   }
+  holds_moved_ = ungoverned_ = true;
   return ok();
 }
 
@@ -191,8 +200,10 @@ Result<> State::report(const std::string& machine_id, const model::RunReport& re
   if (report.backup && report.backup->outputs != run->outputs) run->cost.saved_us = now_us;
   if (report.backup) take_backup(run, *report.backup);
   if (report.result) {
-    take_result(run, *report.result, now_us);
-    finish(run, report.result->status, now_us, run->log_bytes);
+    auto result = named(*run, *report.result, now_us);
+    if (!result) return result.error();
+    take_result(run, *result, now_us);
+    finish(run, result->status, now_us, run->log_bytes);
   }
   touch(run);
   return ok();
@@ -257,7 +268,11 @@ Result<> State::finish_late(const RunPointer& run, const model::RunReport& repor
   touch(run);
   if (!report.result) return ok();
   std::string machine = run->machine;
-  auto result = *report.result;
+  auto named_result = named(*run, *report.result, now_us);
+  if (!named_result) return named_result.error();
+  auto result = *named_result;
+  // It counts as interrupted already.
+  auto billed = cost_in_chain(*run);
   // What has gone on as another has no other end than that, unless it was a success.
   bool goes_on = run->resumed_as != 0 && !(result.status == "complete" && result.exit_code == 0);
   if (goes_on) {
@@ -276,6 +291,7 @@ Result<> State::finish_late(const RunPointer& run, const model::RunReport& repor
   note(run, now_us, "Machine " + machine + " is back and brings how the run ended", false, true,
        run->log_bytes);
   finish(run, result.status, now_us, run->log_bytes);
+  SPELL_TRY(bill_chain(run, cost_in_chain(*run) - billed));
   return run->resumed_as != 0 && !goes_on ? end_successors(run, now_us) : ok();
 }
 

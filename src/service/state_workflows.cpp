@@ -260,6 +260,8 @@ Result<store::WorkflowRecord> State::remove_workflow(const std::string& owner,
     if (run->owner == owner && run->workflow == number && !model::is_final(run->status))
       return refused(" has runs that have not ended");
   SPELL_TRY(flush());  // their rows may still be on the way
+  if (budgets_.contains({owner, "workflow", std::to_string(number)}))
+    SPELL_TRY(remove_budget(owner, "workflow", std::to_string(number)));
   SPELL_TRY(writer_.delete_workflow(owner, number));
   return workflow;
 }

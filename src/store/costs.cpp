@@ -70,6 +70,38 @@ Result<std::string> Reader::cost_name(std::int64_t number) {
   return name;
 }
 
+Result<std::vector<std::int64_t>> Reader::cost_numbers(const std::string& owner,
+                                                       const std::string& kind,
+                                                       const std::string& name) {
+  std::vector<std::int64_t> out;
+  SPELL_TRY(impl_->each(
+      "SELECT id FROM cost_name WHERE owner = ? AND kind = ? AND name = ?",
+      [&](Statement& row) { out.push_back(row.integer(0)); }, owner, kind, name));
+  return out;
+}
+
+Result<std::vector<BudgetRecord>> Reader::budgets() {
+  std::vector<BudgetRecord> out;
+  SPELL_TRY(impl_->each(
+      "SELECT owner, kind, name, amount, monthly, created_us, told, told_period FROM budget",
+      [&](Statement& row) {
+        out.push_back({row.text(0), row.text(1), row.text(2), row.integer(3), row.integer(4) != 0,
+                       row.integer(5), row.integer(6), row.integer(7)});
+      }));
+  return out;
+}
+
+Result<> Writer::put_budget(const BudgetRecord& b) {
+  return impl_->run("INSERT OR REPLACE INTO budget VALUES (?, ?, ?, ?, ?, ?, ?, ?)", b.owner,
+                    b.kind, b.name, b.amount, b.monthly, b.created_us, b.told, b.told_period);
+}
+
+Result<> Writer::delete_budget(const std::string& owner, const std::string& kind,
+                               const std::string& name) {
+  return impl_->run("DELETE FROM budget WHERE owner = ? AND kind = ? AND name = ?", owner, kind,
+                    name);
+}
+
 Result<std::int64_t> Reader::cost_number(const std::string& owner, const std::string& kind,
                                          const std::string& name) {
   std::int64_t number = 0;

@@ -192,6 +192,28 @@ CREATE TABLE run_layer (
   run TEXT NOT NULL, method TEXT NOT NULL, layer TEXT NOT NULL, packages TEXT NOT NULL,
   PRIMARY KEY (run, method)) WITHOUT ROWID;
 CREATE TRIGGER run_gone AFTER DELETE ON run BEGIN DELETE FROM run_layer WHERE run = OLD.id; END;
+)",
+    // Budgets, and what is reserved for runs, see RunCost. Of a chain that goes on the runs that are
+    // still there tell what it has cost.
+    R"(
+ALTER TABLE run ADD COLUMN allowed_ms INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE run ADD COLUMN ordered_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN limited_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE run ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN chain_cost INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX run_held ON run (machine) WHERE held = 1;
+CREATE TABLE budget (
+  owner TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, amount INTEGER NOT NULL, monthly INTEGER NOT NULL,
+  created_us INTEGER NOT NULL, told INTEGER NOT NULL, told_period INTEGER NOT NULL,
+  PRIMARY KEY (owner, kind, name)) WITHOUT ROWID;
+UPDATE run SET chain_cost = (
+  WITH RECURSIVE earlier (number, cost) AS (
+    SELECT run.resumed_from, 0
+    UNION ALL
+    SELECT r.resumed_from, CAST(r.price / 3600000.0 * max(r.billed_ms, 0) AS INTEGER) + 1
+    FROM earlier JOIN run AS r ON r.owner = run.owner AND r.number = earlier.number)
+  SELECT coalesce(sum(cost), 0) FROM earlier)
+WHERE final = 0 AND resumed_from <> 0;
 )"};
 static_assert(std::size(steps) == schema_version);
 

@@ -31,8 +31,9 @@ std::string join_labels(const std::vector<std::string>& labels) {
   return "\n" + base::join(labels, "\n") + "\n";
 }
 
-#define COST_COLUMNS \
-  "leased_us, cost_type, price, on_demand, spot, saved_us, said_us, billed_ms, billed_lost_ms"
+#define COST_COLUMNS                                                                             \
+  "leased_us, cost_type, price, on_demand, spot, saved_us, said_us, billed_ms, billed_lost_ms, " \
+  "allowed_ms, ordered_ms, limited_by, held, chain_cost"
 
 // Column order of every query that yields a RunRecord.
 #define RUN_COLUMNS                                                                             \
@@ -50,7 +51,9 @@ namespace {
 RunCost read_cost(Statement& row, int i) {
   return {row.integer(i),           row.text(i + 1),         row.optional_wide(i + 2),
           row.optional_wide(i + 3), row.integer(i + 4) != 0, row.integer(i + 5),
-          row.integer(i + 6),       row.integer(i + 7),      row.integer(i + 8)};
+          row.integer(i + 6),       row.integer(i + 7),      row.integer(i + 8),
+          row.integer(i + 9),       row.integer(i + 10),     row.text(i + 11),
+          row.integer(i + 12) != 0, row.integer(i + 13)};
 }
 
 RunRecord read_run(Statement& row) {
@@ -96,7 +99,7 @@ RunRecord read_run(Statement& row) {
   run.fruitless = row.integer(i++);
   run.not_before_us = row.integer(i++);
   run.cost = read_cost(row, i);
-  i += 9;
+  i += 14;
   run.takes.managing = run.manages && !run.nested() ? 1 : 0;
   std::string request = row.text(i++);
   if (auto body = model::parse_json(request))
@@ -268,6 +271,13 @@ Result<std::vector<LeasedRun>> Reader::leased_runs(const std::string& owner) {
                        read_cost(row, 5)});
       },
       owner));
+  return out;
+}
+
+Result<std::vector<RunRecord>> Reader::held_runs() {
+  std::vector<RunRecord> out;
+  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS " FROM run INDEXED BY run_held WHERE held = 1",
+                        [&](Statement& row) { out.push_back(read_run(row)); }));
   return out;
 }
 
@@ -572,7 +582,7 @@ Result<> Writer::insert_run(const RunRecord& r) {
       "not_before_us, " COST_COLUMNS
       ", request)"
       " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
-      "?,?,?,?,?,?,?,?,?,?)",
+      "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
       r.id, r.owner, r.number, r.status, model::is_final(r.status), r.version, r.archived,
       r.created_us, r.placed_us, r.started_us, r.ended_us, r.creator, r.machine, r.reason_code,
       r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs, r.output_files, r.output_bytes,
@@ -580,7 +590,8 @@ Result<> Writer::insert_run(const RunRecord& r) {
       r.takes.cpus, r.takes.memory, r.takes.gpus, r.workflow, r.name, r.manages, r.resumed_from,
       r.resumed_as, r.restored, r.fruitless, r.not_before_us, r.cost.leased_us, r.cost.type,
       r.cost.price, r.cost.on_demand, r.cost.spot, r.cost.saved_us, r.cost.said_us,
-      r.cost.billed_ms, r.cost.billed_lost_ms, request);
+      r.cost.billed_ms, r.cost.billed_lost_ms, r.cost.allowed_ms, r.cost.ordered_ms,
+      r.cost.limited_by, r.cost.held, r.cost.chain_cost, request);
 }
 
 Result<> Writer::update_run(const RunRecord& r) {
@@ -592,13 +603,15 @@ Result<> Writer::update_run(const RunRecord& r) {
       " epoch = ?, entries = ?, taken = ?, wanted = ?, project = ?, labels = ?, mounts = ?, "
       "takes_cpus = ?, takes_memory = ?, takes_gpus = ?, resumed_from = ?, resumed_as = ?, "
       "not_before_us = ?, leased_us = ?, cost_type = ?, price = ?, on_demand = ?, spot = ?, "
-      "saved_us = ?, said_us = ?, billed_ms = ?, billed_lost_ms = ? WHERE owner = ? AND number = ?",
+      "saved_us = ?, said_us = ?, billed_ms = ?, billed_lost_ms = ?, allowed_ms = ?, "
+      "ordered_ms = ?, limited_by = ?, held = ?, chain_cost = ? WHERE owner = ? AND number = ?",
       r.status, model::is_final(r.status), r.version, r.archived, r.placed_us, r.started_us,
       r.ended_us, r.machine, r.reason_code, r.reason, r.exit_code, r.signal, r.log_bytes, r.outputs,
       r.output_files, r.output_bytes, r.epoch, r.entries, r.taken, r.wanted, r.project, r.labels,
       r.mounts, r.takes.cpus, r.takes.memory, r.takes.gpus, r.resumed_from, r.resumed_as,
       r.not_before_us, r.cost.leased_us, r.cost.type, r.cost.price, r.cost.on_demand, r.cost.spot,
-      r.cost.saved_us, r.cost.said_us, r.cost.billed_ms, r.cost.billed_lost_ms, r.owner, r.number);
+      r.cost.saved_us, r.cost.said_us, r.cost.billed_ms, r.cost.billed_lost_ms, r.cost.allowed_ms,
+      r.cost.ordered_ms, r.cost.limited_by, r.cost.held, r.cost.chain_cost, r.owner, r.number);
 }
 
 Result<> Writer::put_request(const RunRecord& run) {

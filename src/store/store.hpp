@@ -22,7 +22,7 @@ namespace spell::store {
 
 /// The newest schema this program knows. Older files are migrated, and stay beside the new one;
 /// newer ones are refused.
-inline constexpr int schema_version = 8;
+inline constexpr int schema_version = 9;
 
 /// What a run's time on its machine costs, as it was when it got it. A run that manages a workflow
 /// has none: it takes no place.
@@ -35,6 +35,16 @@ struct RunCost {
   std::int64_t saved_us = 0;  ///< when something new of it became safe while it ran
   std::int64_t said_us = 0;   ///< when its worker did the last thing for it that it told of
   std::int64_t billed_ms = -1, billed_lost_ms = 0;  ///< as recorded at its end; -1: not yet
+  /// So long after it got its machine it is to have ended: so much is reserved for it; -1: nothing
+  /// is, for nothing limits what it may cost.
+  std::int64_t allowed_ms = -1;
+  std::int64_t ordered_ms = 0;  ///< how much of that was over when its worker was told to begin
+  /// What keeps it from having more: "max_cost", or kind and name of a budget; "": nothing does.
+  std::string limited_by;
+  /// It has ended, as far as is known; but its machine may bring more of it, which is reserved.
+  bool held = false;
+  /// What those before it in its chain have cost, in billionths of a dollar: rounded up each.
+  std::int64_t chain_cost = 0;
 };
 
 /// A run as the service keeps it.
@@ -258,6 +268,16 @@ struct LeasedRun {
   RunCost cost;
 };
 
+/// What a project, a user or a workflow may cost at most.
+struct BudgetRecord {
+  std::string owner, kind, name;  ///< kind: "project", "user" or "workflow"; its name: a number
+  std::int64_t amount = 0;        ///< billionths of a dollar
+  bool monthly = false;           ///< so much each month (UTC)
+  std::int64_t created_us = 0;
+  /// Up to how many percent it was said to be used, in the period that began then (ms).
+  std::int64_t told = 0, told_period = 0;
+};
+
 /// A machine that a pool has made, with what it costs; machine and type: numbers of names, see
 /// Reader::cost_name(). Times of 0: not yet.
 struct MachineTimeRecord {
@@ -426,6 +446,13 @@ class Reader {
   /// Entries of model/cost.hpp, of many runs at a time: those that ended since then, and others.
   Result<> costs(const std::string& owner, std::int64_t since_ms,
                  const std::function<Result<>(std::string_view entries)>&);
+  /// The numbers that stand for it in them: it may have had other names.
+  Result<std::vector<std::int64_t>> cost_numbers(const std::string& owner, const std::string& kind,
+                                                 const std::string& name);
+  /// Of all owners.
+  Result<std::vector<BudgetRecord>> budgets();
+  /// Those for which something is reserved though they have ended.
+  Result<std::vector<RunRecord>> held_runs();
   /// What a number in them stands for; "": nothing.
   Result<std::string> cost_name(std::int64_t number);
   /// The number of a user, project, type or machine (`kind`); 0: it has none yet.
@@ -545,6 +572,11 @@ class Writer : public Reader {
   Result<> put_quota(const QuotaRecord&);
   /// Fine if there is none.
   Result<> delete_quota(const QuotaRecord&);
+  /// Replaces the one of this name.
+  Result<> put_budget(const BudgetRecord&);
+  /// Fine if there is none.
+  Result<> delete_budget(const std::string& owner, const std::string& kind,
+                         const std::string& name);
   /// Workers meet another database from now on.
   Result<> renew_incarnation();
   /// Run numbers of all owners go on so much higher.

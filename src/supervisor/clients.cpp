@@ -60,6 +60,7 @@ void Run::take_request(Client& client) {
   if (what == "stop") request_stop(reason);
   if (what == "kill") request_kill(reason);
   if (what == "lease") renew_lease(until_us);
+  if (what == "allow") allow(until_us);
   if (what == "signal") pass_signal(number);
   if (what == "exec") let_in({packet, static_cast<size_t>(n)}, files);
   close_files(files);

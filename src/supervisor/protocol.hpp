@@ -9,20 +9,21 @@
 //           run, containment (0 namespaces, 1 user namespaces, 2 best effort), command,
 //           working_folder, log_limit, log_wait_s, stop_grace_s, timeout_s, split_output (0, 1),
 //           service_lock, user (only of a run that has a user of its own), lease_until_us (only of
-//           one that has a lease; of the boot clock). Repeated: env, hidden,
-//           mask (a value that becomes `***` in the output before it is spooled), revive, bind_from
-//           (or bind_from_read_only) followed by bind_to, link_to followed by link_at, and
-//           mount_from followed by mount_upper, mount_work and mount_to: a run that does not use
-//           one of the newer fields has none of them, so that an older supervisor starts it too.
+//           one that has a lease; of the boot clock), allowed_until_us (likewise: it is stopped
+//           then, as it may cost no more). Repeated: env, hidden, mask (a value that becomes `***`
+//           in the output before it is spooled), revive, bind_from (or bind_from_read_only)
+//           followed by bind_to, link_to followed by link_at, and mount_from followed by
+//           mount_upper, mount_work and mount_to: a run that does not use one of the newer fields
+//           has none of them, so that an older supervisor starts it too.
 // lock      of the run's folder, held by an open-file-description write lock while the supervisor
 // lives:
 //           boot, run, and once they exist pid, init, init_start (field 22 of /proc/INIT/stat).
 // sock      of the run's folder, for callers that come later (SOCK_SEQPACKET): there once the run
 //           has gone on for a moment, or nobody is connected; the lock is written anew after it.
 // request   a packet on a connection: do=stop or do=kill, and reason; do=lease, and
-//           until_us: that is when its lease ends; do=signal, and signal, for the command's process
-//           group; or do=exec, with five open files: guest, input,
-//           output, errors, control.
+//           until_us: that is when its lease ends; do=allow, and until_us: that is when it is
+//           stopped for what it costs; do=signal, and signal, for the command's process group; or
+//           do=exec, with five open files: guest, input, output, errors, control.
 // guest     a command to let into the run, an anonymous file: command, env (repeated, in place of
 //           the run's own), terminal (0, 1: input is one, and becomes the command's), end.
 // control   a socket of packets (SOCK_SEQPACKET). From the supervisor: taken; then process (its id

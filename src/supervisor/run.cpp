@@ -138,6 +138,7 @@ void Run::live(int first_client) {
   add_client(first_client, true);
   if (client_count_ == 0) listen_here();
   if (spec_.lease_until_us > 0) renew_lease(spec_.lease_until_us);
+  if (spec_.allowed_until_us > 0) allow(spec_.allowed_until_us);
   tell_clients();
   // Of a computer that was frozen in between: what another may have by now is not begun.
   if (lease_is_over()) {
@@ -246,6 +247,7 @@ void Run::begin_draining() {
   kill_at_ = 0;
   if (timer_ >= 0) close(timer_), timer_ = -1;
   if (lease_timer_ >= 0) close(lease_timer_), lease_timer_ = -1;
+  if (allowance_timer_ >= 0) close(allowance_timer_), allowance_timer_ = -1;
   end_.put("started_us", started_us_);
   if (stopped_us_) end_.put("stopped_us", stopped_us_);
   if (error_code_[0]) {
@@ -358,6 +360,15 @@ void Run::renew_lease(long long until_us) {
   timerfd_settime(lease_timer_, TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
+/// What it costs is paid for until then, a sleep of the computer included.
+void Run::allow(long long until_us) {
+  if (phase_ >= Phase::draining || stopping_ || killed_ || until_us <= 0) return;
+  if (allowance_timer_ < 0)
+    allowance_timer_ = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+  itimerspec when{{0, 0}, {until_us / 1'000'000, until_us % 1'000'000 * 1000}};
+  timerfd_settime(allowance_timer_, TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
 void Run::keep_deadlines(long long now) {
   if (told_to_end) request_stop("shutdown");
   if (kill_at_ && now >= kill_at_) request_kill("");
@@ -378,7 +389,7 @@ void Run::keep_deadlines(long long now) {
 }
 
 void Run::wait_for_events() {
-  pollfd files[6 + client_limit];
+  pollfd files[7 + client_limit];
   nfds_t count = 0;
   auto add = [&](int file, short events) {
     files[count] = {file, events, 0};
@@ -394,6 +405,7 @@ void Run::wait_for_events() {
   nfds_t listener = add(client_count_ < client_limit ? listener_ : -1, POLLIN),
          reports = add(reports_, POLLIN), timer = add(timer_, POLLIN);
   add(killed_ ? -1 : lease_timer_, POLLIN);
+  nfds_t allowance = add(allowance_timer_, POLLIN);
   nfds_t first_source = count;
   for (auto& source : sources_) add(wanted ? source.file : -1, POLLIN);
   nfds_t first_client = count;
@@ -441,6 +453,8 @@ void Run::wait_for_events() {
       if (files[first_client + i].revents & (POLLIN | POLLHUP | POLLERR)) take_request(clients_[i]);
     }
     if (files[timer].revents) request_stop("timeout"), close(timer_), timer_ = -1;
+    if (files[allowance].revents)
+      request_stop("allowance"), close(allowance_timer_), allowance_timer_ = -1;
     if (files[listener].revents)
       add_client(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK), true);
   }

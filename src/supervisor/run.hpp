@@ -58,6 +58,7 @@ class Run {
   void request_stop(std::string_view reason);
   void request_kill(std::string_view reason);
   void renew_lease(long long until_us);
+  void allow(long long until_us);
   bool lease_is_over() const;
   void keep_deadlines(long long now);
   long long log_limit() const;
@@ -82,7 +83,8 @@ class Run {
   int level_ = best_effort;
   char boot_[64] = "";
   char containment_[400] = "";
-  int init_ = -1, reports_ = -1, requests_ = -1, timer_ = -1, lease_timer_ = -1;
+  int init_ = -1, reports_ = -1, requests_ = -1, timer_ = -1, lease_timer_ = -1,
+      allowance_timer_ = -1;
   Source sources_[2];
   Client clients_[client_limit];
   size_t client_count_ = 0;

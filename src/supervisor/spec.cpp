@@ -86,6 +86,8 @@ bool read_spec(int descriptor, Spec& out) {
       out.timeout_s = number_of(field.value, 0);
     else if (key == "lease_until_us")
       out.lease_until_us = number_of(field.value, 1);
+    else if (key == "allowed_until_us")
+      out.allowed_until_us = number_of(field.value, 1);
     else if (key == "user")
       out.user = number_of(field.value, 0);
     else if (key == "split_output")

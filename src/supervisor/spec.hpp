@@ -49,8 +49,9 @@ struct Spec {
   List<Bind> links{};         ///< from: what it points to; to: where it is
   char** revive = nullptr;    ///< ends with a null pointer; null: none
   long long log_limit = 0, log_wait_s = 0, stop_grace_s = 0, timeout_s = 0;
-  long long lease_until_us = 0;  ///< of the boot clock; 0: it has no lease
-  long long user = 0;            ///< uid and gid of the command; 0: this process's own
+  long long lease_until_us = 0;    ///< of the boot clock; 0: it has no lease
+  long long allowed_until_us = 0;  ///< likewise: then it is stopped; 0: it may go on
+  long long user = 0;              ///< uid and gid of the command; 0: this process's own
   int level = best_effort;
   bool split_output = false;
 };

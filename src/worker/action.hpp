@@ -20,6 +20,7 @@ struct Action {
     launch,   ///< start its supervisor; told by Agent::launched
     stop,     ///< tell the supervisor
     kill,     ///< the same; `text`: why
+    allow,    ///< tell the supervisor that it is paid for until `text` (µs of the boot clock)
     lease,    ///< tell the supervisor that it goes on until `text` (µs of the boot clock)
     ship,     ///< send output that the service lacks, one batch; told by Agent::shipped
     ship_metrics,  ///< likewise; told by Agent::metrics_shipped

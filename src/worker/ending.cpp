@@ -55,6 +55,11 @@ model::RunResult lease_expired_result() {
                 "elsewhere (--exclusive)");
 }
 
+model::RunResult allowance_used_result() {
+  return result("stopped", "allowance_used_up",
+                "the time that was paid for is used up, and no more could be had from the service");
+}
+
 model::RunResult killed_result(const std::optional<model::Command>& want) {
   return by_command("killed", want);
 }
@@ -90,6 +95,7 @@ Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Ex
     return ending;
   }
   if (exit->ended_by == "kill") return {killed_result(want), false};
+  if (exit->ended_by == "allowance" && !command_started) return {allowance_used_result(), false};
   if (exit->ended_by == "stop" && !command_started) return {killed_result(want), false};
   bool by_itself = exit->ended_by.empty() || exit->ended_by == "shutdown";
   if (notice && !want &&
@@ -108,6 +114,8 @@ Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Ex
     ending.result =
         result("stopped", "timeout",
                "ran longer than its timeout of " + duration(request.timeout.value_or(0)));
+  else if (exit->ended_by == "allowance")
+    ending.result = allowance_used_result();
   else if (exit->ended_by == "log_limit")
     ending.result =
         result("stopped", "log_full",

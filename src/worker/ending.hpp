@@ -31,6 +31,8 @@ bool by_force(exec::State::Phase phase, const std::optional<exec::Exit>&);
 /// was not, or all is in order.
 std::int64_t torn_at_us(const std::optional<exec::Exit>&);
 
+/// What is reserved for it is used up: its service says whether more of it may be had.
+model::RunResult allowance_used_result();
 /// Of an exclusive run whose machine has been without the service for too long.
 model::RunResult lease_expired_result();
 

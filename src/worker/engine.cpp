@@ -377,6 +377,9 @@ void Engine::perform(const Action& action) {
     case Action::Type::lease:
       if (supervised) sent(run, supervised->renew(base::parse_int(action.text).value_or(0)));
       return;
+    case Action::Type::allow:
+      if (supervised) sent(run, supervised->allow(base::parse_int(action.text).value_or(0)));
+      return;
     case Action::Type::notice:
       return tell_notice(run);
     case Action::Type::look: {
@@ -601,12 +604,11 @@ void Engine::launch_run(const std::string& run) {
     if (auto written = append_journal(run, journal_line(port)); !written)
       log("run " + run + ": " + written.error().message());
   }
-  if (auto limit = agent_.find(run)->time_limit_s(now_us()); limit > 0)
-    start.request.timeout = limit;
   work<Launched>(
       launches_,
-      [this, start = std::move(start), lease = agent_.find(run)->lease_until_us()] {
-        return launch(folders_, options_.host, start, lease);
+      [this, start = std::move(start), lease = agent_.find(run)->lease_until_us(),
+       allowed = agent_.find(run)->allowed_until_us()] {
+        return launch(folders_, options_.host, start, lease, allowed);
       },
       [this, run](Result<Launched>& launched, std::int64_t now, Actions& out) {
         if (!launched) return agent_.launched(run, launched.error(), now, out);

@@ -81,9 +81,9 @@ struct Launched {
   std::vector<std::string> notices;  ///< lines for the log
 };
 /// launch.cpp: environment and supervisor. Not to be called for a run that has one.
-/// `lease_until_us`: see exec::Launch.
+/// `lease_until_us`, `allowed_until_us`: see exec::Launch.
 Result<Launched> launch(const Folders&, const Host&, const model::StartCommand&,
-                        std::int64_t lease_until_us);
+                        std::int64_t lease_until_us, std::int64_t allowed_until_us);
 
 struct Pack {
   base::Fd file;

@@ -13,8 +13,8 @@
 
 namespace spell::worker {
 
-/// "told" line: a start (without the values of its secrets), stop or kill. `boot_id` is that of
-/// now.
+/// "told" line: a start (without the values of its secrets), stop, kill or allowance. `boot_id` is
+/// that of now.
 std::string journal_line(const model::Command&, const std::string& boot_id);
 /// "said" line. Events carry their time (CLOCK_BOOTTIME µs) in `age_us`, a result in
 /// `ended_age_us`.
@@ -25,7 +25,7 @@ std::string journal_line(int metrics_port);
 struct Journal {
   model::StartCommand start;
   std::string boot_id;               ///< of the boot in which the run was taken over
-  std::vector<model::Command> told;  ///< stop and kill
+  std::vector<model::Command> told;  ///< stop, kill and allowance
   std::vector<model::RunEvent> events;
   std::optional<model::RunResult> result;
   int metrics_port = 0;  ///< 0: it has had none

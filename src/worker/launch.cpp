@@ -42,7 +42,7 @@ void lead_to_service(const Host& host, exec::Launch& what, model::StartCommand& 
 }  // namespace
 
 Result<Launched> launch(const Folders& folders, const Host& host, const model::StartCommand& asked,
-                        std::int64_t lease_until_us) {
+                        std::int64_t lease_until_us, std::int64_t allowed_until_us) {
   model::StartCommand start = asked;
   for (auto& [variable, name] : start.request.secrets)
     if (!start.secrets.contains(variable))
@@ -106,6 +106,7 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   what.stop_grace_s = start.request.stop_grace;
   what.timeout_s = start.request.timeout.value_or(0);
   what.lease_until_us = lease_until_us;
+  what.allowed_until_us = allowed_until_us;
   what.split_output = start.request.split_output;
   what.revive = host.revive;
   what.service_lock = host.service_lock;

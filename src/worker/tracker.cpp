@@ -7,7 +7,6 @@
 #include "base/count.hpp"
 #include "base/text.hpp"
 #include "model/error_code.hpp"
-#include "model/money.hpp"
 #include "worker/ending.hpp"
 #include "worker/link.hpp"
 
@@ -67,6 +66,7 @@ RunTracker RunTracker::begin(const model::Command& start, const std::string& boo
                              std::int64_t now, Actions& out) {
   RunTracker run;
   run.start_ = *start.start;
+  run.taken_over_us_ = now;
   run.say("building", "Run is building", now, true);
   run.say("", "Machine acquired -- commencing run", now, true);
   run.act(Action::Type::create, out, journal_line(start, boot_id) + run.unwritten());
@@ -107,8 +107,14 @@ RunTracker RunTracker::resume(Journal journal, bool supervised, const std::strin
   if (run.halted_)
     run.notice_ = Notice{"asked", why, lease_for_ever};  // until a real one says when
   run.journaled_ = run.events_.size();
-  for (auto& command : journal.told)
-    if (!run.want_ || command.type == "kill") run.want_ = std::move(command);
+  // Its first word was when it was taken over; of another boot nothing is left to begin.
+  run.taken_over_us_ = run.events_.empty() ? now : std::min(now, run.events_[0].event.age_us);
+  for (auto& command : journal.told) {
+    if (command.type == "allowance")
+      run.start_.allowance_ms = command.allowance_ms;
+    else if (!run.want_ || command.type == "kill")
+      run.want_ = std::move(command);
+  }
   run.supervised_ = supervised;
   run.log_.shipped = -1;
   run.ended_us_ = now;
@@ -358,6 +364,7 @@ void RunTracker::launched(const Result<std::vector<std::string>>& notices, std::
     step_ = Step::follow;
     // It may have been renewed since.
     if (auto until = lease_until_us()) act(Action::Type::lease, out, std::to_string(until));
+    if (auto until = allowed_until_us()) act(Action::Type::allow, out, std::to_string(until));
   }
   advance(now, out);
 }
@@ -533,30 +540,24 @@ void RunTracker::halted(const Result<Flushed>& flushed, std::int64_t now, Action
   advance(now, out);
 }
 
-std::int64_t RunTracker::time_limit_s(std::int64_t now) const {
-  std::int64_t own = start_.request.timeout.value_or(0);
-  if (start_.allowance_ms <= 0) return own;
-  // Its first word was when it was taken over; of another boot nothing is left to begin.
-  std::int64_t begun = events_.empty() ? now : std::min(now, events_.front().event.age_us);
-  std::int64_t left_ms = start_.allowance_ms - (now - begun) / 1000;
-  std::int64_t left = std::max<std::int64_t>(1, (left_ms - saving_ms(start_)) / 1000);
-  return own > 0 ? std::min(own, left) : left;
+std::int64_t RunTracker::allowed_until_us() const {
+  if (start_.allowance_ms <= 0) return 0;
+  return taken_over_us_ + (start_.allowance_ms - saving_ms(start_)) * 1000;
+}
+
+bool RunTracker::is_unpaid(std::int64_t now) const {
+  auto until = allowed_until_us();
+  return until > 0 && now >= until;
+}
+
+bool RunTracker::is_preparing() const {
+  return step_ == Step::build || step_ == Step::prepare || step_ == Step::mount ||
+         step_ == Step::compile || step_ == Step::launch;
 }
 
 Ending RunTracker::ending() const {
-  auto ending = ending_of(phase_, started_us_ != 0, exit_, want_, start_.request,
-                          notice_ && notice_told_ ? &notice_->text : nullptr);
-  // Both are the supervisor's one time limit; its own timeout is what has not come yet here.
-  constexpr std::int64_t second_us = 1'000'000;
-  auto own = start_.request.timeout;
-  bool by_cost = start_.allowance_ms > 0 && ending.result.reason_code == "timeout" && exit_ &&
-                 (!own || exit_->stopped_us - started_us_ < (*own - 1) * second_us);
-  if (by_cost && start_.request.max_cost) {
-    ending.result.reason_code = "max_cost";
-    ending.result.reason = "would have cost more than $" +
-                           model::dollars_text(*start_.request.max_cost) + " (--max-cost)";
-  }
-  return ending;
+  return ending_of(phase_, started_us_ != 0, exit_, want_, start_.request,
+                   notice_ && notice_told_ ? &notice_->text : nullptr);
 }
 
 std::optional<std::int64_t> RunTracker::save_until() const {
@@ -669,6 +670,14 @@ void RunTracker::told(const model::Command& command, const std::string& boot_id,
     if (result_ || (want_ && (want_->type == "kill" || command.type == "stop"))) return;
     want_ = command;
     act(Action::Type::append, out, journal_line(command, boot_id));
+  } else if (command.type == "allowance") {
+    // What was reserved once is not taken back from a run that goes on.
+    bool less = start_.allowance_ms > 0 && command.allowance_ms < start_.allowance_ms;
+    if (result_ || command.allowance_ms <= 0 || less) return;
+    if (std::exchange(start_.allowance_ms, command.allowance_ms) != command.allowance_ms)
+      act(Action::Type::append, out, journal_line(command, boot_id));
+    // Also what it was told before: an earlier worker may have had no time to pass it on.
+    if (supervised_ && !ended_) act(Action::Type::allow, out, std::to_string(allowed_until_us()));
   }
   advance(now, out);
 }
@@ -722,10 +731,10 @@ void RunTracker::online(bool online, std::int64_t now, Actions& out) {
 
 // ---- what to do next
 
-void RunTracker::control(Actions& out) {
-  bool preparing = step_ == Step::build || step_ == Step::prepare || step_ == Step::mount ||
-                   step_ == Step::compile;
-  if (preparing && busy_ && !given_up_ && (want_ || notice_ || leave_ != Leave::no)) {
+void RunTracker::control(std::int64_t now, Actions& out) {
+  bool preparing = is_preparing() && step_ != Step::launch;
+  if (preparing && busy_ && !given_up_ &&
+      (want_ || notice_ || leave_ != Leave::no || is_unpaid(now))) {
     given_up_ = true;
     act(Action::Type::give_up, out);
   }
@@ -764,19 +773,20 @@ void RunTracker::leave(std::int64_t now, Actions& out) {
 void RunTracker::finish_unstarted(Actions& out, std::int64_t now) {
   // An exclusive one that its service has given up meanwhile.
   bool too_late = want_ && want_->reason_code == lease_expired_result().reason_code;
-  finish(too_late ? lease_expired_result()
-         : want_  ? killed_result(want_)
-                  : noticed_result(notice_->text),
+  finish(too_late  ? lease_expired_result()
+         : want_   ? killed_result(want_)
+         : notice_ ? noticed_result(notice_->text)
+                   : allowance_used_result(),
          now, out);
 }
 
 void RunTracker::advance(std::int64_t now, Actions& out) {
-  control(out);
+  control(now, out);
   if (leave_ != Leave::no) return leave(now, out);
   if (busy_) return;
   switch (step_) {
     case Step::build:
-      if (want_ || notice_) return finish_unstarted(out, now);
+      if (want_ || notice_ || is_unpaid(now)) return finish_unstarted(out, now);
       if (start_.request.code && !start_.code_url.empty()) {
         busy_ = true;
         return act(Action::Type::build, out);
@@ -785,14 +795,14 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       [[fallthrough]];
     case Step::prepare:
       if (prepares()) {
-        if (want_ || notice_) return finish_unstarted(out, now);
+        if (want_ || notice_ || is_unpaid(now)) return finish_unstarted(out, now);
         busy_ = true;
         return act(Action::Type::prepare, out);
       }
       step_ = Step::mount;
       [[fallthrough]];
     case Step::mount:
-      if (want_ || notice_) return finish_unstarted(out, now);
+      if (want_ || notice_ || is_unpaid(now)) return finish_unstarted(out, now);
       if (!start_.mounts.empty() || !start_.restore.empty()) {
         if (!compiles()) say("mounting", "Run is mounting", now, true);
         write_journal(out);
@@ -802,7 +812,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       step_ = Step::launch;
       [[fallthrough]];
     case Step::launch:
-      if (want_ || notice_) return finish_unstarted(out, now);
+      if (want_ || notice_ || is_unpaid(now)) return finish_unstarted(out, now);
       if (lacks_secrets_) return;
       if (start_.request.exclusive) {
         if (lease_until_us_ == 0) return;
@@ -811,7 +821,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       busy_ = true;
       return act(Action::Type::launch, out);
     case Step::compile:
-      if (want_ || notice_) return finish_unstarted(out, now);
+      if (want_ || notice_ || is_unpaid(now)) return finish_unstarted(out, now);
       busy_ = true;
       return act(Action::Type::compile, out);
     case Step::follow:
@@ -875,6 +885,9 @@ std::optional<std::int64_t> RunTracker::wake_at() const {
   earlier(own_wake_at());
   earlier(backup_at());
   if (auto halt = halt_at()) earlier(std::min(*halt, look_at_));
+  bool launches = busy_ && step_ == Step::launch;  // its supervisor knows
+  bool may_begin = is_preparing() && !launches && !given_up_ && leave_ == Leave::no && !result_;
+  if (auto until = allowed_until_us(); until > 0 && may_begin) earlier(until);
   bool ends = step_ == Step::drain || step_ == Step::save || step_ == Step::push;
   if (ends && online_ && !busy_ && !halting_ && leave_ == Leave::no) earlier(save_until());
   return at;

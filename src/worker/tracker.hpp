@@ -7,7 +7,7 @@
 //     |        |         |          |         |        +-- the whole output is with the service
 //     |        |         |          |         +-- the command's end, also where its supervisor or
 //     |        |         |          |             its boot is gone
-//     +--------+---------+----------+-- stop, kill: the command is never started
+//     +--------+---------+----------+-- stop, kill, what it may cost: the command is never started
 //
 // A machine that will be taken away (notice): what is not started yet is not, and ends there. A run
 // that goes on is told, halted when the time that remains is what its files need, and ended when
@@ -134,7 +134,7 @@ class RunTracker {
   void pushed(const Result<>&, std::int64_t now, Actions& out);
   /// The service has none of the outputs that the result names: freed before it heard of them.
   void outputs_lost(std::int64_t now, Actions& out);
-  /// Stop, kill or forget.
+  /// Stop, kill, forget, or a longer allowance.
   void told(const model::Command&, const std::string& boot_id, std::int64_t now, Actions& out);
   /// The service will never take a report of this run.
   void refused(const std::string& reason, std::int64_t now, Actions& out);
@@ -149,9 +149,9 @@ class RunTracker {
   std::int64_t lease_until_us() const {
     return start_.request.exclusive && lease_until_us_ != lease_for_ever ? lease_until_us_ : 0;
   }
-  /// How long its command may run if it begins now; 0: as long as it takes. What it may cost, less
-  /// what its saving will take, may leave it less than its own timeout.
-  std::int64_t time_limit_s(std::int64_t now) const;
+  /// When its command is stopped for what it may cost, so that the rest of its allowance pays for
+  /// its end; 0: never. What comes before the command is ended then, too.
+  std::int64_t allowed_until_us() const;
   /// Whether the service can be reached. Coming back ends all waiting.
   void online(bool, std::int64_t now, Actions& out);
   /// Goes on with what had to wait until now.
@@ -222,11 +222,13 @@ class RunTracker {
   std::optional<std::int64_t> backup_at() const;
   std::optional<std::int64_t> halt_at() const;
   void heed_notice(std::int64_t now, Actions& out);
+  bool is_unpaid(std::int64_t now) const;
+  bool is_preparing() const;
   Ending ending() const;
   bool too_late(std::int64_t now) const;
   bool flushed_all() const;
   std::optional<std::int64_t> own_wake_at() const;
-  void control(Actions& out);
+  void control(std::int64_t now, Actions& out);
   void ship(std::int64_t now, Actions& out);
   void leave(std::int64_t now, Actions& out);
   void save_failed(const Error&, std::int64_t now, Actions& out);
@@ -261,6 +263,7 @@ class RunTracker {
   exec::State::Phase phase_ = exec::State::Phase::starting;
   std::int64_t started_us_ = 0, ended_us_ = 0;
   std::int64_t lease_until_us_ = 0;  ///< 0: it is not known
+  std::int64_t taken_over_us_ = 0;   ///< when it was; its allowance counts from then on
   Delivery log_, metrics_;
   Unsaved unsaved_, unsaved_told_;
   std::int64_t unsaved_due_ = 0;

@@ -304,6 +304,38 @@ TEST_CASE("a lease that is renewed goes on, until it is not") {
   CHECK(whole.exit->stopped_us == 0);
 }
 
+TEST_CASE("an allowance that is not extended stops the command, whoever is there to say so") {
+  Scratch scratch;
+  auto what = launch(scratch.run_folder(), "trap 'exit 5' TERM; while :; do sleep 0.01; done");
+  what.stop_grace_s = 60;
+  auto began = base::boot_ns() / 1000;
+  what.allowed_until_us = began + 300'000;
+  auto state = exec::testing::run(what);
+  CHECK(state.exit->ended_by == "allowance");
+  CHECK(state.exit->code == 5);
+  CHECK(state.exit->stopped_us >= what.allowed_until_us);
+
+  // Extended, and then there is one where none was.
+  for (auto first : {std::int64_t{60'000'000}, std::int64_t{0}}) {
+    auto other = launch(scratch.run_folder("other" + std::to_string(first)),
+                        "trap 'exit 6' TERM; while :; do sleep 0.01; done");
+    began = base::boot_ns() / 1000;
+    if (first > 0) other.allowed_until_us = began + first;
+    auto run = start(other);
+    REQUIRE(run.allow(began + 120'000'000).ok());
+    REQUIRE(run.allow(base::boot_ns() / 1000 + 50'000).ok());
+    auto ended = finish(run);
+    CHECK(ended.exit->ended_by == "allowance");
+    CHECK(ended.exit->code == 6);
+    CHECK(base::boot_ns() / 1000 < began + 60'000'000);
+  }
+  auto quick = launch(scratch.run_folder("quick"), "exit 3");
+  quick.allowed_until_us = base::boot_ns() / 1000 + 60'000'000;
+  auto whole = exec::testing::run(quick);
+  CHECK(whole.exit->code == 3);
+  CHECK(whole.exit->ended_by == "");
+}
+
 TEST_CASE("an end tells when it was asked for first") {
   Scratch scratch;
   auto what = launch(scratch.run_folder(),

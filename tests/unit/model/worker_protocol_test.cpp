@@ -29,11 +29,11 @@ const char* const golden_answer = R"({
                "manages": false, "restore": "s0", "cpus": 0, "memory": 0, "gpus": 0, "allowance_ms": 0,
                "mounts": [{"resource": "runs/3/data", "at": "/spell/data", "type": "folder", "node": "s0", "below": "data", "run": 0,
                            "size": 5, "files": 1, "mode": 493, "modified_us": 6}]},
-     "stream": "", "kind": "", "remaining_ms": 0},
+     "stream": "", "kind": "", "remaining_ms": 0, "allowance_ms": 0},
     {"number": 6, "type": "stop", "run": "0123", "epoch": 3, "reason_code": "user", "reason": "stopped by ada", "start": null,
-     "stream": "", "kind": "", "remaining_ms": 0},
+     "stream": "", "kind": "", "remaining_ms": 0, "allowance_ms": 0},
     {"number": 7, "type": "open_stream", "run": "0123", "epoch": 3, "reason_code": "", "reason": "", "start": null,
-     "stream": "5f", "kind": "exec", "remaining_ms": 0}],
+     "stream": "5f", "kind": "exec", "remaining_ms": 0, "allowance_ms": 0}],
   "refused": {"0456": "stale_epoch"}})";
 
 }  // namespace

@@ -2,71 +2,10 @@
 // whatever happens.
 #include <random>
 
-#include "model/cost.hpp"
-#include "sched/cost.hpp"
-#include "team_house.hpp"
+#include "priced_house.hpp"
 
 using namespace spell;
 using namespace spell::service;
-using model::Units;
-using model::units;
-
-namespace {
-
-constexpr std::int64_t second = 1'000'000, nano = 1'000'000'000;
-
-struct Priced : Team {
-  Priced() { declare(2 * nano); }
-
-  void declare(std::optional<std::int64_t> price, std::optional<std::int64_t> spot_price = {},
-               const std::string& name = "v100") {
-    store::MachineTypeRecord type;
-    type.owner = "ada";
-    type.name = name;
-    type.cpus = 2;
-    type.price = price;
-    type.spot_price = spot_price;
-    type.spot = spot_price.has_value();
-    REQUIRE(change([&] { return state->put_machine_type(type, true); }));
-  }
-  void pass(std::int64_t seconds) {
-    now += seconds * second;
-    REQUIRE(change([] { return ok(); }));
-  }
-  std::vector<model::CostEntry> entries() {
-    std::vector<model::CostEntry> out;
-    REQUIRE(writer->costs("ada", 0, [&](std::string_view bytes) {
-      model::CostEntry entry;
-      while (model::take(bytes, entry)) out.push_back(entry);
-      CHECK(bytes.empty());
-      return ok();
-    }));
-    return out;
-  }
-  sched::CostReport report(sched::CostBy by = sched::CostBy::run) {
-    sched::CostReport report(by, 0, INT64_MAX / 1000, 10'000);
-    REQUIRE(writer->costs("ada", 0, [&](std::string_view bytes) { return report.add(bytes); }));
-    return report;
-  }
-  Units total() { return report().total().amount; }
-  std::map<std::string, Units> by(sched::CostBy by) {
-    std::map<std::string, Units> out;
-    for (auto& line : report(by).lines())
-      out[writer->cost_name(line.key).value()] += line.sum.amount;
-    return out;
-  }
-  /// What a run's row says that it has cost.
-  Units of(std::int64_t number) {
-    auto record = run(number);
-    if (record.cost.billed_ms < 0 || !record.cost.price) return 0;
-    return units(*record.cost.price, record.cost.billed_ms);
-  }
-  std::vector<std::string> unpriced() {
-    return writer->unpriced_types("ada", 0, INT64_MAX).value();
-  }
-};
-
-}  // namespace
 
 TEST_CASE("a run costs what its type cost when it got its machine, until its end") {
   Priced team;
@@ -247,17 +186,17 @@ TEST_CASE("what a run has cost goes with its project and with its machine's name
     REQUIRE(team.change([&] { return team.writer->put_project("ada", name, project); }));
   auto box = team.machine("box", {"v100"});
   REQUIRE(team.submit_to("v100"));
-  REQUIRE(team.change([&] { return team.state->set_project("ada", 1, "one"); }));
+  REQUIRE(team.change([&] { return team.state->set_project("ada", 1, "one", team.now); }));
   team.pass(60);
   REQUIRE(team.say(box, team.end_of(1)));
   auto all = team.total();
   CHECK(team.by(sched::CostBy::project) == std::map<std::string, Units>{{"one", all}});
   REQUIRE(team.change([&] { return team.state->rename_project("ada", "one", "first"); }));
   CHECK(team.by(sched::CostBy::project) == std::map<std::string, Units>{{"first", all}});
-  REQUIRE(team.change([&] { return team.state->set_project("ada", 1, "two"); }));
+  REQUIRE(team.change([&] { return team.state->set_project("ada", 1, "two", team.now); }));
   CHECK(team.by(sched::CostBy::project) == std::map<std::string, Units>{{"two", all}});
   CHECK(team.total() == all);
-  REQUIRE(team.change([&] { return team.state->set_project("ada", 1, ""); }));
+  REQUIRE(team.change([&] { return team.state->set_project("ada", 1, "", team.now); }));
   CHECK(team.by(sched::CostBy::project) == std::map<std::string, Units>{{"", all}});
   MachineChange change;
   change.name = "chest";
@@ -385,35 +324,6 @@ TEST_CASE("what a pool's machine costs begins with its launch and ends with it")
   CHECK(time().joined_us == joined);
   CHECK(team.writer->cost_name(time().machine).value() == tasks[0].name);
 }
-
-namespace {
-
-model::WorkerHello able_hello() {
-  auto hello = hello_of(8);
-  hello.capabilities = {{"exclusive", "1"}, {"restore", "1"}, {"max_cost", "1"}};
-  return hello;
-}
-
-struct Capped : Priced {
-  std::string box = machine("box", {"v100"}, able_hello());
-
-  Result<Submitted> submit_for(Dollars most, const std::string& type = "v100") {
-    Submission s{"ada", "ada", "", "", {}};
-    s.request.command = "train";
-    s.request.machine_type = type;
-    s.request.max_cost = most;
-    s.request.auto_resume = true;
-    return change([&] { return state->submit(s, now); });
-  }
-  std::int64_t allowance(std::int64_t number) {
-    auto id = run(number).id;
-    for (auto& command : state->machine_by_id(box)->commands)
-      if (command.type == "start" && command.run == id) return command.start->allowance_ms;
-    return -1;
-  }
-};
-
-}  // namespace
 
 TEST_CASE("what a run may cost is time when it gets its machine, and its chain's") {
   Capped team;

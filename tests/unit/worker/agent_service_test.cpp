@@ -389,32 +389,98 @@ TEST_CASE("a tree that its lease has ended is an interruption, and is saved") {
   CHECK_FALSE(ending_of(exec::State::Phase::ended, false, exit, std::nullopt, {}).save);
 }
 
-TEST_CASE("what a run may cost is its time limit, less what its end takes") {
-  auto limits = [](model::StartCommand start, std::vector<std::int64_t> after_s) {
+TEST_CASE("what is reserved for a run pays for its command and for its end") {
+  auto until = [](model::StartCommand start) {
     World world;
     world.next_command.never_ends = true;
     world.service.assign(start);
     REQUIRE(world.run_until([&] { return world.service.runs[id].count("Run is running") > 0; }));
-    std::vector<std::int64_t> out;
-    for (auto seconds : after_s)
-      out.push_back(world.agent->find(id)->time_limit_s(world.now + seconds * 1'000'000));
-    return out;
+    return (world.agent->find(id)->allowed_until_us() - world.now) / 1'000'000;
   };
   auto start = start_command();
-  CHECK(limits(start, {0}) == std::vector<std::int64_t>{0});
   start.request.stop_grace = 10;
   start.allowance_ms = 100'000;
-  // Ten seconds until SIGKILL, five to save: 85 are left when it is taken over, and fewer later.
-  auto left = limits(start, {0, 10, 1000});
-  CHECK((left[0] > 75 && left[0] <= 85));
-  CHECK(left[1] == left[0] - 10);
-  CHECK(left[2] == 1);
-  start.request.timeout = 20;
-  CHECK(limits(start, {0, 80})[0] == 20);
-  CHECK(limits(start, {0, 80})[1] < 6);
+  // Ten seconds until SIGKILL, five to save.
+  auto left = until(start);
+  CHECK((left > 75 && left <= 85));
   // Half of it at most is for the end.
-  start.request.timeout.reset();
   start.request.stop_grace = 3600;
-  auto half = limits(start, {0})[0];
+  auto half = until(start);
   CHECK((half > 40 && half <= 50));
+  World free;
+  free.next_command.never_ends = true;
+  free.service.assign(start_command());
+  REQUIRE(free.run_until([&] { return free.service.runs[id].count("Run is running") > 0; }));
+  CHECK(free.agent->find(id)->allowed_until_us() == 0);
+}
+
+namespace {
+
+/// Tells the run that so long is reserved for it; what its supervisor hears of it.
+std::vector<std::int64_t> allow(World& world, std::int64_t number, std::int64_t ms) {
+  model::Command command;
+  command.type = "allowance";
+  command.number = number;
+  command.run = id;
+  command.epoch = world.agent->find(id)->start().epoch;
+  command.allowance_ms = ms;
+  model::SyncAnswer answer;
+  answer.incarnation = world.service.incarnation;
+  answer.commands = {command};
+  Actions actions;
+  world.agent->poll_answered(world.agent->session(), answer, world.now, actions);
+  std::vector<std::int64_t> told;
+  for (auto& action : actions) {
+    if (action.type == Action::Type::allow) told.push_back(std::stoll(action.text));
+    if (action.type == Action::Type::append) world.journals[id] += action.text;
+  }
+  return told;
+}
+
+}  // namespace
+
+TEST_CASE("more is reserved for a run that goes on, and never less") {
+  World world;
+  world.next_command.never_ends = true;
+  world.service.assign(start_command());
+  REQUIRE(world.run_until([&] { return world.service.runs[id].count("Run is running") > 0; }));
+  auto first = allow(world, 1000, 100'000);
+  REQUIRE(first.size() == 1);
+  CHECK(first[0] == world.agent->find(id)->allowed_until_us());
+  auto more = allow(world, 1001, 300'000);
+  REQUIRE(more.size() == 1);
+  CHECK(more[0] > first[0] + 150'000'000);
+  CHECK(allow(world, 1002, 200'000).empty());
+  CHECK(allow(world, 1003, 300'000) == more);  // its worker may have died before it passed it on
+  // A worker that starts anew knows it.
+  world.crash();
+  REQUIRE(world.run_until([&] { return world.agent->find(id) != nullptr; }));
+  CHECK(world.agent->find(id)->allowed_until_us() == more[0]);
+}
+
+TEST_CASE("what comes before the command ends when it is not paid for any more") {
+  World world;
+  world.mounting_takes_long = true;
+  auto start = start_command();
+  start.mounts.emplace_back();
+  start.allowance_ms = 60'000;
+  world.service.assign(start);
+  auto began = world.now;
+  REQUIRE(world.run_until([&] { return world.service.runs[id].result.has_value(); }));
+  CHECK(world.now - began < 60'000'000);
+  auto& result = *world.service.runs[id].result;
+  CHECK(result.status == "stopped");
+  CHECK(result.reason_code == "allowance_used_up");
+  CHECK(world.launches[id] == 0);
+}
+
+TEST_CASE("a command that its allowance has ended is saved") {
+  exec::Exit exit;
+  exit.code = 143;
+  exit.ended_by = "allowance";
+  auto ending = ending_of(exec::State::Phase::ended, true, exit, std::nullopt, {});
+  CHECK(ending.result.status == "stopped");
+  CHECK(ending.result.reason_code == "allowance_used_up");
+  CHECK(ending.save);
+  CHECK_FALSE(ending_of(exec::State::Phase::ended, false, exit, std::nullopt, {}).save);
 }
