@@ -61,7 +61,7 @@ void RunOptions::define(Options& options) {
       .value("--notice-signal", notice_signal, "NAME",
              "signal for its processes when its machine is about to go: HUP, INT, TERM, USR1, USR2")
       .value("--timeout", timeout, "MINUTES", "then stop the run and save its outputs")
-      .value("--max-cost", max_cost, "DOLLARS", "stop its command in time, and save; no hard cap")
+      .value("--max-cost", max_cost, "DOLLARS", "what it costs at most; it is stopped and saved then")
       .value("--stop-grace", stop_grace, "SECONDS",
              "from SIGTERM to SIGKILL when it is stopped (default 30)")
       .value("--log-limit", log_limit, "SIZE",

@@ -109,8 +109,8 @@ struct RunSpec {
   std::vector<std::string> pip{}, apt{};
   /// The folder, below /spell, that a resumed run finds as it was. Not yet: another one.
   std::string checkpoints = "checkpoints";
-  /// Commands of the run and of what it goes on as are stopped in time for about that, outputs are
-  /// saved. No hard cap: see docs/costs.md. Error `price_not_known`: of the machine type.
+  /// The run and what it goes on as cost no more than that: their commands are stopped in time, and
+  /// outputs are saved; see docs/costs.md. Error `price_not_known`: of the machine type.
   std::optional<Dollars> max_cost{};
   /// A requirements file of the commit, relative to the working folder: what it asks for is
   /// installed with `pip`. It counts by its content. Error `invalid_requirements`.

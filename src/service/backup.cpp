@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
+#include "model/cost.hpp"
 #include "service/storage.hpp"
 #include "service/team_data.hpp"
 #include "spell/version.hpp"
@@ -201,6 +202,42 @@ Result<> interrupt_workflow(store::Writer& writer, const store::RunRecord& run,
   return writer.put_workflow(**workflow);
 }
 
+/// What it has cost as far as the backup knows; its machine may come back and tell the rest, which
+/// stays reserved where something is.
+Result<> bill(store::Writer& writer, store::RunRecord& run, std::int64_t backup_us) {
+  auto& cost = run.cost;
+  if (cost.leased_us == 0 || run.manages) return ok();
+  auto until_us = std::max(cost.said_us, backup_us);
+  cost.billed_ms = model::ms_between(cost.leased_us, until_us);
+  if (cost.allowed_ms >= 0) cost.billed_ms = std::min(cost.billed_ms, cost.allowed_ms);
+  cost.held = cost.allowed_ms > cost.billed_ms;
+  cost.billed_lost_ms = std::min(
+      cost.billed_ms, model::ms_between(std::max(cost.leased_us, cost.saved_us), until_us));
+  constexpr std::int64_t day_us = 86'400'000'000;
+  if (!cost.price) return writer.add_unpriced(run.owner, until_us / day_us, cost.type);
+  model::CostEntry entry;
+  for (auto [number, kind, name] : {std::tuple(&entry.user, "user", &run.creator),
+                                    std::tuple(&entry.project, "project", &run.project),
+                                    std::tuple(&entry.type, "type", &cost.type),
+                                    std::tuple(&entry.machine, "machine", &run.machine)}) {
+    if (name->empty()) continue;
+    auto known = writer.make_cost_number(run.owner, kind, *name);
+    if (!known) return known.error();
+    *number = *known;
+  }
+  entry.spot = cost.spot;
+  entry.run = run.number;
+  entry.workflow = run.workflow;
+  entry.began_ms = cost.leased_us / 1000;
+  entry.ms = cost.billed_ms;
+  entry.lost_ms = cost.billed_lost_ms;
+  entry.price = *cost.price;
+  entry.on_demand = cost.on_demand;
+  std::string bytes;
+  model::append(bytes, entry);
+  return writer.add_costs(run.owner, entry.began_ms + entry.ms, bytes);
+}
+
 /// Ends what had not ended.
 Result<> interrupt_runs(store::Writer& writer, std::int64_t backup_us, std::int64_t now_us,
                         std::vector<std::string>& interrupted) {
@@ -214,6 +251,7 @@ Result<> interrupt_runs(store::Writer& writer, std::int64_t backup_us, std::int6
                  std::to_string(run.number) + " runs it again)";
     run.wanted.clear();
     run.ended_us = now_us;
+    SPELL_TRY(bill(writer, run, backup_us));
     ++run.version;
     store::Event event;
     event.number = ++run.entries;

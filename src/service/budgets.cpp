@@ -119,10 +119,11 @@ void put_budget(Context& context, Call call) {
   record->amount = amount.nano;
   change(context, std::move(call),
          [&context, record = *record](const Call& of, State& state,
-                                      std::int64_t now) mutable -> Result<BudgetUse> {
+                                      std::int64_t now) -> Result<BudgetUse> {
            SPELL_TRY(check_known(context, of, state, record));
-           record.created_us = now;
-           auto put = state.put_budget(record, now);
+           auto dated = record;
+           dated.created_us = now;
+           auto put = state.put_budget(dated, now);
            if (put)
              SPELL_TRY(audit(state, now, of, "budget.set", record.kind + " " + record.name,
                              text_of(record)));

@@ -143,6 +143,11 @@ Result<> State::load() {
   holds_.clear();
   look_ = money_moved_ = holds_moved_ = ungoverned_ = true;
   SPELL_TRY(load_machines());
+  if (alive_us_ == 0) {  // else of this process
+    auto alive = writer_.note(costs_alive_note);
+    if (!alive) return alive.error();
+    alive_before_us_ = *alive;
+  }
   SPELL_TRY(load_quotas());
   SPELL_TRY(load_budgets());
   auto active = writer_.active_runs();
@@ -620,6 +625,7 @@ Result<> State::schedule(std::int64_t now_us) {
   SPELL_TRY(see_to_pools(now_us));
   SPELL_TRY(place_waiting(now_us));  // of machines that went
   SPELL_TRY(see_to_budgets(now_us));
+  SPELL_TRY(note_alive(now_us));
   return look_ ? place_waiting(now_us) : ok();
 }
 

@@ -93,8 +93,10 @@ struct MachineState {
   store::MachineRecord record;  ///< of an embedded worker's machine: name and id, and not stored
   bool embedded = false;
   bool connected = false;
-  std::int64_t connected_us = 0;  ///< since when it has been
-  std::int64_t session = 0;       ///< grows with each hello
+  std::int64_t away_us = 0;  ///< since when it is not; 0: not known
+  /// When it was away, from and to, the last times.
+  std::vector<std::pair<std::int64_t, std::int64_t>> gaps;
+  std::int64_t session = 0;  ///< grows with each hello
   model::WorkerHello hello;
   std::map<std::string, Amounts> assigned;  ///< what each run here takes, by its id
   std::set<std::string> late;               ///< those of them that count as lost but are here
@@ -132,6 +134,9 @@ struct StateOptions {
   std::function<std::map<std::string, std::string>(const RunRecord&)> secrets{};
   std::int64_t managing = 50;  ///< managing runs of workflows that a machine carries
 };
+
+/// The store's note of when a service was there last, while runs cost something.
+inline constexpr const char* costs_alive_note = "costs_alive_us";
 
 /// A budget, and what it is used for in its period, as of now.
 struct BudgetUse {
@@ -182,8 +187,11 @@ class State {
                          const std::string& name);
   /// By kind and name.
   std::vector<BudgetUse> budgets(const std::string& owner, std::int64_t now_us) const;
-  /// When something is due of what is reserved; 0: nothing is.
-  std::int64_t next_allowance_us() const { return allowance_due_us_; }
+  /// When something is due of what is reserved, or of what is billed; 0: nothing is.
+  std::int64_t next_allowance_us() const {
+    if (alive_due_us_ == 0 || allowance_due_us_ == 0) return alive_due_us_ + allowance_due_us_;
+    return std::min(alive_due_us_, allowance_due_us_);
+  }
 
   // Workflows.
   Result<MadeWorkflow> create_workflow(const NewWorkflow&, std::int64_t now_us);
@@ -484,6 +492,9 @@ class State {
   /// When it no longer had its machine: what it left was saved and sent. What a worker that had no
   /// way to the service waited for is not the run's.
   std::int64_t billed_until(const RunRecord&, bool late, std::int64_t now_us) const;
+  /// Notes now and then that this service is there, while runs cost something: for the next one,
+  /// which is not to bill the time when there was none.
+  Result<> note_alive(std::int64_t now_us);
   void put_bill(const RunRecord&, bool taken_back);
   model::CostEntry entry_of(const RunRecord&) const;
   Result<> flush_costs();
@@ -533,7 +544,13 @@ class State {
   std::int64_t allowance_of(const RunRecord&) const;
   /// Extends what is due, says what is nearly used up, and lets those in that waited for money.
   Result<> see_to_budgets(std::int64_t now_us);
+  /// Reserves time for those that have begun without.
+  Result<> govern(std::int64_t now_us);
   Result<> extend_all(std::int64_t now_us);
+  Result<> extend_if_due(const RunPointer&, std::int64_t now_us);
+  Result<> stop_if_due(const RunPointer&, std::int64_t left_ms, std::int64_t now_us);
+  static bool keeps_allowances(const MachineState&);
+  static bool counts(const store::BudgetRecord&, const Hold&);
   Result<> say_levels(std::int64_t now_us);
   Result<> tell_level(Budget&, int percent, std::int64_t now_us);
   void allowance_due(std::int64_t at_us);
@@ -614,6 +631,8 @@ class State {
   bool holds_moved_ = false;              // when something is due is to be found anew
   bool ungoverned_ = false;               // runs that have machines may have to have allowances
   std::int64_t allowance_due_us_ = 0;
+  std::int64_t alive_before_us_ = 0;              // until when an earlier process was there
+  std::int64_t alive_us_ = 0, alive_due_us_ = 0;  // when this one was noted, and is to be
   std::map<std::string, std::int64_t> last_numbers_;
   std::set<std::string> new_numbers_;
   std::unordered_map<std::string, RunPointer> dirty_;

@@ -62,8 +62,9 @@ std::string limit_name(const store::BudgetRecord& budget) {
   return budget.kind + " " + budget.name;
 }
 
-std::int64_t elapsed_ms(const Span& span, std::int64_t now_ms) {
-  return std::clamp<std::int64_t>(now_ms - span.from_ms, 0, span.to_ms - span.from_ms);
+/// The part of it that is over.
+Span used_of(const Span& span, std::int64_t now_ms) {
+  return {span.from_ms, std::clamp(now_ms, span.from_ms, span.to_ms), span.price};
 }
 
 }  // namespace
@@ -231,8 +232,14 @@ std::int64_t State::allowance_of(const RunRecord& run) const {
   return cost.allowed_ms < 0 ? 0 : std::max<std::int64_t>(1, cost.allowed_ms - cost.ordered_ms);
 }
 
+bool State::keeps_allowances(const MachineState& machine) {
+  auto& can = machine.hello.capabilities;
+  return can.empty() || can.contains("allowance");
+}
+
 void State::order_allowance(const RunRecord& run) {
   auto& machine = machines_.at(run.machine);
+  if (!keeps_allowances(machine)) return;
   std::erase_if(machine.commands, [&](auto& command) {
     return command.type == "allowance" && command.run == run.id;
   });
@@ -250,27 +257,36 @@ void State::allowance_due(std::int64_t at_us) {
 
 Result<> State::see_to_budgets(std::int64_t now_us) {
   bool due = allowance_due_us_ != 0 && now_us >= allowance_due_us_;
-  if (!due && !money_moved_ && !holds_moved_ && !ungoverned_) return ok();
+  // What began meanwhile is seen to together.
+  if (std::exchange(holds_moved_, false)) allowance_due(now_us + 1'000'000);
+  if (!due && !money_moved_ && !ungoverned_) return ok();
   allowance_due_us_ = 0;
-  if (std::exchange(ungoverned_, false) || money_moved_)
-    for (auto& [id, run] : std::map(runs_.begin(), runs_.end())) {
-      if (run->machine.empty() || model::is_final(run->status) || run->cost.allowed_ms >= 0 ||
-          !is_capped(*run))
-        continue;
-      auto reserved = extend(run, now_us);
-      if (!reserved) return reserved.error();
-      if (machines_.contains(run->machine)) order_allowance(*run);
-    }
+  if (std::exchange(ungoverned_, false)) SPELL_TRY(govern(now_us));
   SPELL_TRY(extend_all(now_us));
   SPELL_TRY(say_levels(now_us));
+  holds_moved_ = false;
   // A month that begins has money.
   if (!unfunded_.empty() || !holds_.empty())
     for (auto& [key, budget] : budgets_)
       if (auto next = budget.cap.next_period(now_us / 1000); next != INT64_MAX)
         allowance_due(next * 1000);
-  holds_moved_ = false;
   if (!std::exchange(money_moved_, false) && !due) return ok();
   for (auto& [order, run] : std::exchange(unfunded_, {})) enqueue(run);
+  return ok();
+}
+
+Result<> State::govern(std::int64_t now_us) {
+  std::vector<RunPointer> runs;
+  for (auto& [id, run] : runs_)
+    if (!run->machine.empty() && !model::is_final(run->status) && run->cost.allowed_ms < 0 &&
+        is_capped(*run))
+      runs.push_back(run);
+  std::sort(runs.begin(), runs.end(), [](auto& a, auto& b) { return order_of(*a) < order_of(*b); });
+  for (auto& run : runs) {
+    auto reserved = extend(run, now_us);
+    if (!reserved) return reserved.error();
+    if (machines_.contains(run->machine)) order_allowance(*run);
+  }
   return ok();
 }
 
@@ -283,30 +299,56 @@ Result<> State::extend_all(std::int64_t now_us) {
     auto run = runs_.at(id);
     auto machine = machines_.find(run->machine);
     if (machine == machines_.end() || !machine->second.connected) continue;  // hello() looks again
-    auto left = [&] { return holds_.at(id).span.to_ms - now; };
-    if (left() <= 0) continue;
-    if (left() <= extended_at_ms || !run->cost.limited_by.empty()) {
-      auto longer = extend(run, now_us);
-      if (!longer) return longer.error();
-      if (*longer) order_allowance(*run);
-    }
-    if (run->cost.limited_by.empty()) allowance_due((now + left() - extended_at_ms) * 1000);
+    SPELL_TRY(extend_if_due(run, now_us));
+    auto left = holds_.at(id).span.to_ms - now;
+    if (run->cost.limited_by.empty() && left > extended_at_ms)
+      allowance_due((now + left - extended_at_ms) * 1000);
+    if (!keeps_allowances(machine->second)) SPELL_TRY(stop_if_due(run, left, now_us));
   }
   return ok();
 }
 
+Result<> State::extend_if_due(const RunPointer& run, std::int64_t now_us) {
+  auto hold = holds_.find(run->id);
+  if (hold == holds_.end()) return ok();
+  auto left = hold->second.span.to_ms - now_us / 1000;
+  if (left <= 0 || (left > extended_at_ms && run->cost.limited_by.empty())) return ok();
+  auto longer = extend(run, now_us);
+  if (!longer) return longer.error();
+  if (*longer) order_allowance(*run);
+  return ok();
+}
+
+/// Of a worker that is older than allowances: it cannot stop by itself.
+Result<> State::stop_if_due(const RunPointer& run, std::int64_t left_ms, std::int64_t now_us) {
+  auto end_ms = std::min(left_ms / 2, run->request.stop_grace * 1000 + least_ms);
+  if (left_ms > end_ms + 1000) {
+    allowance_due(now_us + (left_ms - end_ms) * 1000);
+    return ok();
+  }
+  model::RunResult result;
+  result.reason_code = "allowance_used_up";
+  auto why = named(*run, result, now_us);
+  if (!why) return why.error();
+  auto stopped = end(run, "stop", now_us, why->reason_code, why->reason);
+  return stopped ? ok() : Result<>(stopped.error());
+}
+
 // ---- what is said
+
+bool State::counts(const store::BudgetRecord& budget, const Hold& hold) {
+  if (hold.owner != budget.owner) return false;
+  if (budget.kind == "project") return hold.project == budget.name;
+  if (budget.kind == "user") return hold.user == budget.name;
+  return std::to_string(hold.workflow) == budget.name;
+}
 
 BudgetUse State::use_of(const Budget& budget, std::int64_t now_us) const {
   auto now = now_us / 1000;
   BudgetUse use{budget.record, budget.cap.spent(now), budget.cap.reserved(now)};
-  auto& self = const_cast<State&>(*this);
   for (auto& [id, hold] : holds_) {
-    auto theirs = self.budgets_of(hold);
-    if (hold.late || std::find(theirs.begin(), theirs.end(), &budget) == theirs.end()) continue;
-    auto used = hold.span;
-    used.to_ms = used.from_ms + elapsed_ms(used, now);
-    auto cost = cost_of(budget.cap.part_at(used, now));
+    if (hold.late || !counts(budget.record, hold)) continue;
+    auto cost = cost_of(budget.cap.part_at(used_of(hold.span, now), now));
     use.spent += cost;
     use.reserved -= cost;
   }
@@ -320,13 +362,11 @@ Result<> State::tell_level(Budget& budget, int percent, std::int64_t now_us) {
   record.told = percent;
   record.told_period = period;
   SPELL_TRY(writer_.put_budget(record));
-  auto use = use_of(budget, now_us);
-  std::string text = dollars(use.spent) + " of " + size_of(record);
+  std::string text = dollars(use_of(budget, now_us).spent) + " of " + size_of(record);
   SPELL_TRY(writer_.add_audit(
       {0, now_us, local_user, "budget." + std::to_string(percent), limit_name(record), text, ""}));
   for (auto& [id, hold] : holds_) {
-    auto theirs = budgets_of(hold);
-    if (hold.late || std::find(theirs.begin(), theirs.end(), &budget) == theirs.end()) continue;
+    if (hold.late || !counts(record, hold)) continue;
     auto run = runs_.at(id);
     note(run, now_us,
          "The budget of " + name_of(record) + " is used to " + std::to_string(percent) +
@@ -337,18 +377,24 @@ Result<> State::tell_level(Budget& budget, int percent, std::int64_t now_us) {
 }
 
 Result<> State::say_levels(std::int64_t now_us) {
+  struct Use {
+    Units used = 0, rate = 0;  ///< of runs that go on; rate: a millisecond's
+  };
   auto now = now_us / 1000;
+  std::map<const Budget*, Use> uses;
+  for (auto& [id, hold] : holds_) {
+    if (hold.late) continue;
+    for (auto* budget : budgets_of(hold)) {
+      auto& use = uses[budget];
+      use.used += cost_of(budget->cap.part_at(used_of(hold.span, now), now));
+      if (now < hold.span.to_ms) use.rate += hold.span.price;
+    }
+  }
   for (auto& [key, budget] : budgets_) {
     auto amount = budget.cap.amount();
     if (amount <= 0) continue;
-    Units rate = 0;  // a millisecond's
-    for (auto& [id, hold] : holds_) {
-      auto theirs = budgets_of(hold);
-      if (!hold.late && now < hold.span.to_ms &&
-          std::find(theirs.begin(), theirs.end(), &budget) != theirs.end())
-        rate += hold.span.price;
-    }
-    auto spent = use_of(budget, now_us).spent;
+    auto use = uses[&budget];
+    auto spent = budget.cap.spent(now) + use.used;
     auto& record = budget.record;
     auto told = record.told_period == budget.cap.period(now) ? record.told : 0;
     Units next = 0;
@@ -360,8 +406,8 @@ Result<> State::say_levels(std::int64_t now_us) {
       }
       next = from;
     }
-    if (next == 0 || rate == 0) continue;
-    auto ms = std::min<Units>((next - spent) / rate + 1, 30 * 24 * hour_ms);
+    if (next == 0 || use.rate == 0) continue;
+    auto ms = std::min<Units>((next - spent) / use.rate + 1, 30 * 24 * hour_ms);
     allowance_due(now_us + static_cast<std::int64_t>(ms) * 1000);
   }
   return ok();
@@ -542,28 +588,17 @@ Result<BudgetUse> State::put_budget(store::BudgetRecord record, std::int64_t now
   BudgetKey key{record.owner, record.kind, record.name};
   Budget budget{record, sched::Cap(amount_of(record.amount), record.monthly)};
   SPELL_TRY(load_spent(budget));
-  auto counts = [&](const std::string& owner, const std::string& user, const std::string& project,
-                    std::int64_t workflow) {
-    return owner == record.owner &&
-           (record.kind == "project" ? project == record.name
-            : record.kind == "user"  ? user == record.name
-                                     : std::to_string(workflow) == record.name);
-  };
   Units spent = budget.cap.spent(now);
   for (auto& [id, hold] : holds_) {
-    if (!counts(hold.owner, hold.user, hold.project, hold.workflow)) continue;
+    if (!counts(record, hold)) continue;
     budget.cap.reserve(hold.span);
-    if (hold.late) continue;
-    auto used = hold.span;
-    used.to_ms = used.from_ms + elapsed_ms(used, now);
-    spent += cost_of(budget.cap.part_at(used, now));
+    if (!hold.late) spent += cost_of(budget.cap.part_at(used_of(hold.span, now), now));
   }
   // Those for which nothing is reserved yet have used what they have.
   Units unreserved = 0;
   for (auto& [id, run] : runs_) {
     if (run->machine.empty() || model::is_final(run->status) || run->manages ||
-        holds_.contains(id) || run->cost.leased_us == 0 ||
-        !counts(run->owner, run->creator, run->project, run->workflow))
+        holds_.contains(id) || run->cost.leased_us == 0 || !counts(record, hold_of(*run)))
       continue;
     unreserved += cost_of(
         budget.cap.part_at({run->cost.leased_us / 1000, now, run->cost.price.value_or(0)}, now));

@@ -19,6 +19,7 @@ namespace spell::service {
 namespace {
 
 constexpr std::int64_t day_us = 86'400'000'000;
+constexpr std::int64_t alive_every_us = 60'000'000;
 constexpr std::size_t most_names_known = 100'000;
 
 }  // namespace
@@ -97,10 +98,35 @@ void State::put_bill(const RunRecord& run, bool taken_back) {
 }
 
 std::int64_t State::billed_until(const RunRecord& run, bool late, std::int64_t now_us) const {
-  auto machine = machines_.find(run.machine);
-  bool was_there = !late && machine != machines_.end() && machine->second.connected &&
-                   machine->second.connected_us <= run.ended_us;
-  return was_there ? now_us : std::max(run.ended_us, run.cost.said_us);
+  auto found = machines_.find(run.machine);
+  auto told = std::max(run.ended_us, run.cost.said_us);
+  if (late || found == machines_.end()) return told;
+  auto& machine = found->second;
+  // Its machine was lost when nobody was there to see it: until then it was not, as far as is
+  // known.
+  if (!machine.connected && machine.session == 0 && alive_before_us_ != 0)
+    return std::max({run.cost.leased_us, run.cost.said_us, run.cost.saved_us,
+                     std::min(run.ended_us, alive_before_us_)});
+  if (!machine.connected) return told;
+  auto until = now_us;
+  for (auto [from, to] : machine.gaps)
+    if (to > run.ended_us) until -= to - std::max(from, run.ended_us);
+  return std::max(told, until);
+}
+
+Result<> State::note_alive(std::int64_t now_us) {
+  alive_due_us_ = 0;
+  bool costs = std::any_of(machines_.begin(), machines_.end(), [](auto& entry) {
+    return !entry.second.embedded && !entry.second.assigned.empty();
+  });
+  if (!costs) return ok();
+  // A clock that was set back is followed.
+  if (now_us >= alive_us_ + alive_every_us || now_us < alive_us_) {
+    alive_us_ = now_us;
+    SPELL_TRY(writer_.set_note(costs_alive_note, now_us));
+  }
+  alive_due_us_ = alive_us_ + alive_every_us;
+  return ok();
 }
 
 void State::bill(RunRecord& run, std::int64_t until_us) {

@@ -43,7 +43,13 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
   }
   machine.hello = hello;
   machine.connected = true;
-  if (news) machine.connected_us = now_us;
+  if (news) {
+    constexpr std::size_t most_gaps = 100;
+    auto from = machine.away_us != 0 ? machine.away_us : alive_before_us_;
+    if (from != 0 && from < now_us) machine.gaps.emplace_back(from, now_us);
+    if (machine.gaps.size() > most_gaps) machine.gaps.erase(machine.gaps.begin());
+    machine.away_us = 0;
+  }
   machine.lost_us = 0;
   ++machine.session;
   if (!machine.embedded) {
@@ -126,7 +132,10 @@ Result<> State::hello(const std::string& id, const model::WorkerHello& hello,
     // needs them again.
     bool lacks_secrets = (!run->request.secrets.empty() || run->manages) && run->started_us == 0;
     if (held == holds.end() || lacks_secrets) SPELL_TRY(order_start(machine, *run, now_us));
-    if (held != holds.end() && run->cost.allowed_ms >= 0) order_allowance(*run);
+    if (held != holds.end() && run->cost.allowed_ms >= 0) {
+      SPELL_TRY(extend_if_due(run, now_us));
+      order_allowance(*run);
+    }
     if (!run->wanted.empty()) order(machine, run->wanted, *run, "user");
   }
   holds_moved_ = ungoverned_ = true;
@@ -137,7 +146,7 @@ void State::away(const std::string& id, std::int64_t session, std::int64_t now_u
   auto* machine = find_by_id(id);
   if (!machine || !machine->connected || machine->session != session) return;
   machine->connected = false;
-  machine->record.seen_us = now_us;
+  machine->away_us = machine->record.seen_us = now_us;
   show(*machine);
 }
 

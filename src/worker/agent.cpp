@@ -192,6 +192,10 @@ void Agent::obey(const model::Command& command, std::int64_t now, Actions& out) 
   if (command.type != "start") {
     if (auto waits = find_waiting(command.run);
         waits != waiting_.end() && waits->epoch == command.epoch) {
+      if (command.type == "allowance") {
+        waits->start->allowance_ms = std::max(waits->start->allowance_ms, command.allowance_ms);
+        return;
+      }
       auto start = std::move(*waits);
       waiting_.erase(waits);
       if (command.type != "forget")

@@ -38,6 +38,7 @@ SAMPLES = {
     "put_link": {"resource": "runs/999999/x"},
     "put_secret": {"value": "long enough"},
     "put_quota": {"runs": 1, "bytes": 1, "log_bytes": 4096},
+    "put_budget": {"amount": "1000000", "monthly": True},
     "back_up": {"folder": "relative"},
     "create_machine": {"name": "hostile-box", "serves": ["t"], "allow": ["ada"], "serves_cpu": True, "cpus": 1, "memory": 1, "gpus": 1,
                        "lost_after": 1},

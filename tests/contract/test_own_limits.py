@@ -38,3 +38,27 @@ def test_quotas(service):
     put("*", {})
     put("ada", {})
     assert service.get(path).json["quotas"] == []
+
+
+def test_budgets(service):
+    path = service.of_owner("budgets")
+    put = lambda whose, body: service.request("PUT", f"{path}/{whose}", body)
+    owner = path.split("/")[3]
+    service.post(service.of_owner("projects"), {"name": "costly"})
+    budget = put("project/costly", {"amount": "20.50"}).json["budget"]
+    assert budget == {"kind": "project", "name": "costly", "amount": "20.5", "monthly": False, "spent": "0", "reserved": "0"}
+    assert put(f"user/{owner}", {"amount": "1000000", "monthly": True}).json["budget"]["monthly"] is True
+    assert [(b["kind"], b["name"]) for b in service.get(path).json["budgets"]] == [("project", "costly"), ("user", owner)]
+    assert put("project/costly", {"amount": "0"}).json["budget"]["amount"] == "0"
+    for bad in ({}, {"amount": 1}, {"amount": "-1"}, {"amount": "1e3"}, {"amount": ""}, {"amount": "0.0000000001"}, {"amount": "99999999999"},
+                {"amount": None}, {"amount": "1", "monthly": 1}, {"amount": "1", "per": "month"}, []):
+        code_of(put("project/costly", bad), 400, "invalid_request")
+    for bad in ("team/x", "project/-x", "workflow/x", "workflow/0", "workflow/01", "workflow/99999999999999999999"):
+        code_of(put(bad, {"amount": "1"}), 400, "invalid_request")
+    code_of(put("project/none", {"amount": "1"}), 404, "project_not_found")
+    code_of(put("user/nobody", {"amount": "1"}), 404, "user_not_found")
+    code_of(put("workflow/999", {"amount": "1"}), 404, "workflow_not_found")
+    for whose in ("project/costly", f"user/{owner}"):
+        assert service.request("DELETE", f"{path}/{whose}").json["budget"]["kind"] == whose.split("/")[0]
+        code_of(service.request("DELETE", f"{path}/{whose}"), 404, "budget_not_found")
+    assert service.get(path).json["budgets"] == []

@@ -134,6 +134,15 @@ class Acts:
         self.owned("PUT", "quotas/bob", {"runs": 3, "log_bytes": 5000})
         return "quota.set", "bob", "runs 3, log_bytes 5000"
 
+    def put_budget(self, name="ada"):
+        self.owned("PUT", f"budgets/user/{name}", {"amount": "2500.5", "monthly": True})
+        return "budget.set", f"user {name}", "$2500.5 a month"
+
+    def delete_budget(self):
+        self.put_budget()
+        self.owned("DELETE", "budgets/user/ada")
+        return "budget.rm", "user ada", "$2500.5 a month"
+
     def put_secret(self, name="token"):
         self.owned("PUT", f"secrets/{name}", {"value": "a secret value"})
         return "secret.set", name, ""
@@ -295,7 +304,8 @@ def test_what_was_refused_is_not_noted(place):
     member = team.add_user("bob")
     before = team.request("GET", "/v1/audit?limit=1000", token=team.token)[2]
     for method, path, body in (("PUT", "/v1/owners/acme/secrets/token", {"value": "x"}), ("DELETE", "/v1/owners/acme/secrets/none", None),
-                               ("PUT", "/v1/owners/acme/quotas/bob", {"runs": 3}), ("PUT", "/v1/owners/acme/links/x", {"resource": "uploads/none"}),
+                               ("PUT", "/v1/owners/acme/quotas/bob", {"runs": 3}), ("PUT", "/v1/owners/acme/budgets/user/bob", {"amount": "3"}),
+                               ("PUT", "/v1/owners/acme/budgets/project/none", {"amount": "3"}), ("PUT", "/v1/owners/acme/links/x", {"resource": "uploads/none"}),
                                ("PATCH", "/v1/owners/acme/projects/none", {"archived": True}), ("DELETE", "/v1/owners/acme/machines/none", None),
                                ("POST", "/v1/users", {"name": "eve", "role": "member"})):
         assert team.request(method, path, body, member)[0] >= 400, path
