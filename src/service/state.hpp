@@ -504,7 +504,7 @@ class State {
   Result<> begin_machine_time(const store::MachineTypeRecord&, const store::MachineRecord&,
                               std::int64_t now_us);
 
-  // Budgets (state_budgets.cpp).
+  // Budgets (state_allowances.cpp, state_budgets.cpp).
   struct Budget {
     store::BudgetRecord record;
     sched::Cap cap;

@@ -3,7 +3,7 @@
 // made of that. A run that becomes another after its end (its machine is back, it moves to another
 // project) has its bill taken back and a new one made.
 //
-// What a run may cost at most is kept in state_budgets.cpp: of a run for which time is reserved no
+// What a run may cost at most is kept in state_allowances.cpp: of a run for which time is reserved no
 // more than that is billed.
 //
 // Of a machine that a pool makes its price is recorded at its launch, and when its phases begin:
