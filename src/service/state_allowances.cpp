@@ -392,11 +392,14 @@ Result<State::MaySpend> State::may_spend(const RunPointer& run, std::int64_t now
   if (run->request.max_cost) {
     if (auto priced = check_max_cost(*run, run->request.machine_type); !priced)
       return no_more(priced.error().code(), priced.error().message());
-    if (amount_of(run->cost.chain_cost) >= amount_of(run->request.max_cost->nano))
+    // What does not pay for a millisecond is nothing.
+    auto least = std::max<std::int64_t>(
+        1, hourly(run->owner, priced_type(run->owner, waiting_of(*run).machine_type)).value_or(0));
+    if (amount_of(run->request.max_cost->nano) - amount_of(run->cost.chain_cost) < least)
       return no_more("max_cost", "those that it goes on from have cost what it may (--max-cost)");
     auto left = left_of_chain(*run);
     if (!left) return left.error();
-    if (*left <= 0)
+    if (*left < least)
       return later(
           "waiting: what its chain may still cost (--max-cost) is reserved for a run of "
           "it on a machine that is lost, until that is back, removed or ended by its pool");

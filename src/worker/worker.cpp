@@ -91,7 +91,7 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
       describe_machine(options.version, options.cores, *capabilities, options.nvidia_smi);
   engine.nvidia_smi = options.nvidia_smi;
   if (options.backup_rate > 0) engine.backup_rate = options.backup_rate;
-  for (auto* known : {"streams", "restore", "exclusive", "notice", "allowance"})
+  for (auto* known : {"streams", "restore", "exclusive", "notice", "max_cost", "allowance"})
     engine.hello.capabilities[known] = "1";
   // A virtual environment is bound to its path, which takes a run root.
   if (capabilities->containment != exec::Containment::best_effort)

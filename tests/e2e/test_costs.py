@@ -129,6 +129,35 @@ def test_work_that_was_lost_and_a_machine_that_is_back(team):
     assert "$" in spell(team, "cost", check=0).stdout.splitlines()[1]
 
 
+def test_what_went_on_when_a_backup_was_made_is_billed_after_its_restore(team, place):
+    spell(team, "machine-type", "add", "fast", "--price", A_SECOND, check=0)
+    spell(team, "project", "create", "one", check=0)
+    spell(team, "budget", "set", "--project", "one", "100000", check=0)
+    box = Machine(team, "box", "--serves", "fast")
+    number = submit(team, "-t", "fast", "-p", "one", WAITS)
+    folder = gate(box, number)
+    before = amount(costs(team)["total"])
+    assert team.run("backup", place.root / "backup", "--data", team.data).returncode == 0
+    team.stop(signal.SIGKILL)
+    team.data = place.root / "restored"
+    assert team.run("restore", place.root / "backup", "--data", team.data).returncode == 0
+    team.start()
+    run = record(team, number)
+    assert (run["status"], run["reason_code"]) == ("interrupted", "service_restored"), run
+    first = costs(team)["total"]
+    assert first["runs"] == 1 and amount(first) >= before > 0 and run["cost"] == first["amount"], (first, before)
+    # What it may cost beyond that is still reserved: it may go on, and it does.
+    held, = spell(team, "budget", "list", "--json", check=0).json["budgets"]
+    assert held["spent"] == first["amount"] and Decimal(held["spent"]) + Decimal(held["reserved"]) == 7200, held
+    (folder / "go").touch()
+    box.wait_empty()
+    later = costs(team)["total"]
+    assert later["runs"] == 1 and amount(later) > amount(first), (first, later)
+    assert amount(later) == Decimal(record(team, number)["cost"])
+    after, = spell(team, "budget", "list", "--json", check=0).json["budgets"]
+    assert after["spent"] == later["amount"] and after["reserved"] == "0", after
+
+
 def test_machines_without_a_run_are_a_line_of_their_own(team):
     spell(team, "machine-type", "add", "pooled", "--price", A_SECOND, "--pool", "local", "--pool-option", "cores=1", "--idle-timeout", 1, check=0)
     number = submit(team, "-t", "pooled", "true")
@@ -168,7 +197,7 @@ def test_a_run_stops_in_time_with_the_service_down(team):
     team.start()
     run = wait_run(team, number, "stopped")
     assert run["reason_code"] == "max_cost" and "$8" in run["reason"] and run["max_cost"] == "8", run
-    # Saving waits for the service, and is not cut short: the command is.
+    assert Decimal(run["cost"]) <= 8
     ran = datetime.fromisoformat(run["ended_at"].replace("Z", "+00:00")) - datetime.fromisoformat(run["started_at"].replace("Z", "+00:00"))
     assert 3 < ran.total_seconds() <= 8 and Decimal(run["cost"]) > 3, run
     assert "file" in spell(team, "ls", f"runs/{number}/out", check=0).stdout

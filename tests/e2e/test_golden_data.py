@@ -120,6 +120,9 @@ def test_a_team_with_its_people_and_machines_is_there(place, golden_team, repo):
         lines = [[line for line in report["costs"]["lines"] if line["name"] != "3"]
                  for report in (spell("cost", "--by", "run", "--json").json, then["costs"])]
         assert lines[0] == lines[1] and [line["name"] for line in lines[0]] == ["2", "1"]
+    if "budgets" in then:
+        assert spell("budget", "list", "--json").json["budgets"] == then["budgets"]["budgets"]
+        assert {budget["name"]: budget["amount"] for budget in then["budgets"]["budgets"]} == {"golden": "500", "bob": "20.5"}
     # Of versions that had one owner its users are the members.
     owners = spell("owner", "list", "--json").json["owners"]
     assert "owners" not in then or owners == then["owners"]["owners"]

@@ -28,7 +28,7 @@ COMMANDS = {"runs.json": ("ps", "--json", "-a", "-n", "100"), "projects.json": (
             "workflows.json": ("workflow", "list", "--json"), "log.txt": ("logs", "1"), "file.txt": ("cp", "-f", "runs/1/out/result", "copied")}
 TEAM_COMMANDS = {"users.json": ("user", "list", "--json"), "machines.json": ("machine", "list", "--json"),
                  "owners.json": ("owner", "list", "--json"),
-                 "types.json": ("machine-types", "--json"), "quotas.json": ("quota", "list", "--json"),
+                 "types.json": ("machine-types", "--json"), "quotas.json": ("quota", "list", "--json"), "budgets.json": ("budget", "list", "--json"),
                  "audit.json": ("audit", "--json"), "costs.json": ("cost", "--by", "run", "--json"), "runs.json": ("ps", "--json", "-a"), "projects.json": ("project", "list", "--json"),
                  "outputs.json": ("ls", "--json", "runs/1"), "log.txt": ("logs", "1")}
 
@@ -82,6 +82,8 @@ def team_world(build, golden):
             spell(team, "machine-type", "add", "spot", "--spot", "--pool", "local", "--pool-option", "cores=1", "--max-machines", "0", check=0)
         spell(team, "quota", "set", "bob", "--runs", "2", check=0)
         spell(team, "project", "create", "golden", "-d", "for later versions", check=0)
+        spell(team, "budget", "set", "--project", "golden", "500", check=0)
+        spell(team, "budget", "set", "--user", "bob", "20.5", "--per", "month", check=0)
         # By its socket: no certificate that ends one day.
         box = Machine(team, "box", "--serves", "big", "--memory", "4G", start=False)
         assert box.join(url=team.socket).returncode == 0

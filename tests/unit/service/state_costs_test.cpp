@@ -408,3 +408,47 @@ TEST_CASE("saving is paid for, waiting for the service is not") {
   CHECK(until > team.run(2).ended_us);
   CHECK(team.run(2).cost.billed_ms == (until / 1000 - leased / 1000));
 }
+
+TEST_CASE("of saving only the time without a way to the service is not billed") {
+  Priced team;
+  auto box = team.machine("box", {"v100"});
+  REQUIRE(team.submit_to("v100"));
+  team.pass(100);  // its command ends, and it is saved
+  team.pass(100);
+  auto session = team.state->machine_by_id(box)->session;
+  REQUIRE(team.change([&] { return team.state->away(box, session, team.now), ok(); }));
+  team.pass(500);
+  team.greet(box, hello_of(8), {{team.run(1).id, team.run(1).epoch}});
+  team.pass(100);
+  auto end = team.end_of(1);
+  end.result->ended_age_us = 700 * second;
+  REQUIRE(team.say(box, end));
+  CHECK(team.run(1).cost.billed_ms >= 300'000);
+  CHECK(team.run(1).cost.billed_ms < 301'000);
+}
+
+TEST_CASE("a machine that was lost while the service was down is not billed for that time") {
+  Priced team;
+  auto box = team.machine("box", {"v100"});
+  REQUIRE(team.submit_to("v100"));
+  auto run = team.run(1);
+  for (int minute = 0; minute < 10; ++minute) team.pass(60);
+  CHECK(team.state->next_allowance_us() <= team.now + 60 * second);
+  team.now += 40 * 3600 * second;
+  team.open();
+  REQUIRE(team.change([&] { return team.state->lost(box, team.now), ok(); }));
+  CHECK(team.run(1).status == "interrupted");
+  CHECK(team.run(1).cost.billed_ms >= 540'000);
+  CHECK(team.run(1).cost.billed_ms <= 601'000);
+  // It was there all the time, and says so.
+  team.greet(box, hello_of(8), {{run.id, run.epoch}});
+  auto end = team.end_of(1);
+  end.result->ended_age_us = 3600 * second;
+  REQUIRE(team.say(box, end));
+  CHECK(team.run(1).cost.billed_ms > 39 * 3600 * 1000);
+  // One that is lost while the service is there counts until then.
+  REQUIRE(team.submit_to("v100"));
+  team.pass(3000);
+  REQUIRE(team.change([&] { return team.state->lost(box, team.now), ok(); }));
+  CHECK(team.run(2).cost.billed_ms >= 3'000'000);
+}
