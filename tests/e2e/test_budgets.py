@@ -15,7 +15,7 @@ WORKS = "mkdir out; echo kept > out/file; touch began; exec sleep 1000"
 @pytest.fixture
 def team(place):
     made = Team(place)
-    spell(made, "machine-type", "add", "fast", "--price", A_SECOND, check=0)
+    spell(made, "machine-type", "add", "fast", "--price", A_SECOND, "--cpus", 1, check=0)
     spell(made, "project", "create", "one", check=0)
     yield made
     if made.running.process.poll() is None:
