@@ -134,14 +134,15 @@ class Acts:
         self.owned("PUT", "quotas/bob", {"runs": 3, "log_bytes": 5000})
         return "quota.set", "bob", "runs 3, log_bytes 5000"
 
-    def put_budget(self, name="ada"):
-        self.owned("PUT", f"budgets/user/{name}", {"amount": "2500.5", "monthly": True})
-        return "budget.set", f"user {name}", "$2500.5 a month"
+    def put_budget(self, name="costly"):
+        self.owned("POST", "projects", {"name": name}, 201)
+        self.owned("PUT", f"budgets/project/{name}", {"amount": "2500.5", "monthly": True})
+        return "budget.set", f"project {name}", "$2500.5 a month"
 
     def delete_budget(self):
-        self.put_budget()
-        self.owned("DELETE", "budgets/user/ada")
-        return "budget.rm", "user ada", "$2500.5 a month"
+        self.put_budget("cheap")
+        self.owned("DELETE", "budgets/project/cheap")
+        return "budget.rm", "project cheap", "$2500.5 a month"
 
     def put_secret(self, name="token"):
         self.owned("PUT", f"secrets/{name}", {"value": "a secret value"})
