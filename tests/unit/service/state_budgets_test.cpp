@@ -462,6 +462,18 @@ struct World : Budgeted {
         if (run.ended_us != 0) tell(worker, id, run);
     }
   }
+  /// Who is connected hears at once.
+  bool has_commands() {
+    return std::any_of(workers.begin(), workers.end(), [&](auto& worker) {
+      auto& runs = worker.runs;
+      return worker.connected && (!state->machine_by_id(worker.id)->commands.empty() ||
+                                  std::any_of(runs.begin(), runs.end(), [&](auto& entry) {
+                                    auto& [id, run] = entry;
+                                    return run.ended_us != 0 ||
+                                           now >= run.begun_us + run.allowance_ms * 1000;
+                                  }));
+    });
+  }
   void tell(FakeWorker& worker, const std::string& id, const FakeWorker::Run& run) {
     model::RunReport report;
     report.run = id;
@@ -474,8 +486,8 @@ struct World : Budgeted {
     used = std::max(used, (run.ended_us - run.begun_us) / 1000);
     if (random() % 5 == 0)
       lost_change([&] { return state->report(worker.id, report, now); }), back();
-    else
-      (void)say(worker.id, report);
+    else if (!say(worker.id, report))
+      worker.runs.erase(id);  // it was removed
   }
   void greet_worker(FakeWorker& worker) {
     std::map<std::string, std::int64_t> holds;
@@ -583,7 +595,9 @@ TEST_CASE("whatever crashes, is cut off or comes back: spent and reserved are ne
       case 9:
         if (!worker.runs.empty()) {
           auto run = std::next(worker.runs.begin(), world.below(std::ssize(worker.runs)));
-          if (run->second.ended_us == 0) run->second.ended_us = world.now;
+          if (run->second.ended_us == 0)
+            run->second.ended_us =
+                std::min(world.now, run->second.begun_us + run->second.allowance_ms * 1000);
         }
         break;
       case 10: {
@@ -605,9 +619,8 @@ TEST_CASE("whatever crashes, is cut off or comes back: spent and reserved are ne
         break;
       }
     }
-    world.settle();
     world.pass(0);
-    world.settle();
+    for (int round = 0; round < 20 && world.has_commands(); ++round) world.settle();
     if (step % 10 == 0) world.check();
   }
   world.check();
