@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "env_export.hpp"
 #include "json_text.hpp"
 #include "text.hpp"
 
@@ -104,18 +105,40 @@ Result<int> remove(Context& context) {
   return 0;
 }
 
+Result<int> write_out(Context& context) {
+  Options options(
+      "env export", "[OPTIONS] RUN",
+      "Prints what makes the environment of a run again, with the exact versions that it "
+      "was given, as a spell.toml.");
+  Words id;
+  options.words(id, "a RUN", 1, 1);
+  if (auto done = context.parse(options)) return *done;
+  auto run = context.run(id[0]);
+  if (!run) return run.error();
+  auto info = run->info();
+  if (!info) return info.error();
+  auto environment = export_environment(*info);
+  if (!environment) return environment.error();
+  if (context.out.json())
+    context.out.json_line(json_text("environment", *environment));
+  else
+    for (const auto& line : toml_lines(*environment)) context.out.line(line);
+  return 0;
+}
+
 constexpr CommandRow table[] = {
     {"list", "list them", list},
     {"info", "show what one is made of", info},
     {"rm", "remove some", remove},
+    {"export", "print what makes a run's again", write_out},
 };
 
 }  // namespace
 
 Result<int> env_command(Context& context) {
   return run_subcommand(context, "env",
-                        "Environments: what was built for runs with --pip, --pip-req and --setup, "
-                        "and is shared by those that ask for the same.",
+                        "Environments: what was built for runs with --apt, --pip, --pip-req and "
+                        "--setup, and is shared by those that ask for the same.",
                         table);
 }
 

@@ -47,6 +47,7 @@ Table details(const RunInfo& run) {
   add("Creator", run.creator);
   add("After", join_numbers(run.after));
   for (const auto& mount : run.mounts) add("Mount", mount.resource + " on " + mount.at);
+  for (const auto& package : run.apt) add("Apt", package);
   for (const auto& package : run.pip) add("Pip", package);
   add("Requirements", run.requirements);
   add("Setup", run.setup);

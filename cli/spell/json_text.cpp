@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "env_export.hpp"
 #include "machine_cost.hpp"
 #include "spell/json.hpp"
 
@@ -17,6 +18,13 @@ std::string dump(const json& value, int indent = -1) {
 }
 
 }  // namespace
+
+void to_json(json& out, const ExportedEnvironment& environment) {
+  out = {{"apt", environment.apt},
+         {"pip", environment.pip},
+         {"setup", environment.setup},
+         {"env", environment.env}};
+}
 
 template <class T>
 std::string json_text(std::string_view name, const T& value) {
@@ -42,6 +50,7 @@ template std::string json_text(std::string_view, const std::vector<QuotaInfo>&);
 template std::string json_text(std::string_view, const CostReport&);
 template std::string json_text(std::string_view, const EnvironmentInfo&);
 template std::string json_text(std::string_view, const std::vector<EnvironmentInfo>&);
+template std::string json_text(std::string_view, const ExportedEnvironment&);
 template std::string json_text(std::string_view, const SecretInfo&);
 template std::string json_text(std::string_view, const std::vector<SecretInfo>&);
 template std::string json_text(std::string_view, const MachineInfo&);

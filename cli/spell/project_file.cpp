@@ -30,6 +30,7 @@ struct Key {
   Kind kind;
 };
 constexpr Key keys[] = {
+    {"apt", "apt", Kind::texts},
     {"pip", "pip", Kind::texts},
     {"pip_req", "pip-req", Kind::text},
     {"setup", "setup", Kind::text},

@@ -23,6 +23,7 @@ void RunOptions::define(Options& options) {
       .listed(true)
       .list("--mount", mounts, "RESOURCE[:PATH]",
             "data for the run: runs/3/data, uploads/x, ./local/path; PATH: absolute or relative")
+      .list("--apt", apt, "PKG", "a package of the machine's distribution, for the run alone")
       .list("--pip", pip, "PKG", "a Python package for the run; built once, then shared")
       .value("--pip-req", requirements, "FILE", "a requirements file of the commit")
       .value("--setup", setup, "COMMAND", "run once to make $SPELL_ENV, shared by later runs")
@@ -47,8 +48,10 @@ void RunOptions::define(Options& options) {
       .flag("--include-untracked", include_untracked,
             "send untracked files too (never ignored ones)")
       .value("--github-url", github_url, "URL",
-             "run that repository's code; nothing is sent from here")
+             "run that repository's code (--github-ref REF of it, else HEAD), none from here")
+      .listed(false)
       .value("--github-ref", github_ref, "REF", "of --github-url (default HEAD)")
+      .listed(true)
       .list("--param", params, "NAME=VALUE",
             "put VALUE where the command has :NAME:, and keep it with the run")
       .list("--after", after, "ID[,ID...]", "start when these runs are complete with exit code 0")
@@ -198,14 +201,15 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   if (auto_resume || disable_auto_resume) spec.auto_resume = auto_resume;
   spec.notice_signal = notice_signal.value_or("");
   spec.pip = pip;
+  spec.apt = apt;
   spec.requirements = requirements.value_or("");
   spec.setup = setup.value_or("");
   if (requirements && requirements->empty()) return usage_error("--pip-req: give a file");
   if (setup && setup->find_first_not_of(" \t\n") == setup->npos)
     return usage_error("--setup: give a command");
   bool has_environment = !pip.empty() || requirements || setup;
-  if (refresh_env && !has_environment)
-    return usage_error("--refresh-env needs --pip, --pip-req or --setup");
+  if (refresh_env && !has_environment && apt.empty())
+    return usage_error("--refresh-env needs --apt, --pip, --pip-req or --setup");
   spec.refresh_environment = refresh_env;
   const char* venv = environment("VIRTUAL_ENV");
   struct stat folder {};

@@ -16,7 +16,7 @@ struct RunOptions {
       key{}, commit_label{}, notice_signal{}, requirements{}, setup{};
   MachineQueryOptions machine{};
   Words env{}, secrets{}, labels{}, after{}, mounts{}, machine_or_mounts{}, params{}, append{},
-      pip{}, command{};
+      pip{}, apt{}, command{};
   bool background = false, force = false, verbose = false, require_clean = false,
        include_untracked = false, idempotent = false, split_output = false, save_all = false,
        no_venv = false, explain = false, auto_resume = false, disable_auto_resume = false,

@@ -7,7 +7,6 @@ namespace spell::cli {
 
 namespace {
 constexpr Unavailable table[] = {
-    {"run", "--apt"},
     {"run", "--conda-file"},
     {"run", "--docker-image"},
     {"run", "--from"},

@@ -12,11 +12,11 @@ namespace spell {
 /// A layer that the service keeps.
 struct EnvironmentInfo {
   std::string name{};                   ///< what made it, as a hash
-  std::string method{};                 ///< "pip", "setup"
+  std::string method{};                 ///< "apt", "pip", "setup"
   std::string base{};                   ///< the machine's own programs below it
   std::string made_of{};                ///< what was asked for, in one line
   std::string state{};                  ///< "ready", "building"
-  std::vector<std::string> packages{};  ///< of pip: what was installed, "numpy==1.26.4"
+  std::vector<std::string> packages{};  ///< what was installed: "sl=5.02-1+b1", "numpy==1.26.4"
   std::int64_t size = 0, files = 0;     ///< bytes
   std::vector<std::int64_t> runs{};     ///< those that use it now
   std::optional<Time> created_at{}, used_at{};

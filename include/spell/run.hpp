@@ -104,10 +104,11 @@ struct RunSpec {
   /// what is there of them is saved, as it is.
   std::vector<std::string> append{};
   /// pip: Python packages for the run ("numpy", "numpy==1.26.4"), in a virtual environment that is
-  /// built once and shared; see docs/environments.md. `apt` and the two behind it this version does
-  /// not have yet: refused before anything is sent, error `not_available` naming the member.
+  /// built once and shared; apt: packages of the machine's own distribution ("ffmpeg",
+  /// "sl=5.02-1+b1"), over its system and for the run alone. See docs/environments.md.
   std::vector<std::string> pip{}, apt{};
-  /// The folder, below /spell, that a resumed run finds as it was. Not yet: another one.
+  /// The folder, below /spell, that a resumed run finds as it was. Not yet: another one, which is
+  /// refused before anything is sent, error `not_available`.
   std::string checkpoints = "checkpoints";
   /// The run and what it goes on as cost no more than that: their commands are stopped in time, and
   /// outputs are saved; see docs/costs.md. Error `price_not_known`: of the machine type.
@@ -122,11 +123,11 @@ struct RunSpec {
   bool refresh_environment = false;
 };
 
-/// A layer of an environment: what was built of pip packages, or by a setup command.
+/// A layer of an environment: what was built of apt or pip packages, or by a setup command.
 struct EnvironmentLayer {
   std::string name{};                   ///< what made it, as a hash
-  std::string method{};                 ///< "pip", "setup"
-  std::vector<std::string> packages{};  ///< of pip: what was installed, "numpy==1.26.4"
+  std::string method{};                 ///< "apt", "pip", "setup"
+  std::vector<std::string> packages{};  ///< what was installed: "sl=5.02-1+b1", "numpy==1.26.4"
 };
 
 /// What a run that goes on has finished writing, and is not safe yet.
@@ -179,6 +180,7 @@ struct RunInfo {
   std::vector<std::string> pip{};
   std::string requirements{}, setup{};          ///< see RunSpec
   std::vector<EnvironmentLayer> environment{};  ///< what it was given; none: nothing yet
+  std::vector<std::string> apt{};
 };
 
 enum class LogKind { output, status, system };

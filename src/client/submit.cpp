@@ -108,6 +108,7 @@ Result<model::RunRequest> request_of(const RunSpec& spec) {
   request.pip = spec.pip;
   request.requirements = spec.requirements;
   request.setup = spec.setup;
+  request.apt = spec.apt;
   request.refresh_environment = spec.refresh_environment;
   if (!spec.gpu.empty()) {
     auto colon = spec.gpu.rfind(':');
@@ -124,10 +125,8 @@ Result<model::RunRequest> request_of(const RunSpec& spec) {
 }  // namespace
 
 Result<> detail::check_available(const RunSpec& spec) {
-  for (auto& [name, asked] : {std::pair("apt", !spec.apt.empty()),
-                              std::pair("checkpoints", spec.checkpoints != RunSpec().checkpoints)})
-    if (asked)
-      return base::error("not_available", std::string(name) + " is not available in this version");
+  if (spec.checkpoints != RunSpec().checkpoints)
+    return base::error("not_available", "checkpoints is not available in this version");
   return ok();
 }
 

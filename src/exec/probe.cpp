@@ -114,13 +114,39 @@ Result<> try_overlays(const std::string& supervisor, const std::string& folder, 
   return ok();
 }
 
+/// Whether this kernel lays overlays over the host's own system.
+Result<> try_packages(const std::string& supervisor, const std::string& folder, Capabilities& out) {
+  if (out.containment != Containment::namespaces) {
+    out.no_packages = "that takes a worker that is root";
+    return ok();
+  }
+  for (auto* part : {"/system/upper", "/system/work"})
+    SPELL_TRY(base::make_folders(folder + part, 0755));
+  Launch launch;
+  launch.supervisor = supervisor;
+  launch.containment = out.containment;
+  launch.system = {"", folder + "/system/upper", folder + "/system/work"};
+  launch.command = "mkdir /usr/.spell /etc/.spell /var/.spell && rmdir /usr/.spell && test -w /run";
+  auto state = trial(launch, folder + "/packages");
+  if (!state) return state.error();
+  out.packages = state->exit->error_code.empty() && state->exit->code == 0;
+  if (!out.packages)
+    out.no_packages = state->exit->error_code.empty() ? "an overlay of / cannot be written to"
+                                                      : state->exit->error;
+  return ok();
+}
+
 Result<Capabilities> try_in(const std::string& supervisor, const std::string& folder,
                             std::uint32_t user) {
   if (user != 0 && ::geteuid() != 0)
     return base::error("no_isolation", "only root can give runs users of their own");
   auto found = try_fences(supervisor, folder, user);
-  if (found && found->containment != Containment::best_effort)
+  if (found && found->containment != Containment::best_effort) {
     SPELL_TRY(try_overlays(supervisor, folder, user, *found));
+    SPELL_TRY(try_packages(supervisor, folder, *found));
+  } else if (found) {
+    found->no_packages = found->remedy;
+  }
   return found;
 }
 

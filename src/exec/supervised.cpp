@@ -116,6 +116,11 @@ Result<std::string> spec_of(const Launch& launch) {
     spec.put("mount_work", mount.work);
     spec.put("mount_to", mount.to);
   }
+  if (!launch.system.layer.empty()) spec.put("system_layer", launch.system.layer);
+  if (!launch.system.upper.empty()) {
+    spec.put("system_upper", launch.system.upper);
+    spec.put("system_work", launch.system.work);
+  }
   for (auto& [target, at] : launch.links) {
     spec.put("link_to", target);
     spec.put("link_at", at);

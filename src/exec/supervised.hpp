@@ -31,6 +31,8 @@ struct Capabilities {
   std::string remedy{};       ///< why not more, and what would help; "" if nothing is missing
   bool overlays = false;      ///< MountSpec::upper can be used in folders beside the scratch folder
   std::string no_overlays{};  ///< why not
+  bool packages = false;      ///< SystemSpec::upper can be used likewise: it takes root, too
+  std::string no_packages{};  ///< why not
 };
 /// Tries it by doing it (tiny runs in `scratch_folder`); about 20 ms. With a `user` as runs of that
 /// user (Launch::user); error `no_isolation` with the reason if those are not to be had.
@@ -55,6 +57,15 @@ struct MountSpec {
   std::string to{};             ///< absolute path in the run; made there where the host has it not
 };
 
+/// Packages over the host's own system, for fences with a run root: `layer` is a folder whose
+/// folders (usr, etc, …) are laid over those of the same names at "/", and all of them are to be
+/// read only. Or, for a build of one by root, what is changed in these folders goes to `upper`,
+/// which needs `work` beside it: nothing else of the host is there then, and no device but the
+/// harmless ones.
+struct SystemSpec {
+  std::string layer{}, upper{}, work{};
+};
+
 struct Launch {
   std::string run_id{};      ///< 32 hex digits
   std::string supervisor{};  ///< program
@@ -73,6 +84,7 @@ struct Launch {
                                       ///< sockets are); an empty read-only one is over them
   std::vector<BindSpec> binds{};
   std::vector<MountSpec> mounts{};  ///< for fences with a run root; inner ones after outer ones
+  SystemSpec system{};
   /// (target, absolute path in the run): symbolic links in the run root's own top, which is
   /// read-only; for fences with a run root.
   std::vector<std::pair<std::string, std::string>> links{};

@@ -173,6 +173,38 @@ std::string wrong_package(const std::string& package) {
   return {};
 }
 
+std::string wrong_apt_package(const std::string& package) {
+  if (package.empty()) return "is empty";
+  auto only = [](std::string_view text, std::string_view more) {
+    return std::all_of(text.begin(), text.end(), [&](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || more.find(c) != more.npos;
+    });
+  };
+  constexpr std::string_view upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  std::string_view name = package;
+  /// What follows the mark, which is cut off with it.
+  auto cut_off = [&](char mark) -> std::optional<std::string_view> {
+    auto at = name.find(mark);
+    if (at == name.npos) return std::nullopt;
+    auto rest = name.substr(at + 1);
+    name = name.substr(0, at);
+    return rest;
+  };
+  auto version = cut_off('='), architecture = cut_off(':');
+  const std::string way = ": give NAME or NAME=VERSION, such as ffmpeg or sl=5.02-1";
+  if (package[0] == '-') return "is an option" + way;
+  if (package.find('/') != package.npos) return "is a path, or names a release" + way;
+  if (name.size() < 2 || !only(name.substr(0, 1), "") || !only(name, "+-.") || name.ends_with('-'))
+    return "is no name of a package" + way;
+  if (architecture && (!only(architecture->substr(0, 1), "") || !only(*architecture, "-") ||
+                       architecture->empty() || architecture->ends_with('-')))
+    return "names no architecture behind the ':'" + way;
+  if (version && (version->empty() || !only(version->substr(0, 1), upper) ||
+                  !only(*version, std::string(upper) + ".+-:~")))
+    return "has no version behind the '='" + way;
+  return {};
+}
+
 std::optional<std::string> path_below(const std::string& folder, const std::string& path) {
   if (path.empty() || path[0] == '/') return std::nullopt;
   std::vector<std::string> parts;
@@ -210,8 +242,8 @@ Result<LayerClaim> parse_layer_claim(const json& j) {
   if (!claim) return claim;
   if (!is_layer_name(claim->name))
     return base::error("invalid_request", "'name' must be 32 hex digits");
-  if (claim->method != "pip" && claim->method != "setup")
-    return base::error("invalid_request", "'method' must be pip or setup");
+  if (claim->method != "apt" && claim->method != "pip" && claim->method != "setup")
+    return base::error("invalid_request", "'method' must be apt, pip or setup");
   if (claim->wait_ms < 0 || claim->wait_ms > 60'000)
     return base::error("invalid_request", "'wait_ms' must be 0 to 60000");
   if (claim->base.size() > 1000 || claim->made_of.size() > 4000)

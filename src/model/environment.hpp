@@ -1,10 +1,12 @@
 // Environments of runs: what may be asked for, and what worker and service say to each other of the
 // layers that they are made of.
 //
-// An environment is a stack of layers, `pip` below `setup`. A layer's name is the hash of all that
-// made it: its method, what was asked for, the machine's own programs below it, the content of the
-// layer below. Its tree has what is below it in it, so that a run mounts one tree, at
-// environment_folder: a virtual environment is bound to the path at which it was made.
+// An environment is a stack of layers, `apt` below `pip` below `setup`. A layer's name is the hash
+// of all that made it: its method, what was asked for, the machine's own programs below it, the
+// content of the layer below. A `setup` layer's tree has that of `pip` in it, so that a run mounts
+// one tree, at environment_folder: a virtual environment is bound to the path at which it was made.
+// The `apt` layer is another tree: what packages of the machine's own distribution have changed in
+// its system's folders, over which it is laid.
 #pragma once
 #include <functional>
 #include <optional>
@@ -22,6 +24,11 @@ inline constexpr std::size_t requirements_limit = 256 << 10;
 
 /// Why this is no package for pip's command line; "": it is one.
 std::string wrong_package(const std::string& package);
+
+/// Why this names no package for apt, with or without a version ("sl", "sl=5.02-1", "libc6:i386");
+/// "": it does. Nothing else that apt understands is one: no option, path, pattern, task, release,
+/// and no package that is to go.
+std::string wrong_apt_package(const std::string& package);
 
 /// `path` in the folder `folder`, both relative to the same top, without "." and ".."; none: it
 /// leads out of the top, or is absolute or empty.
@@ -42,7 +49,7 @@ std::string pinned_layer(const std::string& name, const std::vector<std::string>
 /// What a worker asks of a layer.
 struct LayerClaim {
   std::string name{};
-  std::string method{};  ///< "pip", "setup"
+  std::string method{};  ///< "apt", "pip", "setup"
   std::string base{};  ///< the machine's own programs, for people: "debian 12, x86_64, python3.11"
   std::string made_of{};     ///< for people, one line
   std::string lost{};        ///< a tree that cannot be read any more

@@ -71,7 +71,9 @@ constexpr ErrorRow table[] = {
      "runs or machines are there that would end, or could not be ended any more; the message says "
      "which"},
     {"machine_away", 409, "the run's machine is not connected, or did not answer in time"},
-    {"not_available", 409, "the run's machine has an older worker, which cannot do this"},
+    {"not_available", 409,
+     "no machine there can do this: the message says what they lack, or that their workers are "
+     "older"},
     {"machine_taken", 409, "another worker with the same credential is connected as this machine"},
     {"environment_in_use", 409, "runs use this environment; the message says which"},
     {"stale_epoch", 409, "the run has been given to another machine since"},

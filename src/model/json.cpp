@@ -131,6 +131,7 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, requirements),
       SPELL_MEMBER(RunInfo, setup),
       SPELL_MEMBER(RunInfo, environment),
+      SPELL_MEMBER(RunInfo, apt),
   };
 };
 

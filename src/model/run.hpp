@@ -58,10 +58,16 @@ struct RunRequest {
   std::string setup{};
   bool refresh_environment = false;
   /// Said by the service alone: what stands in `requirements`, and what an earlier run of the same
-  /// had been given, which this one is given, too.
+  /// had been given, which this one is given, too (`pinned`: of pip).
   std::string requirements_text{};
   std::vector<std::string> pinned{};
-  bool has_environment() const { return !pip.empty() || !setup.empty() || !requirements.empty(); }
+  std::vector<std::string> apt{}, pinned_apt{};
+  bool has_environment() const {
+    return !pip.empty() || !setup.empty() || !requirements.empty() || !apt.empty();
+  }
+  bool has_pins() const {
+    return !requirements_text.empty() || !pinned.empty() || !pinned_apt.empty();
+  }
 };
 
 /// What a run may ask for when its machine is about to go: "HUP", "INT", "TERM", "USR1", "USR2".

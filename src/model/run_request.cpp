@@ -7,6 +7,7 @@
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "model/environment.hpp"
+#include "model/error_code.hpp"
 #include "model/money.hpp"
 #include "model/mount.hpp"
 
@@ -119,6 +120,13 @@ Problem read_package(const json& j, std::string& out) {
   if (auto problem = read_text(j, out, 1000)) return problem;
   out = base::trim(out);
   if (auto wrong = wrong_package(out); !wrong.empty()) return {"", wrong};
+  return {};
+}
+
+Problem read_apt_package(const json& j, std::string& out) {
+  if (auto problem = read_text(j, out, 500)) return problem;
+  if (auto wrong = wrong_apt_package(out); !wrong.empty())
+    return {"", "'" + one_line(out, 100) + "' " + wrong};
   return {};
 }
 
@@ -283,6 +291,14 @@ constexpr Field<RunRequest> fields[] = {
      }},
     {"pinned",
      [](const json& j, RunRequest& r, Unknown) { return read_list(j, r.pinned, 5000, read_pin); }},
+    {"apt",
+     [](const json& j, RunRequest& r, Unknown) {
+       auto problem = read_list(j, r.apt, 500, read_apt_package);
+       keep_first(r.apt);
+       return problem;
+     }},
+    {"pinned_apt", [](const json& j, RunRequest& r,
+                      Unknown) { return read_list(j, r.pinned_apt, 5000, read_apt_package); }},
 };
 
 /// Members that have their default stay away.
@@ -370,6 +386,8 @@ json to_json(const RunRequest& request) {
   out.put("refresh_environment", request.refresh_environment, standard.refresh_environment);
   out.put("requirements_text", request.requirements_text, standard.requirements_text);
   out.put("pinned", request.pinned, standard.pinned);
+  out.put("apt", request.apt, standard.apt);
+  out.put("pinned_apt", request.pinned_apt, standard.pinned_apt);
   json object = out.take();
   if (request.gpus) object.emplace("gpus", *request.gpus);
   if (request.build) object.emplace("build", *request.build);
@@ -393,7 +411,8 @@ Problem read_run_request(const json& j, RunRequest& out, Unknown unknown) {
     if (out.env.contains(variable))
       return {"secrets", "and env both set " + variable + "; give it once"};
   if (out.refresh_environment && !out.has_environment())
-    return {"refresh_environment", "needs pip, requirements or setup: there is no environment"};
+    return {"refresh_environment",
+            "needs apt, pip, requirements or setup: there is no environment"};
   return {};
 }
 

@@ -42,7 +42,7 @@ std::string described(const std::vector<std::string>& needs) {
                   : need == "allowance" ? "--max-cost or a budget"
                   : need == "restore"   ? "runs that go on from another's files"
                   : need == "environments"
-                      ? "environments (--pip, --pip-req, --setup), or have no namespaces"
+                      ? "environments (--apt, --pip, --pip-req, --setup), or have no namespaces"
                       : need);
   return base::join(out, " and ");
 }
@@ -81,6 +81,7 @@ std::optional<std::pair<std::string, std::string>> shortage(const Amounts& wante
 std::string kind_of(const Waiting& run) {
   std::string kind = (run.nested ? "nested " : run.manages ? "manages " : "") + run.machine_type;
   if (run.builds) kind = "builds " + kind;
+  if (run.packages) kind = "packages " + kind;
   for (auto& need : run.needs) kind = need + " " + kind;
   for (auto& part :
        {run.owner, run.user, run.project, run.ask.gpu_name, std::to_string(run.ask.cpus),
@@ -152,6 +153,8 @@ bool Cluster::suits(const Machine& machine, const Waiting& run) const {
 std::string Cluster::lacks(const Machine& machine, const Waiting& run) const {
   if (run.builds && !machine.lacks_for_builds.empty())
     return machine.name + " has no " + machine.lacks_for_builds + " to build a program with";
+  if (run.packages && !machine.lacks_for_packages.empty())
+    return machine.name + " cannot have apt packages: " + machine.lacks_for_packages;
   auto& old = machine.too_old_for;
   for (auto& need : run.needs)
     if (std::find(old.begin(), old.end(), need) != old.end())
@@ -304,6 +307,17 @@ Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
     return base::error("not_available", "the workers of all machines that serve '" + type + "' (" +
                                             base::join(older, ", ") + ") are too old for " +
                                             described(run.needs) + ": upgrade one");
+  }
+  if (able.empty() && run.packages) {
+    auto anyhow = run;
+    anyhow.packages = false;
+    SPELL_TRY(check(anyhow, as_asked));
+    std::vector<std::string> lacking;
+    for (auto* machine : servers(anyhow))
+      lacking.push_back(machine->name + " (" + machine->lacks_for_packages + ")");
+    return base::error("not_available",
+                       "no machine that serves '" + type +
+                           "' can have apt packages: " + base::join(lacking, ", "));
   }
   if (able.empty() && run.builds) {
     auto anyhow = run;
@@ -458,7 +472,10 @@ std::string Cluster::why_waiting(const Waiting& run) const {
     coming = "the pool says: " + pool->problem;
   if (able.empty() && !coming.empty()) return text + coming;
   if (able.empty() && pool) return text + "none is there";
-  if (able.empty()) return text + (run.builds ? "none can build its program" : "none serves it");
+  if (able.empty())
+    return text + (run.builds     ? "none can build its program"
+                   : run.packages ? "none can have apt packages"
+                                  : "none serves it");
   int busy = 0, away = 0, drained = 0, small = 0, free = 0;
   for (auto* machine : able) {
     auto takes = demand(*machine, run);

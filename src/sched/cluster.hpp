@@ -35,7 +35,8 @@ struct Machine {
   std::string lacks_for_builds{};  ///< what programs cannot be built here without; "": nothing
   /// What runs may need that its worker is too old for, see Waiting::needs.
   std::vector<std::string> too_old_for{};
-  bool launched = false;  ///< by the pool of the type that it serves
+  bool launched = false;             ///< by the pool of the type that it serves
+  std::string lacks_for_packages{};  ///< why runs cannot have apt packages here; "": they can
 };
 
 /// What launches machines for a type when runs want them.
@@ -64,6 +65,7 @@ struct Waiting {
   bool builds = false;               ///< its program is built on its machine
   std::vector<std::string> needs{};  ///< of a worker: "exclusive", "restore", "allowance",
                                      ///< "environments"
+  bool packages = false;             ///< it asks for apt packages
 };
 
 struct Placement {

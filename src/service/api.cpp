@@ -160,6 +160,7 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
     info.pip = run.request.pip;
     info.requirements = run.request.requirements;
     info.setup = run.request.setup;
+    info.apt = run.request.apt;
     auto layers =
         context.readers.with([&](store::Reader& reader) { return reader.layers_of_run(run.id); });
     if (layers)

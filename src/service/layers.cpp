@@ -15,11 +15,21 @@
 
 namespace spell::service {
 
+namespace {
+/// Of apt a machine that had less before is given more than what another one was given.
+bool has_pinned(const store::LayerRecord& layer, const std::vector<std::string>& pinned) {
+  if (pinned.empty()) return true;
+  if (layer.method != "apt") return layer.packages == pinned;
+  std::set<std::string> there(layer.packages.begin(), layer.packages.end());
+  return std::all_of(pinned.begin(), pinned.end(),
+                     [&](auto& package) { return there.contains(package); });
+}
+}  // namespace
+
 LayerState decide_layer(const std::optional<store::LayerRecord>& there, const LayerWish& wish,
                         bool builder_lives) {
   if (!there) return LayerState::build;
-  bool whole = !there->node.empty() && there->node != wish.lost &&
-               (wish.pinned.empty() || there->packages == wish.pinned);
+  bool whole = !there->node.empty() && there->node != wish.lost && has_pinned(*there, wish.pinned);
   // Built for a run that asked for a new one, it is new for all that asked before it was.
   bool is_new = there->made_by == wish.run || (!there->made_by.empty() && wish.asked_us > 0 &&
                                                there->created_us >= wish.asked_us);
@@ -74,9 +84,11 @@ model::LayerAnswer ready(const store::LayerRecord& layer) {
   return out;
 }
 
-/// What the run is to have of the layer of packages; none: whatever fits.
-Result<std::vector<std::string>> pinned_packages(State& state, const RunRecord& run) {
-  if (!run.request.pinned.empty()) return run.request.pinned;
+/// What the run is to have of a layer of packages; none: whatever fits.
+Result<std::vector<std::string>> pinned_packages(State& state, const RunRecord& run,
+                                                 const std::string& method) {
+  auto& said = method == "apt" ? run.request.pinned_apt : run.request.pinned;
+  if (!said.empty()) return said;
   // One that was interrupted before it was given any has them from the one before it.
   for (auto number = run.resumed_from; number != 0;) {
     auto before = state.writer().find_run(run.owner, number);
@@ -85,7 +97,7 @@ Result<std::vector<std::string>> pinned_packages(State& state, const RunRecord& 
     auto layers = state.writer().layers_of_run((*before)->id);
     if (!layers) return layers.error();
     for (auto& layer : *layers)
-      if (layer.method == "pip") return layer.packages;
+      if (layer.method == method) return layer.packages;
     number = (*before)->resumed_from;
   }
   return std::vector<std::string>();
@@ -97,8 +109,8 @@ Result<model::LayerAnswer> claim(State& state, std::int64_t now, const std::stri
   if (!run) return base::error("run_not_found", "run " + run_id + " is not being carried out");
   LayerWish wish{run_id,     run->epoch, run->request.refresh_environment && run->resumed_from == 0,
                  asked.lost, {},         run->created_us};
-  if (asked.method == "pip") {
-    auto pinned = pinned_packages(state, *run);
+  if (asked.method != "setup") {
+    auto pinned = pinned_packages(state, *run, asked.method);
     if (!pinned) return pinned.error();
     wish.pinned = std::move(*pinned);
   }

@@ -174,9 +174,10 @@ void create_run(Context& context, Call call) {
   if (request->build)
     return refuse(call,
                   base::error("invalid_request", "'build' is for workflows: POST …/workflows"));
-  if (!request->requirements_text.empty() || !request->pinned.empty())
-    return refuse(call, base::error("invalid_request",
-                                    "'requirements_text' and 'pinned' are the service's own"));
+  if (request->has_pins())
+    return refuse(
+        call, base::error("invalid_request",
+                          "'requirements_text', 'pinned' and 'pinned_apt' are the service's own"));
   if (auto filled = model::fill_params(*request); !filled) return refuse(call, filled.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
@@ -197,8 +198,10 @@ Result<> pin_environment(Context& context, const store::RunRecord& run,
   auto layers =
       context.readers.with([&](store::Reader& reader) { return reader.layers_of_run(run.id); });
   if (!layers) return layers.error();
-  for (auto& layer : *layers)
+  for (auto& layer : *layers) {
     if (layer.method == "pip") request.pinned = layer.packages;
+    if (layer.method == "apt") request.pinned_apt = layer.packages;
+  }
   return ok();
 }
 }  // namespace

@@ -114,7 +114,8 @@ sched::Waiting waiting_of(const RunRecord& run) {
           run.manages,
           run.nested(),
           asked.build.has_value(),
-          std::move(needs)};
+          std::move(needs),
+          !asked.apt.empty()};
 }
 
 Result<> State::load() {
@@ -676,6 +677,23 @@ Result<> State::place_waiting(std::int64_t now_us) {
   return look_ ? place_waiting(now_us) : ok();
 }
 
+namespace {
+/// What a run was to build of its environment, and has not, is the next one's to build.
+Result<> give_up_layers(store::Writer& writer, const RunRecord& run) {
+  if (run.status == "complete" || !run.request.has_environment()) return ok();
+  auto layers = writer.layers(run.owner);
+  if (!layers) return layers.error();
+  for (auto& layer : *layers) {
+    if (layer.builder != run.id) continue;
+    layer.builder.clear();
+    layer.builder_epoch = 0;
+    SPELL_TRY(layer.node.empty() ? writer.delete_layer(layer.owner, layer.name)
+                                 : writer.put_layer(layer));
+  }
+  return ok();
+}
+}  // namespace
+
 Result<> State::flush() {
   for (auto& owner : new_numbers_) SPELL_TRY(writer_.set_last_number(owner, last_numbers_[owner]));
   new_numbers_.clear();
@@ -689,6 +707,7 @@ Result<> State::flush() {
   SPELL_TRY(flush_costs());
   for (auto& [id, run] : dirty_) {
     if (!model::is_final(run->status)) continue;
+    SPELL_TRY(give_up_layers(writer_, *run));
     numbers_.erase({run->owner, run->number});
     runs_.erase(id);
   }

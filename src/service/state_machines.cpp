@@ -207,6 +207,9 @@ void State::show(MachineState& machine) {
     for (auto* need : {"exclusive", "restore", "allowance", "environments"})
       if (!can.contains(need)) view.too_old_for.emplace_back(need);
     view.lacks_for_builds = lacks == can.end() ? "worker of this version" : lacks->second;
+    auto lacks_packages = can.find("lacks_for_packages");
+    view.lacks_for_packages =
+        lacks_packages == can.end() ? "its worker is too old" : lacks_packages->second;
   }
   cluster_.put(std::move(view));
   changed_machines_.insert(record.name);

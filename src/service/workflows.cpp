@@ -229,8 +229,7 @@ void create_workflow(Context& context, Call call) {
   if (request->run) {
     if (auto& type = request->run->machine_type; !type.empty() && base::lower(type) != "cpu")
       return wrong("'run.machine_type': a managing run is always on CPU");
-    if (request->run->has_environment() || !request->run->pinned.empty() ||
-        !request->run->requirements_text.empty())
+    if (request->run->has_environment() || request->run->has_pins())
       return wrong("'run': a managing run has no environment; its runs may have one");
     asked.run =
         Submission{asked.owner, asked.creator, *key, asked.body_hash, std::move(*request->run), {}};

@@ -381,7 +381,7 @@ class Reader {
   /// By name; owner "": of all of them.
   Result<std::vector<LayerRecord>> layers(const std::string& owner);
   Result<std::optional<LayerRecord>> find_layer(const std::string& owner, const std::string& name);
-  /// `pip` before `setup`.
+  /// `apt` before `pip` before `setup`.
   Result<std::vector<RunLayer>> layers_of_run(const std::string& run);
   /// Owner and name of those that runs were given that have not ended, and their numbers.
   struct LayerUse {

@@ -18,44 +18,87 @@ namespace {
 
 constexpr unsigned fences = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
+bool set_text(int context, const char* key, const char* value) {
+  return syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key, value, 0) == 0;
+}
+
+bool set_flag(int context, const char* name) {
+  return syscall(SYS_fsconfig, context, FSCONFIG_SET_FLAG, name, nullptr, 0) == 0;
+}
+
 /// A folder as an option of an overlay: by a descriptor, for a path may have colons and commas in
 /// it, which would mean something there.
 class FolderOption {
  public:
   explicit FolderOption(const char* path)
-      : file_(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)), number_(file_) {}
+      : FolderOption(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+  /// Its own from now on.
+  explicit FolderOption(int file) : file_(file), number_(file) {}
   ~FolderOption() {
     if (file_ >= 0) close(file_);
   }
   FolderOption(const FolderOption&) = delete;
   bool set(int context, const char* key) const {
-    char path[48] = "/proc/self/fd/";
-    return file_ >= 0 && syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key,
-                                 strcat(path, number_.text()), 0) == 0;
+    char path[48] = "";
+    return file_ >= 0 && set_text(context, key, append_to(path));
+  }
+  /// This one over `below`.
+  bool set_over(const FolderOption& below, int context) const {
+    char paths[96] = "";
+    append_to(paths);
+    return file_ >= 0 && below.file_ >= 0 &&
+           set_text(context, "lowerdir", below.append_to(strcat(paths, ":")));
   }
 
  private:
+  char* append_to(char* text) const {
+    return strcat(strcat(text, "/proc/self/fd/"), number_.text());
+  }
   int file_;
   Digits number_;
 };
 
-int make_overlay(const Mount& mount, bool in_user_namespace, bool is_volatile) {
-  int context = static_cast<int>(syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC));
-  if (context < 0) return -1;
-  FolderOption lower(mount.from), upper(mount.upper), work(mount.work);
-  auto flag = [&](const char* name) {
-    return syscall(SYS_fsconfig, context, FSCONFIG_SET_FLAG, name, nullptr, 0) == 0;
-  };
+/// Ends the context. -1 with errno.
+int finish_mount(int context, bool done, unsigned attributes) {
   int made = -1;
-  if (lower.set(context, "lowerdir") && upper.set(context, "upperdir") &&
-      work.set(context, "workdir") && (!in_user_namespace || flag("userxattr")) &&
-      (!is_volatile || flag("volatile")) &&
-      syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0)
-    made = static_cast<int>(syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, fences));
+  if (done && syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0)
+    made = static_cast<int>(syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes));
   int error = errno;
   close(context);
   errno = error;
   return made;
+}
+
+int open_context(const char* type) {
+  return static_cast<int>(syscall(SYS_fsopen, type, FSOPEN_CLOEXEC));
+}
+
+/// `layer` over `below`, to be read only.
+int make_read_only_overlay(const FolderOption& layer, const FolderOption& below,
+                           bool in_user_namespace) {
+  int context = open_context("overlay");
+  if (context < 0) return -1;
+  return finish_mount(
+      context,
+      layer.set_over(below, context) && (!in_user_namespace || set_flag(context, "userxattr")),
+      fences | MOUNT_ATTR_RDONLY);
+}
+
+int make_empty_folder() {
+  int context = open_context("tmpfs");
+  return context < 0 ? -1 : finish_mount(context, true, fences | MOUNT_ATTR_RDONLY);
+}
+
+int make_overlay(const Mount& mount, bool in_user_namespace, bool is_volatile) {
+  int context = open_context("overlay");
+  if (context < 0) return -1;
+  FolderOption lower(mount.from), upper(mount.upper), work(mount.work);
+  return finish_mount(context,
+                      lower.set(context, "lowerdir") && upper.set(context, "upperdir") &&
+                          work.set(context, "workdir") &&
+                          (!in_user_namespace || set_flag(context, "userxattr")) &&
+                          (!is_volatile || set_flag(context, "volatile")),
+                      fences);
 }
 
 }  // namespace
@@ -133,6 +176,32 @@ int make_mount(const Mount& mount, bool in_user_namespace) {
   // What a run writes there goes with it, so nothing of it has to reach the disk.
   int made = make_overlay(mount, in_user_namespace, true);
   return made >= 0 ? made : make_overlay(mount, in_user_namespace, false);
+}
+
+int make_system_overlay(const SystemFolder& folder, bool in_user_namespace) {
+  FolderOption below(folder.below);
+  if (folder.layer) {
+    FolderOption layer(folder.layer);
+    int made = make_read_only_overlay(layer, below, in_user_namespace);
+    if (made >= 0 || errno != ELOOP) return made;
+    // An overlay takes no folder that lies in another one of its own: an overlay of the host's
+    // folder over nothing is a file system of its own.
+    FolderOption nothing(make_empty_folder());
+    FolderOption apart(make_read_only_overlay(below, nothing, in_user_namespace));
+    return make_read_only_overlay(layer, apart, in_user_namespace);
+  }
+  int context = open_context("overlay");
+  if (context < 0) return -1;
+  FolderOption upper(folder.upper), work(folder.work);
+  // What it makes is kept as plain files: no notes of the kernel's that lead elsewhere. What it
+  // makes is saved when it is whole, so nothing of it has to reach the disk before.
+  return finish_mount(
+      context,
+      below.set(context, "lowerdir") && upper.set(context, "upperdir") &&
+          work.set(context, "workdir") && set_text(context, "redirect_dir", "off") &&
+          set_text(context, "metacopy", "off") && set_text(context, "index", "off") &&
+          set_flag(context, "volatile") && (!in_user_namespace || set_flag(context, "userxattr")),
+      MOUNT_ATTR_NODEV);
 }
 
 bool attach_tree(int tree, const char* path) {

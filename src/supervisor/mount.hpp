@@ -13,6 +13,16 @@ int clone_read_only(const char* path);
 /// read-only bind. `in_user_namespace`: overlays keep their notes in user.* attributes there. -1
 /// with errno.
 int make_mount(const Mount&, bool in_user_namespace);
+/// An overlay of the host's folder `below` without what is mounted in it. With `layer` over it, to
+/// be read only; or with `upper` and `work`, for a build, which makes a layer of `upper`. The
+/// others are null. `layer` may lie in `below`. -1 with errno.
+struct SystemFolder {
+  const char* below;
+  const char* layer;
+  const char* upper;
+  const char* work;
+};
+int make_system_overlay(const SystemFolder&, bool in_user_namespace);
 /// A user namespace in which root's files are `user`'s, for clone_for_user(). -1 with errno.
 int make_owner_map(unsigned user);
 /// A copy of the mount at a path in which the files of root, and what is made there, look as if

@@ -12,7 +12,8 @@
 //           one that has a lease; of the boot clock), allowed_until_us (likewise: it is stopped
 //           then, as it may cost no more). Repeated: env, hidden, mask (a value that becomes `***`
 //           in the output before it is spooled), revive, bind_from (or bind_from_read_only)
-//           followed by bind_to, link_to followed by link_at, and mount_from followed by
+//           followed by bind_to, link_to followed by link_at, system_layer, or system_upper
+//           followed by system_work (once; see System in spec.hpp), and mount_from followed by
 //           mount_upper, mount_work and mount_to: a run that does not use one of the newer fields
 //           has none of them, so that an older supervisor starts it too.
 // lock      of the run's folder, held by an open-file-description write lock while the supervisor

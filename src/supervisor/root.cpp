@@ -15,6 +15,7 @@
 #include "supervisor/hide.hpp"
 #include "supervisor/mount.hpp"
 #include "supervisor/place.hpp"
+#include "supervisor/system.hpp"
 
 namespace spell::supervisor {
 
@@ -43,14 +44,23 @@ bool of_the_system(const char* name) {
   return false;
 }
 
-bool take_over_all(bool only_system) {
+/// Of a build of packages the links at the top (/lib) and the folders that it has overlays of.
+bool take_over_all(bool only_system, SystemFolders& system) {
   DIR* root = opendir("/");
   if (!root) return false;
-  while (dirent* entry = readdir(root))
-    if (!ours(entry->d_name) && (!only_system || of_the_system(entry->d_name)))
-      take_over("/", entry->d_name, entry->d_type);
+  bool failed = false;
+  while (dirent* entry = failed ? nullptr : readdir(root)) {
+    const char* name = entry->d_name;
+    if (ours(name) || system.take_over(name, failed)) continue;
+    if ((only_system || system.is_build()) && !of_the_system(name)) continue;
+    struct stat st;
+    if (system.is_build() &&
+        (fstatat(dirfd(root), name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISLNK(st.st_mode)))
+      continue;
+    take_over("/", name, entry->d_type);
+  }
   closedir(root);
-  return true;
+  return !failed && (!system.is_build() || system.make_surroundings());
 }
 
 int open_folder(const char* path) { return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); }
@@ -175,13 +185,17 @@ bool build_root(const Spec& spec, const char* folder, int level, int owner_map, 
                 spec.mounts.items[i].to);
   }
 
+  SystemFolders system(spec.system);
+  if (!system.make(spec.hidden, level == user_namespaces, owner_map >= 0, failure)) return false;
+
   // The new root is built over /proc: the one folder that every host has, and that is not taken
   // over.
   if (mount("spell", "/proc", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") != 0 ||
       chdir("/proc") != 0)
     return fail(failure, "mount a tmpfs");
   struct stat own;
-  if (stat(".", &own) != 0 || !take_over_all(owner_map >= 0)) return fail(failure, "read /");
+  if (stat(".", &own) != 0 || !take_over_all(owner_map >= 0, system))
+    return fail(failure, "read /");
   for (const char* name : {"proc", "spell", "spell-tmp", hidden_cover + 1})
     if (mkdir(name, 0755) != 0) return fail(failure, "make /", name);
   if (owner_map >= 0 && mkdir("tmp", 0755) != 0) return fail(failure, "make /tmp");
@@ -190,8 +204,12 @@ bool build_root(const Spec& spec, const char* folder, int level, int owner_map, 
   if (!pivot()) return fail(failure, "change the root");
   if (umount2(".", MNT_DETACH) != 0 || chdir("/") != 0) return fail(failure, "leave the old root");
 
+  if (!system.attach_mounts()) return fail(failure, "take over the host's mounts");
+
   // Before the run's own mounts: those may come from a hidden folder, and are meant to be seen.
   for (const char* hidden : spec.hidden)
+    if (!hide(hidden)) return fail(failure, "hide ", hidden);
+  for (const char* hidden : system.hidden())
     if (!hide(hidden)) return fail(failure, "hide ", hidden);
   rmdir(hidden_cover);
   if (!attach_tree(spell, "/spell") || !attach_tree(tmp, "/spell-tmp"))
@@ -200,6 +218,12 @@ bool build_root(const Spec& spec, const char* folder, int level, int owner_map, 
     return fail(failure, "mount private folders");
   Places places(static_cast<unsigned>(spec.user));
   places.allow(own.st_dev);
+  if (system.is_build()) {
+    if (!system.fence_kernel_settings()) return fail(failure, "make /proc/sys read-only");
+    if (!system.attach_resolver(places)) return fail(failure, "mount on /etc/resolv.conf");
+    if (int again = clone_tree("/spell-tmp"); again < 0 || !attach_tree(again, "/tmp"))
+      return fail(failure, "mount /tmp");
+  }
   for (size_t i = 0; i < spec.binds.size; ++i)
     if (!attach_at(places, binds[i], spec.binds.items[i].to, false)) {
       failure.of_mount = true;

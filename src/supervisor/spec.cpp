@@ -119,6 +119,12 @@ bool read_spec(int descriptor, Spec& out) {
       if (!reader.next(field) || field.key != "link_at") return false;
       link.to = text_of(field);
       out.links.items[out.links.size++] = link;
+    } else if (key == "system_layer") {
+      out.system.layer = text_of(field);
+    } else if (key == "system_upper") {
+      out.system.upper = text_of(field);
+      if (!reader.next(field) || field.key != "system_work") return false;
+      out.system.work = text_of(field);
     } else if (key != "end")
       return false;
   }

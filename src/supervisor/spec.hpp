@@ -27,6 +27,16 @@ struct Mount {
   const char* to;
 };
 
+/// Packages over the host's own system: a layer of them, whose folders lie over those of the same
+/// names at "/", to be read only; or, for a build of one, what is changed there goes to `upper`. ""
+/// and "": the host's system as it is.
+struct System {
+  const char* layer = "";
+  const char* upper = "";
+  const char* work = "";
+  bool there() const { return *layer || *upper; }
+};
+
 template <class T>
 struct List {
   T* items = nullptr;
@@ -47,7 +57,8 @@ struct Spec {
   List<Mount> mounts{};       ///< one that lies in another comes after it
   List<const char*> masks{};  ///< values that its log must not show
   List<Bind> links{};         ///< from: what it points to; to: where it is
-  char** revive = nullptr;    ///< ends with a null pointer; null: none
+  System system{};
+  char** revive = nullptr;  ///< ends with a null pointer; null: none
   long long log_limit = 0, log_wait_s = 0, stop_grace_s = 0, timeout_s = 0;
   long long lease_until_us = 0;    ///< of the boot clock; 0: it has no lease
   long long allowed_until_us = 0;  ///< likewise: then it is stopped; 0: it may go on

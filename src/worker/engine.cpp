@@ -99,7 +99,8 @@ Result<> Engine::start(std::vector<Journal> found) {
     if (journal.start.request.has_environment())
       if (auto environment = read_environment_record(folders_.run(run));
           environment && *environment)
-        trees_->hold(run, (*environment)->key);
+        for (auto& key : {(*environment)->key, (*environment)->system_key})
+          if (!key.empty()) trees_->hold(run, key);
     carried.shipper = std::make_shared<LogShipper>(folders_.run(run) + "/spool", false);
     carried.metrics = std::make_shared<LogShipper>(folders_.run(run) + "/metrics", false);
     if (auto mounts = read_mount_record(folders_.run(run)))

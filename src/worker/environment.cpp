@@ -7,6 +7,7 @@
 
 #include "base/text.hpp"
 #include "worker/notice.hpp"
+#include "worker/system_layer.hpp"
 
 namespace spell::worker {
 
@@ -30,6 +31,11 @@ std::string find_program(const std::string& name, const std::string& path) {
   return {};
 }
 
+/// Where a layer of packages has its programs, as it lies on this machine.
+std::string path_in(const EnvironmentRecord& built) {
+  return built.system + "/" + system_root + "/usr/bin";
+}
+
 }  // namespace
 
 RunPaths run_paths(exec::Containment containment, const std::string& folder) {
@@ -48,7 +54,8 @@ std::vector<std::string> environment_of_nobody(std::vector<std::string> base,
 
 Environment environment_of(const model::StartCommand& start,
                            const std::vector<std::string>& base_environment, const RunPaths& paths,
-                           const std::string& machine, const EnvironmentRecord* built) {
+                           const std::string& machine, const EnvironmentRecord* given) {
+  auto* built = given && !given->tree.empty() ? given : nullptr;
   Environment out;
   std::map<std::string, std::string> variables;
   for (auto& variable : base_environment)
@@ -99,8 +106,15 @@ Environment environment_of(const model::StartCommand& start,
     seen = built->tree + "/bin:" + seen;
   }
   bool own_python = built && built->venv;
-  if (!own_python && find_program("python", seen).empty())
+  if (given && !given->system.empty()) {
+    path += std::string(path.empty() ? "" : ":") + "/usr/games";  // where some packages put theirs
+    seen += ":" + path_in(*given);
+  }
+  if (!own_python && find_program("python", seen).empty()) {
     out.python = find_program("python3", seen);
+    if (given && !given->system.empty() && out.python.starts_with(given->system))
+      out.python = "/usr/bin/python3";
+  }
   if (!out.python.empty()) path += ":" + paths.programs;
 
   for (auto& [name, value] : variables) out.variables.push_back(name + "=" + value);

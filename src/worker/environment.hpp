@@ -33,7 +33,7 @@ struct Environment {
 /// Later ones win: `base` (the machine's), ours, the service's, the user's. PATH is then completed:
 /// what was built for the run, or its user's virtual environment, first, and at its end the folder
 /// with `python`. Looks at the file system for programs, changes nothing. `built`: null, the run
-/// asks for none.
+/// asks for none; without a tree it has packages of apt alone.
 Environment environment_of(const model::StartCommand&, const std::vector<std::string>& base,
                            const RunPaths&, const std::string& machine,
                            const EnvironmentRecord* built = nullptr);

@@ -6,6 +6,7 @@
 #include "worker/environment.hpp"
 #include "worker/hooks.hpp"
 #include "worker/mount_record.hpp"
+#include "worker/system_layer.hpp"
 
 namespace spell::worker {
 
@@ -62,12 +63,14 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   if (start.request.has_environment()) {
     auto record = read_environment_record(what.folder);
     if (!record) return record.error();
-    if (!*record || (*record)->tree.empty())
+    if (!*record || ((*record)->tree.empty() && (*record)->system.empty()))
       return base::error("internal", "the run's environment is not there");
     built = std::move(**record);
-    mounts->mounts.insert(
-        mounts->mounts.begin(),
-        exec::MountSpec{built->tree, "", "", std::string(model::environment_folder)});
+    if (!built->tree.empty())
+      mounts->mounts.insert(
+          mounts->mounts.begin(),
+          exec::MountSpec{built->tree, "", "", std::string(model::environment_folder)});
+    if (!built->system.empty()) what.system.layer = built->system + "/" + system_root;
   }
 
   if (host.users) {

@@ -23,6 +23,8 @@ struct Table<worker::EnvironmentRecord> {
       SPELL_REQUIRED(worker::EnvironmentRecord, tree),
       SPELL_REQUIRED(worker::EnvironmentRecord, key),
       SPELL_REQUIRED(worker::EnvironmentRecord, venv),
+      SPELL_MEMBER(worker::EnvironmentRecord, system),
+      SPELL_MEMBER(worker::EnvironmentRecord, system_key),
   };
 };
 
@@ -107,6 +109,12 @@ std::vector<Layer> layers_of(const model::StartCommand& start) {
   std::string variables;
   for (auto& [name, value] : request.env)
     if (is_for_builds(name)) variables += name + "=" + value + '\n';
+  if (!request.apt.empty()) {
+    auto packages = request.apt;  // their order says nothing
+    std::sort(packages.begin(), packages.end());
+    out.push_back({"apt", model::one_line(base::join(request.apt, " "), longest_made_of),
+                   base::join(packages, "\n")});
+  }
   if (!request.pip.empty() || !request.requirements.empty()) {
     std::string shown = base::join(request.pip, " ");
     if (!request.requirements.empty())

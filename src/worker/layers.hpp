@@ -24,7 +24,7 @@ LayerBase base_of(const std::vector<std::string>& environment,
                   const std::string& os_release = "/etc/os-release");
 
 struct Layer {
-  std::string method{};   ///< "pip", "setup"
+  std::string method{};   ///< "apt", "pip", "setup"
   std::string made_of{};  ///< for people, one line
   std::string inputs{};   ///< all that its content is a function of, but base and what is below
 };
@@ -45,8 +45,8 @@ inline constexpr const char *requirements_file = "requirements.txt", *pins_file 
                             *packages_file = "packages.txt";
 /// Below model::environment_folder.
 inline constexpr const char* venv_folder = "venv";
-/// The shell command that builds it. `tmp`: the temporary folder, as the build sees it. `pinned`:
-/// there is a pins_file.
+/// The shell command that builds it, one of pip or setup. `tmp`: the temporary folder, as the build
+/// sees it. `pinned`: there is a pins_file.
 std::string layer_script(const Layer&, const LayerBase&, const model::RunRequest&,
                          const std::string& tmp, bool pinned);
 /// What pip says of what it has installed, a package a line; what is too much of it is left out.
@@ -57,8 +57,9 @@ std::string environment_path();
 
 /// What a run was given, in its folder as `environment`: the start and a restarted worker go by it.
 struct EnvironmentRecord {
-  std::string tree{}, key{};  ///< in the cache of trees
+  std::string tree{}, key{};  ///< in the cache of trees; "": there is nothing but packages of apt
   bool venv = false;
+  std::string system{}, system_key{};  ///< those of apt, likewise; "": there are none
 };
 Result<> write_environment_record(const std::string& run_folder, const EnvironmentRecord&);
 /// None: there is none. Error `damaged`.

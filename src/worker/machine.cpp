@@ -15,6 +15,7 @@
 #include "base/library.hpp"
 #include "base/text.hpp"
 #include "worker/gpus.hpp"
+#include "worker/system_layer.hpp"
 #include "worker/toolchain.hpp"
 
 namespace spell::worker {
@@ -41,14 +42,15 @@ std::optional<exec::Capabilities> read_cache(const std::string& path, const std:
   if (!text) return std::nullopt;
   json cache = json::parse(*text, nullptr, false);
   if (!cache.is_object()) return std::nullopt;
-  for (auto member : {"for", "containment", "remedy", "no_overlays"})
+  for (auto member : {"for", "containment", "remedy", "no_overlays", "no_packages"})
     if (!cache.contains(member) || !cache[member].is_string()) return std::nullopt;
-  if (!cache.contains("overlays") || !cache["overlays"].is_boolean()) return std::nullopt;
+  for (auto member : {"overlays", "packages"})
+    if (!cache.contains(member) || !cache[member].is_boolean()) return std::nullopt;
   if (cache["for"] != wanted) return std::nullopt;
   for (auto containment : all_containments)
     if (cache["containment"] == exec::name_of(containment))
-      return exec::Capabilities{containment, cache["remedy"], cache["overlays"],
-                                cache["no_overlays"]};
+      return exec::Capabilities{containment,          cache["remedy"],   cache["overlays"],
+                                cache["no_overlays"], cache["packages"], cache["no_packages"]};
   return std::nullopt;
 }
 
@@ -66,6 +68,8 @@ Result<exec::Capabilities> find_capabilities(const std::string& supervisor,
   cache["remedy"] = probed->remedy;
   cache["overlays"] = probed->overlays;
   cache["no_overlays"] = probed->no_overlays;
+  cache["packages"] = probed->packages;
+  cache["no_packages"] = probed->no_packages;
   // Without the cache the next start only probes again.
   (void)base::write_file(path, cache.dump(-1, ' ', false, json::error_handler_t::replace), 0600,
                          false);
@@ -146,6 +150,7 @@ model::WorkerHello describe_machine(const std::string& version, int cores,
   auto tools = find_toolchain(base_environment());
   hello.capabilities["lacks_for_builds"] =
       capabilities.containment == exec::Containment::best_effort ? "namespaces" : tools.missing;
+  hello.capabilities["lacks_for_packages"] = lacks_for_packages(capabilities);
   hello.capabilities["mounts"] = capabilities.containment == exec::Containment::best_effort
                                      ? "copies"
                                  : capabilities.overlays ? "overlays"

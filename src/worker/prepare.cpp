@@ -23,12 +23,17 @@
 #include "worker/hooks.hpp"
 #include "worker/layers.hpp"
 #include "worker/pack_sender.hpp"
+#include "worker/system_layer.hpp"
 
 // A layer is built by a command of its own under a supervisor of its own, in the run's folder as
 // `layer/`, with the run's fence and user, but without its code, credentials and secrets. It finds
 // its folder at /spell, and by the name under which runs will find it: /spell-env leads there. What
 // it leaves is saved when nothing of it lives any more, and read back from there like by every
 // other machine: what cannot be read back is found at once.
+//
+// One of apt is built by root, over the machine's own system, with nothing of the run (exec's
+// SystemSpec): /spell is empty there. What it has changed is what is saved. The layers above it are
+// built, and used, with it in place.
 
 namespace spell::worker {
 
@@ -77,9 +82,10 @@ class Preparation {
   Result<> all() {
     if (host_.capabilities.containment == exec::Containment::best_effort)
       return failed("environments cannot be had on this machine, for " + host_.capabilities.remedy);
-    if (layers_[0].method == "pip" && base_.python.empty())
-      return failed(
-          "there is no python3 on this machine: install it (apt install python3 python3-venv)");
+    if (layers_[0].method == "apt") {
+      if (auto lacks = lacks_for_packages(host_.capabilities); !lacks.empty())
+        return failed("apt packages cannot be had on this machine: " + lacks);
+    }
     // Of a worker that was killed.
     SPELL_TRY(end_earlier());
     for (int tries = 1;; ++tries) {
@@ -96,21 +102,70 @@ class Preparation {
   /// One way through all layers. An error of is_lost(): what was there is not any more, which the
   /// service will be told of.
   Result<> once() {
-    below_ = {};
+    below_ = system_ = {};
+    system_tree_.clear();
     for (auto& layer : layers_) {
+      if (layer.method == "pip") SPELL_TRY(find_python());
       auto there = obtain(layer);
       if (!there) return there.error();
-      below_ = std::move(*there);
+      if (layer.method != "apt") {
+        below_ = std::move(*there);
+        continue;
+      }
+      system_ = std::move(*there);
+      auto tree = bring(system_, true);
+      if (!tree) return tree.error();
+      system_tree_ = std::move(*tree);
     }
-    auto tree = bring(below_);
-    if (!tree) return tree.error();
-    return write_environment_record(folder_, {*tree, key_of(below_), layers_[0].method == "pip"});
+    std::string own;
+    if (!below_.node.empty()) {
+      auto tree = bring(below_);
+      if (!tree) return tree.error();
+      own = std::move(*tree);
+    }
+    return write_environment_record(folder_, record(own));
+  }
+
+  bool has(std::string_view method) const {
+    return std::any_of(layers_.begin(), layers_.end(),
+                       [&](auto& layer) { return layer.method == method; });
+  }
+
+  /// `tree`: of all but the packages of apt; "": it is not here yet.
+  EnvironmentRecord record(const std::string& tree) const {
+    return {tree, below_.node.empty() ? "" : key_of(below_), has("pip"), system_tree_,
+            system_.node.empty() ? "" : key_of(system_, true)};
+  }
+
+  /// One that apt has installed serves where the machine has none.
+  Result<> find_python() {
+    if (!base_.python.empty()) return ok();
+    constexpr const char* usual = "/usr/bin/python3";
+    if (system_tree_.empty() || !base::exists(system_tree_ + "/" + system_root + usual))
+      return failed(
+          "there is no python3 on this machine: install it (apt install python3 python3-venv), or "
+          "ask for it (--apt python3 --apt python3-venv)");
+    base_.python = base_.python3 = usual;
+    return ok();
+  }
+
+  /// Of what a layer lies on.
+  std::string content_below() const {
+    return system_.node.empty()  ? below_.node
+           : below_.node.empty() ? system_.node
+                                 : system_.node + " " + below_.node;
   }
 
   /// The layer as the service has it, built here where it had none.
   Result<model::LayerAnswer> obtain(const Layer& layer) {
     model::LayerClaim claim;
-    claim.name = layer_name(layer, base_, start_.owner, below_.node);
+    if (layer.method == "apt") {
+      auto found = system_fingerprint();
+      if (!found) return found.error();
+      fingerprint_ = std::move(*found);
+    }
+    claim.name = layer_name(layer, base_, start_.owner,
+                            layer.method == "apt" ? fingerprint_ : content_below());
     claim.method = layer.method;
     claim.base = base_.text();
     claim.made_of = layer.made_of;
@@ -138,10 +193,13 @@ class Preparation {
     }
   }
 
-  static std::string key_of(const model::LayerAnswer& layer) { return "layer-" + layer.node; }
+  /// One of apt lies there in another form than it is kept in.
+  static std::string key_of(const model::LayerAnswer& layer, bool system = false) {
+    return (system ? "system-" : "layer-") + layer.node;
+  }
 
   /// In this machine's cache; its path.
-  Result<std::string> bring(const model::LayerAnswer& layer) {
+  Result<std::string> bring(const model::LayerAnswer& layer, bool system = false) {
     auto node = spellfs::Name::parse(layer.node);
     if (!node) return failed("the service's answer names no tree");
     spellfs::Entry entry;
@@ -151,10 +209,13 @@ class Preparation {
     entry.size = layer.size;
     entry.files = layer.files;
     // Before it is made: whoever finds this folder knows what it uses.
-    SPELL_TRY(write_environment_record(folder_, {"", key_of(layer), false}));
+    auto used = record("");
+    const auto key = key_of(layer, system);
+    (system ? used.system_key : used.key) = key;
+    SPELL_TRY(write_environment_record(folder_, used));
     bool told = std::exchange(built_here_, false);
     auto made = cache_.use(
-        start_.run, key_of(layer), reckoned_size(layer.size, layer.files),
+        start_.run, key, reckoned_size(layer.size, layer.files),
         [&](const std::string& path, std::stop_token token) -> Result<> {
           if (!std::exchange(told, true)) say("Retrieving cached environment…");
           spellfs::RestoreOptions options;
@@ -162,7 +223,7 @@ class Preparation {
           options.stop = std::move(token);
           auto restored = spellfs::restore(source_, entry, path, options);
           if (!restored) return restored.error();
-          return ok();
+          return system ? unpack_system(path) : ok();
         },
         stop_);
     if (!made && is_lost(made.error())) lost_[methods_[layer.node]] = layer.node;
@@ -200,7 +261,8 @@ class Preparation {
           state->phase != exec::State::Phase::running)
         return state;
       // A disk that is full: its supervisor waits for room to write the end, and it has the disk.
-      if (state->log_full && state->command_ended) (void)base::remove_tree(place_ + "/spell");
+      if (state->log_full && state->command_ended)
+        for (auto* made : {"/spell", "/system"}) (void)base::remove_tree(place_ + made);
       pollfd fds[] = {{build.event_fd(), POLLIN, 0}, {killed ? -1 : told.get(), POLLIN, 0}};
       if (::poll(fds, 2, -1) < 0 && errno != EINTR) return base::errno_error("wait for a build");
     }
@@ -209,6 +271,15 @@ class Preparation {
   Result<> make_place(const Layer& layer, const std::vector<std::string>& pinned) {
     SPELL_TRY(base::remove_tree(place_));
     SPELL_TRY(base::make_folders(place_ + "/tmp", 0700));
+    if (layer.method == "apt") {
+      SPELL_TRY(base::make_folders(place_ + "/spell", 0755));
+      SPELL_TRY(base::make_folders(system_place() + "/" + system_root, 0755));
+      SPELL_TRY(base::make_folders(place_ + "/system/work", 0700));
+      // Also of the user that apt becomes while it fetches.
+      if (::chmod((place_ + "/tmp").c_str(), 01777) != 0)
+        return base::errno_error("set the mode of " + place_ + "/tmp");
+      return ok();
+    }
     if (below_.node.empty()) {
       SPELL_TRY(base::make_folders(place_ + "/spell", 0755));
     } else {
@@ -225,30 +296,22 @@ class Preparation {
                             false);
   }
 
-  Result<exec::Supervised> begin(const Layer& layer, bool pinned) {
+  /// What a build of packages is saved from.
+  std::string system_place() const { return place_ + "/system/tree"; }
+
+  Result<exec::Supervised> begin(const Layer& layer, const std::vector<std::string>& pinned) {
     exec::Launch what;
     what.run_id = start_.run;
     what.supervisor = host_.supervisor;
     what.folder = place_;
     what.containment = host_.capabilities.containment;
     auto paths = run_paths(what.containment, place_);
-    what.command = layer_script(layer, base_, start_.request, paths.tmp, pinned);
-    what.env =
-        host_.users ? environment_of_nobody(host_.base_environment, paths) : host_.base_environment;
-    std::string top(model::environment_folder);
-    for (auto& variable : what.env)
-      if (variable.starts_with("PATH=")) variable.insert(5, environment_path() + ":");
-    for (auto& variable : build_variables(start_.request)) what.env.push_back(variable);
-    what.env.push_back("SPELL_ENV=" + top);
-    what.env.push_back("LC_ALL=C.UTF-8");
-    what.env.push_back("PYTHONUNBUFFERED=1");
-    if (layers_[0].method == "pip") what.env.push_back("VIRTUAL_ENV=" + top + "/" + venv_folder);
-    // A mount, not a link: what a program finds out of its own path holds in the run, too.
-    what.binds.push_back({place_ + "/spell", top});
-    if (host_.users) {
-      auto user = host_.users->take(start_.run, folder_);
-      if (!user) return user.error();
-      what.user = *user;
+    if (layer.method == "apt") {
+      what.command = install_script(start_.request.apt, pinned, paths.tmp);
+      what.env = install_environment(paths.tmp);
+      what.system = {"", system_place() + "/" + system_root, place_ + "/system/work"};
+    } else {
+      SPELL_TRY(surround(what, layer, paths, !pinned.empty()));
     }
     what.hidden = host_.hidden;
     what.log_limit = log_limit;
@@ -263,6 +326,29 @@ class Preparation {
     return exec::Supervised::start(what);
   }
 
+  /// As the run will find it.
+  Result<> surround(exec::Launch& what, const Layer& layer, const RunPaths& paths, bool pinned) {
+    what.command = layer_script(layer, base_, start_.request, paths.tmp, pinned);
+    what.env =
+        host_.users ? environment_of_nobody(host_.base_environment, paths) : host_.base_environment;
+    std::string top(model::environment_folder);
+    for (auto& variable : what.env)
+      if (variable.starts_with("PATH=")) variable.insert(5, environment_path() + ":");
+    for (auto& variable : build_variables(start_.request)) what.env.push_back(variable);
+    what.env.push_back("SPELL_ENV=" + top);
+    what.env.push_back("LC_ALL=C.UTF-8");
+    what.env.push_back("PYTHONUNBUFFERED=1");
+    if (has("pip")) what.env.push_back("VIRTUAL_ENV=" + top + "/" + venv_folder);
+    // A mount, not a link: what a program finds out of its own path holds in the run, too.
+    what.binds.push_back({place_ + "/spell", top});
+    if (!system_tree_.empty()) what.system.layer = system_tree_ + "/" + system_root;
+    if (!host_.users) return ok();
+    auto user = host_.users->take(start_.run, folder_);
+    if (!user) return user.error();
+    what.user = *user;
+    return ok();
+  }
+
   /// The line that says most; then the last ones that the build printed.
   Error explain(const Layer& layer, const std::optional<exec::Exit>& exit,
                 const BuildOutput& output) const {
@@ -272,14 +358,17 @@ class Preparation {
                           ? "it took longer than " + std::to_string(time_limit_of(start_)) + " s"
                           : "exit code " + std::to_string(exit->code.value_or(-1));
     std::string text = "the environment cannot be built: " +
-                       std::string(layer.method == "pip" ? "pip" : "the setup command") +
+                       (layer.method == "setup" ? "the setup command" : layer.method) +
                        " failed (" + how + ")",
                 said;
     auto& lines = output.last();
     for (auto& line : lines) {
       if (line.find("ensurepip is not") != line.npos)
         said = "this machine has no python3-venv: apt install python3-venv";
-      if (said.empty() && base::lower(line).find("error") != line.npos) said = line;
+      bool says = line.starts_with("E: ") || base::lower(line).find("error") != line.npos;
+      // Of apt the line before its last words: what a package needs and cannot have.
+      says = says || line.find(" : Depends: ") != line.npos;
+      if (said.empty() && says) said = base::trim(line);
     }
     if (said.empty() && !lines.empty()) said = lines.back();
     if (!said.empty()) text += ": " + model::one_line(said, 1000);
@@ -307,9 +396,12 @@ class Preparation {
 
   Result<model::LayerAnswer> build_here(const Layer& layer, const model::LayerAnswer& claimed) {
     SPELL_TRY(make_place(layer, claimed.pinned));
-    say(layer.method == "pip" ? "Building the environment: pip install " + layer.made_of
-                              : "Building the environment: " + layer.made_of);
-    auto supervised = begin(layer, !claimed.pinned.empty());
+    for (auto& package : claimed.pinned)
+      if (layer.method == "apt" && !model::wrong_apt_package(package).empty())
+        return failed("the service's record names no package: " + model::one_line(package, 200));
+    say("Building the environment: " + (layer.method == "setup" ? "" : layer.method + " install ") +
+        layer.made_of);
+    auto supervised = begin(layer, claimed.pinned);
     if (!supervised) return supervised.error();
     BuildOutput output(place_, say_);
     auto state = await(*supervised, output, stop_);
@@ -325,14 +417,24 @@ class Preparation {
     if (!exit || !exit->error_code.empty() || exit->code != 0) return explain(layer, exit, output);
     model::LayerBuilt built;
     built.name = claimed.name;
-    if (layer.method == "pip") {
-      auto packages = read_packages();
+    if (layer.method != "setup") {
+      auto packages = read_packages(layer);
       if (!packages) return packages.error();
       built.packages = std::move(*packages);
     }
-    SPELL_TRY(mark(claimed.name));
+    std::string made = place_ + "/spell";
+    if (layer.method == "apt") {
+      // What was built lies over what was there when it was begun.
+      if (auto now = system_fingerprint(); !now || *now != fingerprint_)
+        return failed(
+            "packages of this machine itself were changed while the environment was built: run it "
+            "again");
+      made = system_place();
+      SPELL_TRY(pack_system(made, stop_));
+    }
+    SPELL_TRY(mark(made, claimed.name));
     say("Saving the environment");
-    SPELL_TRY(save(built));
+    SPELL_TRY(save(made, built));
     auto answer = service_.put(built);
     if (!answer) return answer;
     if (answer->state != "ready") return failed("the service has not taken the environment");
@@ -345,15 +447,15 @@ class Preparation {
   }
 
   /// The build was the user's program: no link of its is followed.
-  Result<std::vector<std::string>> read_packages() const {
+  Result<std::vector<std::string>> read_packages(const Layer& layer) const {
     auto tmp = base::open(place_ + "/tmp", O_PATH | O_DIRECTORY | O_NOFOLLOW);
     if (!tmp) return tmp.error();
-    base::Fd file(
-        ::openat(tmp->get(), packages_file, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
+    base::Fd file(::openat(tmp->get(), layer.method == "apt" ? installed_file : packages_file,
+                           O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
     struct stat st;
     if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) ||
         st.st_size > packages_limit)
-      return failed("pip does not say what it has installed");
+      return failed(layer.method + " does not say what it has installed");
     std::string text(static_cast<std::size_t>(st.st_size), '\0');
     auto got = base::pread_full(file.get(), text.data(), text.size(), 0);
     if (!got) return got.error();
@@ -362,8 +464,8 @@ class Preparation {
   }
 
   /// So that there is something to keep, whatever the build has left.
-  Result<> mark(const std::string& name) const {
-    auto top = base::open(place_ + "/spell", O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  static Result<> mark(const std::string& tree, const std::string& name) {
+    auto top = base::open(tree, O_PATH | O_DIRECTORY | O_NOFOLLOW);
     if (!top) return top.error();
     ::unlinkat(top->get(), ".layer", 0);
     base::Fd file(
@@ -375,7 +477,7 @@ class Preparation {
   }
 
   /// All that it names has been sent then.
-  Result<> save(model::LayerBuilt& built) {
+  Result<> save(const std::string& tree, model::LayerBuilt& built) {
     CallOptions call{std::nullopt, stop_};
     return service_.persist([&]() -> Result<> {
       spellfs::SaveOptions options;
@@ -388,7 +490,7 @@ class Preparation {
       if (!file) return file.error();
       spellfs::PackWriter writer(*file, pack_limit,
                                  [&](std::int64_t size) { return sender.next(size); });
-      auto saved = spellfs::save(place_ + "/spell", options, writer);
+      auto saved = spellfs::save(tree, options, writer);
       if (!saved) return saved.error();
       SPELL_TRY(sender.wait());
       if (writer.objects() > 0) {
@@ -418,9 +520,11 @@ class Preparation {
   const BuildOutput::Say& say_;
   const std::stop_token stop_;
   const std::string folder_, place_;
-  const LayerBase base_;
+  LayerBase base_;
   const std::vector<Layer> layers_;
-  model::LayerAnswer below_;                    ///< what was obtained last
+  model::LayerAnswer below_;                    ///< what was obtained last, but of apt
+  model::LayerAnswer system_;                   ///< the packages of apt
+  std::string system_tree_, fingerprint_;       ///< in the cache; of the machine below them
   bool built_here_ = false;                     ///< that
   std::map<std::string, std::string> lost_;     ///< method -> a tree that cannot be read
   std::map<std::string, std::string> methods_;  ///< tree -> whose it is

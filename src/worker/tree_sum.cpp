@@ -29,7 +29,10 @@ class Summer {
     struct stat st;
     if (::fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return failed(name);
     // Each part ends where the next begins, whatever is in it.
-    std::string head = std::string(S_ISDIR(st.st_mode) ? "d" : S_ISLNK(st.st_mode) ? "l" : "f");
+    std::string head = std::string(S_ISDIR(st.st_mode)   ? "d"
+                                   : S_ISLNK(st.st_mode) ? "l"
+                                   : S_ISCHR(st.st_mode) ? "c"
+                                                         : "f");
     if (!top) head += name;
     head += '\0';
     if (S_ISREG(st.st_mode))
@@ -37,6 +40,7 @@ class Summer {
               std::to_string(st.st_mtim.tv_sec) + "." + std::to_string(st.st_mtim.tv_nsec) + "\n";
     sum_.add(head);
     if (S_ISDIR(st.st_mode)) return add_folder(at, name);
+    if (S_ISCHR(st.st_mode)) return ok();  // of an overlay: there is no such file
     return S_ISLNK(st.st_mode) ? add_link(at, name) : add_file(at, name);
   }
 

@@ -184,16 +184,6 @@ def store_runs(here, count):
     assert stored == count, stored
 
 
-@row("env", "`spell run --pip --setup true`, built before; floor: the same without", "ms", "floor + 60")
-def env():
-    with place() as here:
-        plain = (PROGRAMS / "spell", "run", "-f", "true")
-        # pip's own packages are what the environment has: no index is asked.
-        asked = (PROGRAMS / "spell", "run", "-f", "-e", "PIP_NO_INDEX=1", "--pip", "pip", "--setup", "pwd", "true")
-        output_of(*asked, **here.options)
-        yield Measures(lambda: here.milliseconds(*asked), lambda: here.milliseconds(*plain))
-
-
 @row("version", "`spell --version`", "ms", "5")
 def version():
     with place() as here:

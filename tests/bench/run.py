@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import cost_rows  # noqa: F401
+import env_rows  # noqa: F401
 import resilience_rows  # noqa: F401
 import rows
 import sched_rows  # noqa: F401

@@ -140,7 +140,7 @@ def test_what_was_not_sent_is_not_taken(builder):
     code_of(run.worker.post("layers" + run.query, {"name": NAME, "size": -1}, checked=False), 400, "invalid_request")
 
 
-@pytest.mark.parametrize("wrong", [{"name": "x"}, {"method": "apt"}, {"wait_ms": -1}, {"wait_ms": 60001}, {"more": 1}, {"name": None}, {"base": "x" * 2000}])
+@pytest.mark.parametrize("wrong", [{"name": "x"}, {"method": "conda"}, {"wait_ms": -1}, {"wait_ms": 60001}, {"more": 1}, {"name": None}, {"base": "x" * 2000}])
 def test_wrong_claims(builder, wrong):
     run = builder()
     body = {"name": NAME, "method": "pip", **wrong}
@@ -170,7 +170,8 @@ def test_refresh_and_pins(service, builder):
 
 
 @pytest.mark.parametrize("body", [{"pip": ["-r x"]}, {"pip": ["./x"]}, {"pip": [""]}, {"pip": "numpy"}, {"setup": " "}, {"refresh_environment": True},
-                                  {"requirements": "/etc/passwd"}, {"requirements_text": "numpy"}, {"pinned": ["numpy==1"]}])
+                                  {"requirements": "/etc/passwd"}, {"requirements_text": "numpy"}, {"pinned": ["numpy==1"]}, {"apt": ["-y"]}, {"apt": ["./x.deb"]}, {"apt": ["sl/sid"]}, {"apt": ["sl-"]}, {"apt": ["s*"]}, {"apt": ["?all"]},
+                                  {"apt": ["sl="]}, {"apt": ["sl; true"]}, {"apt": ["sl\n"]}, {"apt": [""]}, {"apt": "sl"}, {"pinned_apt": ["sl=1"]}])
 def test_what_is_no_environment_is_refused(service, body):
     code_of(service.post(service.of_owner("runs"), {"command": "true", **body}, checked=False), 400, "invalid_request")
 

@@ -19,7 +19,7 @@ SAMPLES = {
     "stop_service": {"handover": False},
     "create_run": {"command": "true", "machine_type": "CPU", "description": "d", "project": "hostile", "folder": "a/b",
                    "virtual_env": "/v", "env": {"A": "1"}, "secrets": {"B": "hostile"}, "labels": ["l"], "after": [1], "timeout": 60, "stop_grace": 1,
-                   "log_limit": 4096, "split_output": False, "save_all": False, "idempotent": False, "pip": ["numpy"], "requirements": "r.txt", "setup": "true", "refresh_environment": True,
+                   "log_limit": 4096, "split_output": False, "save_all": False, "idempotent": False, "pip": ["numpy"], "apt": ["sl", "libc6:i386=2.36-9+deb12u10"], "requirements": "r.txt", "setup": "true", "refresh_environment": True,
                    "code": {"workspace": GIT, "commit": GIT, "base_commit": GIT, "repository": "r", "message": "m",
                             "github_url": "https://example.org/x"}, "workflow": 1},
     "create_workflow": {"description": "d", "commits": {"label": {"workspace": GIT, "commit": GIT}}, "run": {"command": "true", "labels": ["l"]},

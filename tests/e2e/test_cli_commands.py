@@ -167,8 +167,8 @@ def test_following_as_json(spell, repo):
 def test_errors_as_json(spell, repo):
     error = json.loads(spell("info", "99", "--json", check=1).stderr)["error"]
     assert error["code"] == "run_not_found" and "99" in error["message"]
-    error = json.loads(spell("run", "--json", "--apt", "x", "true", cwd=repo, check=2).stderr)["error"]
-    assert error["code"] == "not_available" and "--apt" in error["message"]
+    error = json.loads(spell("run", "--json", "--conda-file", "x", "true", cwd=repo, check=2).stderr)["error"]
+    assert error["code"] == "not_available" and "--conda-file" in error["message"]
 
 
 def test_split_output(spell, repo):

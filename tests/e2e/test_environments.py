@@ -139,7 +139,7 @@ def test_a_requirements_file_that_is_not_there(spell, repo, run):
 
 @pytest.mark.parametrize("options,said", [(["--pip", "./x"], "is a path"), (["--pip", "--no-deps"], "pip"), (["--pip", ""], "empty"),
                                           (["--setup", "  "], "give a command"), (["--refresh-env"], "--refresh-env needs"),
-                                          (["--pip-req", ""], "give a file"), (["--conda-file", "x"], "not available"), (["--apt", "x"], "not available")])
+                                          (["--pip-req", ""], "give a file"), (["--conda-file", "x"], "not available")])
 def test_wrong_options(spell, repo, options, said):
     refused = spell("run", *options, "true", cwd=repo)
     assert refused.returncode in (1, 2) and said in refused.stderr
@@ -187,9 +187,9 @@ def test_a_rerun_has_what_the_run_had_and_refresh_what_is_newest(spell, run, whe
 
 def test_many_at_once_build_it_once(spell, repo, wheels):
     numbers = [spell("run", "-b", "-e", "PIP_NO_INDEX=1", "-e", f"PIP_FIND_LINKS={wheels}", "--pip", "spelltoy", TOY, cwd=repo, check=0).stdout.strip()
-               for _ in range(6)]
+               for _ in range(20)]
     spell("wait", *numbers, check=0, timeout=BUILDS)
-    assert [spell("logs", number, check=0).stdout for number in numbers] == ["1.0\n"] * 6
+    assert [spell("logs", number, check=0).stdout for number in numbers] == ["1.0\n"] * 20
     assert sum(built(spell, number) for number in numbers) == 1
 
 
@@ -336,3 +336,19 @@ def test_a_build_has_the_user_of_its_run(team, repo):
             assert int(built) > 0 and int(own) > 0 and python == "/spell-env/venv/bin/python" and listed.startswith("-rw-r--r-- ")
     finally:
         box.close()
+
+
+def test_what_makes_an_environment_again(spell, repo, run, wheels):
+    run("--pip", "spelltoy", "--setup", "echo made > there", TOY, check=0)
+    exported = spell("env", "export", 1, check=0).stdout
+    assert exported == f'pip = [\n  "spelltoy==1.0",\n]\nsetup = "echo made > there"\n[env]\nPIP_FIND_LINKS = "{wheels}"\nPIP_NO_INDEX = "1"\n'
+    make_wheel(wheels, "spelltoy", "1.1", "def says():\n    print('toy', version)\n")
+    (repo / "spell.toml").write_text(exported)
+    assert spell("run", "-f", f"{TOY}; cat $SPELL_ENV/there", cwd=repo, timeout=BUILDS, check=0).stdout == "1.0\nmade\n"
+    spell("run", "-f", "--no-defaults", "true", cwd=repo, check=0)
+    assert "asked for no environment" in spell("env", "export", 3, check=1).stderr
+    assert "environment_not_found" in spell("env", "export", 3, "--json", check=1).stderr
+    run("--pip", "no-such-package-here", "true", "--no-defaults", check=125)
+    assert "was not given the pip part of its environment" in spell("env", "export", 4, check=1).stderr
+    assert "run_not_found" in spell("env", "export", 99, "--json", check=1).stderr
+    assert spell("env", "export", "x").returncode != 0 and spell("env", "export").returncode == 2

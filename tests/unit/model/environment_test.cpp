@@ -75,6 +75,19 @@ TEST_CASE("packages of the command line are no options and no paths") {
     CHECK_FALSE(wrong_package(wrong).empty());
 }
 
+TEST_CASE("packages of apt are names and versions, and nothing else that apt understands") {
+  for (auto* fine : {"sl", "g++", "libstdc++6", "python3.11", "0ad", "sl=5.02-1+b1", "libc6:i386",
+                     "libc6:i386=2.36-9+deb12u10", "x11-apps=7.7+9", "vim=2:9.0.1378-2~bpo1"})
+    CHECK(wrong_apt_package(fine).empty());
+  for (auto* wrong : {"",         "-y",     "--force-yes", "-o=x",      "./x.deb", "/x.deb",
+                      "x.deb/",   "sl/sid", "sl-",         "s*",        "sl?",     "?all",
+                      "~n.",      "^sl",    "sl^",         "Sl",        "s",       "sl=",
+                      "sl==1",    "sl=-1",  "sl=$(x)",     "sl:",       "sl:-x",   "sl:i386:i386",
+                      "sl ;true", "sl\n",   "sl=1 cowsay", "\xc3\xa4x", "!sl",     "sl=1/x"})
+    CHECK_FALSE(wrong_apt_package(wrong).empty());
+  CHECK(wrong_apt_package("-y").starts_with("is an option: give NAME or NAME=VERSION"));
+}
+
 TEST_CASE("a layer of pinned packages has a name of its own") {
   auto name = std::string(32, 'a');
   CHECK(pinned_layer(name, {"x==1"}) != pinned_layer(name, {"x==2"}));
@@ -93,7 +106,7 @@ TEST_CASE("claims of layers as they are on the wire") {
   CHECK(read->wait_ms == 5);
   for (auto* wrong :
        {R"({"name":"x","method":"pip"})", R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"})",
-        R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","method":"apt"})",
+        R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","method":"conda"})",
         R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","method":"pip","wait_ms":-1})",
         R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","method":"pip","more":1})"})
     CHECK(parse_layer_claim(json::parse(wrong)).error().code() == "invalid_request");

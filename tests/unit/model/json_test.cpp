@@ -73,7 +73,7 @@ TEST_CASE("golden JSON of a run") {
     "mounts": [{"resource": "runs/3/data", "at": "/spell/data"}], "secrets": {},
     "workflow": null, "key": "", "manages": false, "params": {}, "auto_resume": true,
     "exclusive": false, "notice_signal": "", "append": [], "backlog": null,
-    "price": null, "cost": null, "max_cost": null, "pip": [], "requirements": "", "setup": "",
+    "price": null, "cost": null, "max_cost": null, "pip": [], "apt": [], "requirements": "", "setup": "",
     "environment": []})");
   CHECK(json(full_run()) == expected);
   CHECK(model::to_json(full_run()) == expected);

@@ -398,6 +398,35 @@ TEST_CASE(
   CHECK(Cluster().check(builder("m"), "CPU").error().code() == "unknown_machine_type");
 }
 
+TEST_CASE("a run with apt packages goes to machines that can have them") {
+  auto other = box("other", {"cpu"}, {64, 64 * GB, 0, 50});
+  other.lacks_for_packages = "it is not Debian-like: there is no /usr/bin/apt-get";
+  auto debian = box("debian", {"cpu"}, {2, 8 * GB, 0, 1});
+  auto asks = [](const std::string& id) {
+    auto waiting = run(id, "cpu");
+    waiting.packages = true;
+    waiting.needs = {"environments"};
+    return waiting;
+  };
+  auto cluster = cluster_of({other, debian});
+  CHECK(cluster.check(asks("a"), "CPU"));
+  CHECK(place(cluster, {asks("a"), asks("b"), run("c", "cpu")}) == Words{"a@debian", "c@other"});
+  CHECK(kind_of(asks("a")) != kind_of([&] {
+          auto plain = asks("a");
+          plain.packages = false;
+          return plain;
+        }()));
+
+  auto none = cluster_of({other});
+  auto refused = none.check(asks("a"), "CPU");
+  CHECK(refused.error().code() == "not_available");
+  CHECK(
+      refused.error().message() ==
+      "no machine that serves 'CPU' can have apt packages: other (it is not Debian-like: there is "
+      "no /usr/bin/apt-get)");
+  CHECK(none.why_waiting(asks("a")) == "waiting for a CPU machine: none can have apt packages");
+}
+
 TEST_CASE("what a worker is too old for goes to others, and is said where there are none") {
   auto older = box("older", {"cpu"}, {64, 64 * GB, 0, 50});
   older.too_old_for = {"exclusive", "restore"};

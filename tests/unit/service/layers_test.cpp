@@ -52,6 +52,20 @@ TEST_CASE("a layer that cannot be read is built anew, one that was since is take
   CHECK(decide_layer(whole(), wish, false) == LayerState::ready);
 }
 
+TEST_CASE("packages of apt may be more than what was pinned, those of pip are what was") {
+  LayerWish wish{"run", 1};
+  wish.pinned = {"a=1", "b=2"};
+  auto layer = whole();
+  layer.packages = {"a=1", "b=2", "c=3"};
+  layer.method = "apt";
+  CHECK(decide_layer(layer, wish, false) == LayerState::ready);
+  layer.method = "pip";
+  CHECK(decide_layer(layer, wish, false) == LayerState::build);
+  layer.method = "apt";
+  layer.packages = {"a=1", "b=3"};
+  CHECK(decide_layer(layer, wish, false) == LayerState::build);
+}
+
 TEST_CASE("a refresh wants one of its own making, and only once") {
   LayerWish wish{"run", 1, true};
   CHECK(decide_layer(whole(), wish, false) == LayerState::build);

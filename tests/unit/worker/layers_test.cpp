@@ -44,6 +44,22 @@ TEST_CASE("an environment is pip below setup, and none where nothing is asked fo
   CHECK(layers_of(asks({}, "", "x"))[0].method == "setup");
 }
 
+TEST_CASE("packages of apt lie below all, in whatever order they are asked for") {
+  auto start = asks({"a"}, "", "make it");
+  start.request.apt = {"sl", "cowsay=3.03"};
+  auto layers = layers_of(start);
+  REQUIRE(layers.size() == 3);
+  CHECK(layers[0].method == "apt");
+  CHECK(layers[0].made_of == "sl cowsay=3.03");
+  CHECK(layers[1].method == "pip");
+  std::swap(start.request.apt[0], start.request.apt[1]);
+  CHECK(layers_of(start)[0].inputs == layers[0].inputs);
+  start.request.env["PIP_INDEX_URL"] = "https://host";
+  CHECK(layers_of(start)[0].inputs == layers[0].inputs);
+  CHECK(layer_name(layers[0], usual, "ada", "one machine") !=
+        layer_name(layers[0], usual, "ada", "another"));
+}
+
 TEST_CASE("a layer's name is all that made it, and nothing else") {
   auto first = name(asks({"a", "b"}));
   CHECK(first.size() == 32);
