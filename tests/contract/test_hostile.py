@@ -93,7 +93,7 @@ def target_of(service, document, operation, run=1):
     path = path.replace("uploads/{path}", "uploads/hostile").replace("{workflow}", "999999")
     path = path.replace("{owner}", service.owner).replace("{run}", str(run)).replace("{path}", f"runs/{run}")
     name = GIT if "repositories" in path else "hostile"
-    return method, path.replace("{name}", name).replace("{machine}", "m").replace("{alias}", "a").replace("{user}", "hostile")
+    return method, path.replace("{name}", name).replace("{machine}", "m").replace("{alias}", "a").replace("{kind}", "project").replace("{user}", "hostile")
 
 
 def refused(answer, *codes):
