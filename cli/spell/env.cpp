@@ -138,7 +138,7 @@ constexpr CommandRow table[] = {
 Result<int> env_command(Context& context) {
   return run_subcommand(context, "env",
                         "Environments: what was built for runs with --apt, --pip, --pip-req and "
-                        "--setup, and is shared by those that ask for the same.",
+                        "--setup; those that ask for the same share it.",
                         table);
 }
 

@@ -53,7 +53,7 @@ Result<Window> window_of(const Call& call) {
   window.limit = static_cast<std::size_t>(*limit);
   auto since = time_of(call, "since");
   if (!since) return since.error();
-  window.since_us = *since;
+  if (*since) window.since_us = std::min(**since, window.now_us);  // none lies ahead
   auto until = time_of(call, "until");
   if (!until) return until.error();
   window.until_us = std::min(until->value_or(window.now_us), window.now_us);

@@ -76,8 +76,8 @@ const model::Catalogue& catalogue() {
 const CatalogueEntry* known_as(const store::MachineTypeRecord& type) {
   if (auto instance = instance_of(type); !instance.empty())
     return catalogue().find_instance(instance);
-  std::string_view name = type.name;
-  std::string_view cloud = type.pool == "aws" || type.pool == "gcp" ? type.pool : "";
+  std::string_view name = type.name, cloud;
+  if (type.pool == "aws" || type.pool == "gcp") cloud = type.pool;
   if (auto* entry = catalogue().find(name, cloud)) return entry;
   if (type.spot && name.ends_with("-spot"))
     return catalogue().find(name.substr(0, name.size() - 5), cloud);

@@ -434,8 +434,7 @@ class Preparation {
     }
     SPELL_TRY(mark(made, claimed.name));
     say("Saving the environment");
-    SPELL_TRY(save(made, built));
-    auto answer = service_.put(built);
+    auto answer = keep(made, built);
     if (!answer) return answer;
     if (answer->state != "ready") return failed("the service has not taken the environment");
     built_here_ = true;
@@ -474,6 +473,17 @@ class Preparation {
     if (!file || ::fchmod(file.get(), 0644) != 0)
       return base::errno_error("write .layer in the environment");
     return base::write_all(file.get(), name + "\n");
+  }
+
+  /// Once more where a collection has freed, in between, what counted as being there.
+  Result<model::LayerAnswer> keep(const std::string& tree, model::LayerBuilt& built) {
+    constexpr int attempts = 3;
+    for (int attempt = 1;; ++attempt) {
+      auto saved = save(tree, built);
+      auto answer = saved ? service_.put(built) : Result<model::LayerAnswer>(saved.error());
+      if (answer || answer.error().code() != "incomplete_pack" || attempt == attempts)
+        return answer;
+    }
   }
 
   /// All that it names has been sent then.

@@ -56,8 +56,8 @@ def test_options_from_a_file(spell, place, repo):
     spell("run", "--from-file", saved, "-d", "other", "true", cwd=repo, check=0)
     third = run_info(spell, 3)
     assert (third["command"], third["description"], third["labels"]) == ("true", "other", ["l"])
-    saved.write_text("apt: x\ncommand: 'true'\n")
-    assert "--apt is not available" in spell("run", "--from-file", saved, cwd=repo, check=2).stderr
+    saved.write_text("conda-file: x\ncommand: 'true'\n")
+    assert "--conda-file is not available" in spell("run", "--from-file", saved, cwd=repo, check=2).stderr
     saved.write_text("[not a map")
     spell("run", "--from-file", saved, cwd=repo, check=3)
 
