@@ -103,7 +103,7 @@ class AptPlace(Place):
         if self.holder.stdout.readline() != "ready\n":
             super().close()
             pytest.skip("no mount namespace can be made here")
-        inner = f'folder=$PWD; exec nsenter -t {self.holder.pid} -m -- sh -c \'cd "$0" && exec "$@"\' "$folder" "$@"'
+        inner = f'folder=$PWD; exec nsenter -t {self.holder.pid} -m -r -- sh -c \'cd "$0" && exec "$@"\' "$folder" "$@"'
         self.prefix = ["sh", "-c", inner, "sh"]
 
     def close(self):

@@ -262,7 +262,7 @@ def test_a_package_of_the_distribution_itself(repo):
         path, version = ended.stdout.splitlines()
         assert path == "/usr/games/sl"
         record = plain.spell("info", 1, "--json", check=0).json["run"]
-        assert record["environment"][0]["packages"] == [f"sl={version}"]
+        assert f"sl={version}" in record["environment"][0]["packages"]  # and what it needs, where that is missing
         assert plain.spell("run", "--apt", "sl", "test -x /usr/games/sl", cwd=repo, timeout=BUILDS, check=0)
         assert not os.path.exists("/usr/games/sl") and System() == before, before.differences(System())
     finally:
