@@ -26,6 +26,12 @@ std::string size_of(const store::BudgetRecord& budget) {
          (budget.monthly ? " a month" : "");
 }
 
+std::string how_to_price(const std::string& type) {
+  if (type == "CPU")
+    return "a price list says it: `spell machine-type prices FILE`, with a line such as CPU,0.50,0.50";
+  return "`spell machine-type set " + type + " --price DOLLARS` sets it";
+}
+
 std::string limit_name(const store::BudgetRecord& budget) {
   return budget.kind + " " + budget.name;
 }

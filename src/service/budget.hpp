@@ -16,6 +16,8 @@ std::string shown_dollars(model::Units);
 std::string name_of(const store::BudgetRecord&);
 /// "$20 a month"
 std::string size_of(const store::BudgetRecord&);
+/// The way out where a type has no price.
+std::string how_to_price(const std::string& type);
 /// As a run remembers what limits it.
 std::string limit_name(const store::BudgetRecord&);
 /// The part of a span that is over.

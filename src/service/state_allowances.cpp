@@ -347,9 +347,8 @@ Result<> State::check_budgets(const RunRecord& run, const std::string& as_asked,
   if (!price)
     return base::error("price_not_known", "the price of " + name +
                                               " is not known, so the budget of " +
-                                              name_of(budgets[0]->record) +
-                                              " cannot be kept; `spell machine-type set " + name +
-                                              " --price DOLLARS` sets it (0: it costs nothing)");
+                                              name_of(budgets[0]->record) + " cannot be kept; " +
+                                              how_to_price(name) + " (0: it costs nothing)");
   for (auto* budget : budgets) {
     auto left = budget->cap.amount() - use_of(*budget, now_us).spent;
     if (*price == 0 || left >= std::max<Units>(1, least_of(budget->cap.amount(), *price))) continue;
@@ -409,7 +408,7 @@ Result<State::MaySpend> State::may_spend(const RunPointer& run, std::int64_t now
                    : hourly(run->owner, priced_type(run->owner, waiting_of(*run).machine_type));
   if (!price)
     return later("waiting: its machine type has no price, so the budget of " +
-                 name_of(budgets[0]->record) + " cannot be kept (spell machine-type set)");
+                 name_of(budgets[0]->record) + " cannot be kept (spell machine-type prices)");
   for (auto* budget : budgets) {
     auto least = std::max<Units>(1, least_of(budget->cap.amount(), *price));
     if (*price == 0 || budget->cap.left(now_us / 1000) >= least) continue;

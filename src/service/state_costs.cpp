@@ -3,8 +3,8 @@
 // made of that. A run that becomes another after its end (its machine is back, it moves to another
 // project) has its bill taken back and a new one made.
 //
-// What a run may cost at most is kept in state_allowances.cpp: of a run for which time is reserved no
-// more than that is billed.
+// What a run may cost at most is kept in state_allowances.cpp: of a run for which time is reserved
+// no more than that is billed.
 //
 // Of a machine that a pool makes its price is recorded at its launch, and when its phases begin:
 // what runs there did not use is machine time without a run (sched/cost.hpp).
@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "service/budget.hpp"
 #include "service/state.hpp"
 
 namespace spell::service {
@@ -71,8 +72,8 @@ Result<> State::check_max_cost(const RunRecord& run, const std::string& as_asked
   std::string name = as_asked.empty() ? "CPU" : as_asked;
   return base::error("price_not_known", "the price of " + name +
                                             " is not known, so nothing can see to it that a run "
-                                            "costs no more than that; `spell machine-type set " +
-                                            name + " --price DOLLARS` sets it");
+                                            "costs no more than that; " +
+                                            how_to_price(name));
 }
 
 model::CostEntry State::entry_of(const RunRecord& run) const {

@@ -139,3 +139,15 @@ def test_who_may_set_what(team):
         assert what in wrong.stderr and wrong.stderr.count("\n") == 1, wrong
     assert "no budget of project one" in spell(team, "budget", "rm", "--project", "one", check=1).stderr
     assert spell(team, "budget", "list", "-q", check=0).stdout.split() == ["user", "bob"]
+
+
+def test_what_a_refusal_for_want_of_a_price_says_works(place, repo):
+    """Of type CPU too, which `machine-type set` does not change."""
+    me = place.spell("whoami", "--json", check=0).json["identity"]["user"]["name"]
+    place.spell("budget", "set", "--user", me, 5, check=0)
+    refused = place.spell("run", "-f", "true", cwd=repo, check=1).stderr
+    assert "the price of CPU is not known" in refused and "`spell machine-type prices FILE`" in refused and "CPU,0.50,0.50" in refused, refused
+    (place.work / "prices.csv").write_text("name,price,spot_price\nCPU,0.50,0.50\n")
+    place.spell("machine-type", "prices", place.work / "prices.csv", check=0)
+    place.spell("run", "-f", "true", cwd=repo, check=0)
+    assert place.spell("info", 1, "--json", check=0).json["run"]["price"] == "0.5"

@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 import machines
+from environments import built, info, log_of
 from harness import PATIENCE, found_below, processes_of, wait_for
 
 pytestmark = pytest.mark.skipif(subprocess.run(["/usr/bin/python3", "-c", "import ensurepip, venv"]).returncode != 0,
@@ -58,18 +59,6 @@ def run(spell, repo, wheels):
     def submit(*arguments, cwd=repo, **options):
         return spell("run", "-e", "PIP_NO_INDEX=1", "-e", f"PIP_FIND_LINKS={wheels}", *arguments, cwd=cwd, timeout=BUILDS, **options)
     return submit
-
-
-def log_of(spell, number):
-    return spell("logs", "-v", number, check=0).stderr
-
-
-def built(spell, number):
-    return "Building the environment" in log_of(spell, number)
-
-
-def info(spell, number):
-    return spell("info", number, "--json", check=0).json["run"]
 
 
 TOY = 'python3 -c "import spelltoy; print(spelltoy.version)"'

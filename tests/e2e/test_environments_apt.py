@@ -2,12 +2,14 @@
 import os
 import re
 import signal
+import subprocess
 
 import pytest
 
 import apt
 import machines
 from apt import AptPlace, System
+from environments import built, info, log_of
 from harness import Place, found_below, processes_of, wait_for
 from team import Team
 
@@ -60,18 +62,6 @@ def boxes(place, repository):
     yield team, *made
     for machine in made:
         machine.close()
-
-
-def log_of(spell, number):
-    return spell("logs", "-v", number, check=0).stderr
-
-
-def built(spell, number):
-    return "Building the environment" in log_of(spell, number)
-
-
-def info(spell, number):
-    return spell("info", number, "--json", check=0).json["run"]
 
 
 def packages(spell, number):
@@ -174,7 +164,8 @@ def test_what_is_no_name_of_a_package_is_refused(place, repo, package):
 
 @pytest.mark.parametrize("what", ["run", "worker"])
 def test_a_build_that_is_killed_leaves_the_machine_as_it_was(place, spell, run, repository, repo, what):
-    repository.add("spellslow", "1.0", {"usr/bin/spellslow": "#!/bin/sh\n"}, postinst="echo begun\nsleep 98764\n")
+    slow = f"sleep 98764.{os.getpid()}{what == 'run':d}"  # of this test alone
+    repository.add("spellslow", "1.0", {"usr/bin/spellslow": "#!/bin/sh\n"}, postinst=f"echo begun\n{slow}\n")
     before = System()
     running = place.start("run", "--apt", "spellslow", "true", cwd=repo)
     running.wait_output("begun", stream="stderr")
@@ -182,12 +173,12 @@ def test_a_build_that_is_killed_leaves_the_machine_as_it_was(place, spell, run, 
         spell("kill", 1, check=0)
         running.finish()
     else:
-        slow = [pid for pid, line in processes_of(place.root).items() if "spell-supervisor" in line]
-        for pid in [place.service_pid(), *slow]:
+        supervisors = [pid for pid, line in processes_of(place.root).items() if "spell-supervisor" in line]
+        for pid in [place.service_pid(), *supervisors]:
             os.kill(pid, signal.SIGKILL)
         spell("kill", 1, check=0)
         spell("wait", 1)
-    wait_for(lambda: not os.popen("pgrep -f 'sleep 9876[4]'").read(), what="the build's end")
+    wait_for(lambda: subprocess.run(["pgrep", "-xf", slow], stdout=subprocess.DEVNULL).returncode == 1, what="the build's end")
     assert System() == before, before.differences(System())
     assert spell("env", "list", "--json", check=0).json["environments"] == []
     assert run("--apt", "spelltool", "spelltool", check=0).stdout == "tool 1.0\n"
