@@ -27,7 +27,6 @@ namespace spell::backup {
 namespace {
 
 constexpr Time ms = 1'000'000, second = 1'000 * ms;
-constexpr std::int64_t pack_limit = 64 << 20;
 /// Smaller files are read before a clone is made.
 constexpr std::int64_t clone_from = 4 << 20;
 /// Events are read in gusts: a program that writes much is not to be followed write by write.
@@ -42,6 +41,8 @@ constexpr std::int64_t measured_from = 256 << 10;
 /// Bytes a second, where none was sent.
 constexpr std::int64_t usual_speed = 20'000'000;
 constexpr Time measured_for = 10 * second;
+/// Memory of packs is kept for so long after the last of them was sent.
+constexpr Time keep_memory = 10 * second;
 /// Of what is not sent in its order: files that lie in one tree are as large together, or were
 /// changed so shortly one after the other.
 constexpr std::int64_t group_from = 1 << 20;
@@ -118,7 +119,8 @@ Backup::Backup(BackupOptions options, Safe& safe)
     : options_(std::move(options)),
       safe_(safe),
       nodes_(std::make_unique<Nodes>(safe.objects())),
-      sent_(std::make_unique<Sent>()) {
+      sent_(std::make_unique<Sent>()),
+      pack_files_(options_.temporary, options_.in_memory) {
   if (!options_.rate) options_.rate = std::make_shared<Rate>();
 }
 
@@ -214,10 +216,9 @@ std::optional<std::vector<std::string>> Backup::incomplete(Time end, Time until)
   // Nor does it know what is safe where it could not be read yet.
   if (!watch_ || (!seen_ && newest_)) return std::nullopt;
   // What the end itself closed.
-  Time now = base::boot_ns();
-  watch_->pump(now);
+  watch_->pump();
   bool heard = !watch_->is_blind() && !watch_->is_limited();
-  if (!seen_ || !heard) watch_->look(now);
+  if (!seen_ || !heard) watch_->look();
   auto shrunk = [&](const std::string& path) {
     auto st = folder_->state(path);
     return st && is_shorter(path, st->st_size);
@@ -253,14 +254,14 @@ bool Backup::sent_by(Time until) {
 std::optional<Finished> Backup::finish(std::chrono::milliseconds time) {
   Time until = base::boot_ns() + std::chrono::nanoseconds(time).count();
   end_work();
-  // Not before that: what it heard last has its time.
-  Time halted = base::boot_ns();
   if (!watch_ || (!seen_ && newest_)) return std::nullopt;
   Lease::hold_signals();
   late_at_ = until;
-  watch_->pump(halted);
+  watch_->pump();
   bool heard = !watch_->is_blind() && !watch_->is_limited();
-  if (!seen_ || !heard) watch_->look(halted);
+  if (!seen_ || !heard) watch_->look();
+  // Not before that: what was heard last has its time.
+  Time halted = base::boot_ns();
   auto waiting = ledger_->backlog();
   bool fits;
   {
@@ -375,7 +376,7 @@ void Backup::send_newest(const std::vector<std::string>& torn, Time until,
     newest_ = status_.tree;
   }
   pack_.reset();
-  pack_file_.reset();
+  pack_file_ = {};
   pending_.reset();
   sent_->clear();
   torn_ = false;
@@ -388,7 +389,7 @@ void Backup::send_newest(const std::vector<std::string>& torn, Time until,
     return;
   }
   watch_.emplace(std::move(*watch));
-  watch_->look(base::boot_ns());
+  watch_->look();
   for (auto& group : newest_first()) {
     std::erase_if(group.paths,
                   [&](auto& path) { return std::binary_search(torn.begin(), torn.end(), path); });
@@ -413,7 +414,7 @@ void Backup::send_newest(const std::vector<std::string>& torn, Time until,
     bool whole = cut.changes.size() == group.paths.size();
     if (whole && write_tree(cut) && sent_by(until)) continue;
     pack_.reset();
-    pack_file_.reset();
+    pack_file_ = {};
     sent_->clear();  // what was in the pack has not been sent
     if (!whole)
       for (auto& [path, entry] : cut.changes) left.push_back(path);
@@ -481,7 +482,7 @@ void Backup::work() {
     if ((lost || torn_) && !start_over(lost)) return;
     Time now = base::boot_ns();
     if (watch_->is_blind() || now >= look_at_) {
-      watch_->look(now);
+      watch_->look();
       seen_ = true;
       look_at_ = now + std::chrono::nanoseconds(options_.look).count();
       try_ = true;
@@ -527,6 +528,10 @@ void Backup::work() {
     if (at && *at <= now) at = next;
     if (try_ || pending_) at = std::min(at.value_or(next), next);
     if (tell_at_) at = std::min(at.value_or(*tell_at_), std::max(*tell_at_, next));
+    if (auto idle = pack_files_.idle_since()) {
+      Time end = *idle + keep_memory;
+      now >= end ? pack_files_.free_idle() : void(at = std::min(at.value_or(end), end));
+    }
     wait(std::min(at.value_or(look_at_), look_at_));
   }
 }
@@ -552,7 +557,7 @@ void Backup::wait(std::optional<Time> until) {
   }
 }
 
-void Backup::pump() { watch_->pump(base::boot_ns()); }
+void Backup::pump() { watch_->pump(); }
 
 void Backup::update() {
   auto backlog = ledger_->backlog();
@@ -644,7 +649,7 @@ bool Backup::take_over_newest() {
 bool Backup::start_over(bool lost) {
   torn_ = false;
   pack_.reset();
-  pack_file_.reset();
+  pack_file_ = {};
   pending_.reset();
   sent_->clear();
   std::set<std::string> before = owed_;
@@ -856,7 +861,7 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
   sent_->remove(added);
   // What the next pack would have been is not there; or this one may be torn, and what is held in
   // it lost with it.
-  if (!pack_file_) pack_.reset();
+  if (!pack_file_.fd) pack_.reset();
   if (entry.error().code() == "disk_full") {
     torn_ = true;
     free_at_ = cut_from_ = base::boot_ns() + std::chrono::nanoseconds(options_.again).count();
@@ -871,19 +876,25 @@ void Backup::say_not(const std::string& path, const Error& error) {
 
 Result<spellfs::PackWriter*> Backup::pack() {
   if (!pack_) {
-    auto file = options_.temporary();
-    no_pack_ = !file;
-    if (!file) return file.error();
-    pack_file_ = std::move(*file);
+    SPELL_TRY(begin_pack());
     pack_ = std::make_unique<spellfs::PackWriter>(
-        pack_file_.get(), pack_limit, [this](std::int64_t size) { return next_pack(size); });
+        spellfs::PackPlace{pack_file_.fd->get(), pack_file_.limit},
+        [this](std::int64_t size) { return next_pack(size); });
   }
   return pack_.get();
 }
 
+Result<> Backup::begin_pack() {
+  auto file = pack_files_.take();
+  no_pack_ = !file;
+  if (!file) return file.error();
+  pack_file_ = std::move(*file);
+  return ok();
+}
+
 /// A pack is full in the middle of a file. Called by a thread of the save.
-Result<int> Backup::next_pack(std::int64_t size) {
-  hand_over({std::make_shared<base::Fd>(std::move(pack_file_)), size});
+Result<spellfs::PackPlace> Backup::next_pack(std::int64_t size) {
+  hand_over({std::exchange(pack_file_, {}).fd, size});
   Time wanted = 0;
   while (!has_room()) {
     std::unique_lock lock(mutex_);
@@ -896,11 +907,8 @@ Result<int> Backup::next_pack(std::int64_t size) {
     if (now - wanted > std::chrono::nanoseconds(options_.yield).count())
       return base::error("canceled", "a writer waits for the file");
   }
-  auto file = options_.temporary();
-  no_pack_ = !file;
-  if (!file) return file.error();
-  pack_file_ = std::move(*file);
-  return pack_file_.get();
+  SPELL_TRY(begin_pack());
+  return spellfs::PackPlace{pack_file_.fd->get(), pack_file_.limit};
 }
 
 // ---- trees
@@ -946,11 +954,11 @@ Result<> Backup::close_pack(std::optional<Tree> tree, const Cut& cut) {
   if (pack_->objects() > 0) {
     auto size = pack_->finish();
     if (!size) return size.error();
-    SPELL_TRY(spellfs::each_folder_node(pack_file_.get(), *size,
+    SPELL_TRY(spellfs::each_folder_node(pack_file_.fd->get(), *size,
                                         [&](const spellfs::Name& name, std::string bytes) {
                                           nodes_->keep(name, std::move(bytes));
                                         }));
-    job.pack = std::make_shared<base::Fd>(std::move(pack_file_));
+    job.pack = std::exchange(pack_file_, {}).fd;
     job.size = *size;
     pack_.reset();
   }
@@ -1005,6 +1013,7 @@ void Backup::send() {
       delay = std::chrono::milliseconds(100);
       spooled_ -= job.size;
       jobs_.pop_front();
+      job.pack.reset();
       if (job.tree) {
         status_.tree = job.tree;
         ++status_.trees;

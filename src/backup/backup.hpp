@@ -1,7 +1,7 @@
 // The backup of a run while it runs: what its program has finished writing goes to SpellFS,
 // beginning at once, as a sequence of trees that each are a moment of the program (ledger.hpp).
 //
-//   Watch (inotify) -> Ledger -> capture: read under a lease into packs -> spool -> Safe
+//   Watch (inotify) -> Ledger -> capture: read under a lease into packs -> (spool) -> Safe
 //                        `-> cut: the next tree, when all in it is captured
 //
 // A version that is begun is finished, whatever the link does: it is read at the speed of the disk
@@ -32,6 +32,7 @@
 
 #include "backup/folder.hpp"
 #include "backup/ledger.hpp"
+#include "backup/pack_files.hpp"
 #include "backup/rate.hpp"
 #include "backup/watch.hpp"
 #include "base/fd.hpp"
@@ -80,6 +81,7 @@ struct BackupOptions {
   std::shared_ptr<Rate>
       rate{};  ///< shared with other backups of this machine; none: one of its own
   std::int64_t spool = 4LL << 30;  ///< bytes that wait to be sent, about
+  int in_memory = 2;               ///< packs of them, of up to 16 MiB, that are not in the spool
   /// Whether the disk has room for more of them; none: it has.
   std::function<bool()> room{};
   std::chrono::milliseconds between{1'000};  ///< of two trees, at least
@@ -175,7 +177,8 @@ class Backup {
   Result<> write_tree(const Cut& cut);
   Result<spellfs::PackWriter*> pack();
   Result<> close_pack(std::optional<Tree> tree, const Cut& cut);
-  Result<int> next_pack(std::int64_t size);
+  Result<> begin_pack();
+  Result<spellfs::PackPlace> next_pack(std::int64_t size);
   void hand_over(Job job);
   void wait(std::optional<Time> until);
   void wake() const;
@@ -212,7 +215,8 @@ class Backup {
   std::optional<Cut> pending_;  ///< the next one, which could not be made yet
   std::set<std::string> owed_;  ///< of a tree that cannot be read: none is recorded without them
   std::int64_t trees_at_loss_ = -1;
-  base::Fd pack_file_;
+  PackFiles pack_files_;
+  PackFiles::File pack_file_;
   std::unique_ptr<spellfs::PackWriter> pack_;
   Time free_at_ = 0;          ///< by the rate
   std::int64_t counted_ = 0;  ///< for it, of the file that is being read

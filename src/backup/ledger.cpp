@@ -190,9 +190,22 @@ bool Ledger::is_open(const std::string& folder) const {
       from, to, [&](auto& path) { return files_.at(path.second).dirty && !grows(path.first); });
 }
 
+Time Ledger::heard(Time now) const { return heard_until_ ? std::min(now, heard_until_) : now; }
+
+bool Ledger::is_quiet(const Unit& unit, Time now) const {
+  return heard(now) - unit.active_at >= options_.quiet;
+}
+
 bool Ledger::ready(const Unit& unit, const Members& members, Time now) const {
-  if (members.open || members.missing) return false;
-  return unit.whole || now - unit.active_at >= options_.quiet;
+  return !members.open && !members.missing && (unit.whole || is_quiet(unit, now));
+}
+
+void Ledger::heard_until(Time now) {
+  Time unheard = now - heard_until_ - options_.unheard;
+  if (heard_until_ && unheard > 0)
+    for (auto& [path, unit] : units_)
+      if (unit.active_at <= heard_until_) unit.made_at += unheard, unit.active_at += unheard;
+  heard_until_ = now;
 }
 
 // ---- what the program did
@@ -459,7 +472,7 @@ std::optional<Cut> Ledger::cut(Time now, bool halted) {
   Seq overtaken = halted ? clock_ : number_at(now - options_.patience);
   for (auto it = units_.begin(); it != units_.end();) {
     auto& [path, unit] = *it;
-    if (unit.whole || now - unit.made_at < options_.unrest || is_open(path)) {
+    if (unit.whole || heard(now) - unit.made_at < options_.unrest || is_open(path)) {
       ++it;
       continue;
     }
@@ -482,11 +495,13 @@ std::optional<Cut> Ledger::cut(Time now, bool halted) {
       continue;
     }
     waiting.insert(path);
-    bool made = halted || all.open || (!unit.whole && now - unit.active_at < options_.quiet);
+    bool made = halted || all.open || (!unit.whole && !is_quiet(unit, now));
     Seq from = made ? std::max(all.first, overtaken + 1) : all.first;
     never_from(from);
-    for (Time at : {unit.active_at + options_.quiet, unit.made_at + options_.unrest})
-      if (!all.open && !unit.whole && at > now) wake(at);
+    if (all.open || unit.whole) continue;
+    if (!is_quiet(unit, now))
+      wake(std::min(std::max(unit.active_at + options_.quiet, now), now + options_.unheard / 2));
+    if (Time at = unit.made_at + options_.unrest; at > now) wake(at);
   }
   auto waits = [&](const File& file) {
     if (waiting.empty()) return false;

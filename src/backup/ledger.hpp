@@ -55,6 +55,9 @@ struct LedgerOptions {
   Time quiet = 2'000'000'000;
   Time patience = 10'000'000'000;
   Time unrest = 300'000'000'000;
+  /// Of a time in which nobody listened no more than this counts as quiet: what made it pass, as a
+  /// machine that stood still, may have kept the program from going on as well.
+  Time unheard = 500'000'000;
   Time growth = 2'000'000'000;  ///< between two prefixes of one file, at least
   /// Files that stay open and grow.
   std::function<bool(const std::string& path)> grows{};
@@ -113,6 +116,9 @@ class Ledger {
   void gone(const std::string& path, Time now);
   /// With all below.
   void folder_gone(const std::string& path, Time now);
+
+  /// All that happened until `now` has been said.
+  void heard_until(Time now);
 
   // ---- a look at the whole folder: what it finds happened at once, nobody knows in what order
 
@@ -239,6 +245,8 @@ class Ledger {
   std::map<std::string, Members> members();
   void leave_out(const std::string& path, bool dirty, Time at);
   bool is_open(const std::string& folder) const;
+  Time heard(Time now) const;
+  bool is_quiet(const Unit& unit, Time now) const;
   bool ready(const Unit& unit, const Members& members, Time now) const;
   /// The greatest number that was given at `at` or before.
   Seq number_at(Time at) const;
@@ -248,6 +256,7 @@ class Ledger {
 
   LedgerOptions options_;
   Seq clock_ = 0, look_ = 0;
+  Time heard_until_ = 0;
   std::int64_t ids_ = 0;
   std::map<std::string, std::int64_t> paths_;
   std::unordered_map<std::int64_t, File> files_;

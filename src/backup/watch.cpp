@@ -101,9 +101,10 @@ void Watch::arrive(const std::string& top, Time now, Arrival how) {
   }
 }
 
-void Watch::look(Time now) {
+void Watch::look() {
   // What is still in the queue is seen by the look itself.
-  pump(now);
+  pump();
+  Time now = base::boot_ns();
   blind_ = false;
   limited_ = false;
   ledger_->begin_look();
@@ -113,12 +114,18 @@ void Watch::look(Time now) {
   ledger_->end_look();
 }
 
-void Watch::pump(Time now) {
+void Watch::pump() {
   alignas(inotify_event) char buffer[64 << 10];
   for (;;) {
+    Time asked = base::boot_ns();
     ssize_t size = ::read(events_.get(), buffer, sizeof buffer);
     if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) break;
+    // This thread may have stood still since: nothing happened later than now, or earlier unheard.
+    Time now = base::boot_ns();
+    if (size <= 0) {
+      settle_move(now);
+      return ledger_->heard_until(asked);
+    }
     for (char* at = buffer; at < buffer + size;) {
       auto* event = reinterpret_cast<const inotify_event*>(at);
       at += sizeof(inotify_event) + event->len;
@@ -139,7 +146,6 @@ void Watch::pump(Time now) {
       on(event->mask, event->cookie, join(folder->second, event->name), now);
     }
   }
-  settle_move(now);
 }
 
 /// The second half did not come: it went away.

@@ -24,9 +24,9 @@ class Watch {
   /// Readable when something has happened.
   int fd() const { return events_.get(); }
   /// Tells all that has happened until now, without waiting.
-  void pump(Time now);
+  void pump();
   /// Tells what is other than the ledger expects, and watches what is not watched.
-  void look(Time now);
+  void look();
   /// Events were lost: look() is due.
   bool is_blind() const { return blind_; }
   /// Some folders are not watched, since the kernel's limit is reached: only look() sees them.

@@ -21,7 +21,7 @@ Result<> PackSender::open() {
   return ok();
 }
 
-Result<int> PackSender::next(std::int64_t size) {
+Result<spellfs::PackPlace> PackSender::next(std::int64_t size) {
   SPELL_TRY(arrived());
   sending_size_ = size;
   int fd = files_[present_].get();
@@ -33,7 +33,7 @@ Result<int> PackSender::next(std::int64_t size) {
     sending_ = done.get_future();
   }
   present_ = 1 - present_;
-  return files_[present_].get();
+  return place();
 }
 
 Result<> PackSender::finish(spellfs::PackWriter& writer) {

@@ -14,25 +14,24 @@ namespace spell::detail {
 /// Packs arrive in their order. Used by one thread at a time; has one of its own while it sends.
 class PackSender {
  public:
-  /// Of a lost connection no more than this is sent twice.
-  static constexpr std::int64_t pack_size = 32 << 20;
-
   PackSender(Connection& connection, std::string owner, const Limit& limit)
       : connection_(connection), owner_(std::move(owner)), limit_(limit) {}
   /// Gives up what is being sent.
   ~PackSender();
   /// Makes the files; before anything else.
   Result<> open();
-  /// The file to write the first pack to.
-  int file() const { return files_[0].get(); }
-  /// For spellfs::PackWriter: sends the pack that was written, returns the file for the next one.
-  Result<int> next(std::int64_t size);
+  /// Where to write the first pack, or the next.
+  spellfs::PackPlace place() const { return {files_[present_].get(), pack_size}; }
+  /// For spellfs::PackWriter: sends the pack that was written, returns the place for the next one.
+  Result<spellfs::PackPlace> next(std::int64_t size);
   /// The last pack, if there is anything in it; returns when all have arrived.
   Result<> finish(spellfs::PackWriter& writer);
   /// Bytes that have arrived.
   std::int64_t sent() const { return sent_; }
 
  private:
+  /// Of a lost connection no more than this is sent twice.
+  static constexpr std::int64_t pack_size = 32 << 20;
   Result<> send(int fd, std::int64_t size);
   Result<> arrived();
 

@@ -211,7 +211,7 @@ class Upload {
   Result<spellfs::Entry> send(UploadInfo& sent) {
     PackSender sender(connection_, target_.owner, limit_);
     SPELL_TRY(sender.open());
-    spellfs::PackWriter writer(sender.file(), PackSender::pack_size,
+    spellfs::PackWriter writer(sender.place(),
                                [&](std::int64_t size) { return sender.next(size); });
     spellfs::SaveOptions save;
     save.cache = cache_;

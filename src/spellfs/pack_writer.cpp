@@ -10,17 +10,20 @@ namespace {
 
 /// Packs that are the caller's.
 struct CallersTarget final : PackTarget {
-  int fd;
-  std::int64_t limit;
+  PackPlace place;
   PackWriter::Next function;
-  CallersTarget(int file, std::int64_t most, PackWriter::Next next)
-      : fd(file), limit(most), function(std::move(next)) {}
-  int file() const override { return fd; }
+  CallersTarget(PackPlace first, PackWriter::Next next) : place(first), function(std::move(next)) {}
+  int file() const override { return place.fd; }
   Result<bool> wants(Kind, const Name&, std::string_view) override { return true; }
   bool full(const PackFileWriter& pack) const override {
-    return function && (pack.size() >= limit || pack.frames().size() >= usual_pack_objects);
+    return function && (pack.size() >= place.limit || pack.frames().size() >= usual_pack_objects);
   }
-  Result<int> next(const PackFileWriter& pack) override { return function(pack.size()); }
+  Result<int> next(const PackFileWriter& pack) override {
+    auto next = function(pack.size());
+    if (!next) return next.error();
+    place = *next;
+    return place.fd;
+  }
   Result<> last(const PackFileWriter&) override { return ok(); }
 };
 
@@ -64,9 +67,9 @@ struct PackWriter::Impl {
   }
 };
 
-PackWriter::PackWriter(int fd) : PackWriter(fd, INT64_MAX, {}) {}
-PackWriter::PackWriter(int fd, std::int64_t limit, Next next)
-    : PackWriter(std::make_unique<CallersTarget>(fd, limit, std::move(next))) {}
+PackWriter::PackWriter(int fd) : PackWriter(PackPlace{fd}, {}) {}
+PackWriter::PackWriter(PackPlace first, Next next)
+    : PackWriter(std::make_unique<CallersTarget>(first, std::move(next))) {}
 PackWriter::PackWriter(std::unique_ptr<PackTarget> target)
     : impl_(std::make_unique<Impl>(std::move(target))) {}
 PackWriter::~PackWriter() = default;

@@ -52,19 +52,25 @@ std::unique_ptr<ChunkStore> make_memory_store();
 struct Squeezed;
 struct PackTarget;
 
+/// A file for a pack, the caller's, and how many bytes it may have there, about.
+struct PackPlace {
+  int fd = -1;
+  std::int64_t limit = INT64_MAX;
+};
+
 /// Writes a pack v1 into a file, or packs of bounded size one after the other. Not thread-safe.
 class PackWriter {
  public:
-  /// Takes a whole pack of `size` bytes and returns the file for the next one. May still be busy
+  /// Takes a whole pack of `size` bytes and returns the place for the next one. May still be busy
   /// with it then; but packs are to arrive in their order, since one may name objects of those
   /// before it.
-  using Next = std::function<Result<int>(std::int64_t size)>;
+  using Next = std::function<Result<PackPlace>(std::int64_t size)>;
   /// Writes to `fd` from its start; the file is the caller's.
   explicit PackWriter(int fd);
-  /// Hands each pack on to `next` that has reached `limit` bytes, or 65,536 objects; the last one
-  /// is the caller's, see finish(). A limit above what save() asks about at once (16 MiB) keeps
-  /// equal content from being written twice.
-  PackWriter(int fd, std::int64_t limit, Next next);
+  /// Hands each pack on to `next` that has reached its limit of bytes, or 65,536 objects; the last
+  /// one is the caller's, see finish(). A limit of at least what save() asks about at once (16 MiB)
+  /// keeps equal content from being written twice.
+  PackWriter(PackPlace first, Next next);
   /// As a store of this process does it (pack.hpp).
   explicit PackWriter(std::unique_ptr<PackTarget> target);
   ~PackWriter();

@@ -301,9 +301,43 @@ bool has_gone(const std::string& top, const std::string& path) {
   }
 }
 
+/// The topmost folder on the way to a file that the run has made, and that is whole or not at all;
+/// "": none.
+std::string made_with(const std::string& path, const SaveRules& rules,
+                      const std::string& working_folder) {
+  for (auto end = path.find('/'); end != std::string::npos; end = path.find('/', end + 1)) {
+    auto folder = path.substr(0, end + 1);
+    auto known = rules.known.lower_bound(folder);
+    if (known != rules.known.end() && known->first.starts_with(folder)) continue;
+    folder.pop_back();
+    if (!leads_to_checkpoints(folder, working_folder)) return folder + "/";
+  }
+  return {};
+}
+
+/// Of what a run has made, what may not have been whole yet at its end, by its times alone.
+std::vector<std::string> newest(const std::map<std::string, spellfs::KnownFile>& files,
+                                std::int64_t end_ns, const SaveRules& rules,
+                                const std::string& working_folder) {
+  std::map<std::string, std::int64_t> folders;
+  for (auto& [path, state] : files) {
+    auto& changed_ns = folders[made_with(path, rules, working_folder)];
+    changed_ns = std::max(changed_ns, state.ctime_ns);
+  }
+  std::vector<std::string> out;
+  for (auto& [path, state] : files) {
+    auto folder = made_with(path, rules, working_folder);
+    bool torn =
+        folder.empty() ? state.ctime_ns > end_ns - settle_ns : folders[folder] > end_ns - quiet_ns;
+    if (torn) out.push_back(path);
+  }
+  return out;
+}
+
 /// What the end of a run that nobody heard may have torn, see write_incomplete().
 Result<std::vector<std::string>> suspects(const std::string& run_folder, const SaveRules& rules,
-                                          End end, const std::optional<backup::Tree>& last,
+                                          const std::string& working_folder, End end,
+                                          const std::optional<backup::Tree>& last,
                                           const spellfs::ObjectSource& objects) {
   std::vector<std::string> out;
   std::int64_t shift_ns = end.shift_ns.value_or(base::unix_us() * 1000 - base::boot_ns());
@@ -312,9 +346,9 @@ Result<std::vector<std::string>> suspects(const std::string& run_folder, const S
     return end.torn_us > 0 && at > torn_ns - settle_ns && at < torn_ns + settle_ns;
   };
   auto files = changed(run_folder + "/spell", rules, [&](std::int64_t at) {
-    if (end.forced) return last || at > end_ns - settle_ns;
-    return at > end_ns + clock_ns || around_stop(at);
+    return end.forced || at > end_ns + clock_ns || around_stop(at);
   });
+  if (!last && end.forced) return newest(files, end_ns, rules, working_folder);
   Files safe;
   if (last && !files.empty()) {
     auto read = files_of(objects, last->name);
@@ -362,8 +396,7 @@ Result<> write_incomplete(const Folders& folders, const model::StartCommand& sta
   };
   if (base::exists(folder + incomplete_file)) return flush();
   auto last = read_backup(folder);
-  // Of a run that was never backed up nothing is known: what it renamed into place is whole.
-  if (!last && !(live && end.forced)) return ok();
+  if (!last && !end.forced) return ok();  // what has no version before it is better than nothing
   auto found = live && end.forced ? live->incomplete(end.at_us) : std::nullopt;
   if (!found) {
     auto rules = read_save_rules(folders, start);
@@ -376,7 +409,7 @@ Result<> write_incomplete(const Folders& folders, const model::StartCommand& sta
       (void)live->incomplete(end.at_us);
     auto since = end;
     if (heard) since.torn_us = 0;
-    auto torn = suspects(folder, *rules, since, last, objects);
+    auto torn = suspects(folder, *rules, start.request.folder, since, last, objects);
     if (!torn) return torn.error();
     if (heard && !heard->empty()) {
       auto safe = files_of(objects, last->name);

@@ -86,10 +86,10 @@ struct End {
 /// before are safe; to be called again after an error. `live`: its backup, if there was one until
 /// now. After an end by force it tells; where it does not know, or an earlier worker had it, all
 /// that differs from what is safe counts, and where nothing is safe yet, what was changed just
-/// before the end. After another end it is what was changed just before or after `torn_us`, and
-/// what was written to since the end, by what was left of its processes, where something is safe
-/// that it would take the place of. Nothing is known of a run that was never backed up, and nothing
-/// is written down then.
+/// before the end, with all of the new folder that it is in. After another end it is what was
+/// changed just before or after `torn_us`, and what was written to since the end, by what was left
+/// of its processes, where something is safe that it would take the place of; nothing where nothing
+/// is safe.
 Result<> write_incomplete(const Folders&, const model::StartCommand&, LiveBackup* live, End end,
                           const spellfs::ObjectSource& objects);
 

@@ -3,6 +3,7 @@
 #include <future>
 #include <memory>
 
+#include "spellfs/store.hpp"
 #include "worker/link.hpp"
 #include "worker/run_folder.hpp"
 
@@ -17,13 +18,13 @@ class PackSender {
       : folders_(folders), link_(link), start_(start), call_(call) {}
   ~PackSender() { (void)wait(); }
 
-  Result<int> open() {
+  Result<spellfs::PackPlace> open() {
     auto file = folders_.temporary();
     if (!file) return file.error();
     filling_ = std::move(*file);
-    return filling_.get();
+    return spellfs::PackPlace{filling_.get(), 64 << 20};
   }
-  Result<int> next(std::int64_t size) {
+  Result<spellfs::PackPlace> next(std::int64_t size) {
     if (auto sent = wait(); !sent) return sent.error();
     sending_ = std::async(
         std::launch::async, [this, size, file = std::make_shared<base::Fd>(std::move(filling_))] {

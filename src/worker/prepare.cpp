@@ -39,7 +39,7 @@ namespace spell::worker {
 
 namespace {
 
-constexpr std::int64_t log_limit = 256 << 20, time_limit_s = 3600, pack_limit = 64 << 20;
+constexpr std::int64_t log_limit = 256 << 20, time_limit_s = 3600;
 constexpr std::int64_t packages_limit = 1 << 20;
 constexpr std::int64_t claim_wait_ms = 20'000;
 constexpr int most_tries = 3;
@@ -496,10 +496,9 @@ class Preparation {
         return link_.missing(start_.run, start_.epoch, names, call);
       };
       PackSender sender(folders_, link_, start_, call);
-      auto file = sender.open();
-      if (!file) return file.error();
-      spellfs::PackWriter writer(*file, pack_limit,
-                                 [&](std::int64_t size) { return sender.next(size); });
+      auto first = sender.open();
+      if (!first) return first.error();
+      spellfs::PackWriter writer(*first, [&](std::int64_t size) { return sender.next(size); });
       auto saved = spellfs::save(tree, options, writer);
       if (!saved) return saved.error();
       SPELL_TRY(sender.wait());

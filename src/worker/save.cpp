@@ -24,8 +24,6 @@ bool is_empty(const std::string& path) {
   return true;
 }
 
-constexpr std::int64_t pack_limit = 64 << 20;
-
 /// The versions that are safe of what was being written when the run was ended by force.
 Result<spellfs::Changes> earlier_versions(const std::string& run_folder,
                                           const std::vector<std::string>& incomplete,
@@ -91,10 +89,10 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
   };
 
   PackSender sender(folders, link, start, call);
-  auto file = sender.open();
-  if (!file) return file.error();
+  auto first = sender.open();
+  if (!first) return first.error();
   auto writer = std::make_unique<spellfs::PackWriter>(
-      *file, pack_limit, [&](std::int64_t size) { return sender.next(size); });
+      *first, [&](std::int64_t size) { return sender.next(size); });
   auto result = spellfs::save(top, options, *writer);
   if (!result) return result.error();
   SPELL_TRY(sender.wait());
@@ -109,7 +107,7 @@ Result<SaveOutcome> save(const Folders& folders, const model::StartCommand& star
       if (!next) return next.error();
       SPELL_TRY(sender.wait());
       writer = std::make_unique<spellfs::PackWriter>(
-          *next, pack_limit, [&](std::int64_t full) { return sender.next(full); });
+          *next, [&](std::int64_t full) { return sender.next(full); });
     }
     auto root = spellfs::edit(objects, result->tree, *earlier, *writer);
     if (!root) return root.error();

@@ -283,7 +283,14 @@ class ResilienceSoak:
             self.fail(f"{what}: it went on after epochs {begun}")
 
     def tail(self, chain):
-        return self.site.spell("logs", "-v", chain.numbers[-1]).stdout[-2000:]
+        """Of each of its runs the end of its log, and what is safe of it."""
+        text = ""
+        for number in chain.numbers:
+            log, copy = self.site.spell("logs", "-v", number).stdout, self.site.root / f"failed-{number}"
+            self.site.spell("cp", f"runs/{number}", copy)
+            files = sorted(str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file())
+            text += f"\n--- run {number}\n{log[-3000:]}\n--- its files: {' '.join(files)}"
+        return text
 
     def finish(self):
         self.undisturbed.join()

@@ -455,10 +455,43 @@ TEST_CASE("what is captured and in no tree yet is in one at an end by force") {
   ::close(fd);
 }
 
+TEST_CASE("a computer that stands still in the middle of a folder makes no part of it whole") {
+  Backed run;
+  run.options.rules.unheard = run.options.rules.quiet / 5;
+  run.start();
+  constexpr int parts = 12;
+  auto part = [&](int i) { return run / ("epoch/part-" + std::to_string(i)); };
+  Child writer([&] {
+    ::mkdir((run / "epoch").c_str(), 0755);
+    for (int i = 0; i < parts; ++i) {
+      write(part(i), "x");
+      ::usleep(50'000);
+    }
+  });
+  Child clock([&, backup = ::getpid()] {
+    for (int i : {2, 5, 8}) {
+      while (::access(part(i).c_str(), F_OK) != 0) ::usleep(1'000);
+      for (auto pid : {writer.pid, backup}) ::kill(pid, SIGSTOP);
+      ::usleep(1'000'000);
+      ::kill(backup, SIGCONT);
+      ::usleep(20'000);  // it is given a lead
+      ::kill(writer.pid, SIGCONT);
+    }
+  });
+  CHECK(run.comes("epoch/part-" + std::to_string(parts - 1), "x"));
+  for (auto& tree : run.vault.trees()) {
+    int there = 0;
+    for (int i = 0; i < parts; ++i)
+      there += run.vault.content(tree, "epoch/part-" + std::to_string(i)).has_value();
+    CHECK((there == 0 || there == parts));
+  }
+}
+
 TEST_CASE("while the service is away trees wait in few files") {
   Backed run;
   std::atomic<int> files{0};
   run.options.temporary = [&] { return ++files, unnamed(run.spool); };
+  run.options.in_memory = 0;
   run.start();
   run.vault.away = true;
   for (int i = 0; i < 20; ++i) {
@@ -473,6 +506,27 @@ TEST_CASE("while the service is away trees wait in few files") {
   }));
 }
 
+TEST_CASE("a backup that keeps up leaves the disk alone; one that does not uses the spool") {
+  Backed run;
+  std::atomic<int> files{0};
+  run.options.temporary = [&] { return ++files, unnamed(run.spool); };
+  run.start();
+  // More in all than memory is used for, but never at once; none is large enough to be cloned.
+  std::size_t size = 3 << 20;
+  for (std::uint64_t i = 0; i < 12; ++i) {
+    auto content = noise(size, i);
+    write(run / "model", content);
+    REQUIRE(run.comes("model", content));
+  }
+  CHECK(files == 0);
+  run.vault.away = true;
+  auto name = [](int i) { return "part-" + std::to_string(i); };
+  for (int i = 0; i < 16; ++i) write(run / name(i), noise(size, 100 + i));
+  CHECK(eventually([&] { return files > 0; }));
+  run.vault.away = false;
+  for (int i = 0; i < 16; ++i) CHECK(run.comes(name(i), noise(size, 100 + i)));
+}
+
 TEST_CASE("a disk that is full, and files that cannot be had, cost no version that is safe") {
   Backed run;
   std::atomic<int> fault{0};
@@ -480,6 +534,7 @@ TEST_CASE("a disk that is full, and files that cannot be had, cost no version th
     if (fault == 1) return base::error("io_error", "too many open files");
     return fault == 2 ? base::open("/dev/full", O_RDWR) : unnamed(run.spool);
   };
+  run.options.in_memory = 0;
   run.start();
   write(run / "model", "whole");
   write(run / "other", "x");
@@ -674,7 +729,7 @@ TEST_CASE("events that the kernel dropped are made up for by a look") {
   auto folder = Folder::open(run.folder).value();
   Ledger ledger{LedgerOptions{}};
   auto watch = Watch::start(folder, ledger, {}).value();
-  watch.look(1);
+  watch.look();
   std::ifstream limit("/proc/sys/fs/inotify/max_queued_events");
   int most = 16'384;
   limit >> most;
@@ -685,9 +740,9 @@ TEST_CASE("events that the kernel dropped are made up for by a look") {
   }
   std::filesystem::create_directory(run / "last");
   write(run / "last/file", "x");
-  watch.pump(2);
+  watch.pump();
   REQUIRE(watch.is_blind());
-  watch.look(3);
+  watch.look();
   CHECK_FALSE(watch.is_blind());
   CHECK(ledger.backlog().files == most / 2 + 2);
 }

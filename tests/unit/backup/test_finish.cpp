@@ -103,7 +103,7 @@ TEST_CASE("where not all can be sent in time, the newest comes first, with what 
   trees = false;                                        // nothing more is sent until the end
   std::filesystem::create_directories(run / "checkpoints");
   // Too much for the time that is left.
-  write(run / "checkpoints/1", bytes_of(16 << 20, '1'));
+  write(run / "checkpoints/1", bytes_of(12 << 20, '1'));
   std::this_thread::sleep_for(milliseconds(20));
   write(run / "checkpoints/2", bytes_of(2 << 20, '2'));
   write(run / "latest", "2");

@@ -223,6 +223,31 @@ TEST_CASE("a folder that was renamed into place is whole at once") {
   CHECK(desk.names() == Names{"step-1/a", "step-1/b"});
 }
 
+TEST_CASE("a time in which nobody listened is not quiet") {
+  Desk desk;
+  desk.ledger.heard_until(desk.now);
+  desk.ledger.folder_made("new", desk.now);
+  desk.close("new/a");
+  desk.capture();
+  // As after a sleep: hours have passed, and nothing was heard.
+  desk.wait(3600 * s);
+  CHECK_FALSE(desk.cut());
+  desk.ledger.heard_until(desk.now);
+  CHECK_FALSE(desk.cut());
+  CHECK(desk.ledger.incomplete(desk.now) == std::vector<std::string>{"new/a"});
+  int looks = 0;
+  for (; looks < 100 && !desk.cut(); ++looks) {
+    // It asks to be looked at soon.
+    auto at = desk.ledger.wake_at();
+    REQUIRE(at);
+    REQUIRE(*at <= desk.now + 300 * ms);
+    desk.now = std::max(*at, desk.now + 1);
+    desk.ledger.heard_until(desk.now);
+  }
+  CHECK(looks >= 6);
+  CHECK(desk.names() == std::vector<std::string>{"new/a"});
+}
+
 TEST_CASE("a folder that is never quiet is taken file by file in the end, and that is said") {
   Desk desk;
   desk.ledger.folder_made("frames", desk.now);

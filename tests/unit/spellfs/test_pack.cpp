@@ -93,9 +93,10 @@ TEST_CASE("objects of no or too much size do not go into a pack") {
 TEST_CASE("what is sent in packs has few objects in each, and a pack of very many is refused") {
   auto fd = PackInFile::make();
   std::vector<std::int64_t> sizes;
-  PackWriter writer(fd.get(), 1 << 30, [&](std::int64_t size) -> Result<int> {
+  PackPlace place{fd.get(), 1 << 30};
+  PackWriter writer(place, [&](std::int64_t size) -> Result<PackPlace> {
     sizes.push_back(size);
-    return fd.get();
+    return place;
   });
   for (std::size_t i = 0; i <= usual_pack_objects; ++i)
     writer.add(Kind::chunk, fake_name(static_cast<int>(i)), "x").value();

@@ -404,9 +404,9 @@ TEST_CASE("a save in packs of bounded size: each is taken by itself, nothing is 
     sent += size;
     return store->add_pack("ada", files[packs++ % 2].get(), size);
   };
-  PackWriter writer(files[0].get(), limit, [&](std::int64_t size) -> Result<int> {
+  PackWriter writer({files[0].get(), limit}, [&](std::int64_t size) -> Result<PackPlace> {
     if (auto taken = take(size); !taken) return taken.error();
-    return files[packs % 2].get();
+    return PackPlace{files[packs % 2].get(), limit};
   });
   SaveOptions options;
   options.missing = [&](auto names) { return store->missing("ada", names); };

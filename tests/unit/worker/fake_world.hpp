@@ -450,6 +450,8 @@ class World {
       case Type::lease:
         leases[run].push_back(std::stoll(action.text));
         return;
+      case Type::allow:
+        return;
       case Type::notice:
         ++notices[run];
         return;

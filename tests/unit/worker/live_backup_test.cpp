@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "base/file.hpp"
+#include "base/text.hpp"
 #include "fake_world.hpp"
 #include "temporary_folder.hpp"
 #include "worker/ending.hpp"
@@ -262,6 +263,41 @@ TEST_CASE("where nobody saw the end, what differs from what is safe is put aside
   CHECK_FALSE(std::filesystem::exists(left.spell + "/steps"));
   CHECK(std::filesystem::exists(left.spell + "/same"));
   CHECK(std::filesystem::exists(left.spell + "/train.log"));
+}
+
+TEST_CASE("where nothing is safe yet, what was changed just before the end may be torn") {
+  Left left;
+  left.start.request.folder = "train";
+  write(left.spell + "/data/of-the-commit", "code");
+  REQUIRE(write_manifest(left.folder, {{"data/of-the-commit", {}}}));
+  for (auto* name : {"/model", "/data/old", "/train/checkpoints/epoch-1/part", "/made/sub/part",
+                     "/train/checkpoints/epoch-2/part-0"})
+    write(left.spell + name, "long ago");
+  // Files tell when they were changed; no test sets that, so the end is where it has to be.
+  auto settled = base::boot_ns();
+  ::usleep(20'000);  // longer than a clock of files stands still
+  for (auto* name : {"/new", "/data/new", "/train.log", "/train/checkpoints/epoch-2/part-1"})
+    write(left.spell + name, "just now");
+  write(left.spell + "/made/other", "just now");
+  auto end_us = [&](std::int64_t before) { return (settled + 10'000'000 + before) / 1000; };
+  auto torn_at = [&](std::int64_t at_us) {
+    std::filesystem::remove(left.folder + "/incomplete");
+    left.ended(at_us);
+    auto text = base::read_file(left.folder + "/incomplete").value();
+    auto paths = base::split(text, '\0');
+    paths.pop_back();
+    return paths;
+  };
+  backup::LedgerOptions usual;
+  CHECK(torn_at(end_us(usual.settle)) ==
+        std::vector<std::string>{
+            "data/new", "made/other", "made/sub/part", "new", "train/checkpoints/epoch-1/part",
+            "train/checkpoints/epoch-2/part-0", "train/checkpoints/epoch-2/part-1"});
+  // A new folder is whole or not at all, and has longer for it.
+  CHECK(torn_at(end_us(usual.quiet)) ==
+        std::vector<std::string>{"made/other", "made/sub/part", "train/checkpoints/epoch-2/part-0",
+                                 "train/checkpoints/epoch-2/part-1"});
+  CHECK(torn_at(end_us(2 * usual.quiet)).empty());
 }
 
 TEST_CASE("where nobody saw the end, what was safe and was taken away since comes back") {
