@@ -376,7 +376,7 @@ void Backup::send_newest(const std::vector<std::string>& torn, Time until,
     newest_ = status_.tree;
   }
   pack_.reset();
-  pack_file_ = {};
+  pack_file_.reset();
   pending_.reset();
   sent_->clear();
   torn_ = false;
@@ -414,7 +414,7 @@ void Backup::send_newest(const std::vector<std::string>& torn, Time until,
     bool whole = cut.changes.size() == group.paths.size();
     if (whole && write_tree(cut) && sent_by(until)) continue;
     pack_.reset();
-    pack_file_ = {};
+    pack_file_.reset();
     sent_->clear();  // what was in the pack has not been sent
     if (!whole)
       for (auto& [path, entry] : cut.changes) left.push_back(path);
@@ -649,7 +649,7 @@ bool Backup::take_over_newest() {
 bool Backup::start_over(bool lost) {
   torn_ = false;
   pack_.reset();
-  pack_file_ = {};
+  pack_file_.reset();
   pending_.reset();
   sent_->clear();
   std::set<std::string> before = owed_;
@@ -861,7 +861,7 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
   sent_->remove(added);
   // What the next pack would have been is not there; or this one may be torn, and what is held in
   // it lost with it.
-  if (!pack_file_.fd) pack_.reset();
+  if (!pack_file_) pack_.reset();
   if (entry.error().code() == "disk_full") {
     torn_ = true;
     free_at_ = cut_from_ = base::boot_ns() + std::chrono::nanoseconds(options_.again).count();
@@ -878,8 +878,7 @@ Result<spellfs::PackWriter*> Backup::pack() {
   if (!pack_) {
     SPELL_TRY(begin_pack());
     pack_ = std::make_unique<spellfs::PackWriter>(
-        spellfs::PackPlace{pack_file_.fd->get(), pack_file_.limit},
-        [this](std::int64_t size) { return next_pack(size); });
+        pack_file_->place(), [this](std::int64_t size) { return next_pack(size); });
   }
   return pack_.get();
 }
@@ -894,7 +893,7 @@ Result<> Backup::begin_pack() {
 
 /// A pack is full in the middle of a file. Called by a thread of the save.
 Result<spellfs::PackPlace> Backup::next_pack(std::int64_t size) {
-  hand_over({std::exchange(pack_file_, {}).fd, size});
+  hand_over({std::exchange(pack_file_, {}), size});
   Time wanted = 0;
   while (!has_room()) {
     std::unique_lock lock(mutex_);
@@ -908,7 +907,7 @@ Result<spellfs::PackPlace> Backup::next_pack(std::int64_t size) {
       return base::error("canceled", "a writer waits for the file");
   }
   SPELL_TRY(begin_pack());
-  return spellfs::PackPlace{pack_file_.fd->get(), pack_file_.limit};
+  return pack_file_->place();
 }
 
 // ---- trees
@@ -954,11 +953,11 @@ Result<> Backup::close_pack(std::optional<Tree> tree, const Cut& cut) {
   if (pack_->objects() > 0) {
     auto size = pack_->finish();
     if (!size) return size.error();
-    SPELL_TRY(spellfs::each_folder_node(pack_file_.fd->get(), *size,
+    SPELL_TRY(spellfs::each_folder_node(pack_file_->fd(), *size,
                                         [&](const spellfs::Name& name, std::string bytes) {
                                           nodes_->keep(name, std::move(bytes));
                                         }));
-    job.pack = std::exchange(pack_file_, {}).fd;
+    job.pack = std::exchange(pack_file_, {});
     job.size = *size;
     pack_.reset();
   }
@@ -994,7 +993,7 @@ void Backup::send() {
     lock.unlock();
     Result<> done = ok();
     Time began = base::boot_ns();
-    if (job.pack) done = safe_.send_pack(job.pack->get(), job.size);
+    if (job.pack) done = safe_.send_pack(*job.pack, job.size);
     Time took = base::boot_ns() - began;
     bool measured = done && job.size >= measured_from;
     if (done && job.tree) done = safe_.record(*job.tree);

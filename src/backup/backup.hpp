@@ -62,7 +62,7 @@ class Safe {
   virtual ~Safe() = default;
   /// Durable on return. Error `incomplete_pack`: something that was sent before is not there any
   /// more; all is sent anew then.
-  virtual Result<> send_pack(int fd, std::int64_t size) = 0;
+  virtual Result<> send_pack(const PackFile& pack, std::int64_t size) = 0;
   /// The run's backup is this tree from here on. Durable on return.
   virtual Result<> record(const Tree& tree) = 0;
   /// What was sent before.
@@ -81,7 +81,7 @@ struct BackupOptions {
   std::shared_ptr<Rate>
       rate{};  ///< shared with other backups of this machine; none: one of its own
   std::int64_t spool = 4LL << 30;  ///< bytes that wait to be sent, about
-  int in_memory = 2;               ///< packs of them, of up to 16 MiB, that are not in the spool
+  int in_memory = 4;               ///< packs of them, of about 8 MiB, that are not in the spool
   /// Whether the disk has room for more of them; none: it has.
   std::function<bool()> room{};
   std::chrono::milliseconds between{1'000};  ///< of two trees, at least
@@ -139,7 +139,7 @@ class Backup {
 
  private:
   struct Job {
-    std::shared_ptr<base::Fd> pack{};
+    std::shared_ptr<PackFile> pack{};
     std::int64_t size = 0;
     std::optional<Tree> tree{};
     std::int64_t files = 0, bytes = 0;  ///< of the cut
@@ -216,7 +216,7 @@ class Backup {
   std::set<std::string> owed_;  ///< of a tree that cannot be read: none is recorded without them
   std::int64_t trees_at_loss_ = -1;
   PackFiles pack_files_;
-  PackFiles::File pack_file_;
+  std::shared_ptr<PackFile> pack_file_;
   std::unique_ptr<spellfs::PackWriter> pack_;
   Time free_at_ = 0;          ///< by the rate
   std::int64_t counted_ = 0;  ///< for it, of the file that is being read

@@ -14,6 +14,9 @@ namespace spell::detail {
 /// Packs arrive in their order. Used by one thread at a time; has one of its own while it sends.
 class PackSender {
  public:
+  /// Of a lost connection no more than this is sent twice.
+  static constexpr std::int64_t pack_size = 32 << 20;
+
   PackSender(Connection& connection, std::string owner, const Limit& limit)
       : connection_(connection), owner_(std::move(owner)), limit_(limit) {}
   /// Gives up what is being sent.
@@ -30,8 +33,6 @@ class PackSender {
   std::int64_t sent() const { return sent_; }
 
  private:
-  /// Of a lost connection no more than this is sent twice.
-  static constexpr std::int64_t pack_size = 32 << 20;
   Result<> send(int fd, std::int64_t size);
   Result<> arrived();
 

@@ -324,6 +324,13 @@ void HttpClient::Impl::put_back(Channel channel) {
 
 // ---- one exchange
 
+namespace {
+/// Of one that has no file.
+std::string_view body_of(const ClientRequest& request) {
+  return request.lent.empty() ? std::string_view(request.body) : request.lent;
+}
+}  // namespace
+
 std::string HttpClient::Impl::head_of(const ClientRequest& request) const {
   std::string head = request.method + " " + request.target + " HTTP/1.1\r\nHost: ";
   head += endpoint.starts_with(unix_scheme) ? "localhost" : authority_of(endpoint);
@@ -331,7 +338,7 @@ std::string HttpClient::Impl::head_of(const ClientRequest& request) const {
   for (auto& [name, value] : request.headers)
     head.append(name).append(": ").append(value).append("\r\n");
   std::int64_t size =
-      request.body_fd >= 0 ? request.body_size : static_cast<std::int64_t>(request.body.size());
+      request.body_fd >= 0 ? request.body_size : static_cast<std::int64_t>(body_of(request).size());
   if (size > 0 || (request.method != "GET" && request.method != "HEAD"))
     head += "Content-Length: " + std::to_string(size) + "\r\n";
   return head += "\r\n";
@@ -342,7 +349,7 @@ Result<> HttpClient::Impl::send_all(Channel& channel, const ClientRequest& reque
                                     bool& cut) {
   std::string head = head_of(request);
   std::string file_piece;
-  std::string_view body = request.body;
+  std::string_view body = body_of(request);
   std::int64_t from_file = request.body_fd >= 0 ? request.body_size : 0,
                offset = request.body_offset;
   if (request.body_fd >= 0) body = {};

@@ -22,7 +22,8 @@ struct ClientRequest {
   std::string target{};
   Headers headers{};
   std::string body{};
-  int body_fd = -1;  ///< instead of body: `body_size` bytes from the file's `body_offset`
+  std::string_view lent{};  ///< instead of body: bytes that stay where they are until the answer
+  int body_fd = -1;         ///< instead of both: `body_size` bytes from the file's `body_offset`
   std::int64_t body_size = 0, body_offset = 0;
   std::function<void(std::int64_t sent)> progress{};
 };

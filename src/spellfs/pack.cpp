@@ -6,6 +6,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
@@ -115,9 +116,10 @@ Result<std::string_view> Decompressor::unpack(const Frame& frame, std::string_vi
   return bytes;
 }
 
-PackFileWriter::PackFileWriter(int fd, const std::string& owner)
+PackFileWriter::PackFileWriter(int fd, const std::string& owner, std::span<char> mapped)
     : fd_(fd),
       stays_(!owner.empty()),
+      mapped_(mapped),
       head_(encode_header(owner)),
       buffer_(head_),
       size_(static_cast<std::int64_t>(head_.size())) {}
@@ -136,6 +138,14 @@ Result<> PackFileWriter::flush() {
     at += buffered;
   }
   part(at, buffer_.size() - buffered_);
+  if (auto end = static_cast<std::size_t>(written_) + buffer_.size() + held_bytes_;
+      end <= mapped_.size()) {
+    for (auto& [bytes, size] : parts) {
+      std::memcpy(&mapped_[static_cast<std::size_t>(written_)], bytes, size);
+      written_ += static_cast<std::int64_t>(size);
+    }
+    parts.clear();
+  }
   for (std::size_t i = 0; i < parts.size();) {
     auto count = std::min<std::size_t>(parts.size() - i, IOV_MAX);
     ssize_t n = ::pwritev(fd_, &parts[i], static_cast<int>(count), written_);

@@ -18,6 +18,7 @@
 // owner, so that who may read what can be rebuilt from them alone.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -85,7 +86,8 @@ struct Squeezed {
 /// Writes a pack to a descriptor from offset 0, through a buffer; or keeps it in memory.
 class PackFileWriter {
  public:
-  PackFileWriter(int fd, const std::string& owner);
+  /// `mapped`: see PackPlace.
+  PackFileWriter(int fd, const std::string& owner, std::span<char> mapped = {});
   /// In memory, without an owner: for a pack on its way. take() has it after finish().
   PackFileWriter() : PackFileWriter(-1, {}) { in_memory_ = true; }
   std::string take() { return std::move(buffer_); }
@@ -106,6 +108,7 @@ class PackFileWriter {
 
   int fd_;
   bool in_memory_ = false, stays_ = false;
+  std::span<char> mapped_;
   std::string head_, buffer_;
   /// What is to be written: so many bytes of the buffer, then those that are held.
   struct Part {
@@ -124,14 +127,15 @@ struct PackTarget {
   virtual ~PackTarget() = default;
   /// Whose packs they are; "" on the way to a store.
   virtual std::string owner() const { return {}; }
-  /// The file of the first pack.
+  /// The file of the present pack.
   virtual int file() const = 0;
+  virtual std::span<char> mapped() const { return {}; }
   /// False: the store has the bytes of this object, it only has to be named (Codec::elsewhere).
   virtual Result<bool> wants(Kind, const Name&, std::string_view bytes) = 0;
   /// Whether the pack is to be the last of its kind before next().
   virtual bool full(const PackFileWriter& pack) const = 0;
-  /// Takes a finished pack; returns the next one's file.
-  virtual Result<int> next(const PackFileWriter& pack) = 0;
+  /// Takes a finished pack; the next one is the present one then.
+  virtual Result<> next(const PackFileWriter& pack) = 0;
   /// Takes the last one, which may have no objects.
   virtual Result<> last(const PackFileWriter& pack) = 0;
 };

@@ -359,10 +359,9 @@ class LocalStore::DirectTarget final : public PackTarget {
     return pack.size() >= 128 << 20 || pack.frames().size() >= usual_pack_objects;
   }
 
-  Result<int> next(const PackFileWriter& pack) override {
+  Result<> next(const PackFileWriter& pack) override {
     SPELL_TRY(hand_over(pack));
-    SPELL_TRY(begin());
-    return file_.fd.get();
+    return begin();
   }
 
   Result<> last(const PackFileWriter& pack) override {

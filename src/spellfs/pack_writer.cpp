@@ -14,15 +14,16 @@ struct CallersTarget final : PackTarget {
   PackWriter::Next function;
   CallersTarget(PackPlace first, PackWriter::Next next) : place(first), function(std::move(next)) {}
   int file() const override { return place.fd; }
+  std::span<char> mapped() const override { return place.mapped; }
   Result<bool> wants(Kind, const Name&, std::string_view) override { return true; }
   bool full(const PackFileWriter& pack) const override {
     return function && (pack.size() >= place.limit || pack.frames().size() >= usual_pack_objects);
   }
-  Result<int> next(const PackFileWriter& pack) override {
+  Result<> next(const PackFileWriter& pack) override {
     auto next = function(pack.size());
     if (!next) return next.error();
     place = *next;
-    return place.fd;
+    return ok();
   }
   Result<> last(const PackFileWriter&) override { return ok(); }
 };
@@ -31,7 +32,7 @@ struct CallersTarget final : PackTarget {
 
 struct PackWriter::Impl {
   explicit Impl(std::unique_ptr<PackTarget> where)
-      : target(std::move(where)), file(target->file(), target->owner()) {}
+      : target(std::move(where)), file(target->file(), target->owner(), target->mapped()) {}
   std::unique_ptr<PackTarget> target;
   PackFileWriter file;
   /// Names of two packs are remembered, not of all: the one before may not have arrived yet, so
@@ -43,11 +44,10 @@ struct PackWriter::Impl {
   Result<> begin_next() {
     auto size = file.finish();
     if (!size) return size.error();
-    auto fd = target->next(file);
-    if (!fd) return fd.error();
+    SPELL_TRY(target->next(file));
     bytes_before += *size;
     names_before = std::exchange(names, {});
-    file = PackFileWriter(*fd, target->owner());
+    file = PackFileWriter(target->file(), target->owner(), target->mapped());
     return ok();
   }
 

@@ -56,6 +56,7 @@ struct PackTarget;
 struct PackPlace {
   int fd = -1;
   std::int64_t limit = INT64_MAX;
+  std::span<char> mapped{};  ///< the file's beginning, if it is in memory: written there at once
 };
 
 /// Writes a pack v1 into a file, or packs of bounded size one after the other. Not thread-safe.

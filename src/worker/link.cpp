@@ -174,8 +174,16 @@ Result<> Link::send_pack(const std::string& run, std::int64_t epoch, int fd, std
   request.body_fd = fd;
   request.body_size = size;
   auto body = post("/objects" + of_run(run, epoch), std::move(request), options);
-  if (!body) return body.error();
-  return ok();
+  return body ? ok() : Result<>(body.error());
+}
+
+Result<> Link::send_pack(const std::string& run, std::int64_t epoch, std::string_view pack,
+                         const CallOptions& options) {
+  net::ClientRequest request;
+  request.headers.emplace_back("Content-Type", "application/octet-stream");
+  request.lent = pack;
+  auto body = post("/objects" + of_run(run, epoch), std::move(request), options);
+  return body ? ok() : Result<>(body.error());
 }
 
 Result<std::int64_t> Link::fetch_code(const std::string& run, std::int64_t epoch,

@@ -45,6 +45,9 @@ class Link {
                                              std::span<const spellfs::Name>, const CallOptions&);
   Result<> send_pack(const std::string& run, std::int64_t epoch, int fd, std::int64_t size,
                      const CallOptions&);
+  /// Of a pack in memory, which stays where it is until then.
+  Result<> send_pack(const std::string& run, std::int64_t epoch, std::string_view pack,
+                     const CallOptions&);
   /// Writes a Git pack of the run's commit to `fd`, as against the commits in `have`. Returns its
   /// size.
   Result<std::int64_t> fetch_code(const std::string& run, std::int64_t epoch,

@@ -97,8 +97,11 @@ class LiveBackup::Service final : public backup::Safe {
         stop_(std::move(stop)),
         log_(std::move(log)) {}
 
-  Result<> send_pack(int fd, std::int64_t size) override {
-    return link_.send_pack(run_, epoch_, fd, size, {std::nullopt, stop_});
+  Result<> send_pack(const backup::PackFile& pack, std::int64_t size) override {
+    CallOptions call{std::nullopt, stop_};
+    auto bytes = pack.bytes(size);
+    return bytes.empty() ? link_.send_pack(run_, epoch_, pack.fd(), size, call)
+                         : link_.send_pack(run_, epoch_, bytes, call);
   }
   Result<> record(const backup::Tree& tree) override {
     // Before the service has it: whatever becomes of its answer, nothing older takes its place.

@@ -68,11 +68,11 @@ class Vault final : public Safe {
     }
   } seen{*this};
 
-  Result<> send_pack(int fd, std::int64_t size) override {
+  Result<> send_pack(const PackFile& pack, std::int64_t size) override {
     ++asked;
     if (away) return base::error("service_unreachable", "away");
     if (forgetful.exchange(false)) return base::error("incomplete_pack", "something is gone");
-    SPELL_TRY(store->add_pack("me", fd, size));
+    SPELL_TRY(store->add_pack("me", pack.fd(), size));
     sent += size;
     return ok();
   }
