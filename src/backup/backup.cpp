@@ -530,7 +530,12 @@ void Backup::work() {
     if (tell_at_) at = std::min(at.value_or(*tell_at_), std::max(*tell_at_, next));
     if (auto idle = pack_files_.idle_since()) {
       Time end = *idle + keep_memory;
-      now >= end ? pack_files_.free_idle() : void(at = std::min(at.value_or(end), end));
+      if (now >= end) {
+        pack_files_.free_idle();
+        room_.reset();
+      } else {
+        at = std::min(at.value_or(end), end);
+      }
     }
     wait(std::min(at.value_or(look_at_), look_at_));
   }
@@ -830,6 +835,8 @@ Result<spellfs::Entry> Backup::read(int fd, std::int64_t size, const Lease* leas
   options.threads = 2;
   options.ask_bytes = options.write_bytes = 1 << 20;
   options.stop = stop.get_token();
+  if (!room_) room_ = spellfs::make_save_room();
+  options.room = room_;
   options.missing =
       [&](std::span<const spellfs::Name> names) -> Result<std::vector<spellfs::Name>> {
     auto fresh = sent_->add(names);

@@ -218,6 +218,7 @@ class Backup {
   PackFiles pack_files_;
   std::shared_ptr<PackFile> pack_file_;
   std::unique_ptr<spellfs::PackWriter> pack_;
+  std::shared_ptr<spellfs::SaveRoom> room_;
   Time free_at_ = 0;          ///< by the rate
   std::int64_t counted_ = 0;  ///< for it, of the file that is being read
   Time look_at_ = 0, heard_at_ = 0, tried_at_ = 0, told_age_ = 0;

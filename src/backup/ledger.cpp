@@ -204,7 +204,8 @@ void Ledger::heard_until(Time now) {
   Time unheard = now - heard_until_ - options_.unheard;
   if (heard_until_ && unheard > 0)
     for (auto& [path, unit] : units_)
-      if (unit.active_at <= heard_until_) unit.made_at += unheard, unit.active_at += unheard;
+      for (auto* at : {&unit.made_at, &unit.active_at})
+        *at = *at <= heard_until_ ? *at + unheard : std::max(*at, now - options_.unheard);
   heard_until_ = now;
 }
 

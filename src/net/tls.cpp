@@ -17,6 +17,12 @@ ContextPtr make_context(const SSL_METHOD* method) {
                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                       SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  // The usual ones, in another order: backups are a stream, and shorter keys, no less safe here
+  // (RFC 8446, 9.1: the one that everybody must have), cost a quarter less.
+  if (!SSL_CTX_set_ciphersuites(context.get(),
+                                "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
+                                "TLS_CHACHA20_POLY1305_SHA256"))
+    return {};
   return context;
 }
 

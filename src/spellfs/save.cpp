@@ -140,7 +140,7 @@ class Walker {
     char* real = ::realpath(path.c_str(), nullptr);
     std::string resolved = real ? real : path;
     std::free(real);
-    Blocks blocks(pipeline_.spare_blocks());
+    Blocks blocks(pipeline_.room());
     std::string why;
     bool done = false;
     save_file(AT_FDCWD, resolved, result_.root.name, blocks, progress_, [&](Event event) {
@@ -273,7 +273,7 @@ class Walker {
   bool read(const Folder& folder, const std::string& name, const std::string& path,
             const struct stat& st) {
     if (st.st_size <= crew_file) return pipeline_.push(Read{folder, name, path, st.st_size});
-    Blocks blocks(pipeline_.spare_blocks());
+    Blocks blocks(pipeline_.room());
     return save_file(folder->get(), name, path, blocks, progress_,
                      [this](Event event) { return pipeline_.push(std::move(event)); });
   }
@@ -332,7 +332,7 @@ Result<Entry> save_open_file(int fd, std::int64_t size, const SaveOptions& optio
   Builder builder(options, pack, nullptr);
   SaveProgress progress(options);
   Pipeline pipeline(builder, thread_count(options.threads), progress);
-  Blocks blocks(pipeline.spare_blocks());
+  Blocks blocks(pipeline.room());
   auto read = read_open_file(fd, st, blocks, progress, [&](Event event) {
     return !options.stop.stop_requested() && pipeline.push(std::move(event));
   });

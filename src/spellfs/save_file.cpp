@@ -187,16 +187,16 @@ std::shared_ptr<char[]> Blocks::take(std::size_t size) {
 std::shared_ptr<char[]> Blocks::fresh() {
   std::unique_ptr<char[]> block;
   {
-    std::lock_guard lock(spare_->mutex);
-    if (!spare_->blocks.empty()) {
-      block = std::move(spare_->blocks.back());
-      spare_->blocks.pop_back();
+    std::lock_guard lock(room_->mutex);
+    if (!room_->blocks.empty()) {
+      block = std::move(room_->blocks.back());
+      room_->blocks.pop_back();
     }
   }
   if (!block) block.reset(new char[block_size]);
-  return {block.release(), [spare = spare_](char* bytes) {
-            std::lock_guard lock(spare->mutex);
-            spare->blocks.emplace_back(bytes);
+  return {block.release(), [room = room_](char* bytes) {
+            std::lock_guard lock(room->mutex);
+            room->blocks.emplace_back(bytes);
           }};
 }
 

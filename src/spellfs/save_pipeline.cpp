@@ -20,8 +20,13 @@ void fill_folder(Entry& entry, const Child& root) {
 
 }  // namespace
 
+std::shared_ptr<SaveRoom> make_save_room() { return std::make_shared<SaveRoom>(); }
+
 Builder::Builder(const SaveOptions& options, PackWriter& pack, SaveCacheWriter* cache)
-    : options_(options), pack_(pack), cache_(cache) {
+    : options_(options),
+      pack_(pack),
+      cache_(cache),
+      room_(options.room ? options.room : make_save_room()) {
   emit_ = [this](Kind kind, const Name& name, std::string bytes) {
     auto owner = std::make_shared<const std::string>(std::move(bytes));
     std::string_view view = *owner;
@@ -169,10 +174,10 @@ Result<> Builder::write() {
   auto squeeze = [&](std::size_t from, std::size_t to, Slice& out) {
     std::unique_ptr<Compressor> compressor;
     {
-      std::lock_guard lock(compressors_mutex_);
-      if (!compressors_.empty()) {
-        compressor = std::move(compressors_.back());
-        compressors_.pop_back();
+      std::lock_guard lock(room_->mutex);
+      if (!room_->compressors.empty()) {
+        compressor = std::move(room_->compressors.back());
+        room_->compressors.pop_back();
       }
     }
     if (!compressor) compressor = std::make_unique<Compressor>();
@@ -184,8 +189,8 @@ Result<> Builder::write() {
       stored = compressor->squeeze(frame, plain);
       if (frame.codec != Codec::raw) stored = out.compressed.emplace_back(stored);
     }
-    std::lock_guard lock(compressors_mutex_);
-    compressors_.push_back(std::move(compressor));
+    std::lock_guard lock(room_->mutex);
+    room_->compressors.push_back(std::move(compressor));
   };
 
   std::deque<Slice> slices;
@@ -278,7 +283,7 @@ void Pipeline::hand_over() {
 void Pipeline::prepare(std::vector<Event>& events) {
   std::vector<Event> out;
   out.reserve(events.size());
-  Blocks blocks(spare_);
+  Blocks blocks(builder_.room());
   auto take = [&](Event event) {
     out.push_back(std::move(event));
     return !failed_;

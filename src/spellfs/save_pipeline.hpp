@@ -38,23 +38,24 @@ class SaveProgress {
   std::int64_t files_ = 0, bytes_ = 0, unreported_ = 0;
 };
 
-/// Room to read into. Small files share a block, and blocks come back: fresh memory costs as much
-/// as reading into it.
+/// What is free.
+struct SaveRoom {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<char[]>> blocks;
+  std::vector<std::unique_ptr<Compressor>> compressors;
+};
+
+/// Room to read into. Small files share a block, and blocks come back.
 class Blocks {
  public:
   static constexpr std::size_t block_size = 2 << 20;
-  /// Blocks that are free; shared by threads.
-  struct Spare {
-    std::mutex mutex;
-    std::vector<std::unique_ptr<char[]>> blocks;
-  };
-  explicit Blocks(std::shared_ptr<Spare> spare) : spare_(std::move(spare)) {}
+  explicit Blocks(std::shared_ptr<SaveRoom> room) : room_(std::move(room)) {}
   /// Room for so many bytes, on its own or in the block that is open.
   std::shared_ptr<char[]> take(std::size_t size);
 
  private:
   std::shared_ptr<char[]> fresh();
-  std::shared_ptr<Spare> spare_;
+  std::shared_ptr<SaveRoom> room_;
   std::shared_ptr<char[]> open_;
   std::size_t used_ = 0;
 };
@@ -115,6 +116,7 @@ class Builder {
   const Entry& single() const { return single_; }
   std::int64_t files() const { return files_; }
   std::int64_t bytes() const { return bytes_; }
+  const std::shared_ptr<SaveRoom>& room() const { return room_; }
   /// What was not saved, in the order of the walk.
   std::vector<std::string> skipped() { return std::move(skipped_); }
 
@@ -162,8 +164,7 @@ class Builder {
   std::vector<std::string> skipped_;
   std::vector<Waiting> waiting_, missing_;  ///< not asked about yet; not written yet
   std::size_t waiting_bytes_ = 0, missing_bytes_ = 0;
-  std::mutex compressors_mutex_;
-  std::vector<std::unique_ptr<Compressor>> compressors_;  ///< not in use
+  std::shared_ptr<SaveRoom> room_;
 };
 
 /// Carries events to the builder: at once while there is little; from some megabytes on over a crew
@@ -176,7 +177,7 @@ class Pipeline {
   bool push(Event event);
   /// Waits until all is written.
   Result<> finish();
-  const std::shared_ptr<Blocks::Spare>& spare_blocks() const { return spare_; }
+  const std::shared_ptr<SaveRoom>& room() const { return builder_.room(); }
 
  private:
   static constexpr std::size_t queue_limit = 16;
@@ -193,7 +194,6 @@ class Pipeline {
 
   Builder& builder_;
   SaveProgress& progress_;
-  std::shared_ptr<Blocks::Spare> spare_ = std::make_shared<Blocks::Spare>();
   std::vector<Event> batch_;
   std::size_t batch_bytes_ = 0, total_bytes_ = 0, batch_folders_ = 0;
   std::shared_ptr<const base::Fd> newest_folder_;

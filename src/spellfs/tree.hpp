@@ -28,6 +28,12 @@ struct KnownFile {
 };
 KnownFile state_of(const struct stat&);
 
+/// Memory that saves use again, one after the other or side by side: fresh memory costs as much as
+/// reading into it. It grows as one of them needs it, and goes with the last who has it.
+/// Thread-safe.
+struct SaveRoom;
+std::shared_ptr<SaveRoom> make_save_room();
+
 struct SaveOptions {
   std::map<std::string, KnownFile> known{};  ///< relative path -> state: left out where unchanged
   /// Asked about a known file or link whose state is another, though not its size and mode: whether
@@ -55,6 +61,7 @@ struct SaveOptions {
   /// What is missing is compressed, on as many threads as there are, and written in batches of
   /// about so much.
   std::size_t write_bytes = 4 << 20;
+  std::shared_ptr<SaveRoom> room{};  ///< none: one of its own
 };
 
 struct SaveResult {
