@@ -233,6 +233,21 @@ def test_a_computer_starts_anew(site):
     after.check()
 
 
+def test_a_computer_starts_anew_before_anything_is_safe(site):
+    """Of the folder that was being made nothing counts, what lies there whole neither."""
+    box, there = site.boxes[0], site.work / "half-made"
+    number = faults.start_run(site, "-m", box.name, f"mkdir made; echo whole > made/part-0; exec 3> made/part-1; touch {there}; sleep 1000")
+    harness.wait_for(there.exists, what=f"run {number} to begin")
+    box.reboot()
+    site.spell("wait", number, timeout=2 * harness.PATIENCE)
+    run = harness.wait_for(lambda: not box.left() and faults.info(site, number), what=f"the end of run {number}")
+    assert (run["status"], run["reason_code"]) == ("interrupted", "host_reboot"), run
+    copy = site.work / f"copy-{number}"
+    site.spell("cp", f"runs/{number}", copy, check=0)
+    files = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
+    assert files == {".incomplete/made/part-0", ".incomplete/made/part-1"}
+
+
 def test_a_disk_is_full(site):
     box = site.boxes[2]
     job = Job(site, box, lines=40_000).begun()  # the second half is 4 MB: more than a pipe holds
