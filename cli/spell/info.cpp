@@ -59,6 +59,7 @@ Table details(const RunInfo& run) {
   if (run.exclusive) add("Exclusive", "yes");
   add("Growing files", join(run.append, ", "));
   add("Notice signal", run.notice_signal);
+  if (run.priority != "normal") add("Priority", run.priority);
   if (run.max_cost) add("Costs at most", format_dollars(*run.max_cost));
   if (run.timeout) add("Timeout", format_duration(*run.timeout));
   for (const auto& [name, value] : run.env) add("Variable", name + "=" + value);

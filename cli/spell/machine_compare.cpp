@@ -79,12 +79,6 @@ struct Given {
   }
 };
 
-std::string lower(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return text;
-}
-
 /// What is known of a name: of a type there is, else of the catalogue's. What the catalogue says of
 /// the price goes with how fast that is which has it.
 struct Known {

@@ -21,6 +21,13 @@ std::string shown(const std::optional<std::int64_t>& limit, bool bytes) {
   return !limit ? "-" : bytes ? format_size(*limit) : std::to_string(*limit);
 }
 
+/// ", V100x8 1": of machine types.
+std::string types(const QuotaInfo& quota) {
+  std::string out;
+  for (const auto& [type, limit] : quota.runs_of) out += ", " + type + " " + std::to_string(limit);
+  return out;
+}
+
 Result<int> list(Context& context) {
   Options options("quota list", "[OPTIONS]", "Lists what users may use at most, and do use.");
   if (auto done = context.parse(options)) return *done;
@@ -38,7 +45,7 @@ Result<int> list(Context& context) {
     bool all = quota.user == "*";
     table.rows.push_back({{quota.user},
                           {all ? "" : std::to_string(quota.running)},
-                          {shown(quota.runs, false)},
+                          {shown(quota.runs, false) + types(quota)},
                           {all ? "" : format_size(quota.stored_bytes)},
                           {shown(quota.bytes, true)},
                           {shown(quota.log_bytes, true)}});
@@ -58,8 +65,9 @@ Result<int> store(Context& context, const std::string& user, const QuotaLimits& 
     context.out.line(context.out.quiet()
                          ? quota->user
                          : (quota->user == "*" ? "everybody" : quota->user) + ": runs at once " +
-                               shown(quota->runs, false) + ", kept " + shown(quota->bytes, true) +
-                               ", log of a run " + shown(quota->log_bytes, true));
+                               shown(quota->runs, false) + types(*quota) + ", kept " +
+                               shown(quota->bytes, true) + ", log of a run " +
+                               shown(quota->log_bytes, true));
   return 0;
 }
 
@@ -68,18 +76,22 @@ Result<int> set(Context& context) {
                   "Says what a user may use at most; USER '*' is everybody who has no quota of his "
                   "own. What is not given keeps its limit; none takes it away.");
   Words user;
+  Words runs_of;
   std::optional<std::string> runs, bytes, log_bytes;
   options.words(user, "a USER", 1, 1)
       .value("--runs", runs, "N", "runs that have a machine at the same time; more wait")
+      .list("--runs-of", runs_of, "TYPE=N", "the same of those that ask for this machine type")
       .value("--bytes", bytes, "SIZE",
              "of outputs, logs and uploads; who keeps more makes no new runs")
       .value("--log-bytes", log_bytes, "SIZE", "of each run's log (as --log-limit)")
       .notes(
           "Examples:\n  spell quota set ada --runs 4 --bytes 500G\n  spell quota set '*' --runs "
-          "8\n");
+          "8 --runs-of V100x8=1\n");
   if (auto done = context.parse(options)) return *done;
-  if (!runs && !bytes && !log_bytes)
-    return usage_error("give --runs, --bytes or --log-bytes (see spell quota set --help)");
+  if (!runs && runs_of.empty() && !bytes && !log_bytes)
+    return usage_error(
+        "give --runs, --runs-of, --bytes or --log-bytes (see spell quota set "
+        "--help)");
   auto max_runs = limit_of("--runs", runs, false);
   if (!max_runs) return max_runs.error();
   auto max_bytes = limit_of("--bytes", bytes, true);
@@ -92,7 +104,21 @@ Result<int> set(Context& context) {
   if (!quotas) return quotas.error();
   QuotaLimits limits;
   for (const auto& quota : *quotas)
-    if (quota.user == user[0]) limits = {quota.runs, quota.bytes, quota.log_bytes};
+    if (quota.user == user[0]) limits = {quota.runs, quota.bytes, quota.log_bytes, quota.runs_of};
+  for (const auto& text : runs_of) {
+    auto cut = text.find('=');
+    if (cut == 0 || cut == text.npos)
+      return usage_error("--runs-of " + shell_quote(text) +
+                         ": give TYPE=N, such as V100=2, or "
+                         "TYPE=none");
+    auto limit = limit_of("--runs-of", text.substr(cut + 1), false);
+    if (!limit) return limit.error();
+    auto type = lower(text.substr(0, cut));
+    if (*limit)
+      limits.runs_of[type] = **limit;
+    else
+      limits.runs_of.erase(type);
+  }
   if (runs) limits.runs = *max_runs;
   if (bytes) limits.bytes = *max_bytes;
   if (log_bytes) limits.log_bytes = *max_log;

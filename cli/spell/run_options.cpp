@@ -57,14 +57,18 @@ void RunOptions::define(Options& options) {
       .list("--after", after, "ID[,ID...]", "start when these runs are complete with exit code 0")
       .flag("--idempotent", idempotent, "reuse an identical run if there is one")
       .flag("--auto-resume", auto_resume,
-            "when its machine is lost, go on as another run with the files saved so far")
+            "when its machine is lost, go on as another run; --disable-auto-resume: do not")
+      .listed(false)
       .flag("--disable-auto-resume", disable_auto_resume, "do not; default: what the type says")
+      .listed(true)
       .flag("--exclusive", exclusive,
             "never two copies: its machine ends it when it may count as lost")
       .value("--notice-signal", notice_signal, "NAME",
              "signal for its processes when its machine is about to go: HUP, INT, TERM, USR1, USR2")
       .value("--timeout", timeout, "MINUTES", "then stop the run and save its outputs")
-      .value("--max-cost", max_cost, "DOLLARS", "what it costs at most; it is stopped and saved then")
+      .value("--priority", priority, "LEVEL", "low, normal or high (for administrators): its turn")
+      .value("--max-cost", max_cost, "DOLLARS",
+             "what it costs at most; it is stopped and saved then")
       .value("--stop-grace", stop_grace, "SECONDS",
              "from SIGTERM to SIGKILL when it is stopped (default 30)")
       .value("--log-limit", log_limit, "SIZE",
@@ -200,6 +204,9 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
     return usage_error("--auto-resume and --disable-auto-resume exclude each other");
   if (auto_resume || disable_auto_resume) spec.auto_resume = auto_resume;
   spec.notice_signal = notice_signal.value_or("");
+  spec.priority = priority.value_or("");
+  if (priority && *priority != "low" && *priority != "normal" && *priority != "high")
+    return usage_error("--priority " + shell_quote(*priority) + ": give low, normal or high");
   spec.pip = pip;
   spec.apt = apt;
   spec.requirements = requirements.value_or("");

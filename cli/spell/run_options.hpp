@@ -12,8 +12,8 @@ namespace spell::cli {
 
 struct RunOptions {
   std::optional<std::string> machine_type{}, description{}, commit_ref{}, timeout{}, max_cost{},
-      github_url{}, github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{}, save_command{},
-      key{}, commit_label{}, notice_signal{}, requirements{}, setup{};
+      priority{}, github_url{}, github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{},
+      save_command{}, key{}, commit_label{}, notice_signal{}, requirements{}, setup{};
   MachineQueryOptions machine{};
   Words env{}, secrets{}, labels{}, after{}, mounts{}, machine_or_mounts{}, params{}, append{},
       pip{}, apt{}, command{};

@@ -37,6 +37,8 @@ std::string join_numbers(const std::vector<std::int64_t>& numbers);
 std::string join_some(const std::vector<std::string>& parts, std::size_t limit = 3);
 /// For a shell, as one word.
 std::string shell_quote(std::string_view word);
+/// ASCII letters alone.
+std::string lower(std::string text);
 
 /// One line that can't steer a terminal: control characters and broken UTF-8 become spaces and '?'.
 std::string printable(std::string_view text);

@@ -45,6 +45,8 @@ struct WorkflowOptions {
         .list("--label", run.labels, "NAME", "a label of the managing run, may be repeated")
         .value("-p,--project", run.project, "NAME", "put the managing run in a project")
         .value("--timeout", run.timeout, "MINUTES", "then stop the managing run")
+        .value("--priority", run.priority, "LEVEL",
+               "of its runs that say nothing: low, normal, high")
         .notes(
             "COMMAND starts the workflow's runs: a program that uses libspell, or a script that "
             "calls spell run.\nIt is given credentials for this workflow alone, on a machine of "

@@ -1,6 +1,7 @@
 // Quotas: what a user may use of a service at most.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,12 +18,15 @@ struct QuotaLimits {
   std::optional<std::int64_t> runs{};       ///< that have a machine at the same time; others wait
   std::optional<std::int64_t> bytes{};      ///< of outputs, logs and uploads, as they were saved
   std::optional<std::int64_t> log_bytes{};  ///< of each run
+  /// As `runs`, of those that ask for this machine type, or for the machine of this name.
+  std::map<std::string, std::int64_t> runs_of{};
 };
 
 struct QuotaInfo {
   std::string user{};  ///< "*": everybody who has none of his own, member by member
   std::optional<std::int64_t> runs{}, bytes{}, log_bytes{};  ///< see QuotaLimits
   std::int64_t running = 0, stored_bytes = 0;                ///< what he uses now
+  std::map<std::string, std::int64_t> runs_of{};             ///< see QuotaLimits; in lower case
 };
 
 /// Thread-safe.

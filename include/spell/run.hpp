@@ -121,6 +121,10 @@ struct RunSpec {
   std::string setup{};
   /// Build it anew, with the newest packages that fit; later runs use that one.
   bool refresh_environment = false;
+  /// "low", "normal", "high": whose turn comes first where runs wait for the same machines; "": as
+  /// its workflow's managing run, else normal. See docs/machines.md. Error `not_permitted`: high is
+  /// for administrators.
+  std::string priority{};
 };
 
 /// A layer of an environment: what was built of apt or pip packages, or by a setup command.
@@ -181,6 +185,7 @@ struct RunInfo {
   std::string requirements{}, setup{};          ///< see RunSpec
   std::vector<EnvironmentLayer> environment{};  ///< what it was given; none: nothing yet
   std::vector<std::string> apt{};
+  std::string priority{};  ///< "low", "normal", "high": as it was asked for; see RunSpec
 };
 
 enum class LogKind { output, status, system };

@@ -20,6 +20,7 @@ Result<QuotaInfo> Quotas::set(const std::string& user, const QuotaLimits& limits
   if (limits.runs) body["runs"] = *limits.runs;
   if (limits.bytes) body["bytes"] = *limits.bytes;
   if (limits.log_bytes) body["log_bytes"] = *limits.log_bytes;
+  if (!limits.runs_of.empty()) body["runs_of"] = limits.runs_of;
   auto answer =
       connection_->call({.route = Route::put_quota, .names = {user}, .body = body}, options);
   if (!answer) return answer.error();

@@ -110,6 +110,7 @@ Result<model::RunRequest> request_of(const RunSpec& spec) {
   request.setup = spec.setup;
   request.apt = spec.apt;
   request.refresh_environment = spec.refresh_environment;
+  request.priority = spec.priority;
   if (!spec.gpu.empty()) {
     auto colon = spec.gpu.rfind(':');
     if (colon != spec.gpu.npos) request.gpu_name = spec.gpu.substr(0, colon);

@@ -132,6 +132,7 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, setup),
       SPELL_MEMBER(RunInfo, environment),
       SPELL_MEMBER(RunInfo, apt),
+      SPELL_MEMBER(RunInfo, priority),
   };
 };
 
@@ -203,6 +204,7 @@ struct Table<QuotaInfo> {
       SPELL_REQUIRED(QuotaInfo, user),  SPELL_MEMBER(QuotaInfo, runs),
       SPELL_MEMBER(QuotaInfo, bytes),   SPELL_MEMBER(QuotaInfo, log_bytes),
       SPELL_MEMBER(QuotaInfo, running), SPELL_MEMBER(QuotaInfo, stored_bytes),
+      SPELL_MEMBER(QuotaInfo, runs_of),
   };
 };
 

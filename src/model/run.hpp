@@ -62,6 +62,7 @@ struct RunRequest {
   std::string requirements_text{};
   std::vector<std::string> pinned{};
   std::vector<std::string> apt{}, pinned_apt{};
+  std::string priority{};  ///< a name of priorities(), or "": its workflow's, else normal
   bool has_environment() const {
     return !pip.empty() || !setup.empty() || !requirements.empty() || !apt.empty();
   }
@@ -72,6 +73,9 @@ struct RunRequest {
 
 /// What a run may ask for when its machine is about to go: "HUP", "INT", "TERM", "USR1", "USR2".
 std::span<const std::string_view> notice_signals();
+
+/// Where runs wait for the same machines: "low", "normal", "high", the last one first.
+std::span<const std::string_view> priorities();
 
 json to_json(const RunRequest&);
 /// Checks types, ranges, UTF-8, NULs, unknown fields. Errors: `invalid_request`, naming the field.

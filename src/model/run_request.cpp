@@ -94,6 +94,17 @@ Problem read_max_cost(const json& j, Dollars& out) {
   return out.nano > 0 ? Problem{} : Problem{"", "must be more than 0 dollars"};
 }
 
+Problem read_priority(const json& j, std::string& out) {
+  if (auto problem = read_text(j, out, 16)) return problem;
+  if (out.empty()) return {};
+  std::string all;
+  for (auto name : priorities()) {
+    if (out == name) return {};
+    all += (all.empty() ? "" : ", ") + std::string(name);
+  }
+  return {"", "must be one of " + all};
+}
+
 /// In any case, with or without SIG before it.
 Problem read_notice_signal(const json& j, std::string& out) {
   if (auto problem = read_text(j, out, 16)) return problem;
@@ -299,6 +310,8 @@ constexpr Field<RunRequest> fields[] = {
      }},
     {"pinned_apt", [](const json& j, RunRequest& r,
                       Unknown) { return read_list(j, r.pinned_apt, 5000, read_apt_package); }},
+    {"priority",
+     [](const json& j, RunRequest& r, Unknown) { return read_priority(j, r.priority); }},
 };
 
 /// Members that have their default stay away.
@@ -318,6 +331,11 @@ class Writer {
 
 std::span<const std::string_view> notice_signals() {
   static constexpr std::string_view names[] = {"HUP", "INT", "TERM", "USR1", "USR2"};
+  return names;
+}
+
+std::span<const std::string_view> priorities() {
+  static constexpr std::string_view names[] = {"low", "normal", "high"};
   return names;
 }
 
@@ -388,6 +406,7 @@ json to_json(const RunRequest& request) {
   out.put("pinned", request.pinned, standard.pinned);
   out.put("apt", request.apt, standard.apt);
   out.put("pinned_apt", request.pinned_apt, standard.pinned_apt);
+  out.put("priority", request.priority, standard.priority);
   json object = out.take();
   if (request.gpus) object.emplace("gpus", *request.gpus);
   if (request.build) object.emplace("build", *request.build);

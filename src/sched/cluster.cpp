@@ -13,6 +13,8 @@ namespace spell::sched {
 namespace {
 
 constexpr Amounts cpu_type{2, 8'000'000'000, 0};
+/// Shapes in a round that hold a machine: more would only leave them empty.
+constexpr int most_holds = 64;
 
 /// In the order in which they are looked at.
 constexpr std::int64_t Amounts::*parts[] = {&Amounts::cpus, &Amounts::memory, &Amounts::gpus,
@@ -78,21 +80,86 @@ std::optional<std::pair<std::string, std::string>> shortage(const Amounts& wante
 
 }  // namespace
 
+std::string shape_of(const Waiting& run) {
+  std::string out;
+  for (auto& need : run.needs) (out += need) += ' ';
+  if (run.packages) out += "packages ";
+  if (run.builds) out += "builds ";
+  if (run.manages) out += run.nested ? "nested " : "manages ";
+  auto& ask = run.ask;
+  ((out += run.machine_type) += '\n') += run.owner;
+  ((out += '\n') += ask.gpu_name) += '\n';
+  ((out += std::to_string(ask.cpus)) += '\n') += std::to_string(ask.memory);
+  out += '\n';
+  if (ask.gpus) out += std::to_string(*ask.gpus);
+  return out;
+}
+
 std::string kind_of(const Waiting& run) {
-  std::string kind = (run.nested ? "nested " : run.manages ? "manages " : "") + run.machine_type;
-  if (run.builds) kind = "builds " + kind;
-  if (run.packages) kind = "packages " + kind;
-  for (auto& need : run.needs) kind = need + " " + kind;
-  for (auto& part :
-       {run.owner, run.user, run.project, run.ask.gpu_name, std::to_string(run.ask.cpus),
-        std::to_string(run.ask.memory), run.ask.gpus ? std::to_string(*run.ask.gpus) : ""})
-    kind += '\n' + part;
-  return kind;
+  return shape_of(run) + '\n' + run.user + '\n' + run.project;
 }
 
 bool serves(const Machine& machine, std::string_view machine_type) {
   return machine.name == machine_type || std::find(machine.serves.begin(), machine.serves.end(),
                                                    machine_type) != machine.serves.end();
+}
+
+std::string Cluster::likeness(const Machine& machine) {
+  std::string out = machine.owner;
+  auto add = [&](const std::string& part) { (out += '\n') += part; };
+  auto add_all = [&](const std::vector<std::string>& parts) {
+    add(std::to_string(parts.size()));
+    for (auto& part : parts) add(part);
+  };
+  for (auto* parts : {&machine.serves, &machine.allow, &machine.gpu_names, &machine.too_old_for})
+    add_all(*parts);
+  add(machine.lacks_for_builds);
+  add(machine.lacks_for_packages);
+  for (auto part : parts) add(std::to_string(machine.offers.*part));
+  add(std::to_string(machine.ahead) + (machine.by_place ? " by place" : ""));
+  return out;
+}
+
+Cluster::Spot& Cluster::Alike::of(const std::string& name) {
+  return *std::lower_bound(spots.begin(), spots.end(), name,
+                           [](auto& spot, auto& other) { return spot.machine->name < other; });
+}
+
+void Cluster::put_spot(const Machine& machine) {
+  auto alike = likeness(machine);
+  auto& group = alike_[alike];
+  auto at = std::lower_bound(group.spots.begin(), group.spots.end(), machine.name,
+                             [](auto& spot, auto& other) { return spot.machine->name < other; });
+  group.spots.insert(at, {&machine, machine.used, {}, 0, machine.connected && !machine.drained});
+  spots_[machine.name] = &group;
+  for (auto& type : machine.serves) serve_[type][alike] = &group;
+  offers_ = plus(offers_, machine.offers);
+  if (machine.allow.empty()) return;
+  ++choosy_[machine.name];
+  for (auto& type : machine.serves) ++choosy_[type];
+}
+
+void Cluster::remove_spot(const Machine& machine) {
+  auto alike = likeness(machine);
+  auto& group = alike_.at(alike);
+  group.spots.erase(group.spots.begin() + (&group.of(machine.name) - group.spots.data()));
+  spots_.erase(machine.name);
+  if (group.spots.empty()) {
+    for (auto& type : machine.serves)
+      if (auto served = serve_.find(type); served != serve_.end()) {
+        served->second.erase(alike);
+        if (served->second.empty()) serve_.erase(served);
+      }
+    alike_.erase(alike);
+  }
+  offers_ = minus(offers_, machine.offers);
+  if (machine.allow.empty()) return;
+  auto less = [&](const std::string& type) {
+    if (auto found = choosy_.find(type); found != choosy_.end() && --found->second == 0)
+      choosy_.erase(found);
+  };
+  less(machine.name);
+  for (auto& type : machine.serves) less(type);
 }
 
 void Cluster::put(Machine machine) {
@@ -101,8 +168,9 @@ void Cluster::put(Machine machine) {
     served_[machine.name].insert(machine.name);
     for (auto& type : machine.serves) served_[type].insert(machine.name);
   }
-  std::string name = machine.name;
-  machines_[name] = std::move(machine);
+  auto& put = machines_[machine.name];
+  put = std::move(machine);
+  if (put.joined) put_spot(put);
 }
 
 void Cluster::remove(const std::string& name) {
@@ -122,6 +190,7 @@ void Cluster::remove(const std::string& name) {
     if (machine.launched && machine.joined && machine.offers.cpus > 0 && known != types_.end())
       known->second.last = machine;
   }
+  if (machine.joined) remove_spot(machine);
   machines_.erase(found);
 }
 
@@ -130,15 +199,21 @@ const Machine* Cluster::find(const std::string& name) const {
   return found == machines_.end() ? nullptr : &found->second;
 }
 
+void Cluster::set_used(Machine& machine, const Amounts& used) {
+  machine.used = used;
+  if (machine.joined) spots_.at(machine.name)->of(machine.name).used = used;
+}
+
 void Cluster::take(const std::string& name, const Amounts& amounts) {
   auto& machine = machines_.at(name);
-  machine.used = plus(machine.used, amounts);
+  set_used(machine, plus(machine.used, amounts));
   if (!is_even(amounts)) ++machine.uneven;
 }
 
 void Cluster::give_back(const std::string& name, const Amounts& amounts) {
   auto& machine = machines_.at(name);
-  machine.used = minus(machine.used, amounts);
+  set_used(machine, minus(machine.used, amounts));
+  if (machine.joined) spots_.at(name)->round = 0;  // there is more room than was seen
   if (!is_even(amounts)) --machine.uneven;
 }
 
@@ -177,13 +252,19 @@ std::vector<const Machine*> Cluster::servers(const Waiting& run) const {
   return out;
 }
 
+Amounts Cluster::gives(const Waiting& run) const {
+  auto type = types_.find({run.owner, run.machine_type});
+  return type == types_.end() ? Amounts() : type->second.gives;
+}
+
 Amounts Cluster::demand(const Machine& machine, const Waiting& run) const {
+  return demand(machine, run, gives(run));
+}
+
+Amounts Cluster::demand(const Machine& machine, const Waiting& run, const Amounts& gives) {
   if (run.manages) return {0, 0, 0, run.nested ? 0 : 1};
   auto& offers = machine.offers;
   bool cpu = run.machine_type == "cpu";
-  Amounts gives;
-  if (auto type = types_.find({run.owner, run.machine_type}); type != types_.end())
-    gives = type->second.gives;
   Amounts takes;
   if (run.ask.gpus)
     takes.gpus = *run.ask.gpus;
@@ -368,82 +449,142 @@ bool Cluster::depends_on(const Waiting& run, const std::string& machine) const {
   return serves;
 }
 
-bool Cluster::Round::may_take(const Machine& machine, const Amounts& takes) const {
-  if (!machine.connected || machine.drained) return false;
-  auto after = plus(machine.used, takes);
-  // Of what it takes nothing of, runs that were given ahead may have more than there is.
-  if (!std::all_of(std::begin(parts), std::end(parts), [&](auto part) {
-        return takes.*part == 0 || after.*part <= machine.offers.*part;
-      }))
-    return false;
-  auto held = held_.find(machine.name);
-  if (held == held_.end()) return true;
-  auto with_older = plus(after, held->second);
-  return std::all_of(std::begin(parts), std::end(parts), [&](auto part) {
-    return takes.*part == 0 || with_older.*part <= machine.offers.*part;
-  });
+std::vector<std::pair<Cluster::Alike*, Cluster::Spot*>> Cluster::groups(const Waiting& run) {
+  std::vector<std::pair<Alike*, Spot*>> out;
+  auto served = serve_.find(run.machine_type);
+  if (served != serve_.end())
+    for (auto& [likeness, group] : served->second) out.emplace_back(group, nullptr);
+  auto named = spots_.find(run.machine_type);
+  bool known = named == spots_.end() || std::any_of(out.begin(), out.end(), [&](auto& entry) {
+                 return entry.first == named->second;
+               });
+  if (!known) out.emplace_back(named->second, &named->second->of(run.machine_type));
+  return out;
 }
 
+/// Machines that are alike and suit a run, and what it would take of each.
+struct Cluster::Round::Able {
+  Alike* group;
+  Spot *begin, *end;
+  Amounts takes;
+};
+
 /// Keeps the machine where the least is missing for this run.
-void Cluster::Round::hold(const std::vector<const Machine*>& able, const Waiting& run) {
+void Cluster::Round::hold(const std::vector<Able>& able) {
+  if (holds_ == most_holds) {
+    nowhere_ = std::none_of(able.begin(), able.end(), [](auto& group) {
+      return fits(group.takes, group.begin->machine->offers) &&
+             std::any_of(group.begin, group.end, [](auto& spot) { return spot.is_open; });
+    });
+    return;
+  }
   // What is missing, GPUs first: those are what is waited for.
   using Missing = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
   std::optional<Missing> least;
-  const Machine* best = nullptr;
-  for (auto* machine : able) {
-    if (!machine->connected || machine->drained) continue;
-    auto takes = cluster_.demand(*machine, run);
-    if (!fits(takes, machine->offers)) continue;
-    auto after = plus(machine->used, takes);
-    if (auto held = held_.find(machine->name); held != held_.end())
-      after = plus(after, held->second);
-    auto lacks = minus(after, machine->offers);
-    Missing missing{std::max<std::int64_t>(0, lacks.gpus), std::max<std::int64_t>(0, lacks.cpus),
-                    std::max<std::int64_t>(0, lacks.memory)};
-    if (least && *least <= missing) continue;
-    least = missing;
-    best = machine;
+  Spot* best = nullptr;
+  const Amounts* takes = nullptr;
+  for (auto& group : able) {
+    if (!fits(group.takes, group.begin->machine->offers)) continue;
+    auto room = minus(group.begin->machine->offers, group.takes);
+    for (auto* spot = group.begin; spot != group.end; ++spot) {
+      if (!spot->is_open) continue;
+      auto after = spot->round == cluster_.round_ ? plus(spot->used, spot->held) : spot->used;
+      auto lacks = minus(after, room);
+      Missing missing{std::max<std::int64_t>(0, lacks.gpus), std::max<std::int64_t>(0, lacks.cpus),
+                      std::max<std::int64_t>(0, lacks.memory)};
+      if (least &&
+          (*least < missing || (*least == missing && best->machine->name <= spot->machine->name)))
+        continue;
+      least = missing;
+      best = spot;
+      takes = &group.takes;
+    }
   }
+  nowhere_ = best == nullptr;
   if (!best) return;
-  auto& held = held_[best->name];
-  held = plus(held, cluster_.demand(*best, run));
+  ++holds_;
+  if (best->round != cluster_.round_) best->held = {};
+  best->round = cluster_.round_;
+  best->held = plus(best->held, *takes);
 }
 
 std::optional<Placement> Cluster::Round::place(const Waiting& run) {
-  auto able = cluster_.servers(run);
-  const Machine* best = nullptr;
-  Amounts best_takes;
-  // A run with GPUs goes where the fewest stay free; another keeps away from them, and goes where
-  // the most cores are free. The first by name where several are as good.
-  using Cost = std::tuple<std::int64_t, std::int64_t>;
-  std::optional<Cost> least;
-  for (auto* machine : able) {
-    auto takes = cluster_.demand(*machine, run);
-    if (!may_take(*machine, takes)) continue;
-    auto free = minus(machine->offers, machine->used);
-    Cost cost =
-        takes.gpus > 0 ? Cost{free.gpus, -free.cpus} : Cost{machine->offers.gpus, -free.cpus};
-    if (least && *least <= cost) continue;
-    least = cost;
-    best = machine;
-    best_takes = takes;
-  }
-  // Ahead of a free place only where no other machine could take it sooner.
-  if (!best && able.size() == 1 && able[0]->connected && !able[0]->drained) {
-    auto& only = *able[0];
-    best_takes = cluster_.demand(only, run);
-    auto held = held_.find(only.name);  // for a managing run: no business of one that takes a core
-    bool is_free = held == held_.end() || held->second == Amounts{0, 0, 0, held->second.managing};
-    if (only.by_place && only.uneven == 0 && one_core(best_takes) && is_free &&
-        only.used.cpus < only.offers.cpus + only.ahead)
-      best = &only;
-  }
-  if (!best) {
-    hold(able, run);
+  whole_shape_ = !cluster_.choosy_.contains(run.machine_type);
+  auto shape = whole_shape_ ? shape_of(run) : kind_of(run);
+  if (auto known = waits_.find(shape); known != waits_.end()) {
+    nowhere_ = known->second;
     return std::nullopt;
   }
-  cluster_.take(best->name, best_takes);
-  return Placement{run.run, best->name, best_takes};
+  std::vector<Able> able;
+  std::int64_t machines = 0;
+  auto gives = cluster_.gives(run);
+  for (auto& [group, only] : cluster_.groups(run)) {
+    auto& first = *group->spots[0].machine;  // stands for all of them
+    if (!cluster_.suits(first, run) || !cluster_.lacks(first, run).empty()) continue;
+    auto* begin = only ? only : group->spots.data();
+    auto* end = only ? only + 1 : begin + group->spots.size();
+    able.push_back({group, begin, end, demand(first, run, gives)});
+    machines += end - begin;
+  }
+  Spot* best = nullptr;
+  Amounts best_takes;
+  // A run with GPUs breaks into no machine that is whole where another has room or it takes all of
+  // one, and goes where the fewest stay free. Another keeps away from them, from whole ones most,
+  // and goes where the most cores are free. The first by name where several are as good.
+  using Cost = std::tuple<bool, std::int64_t, std::int64_t, std::int64_t>;
+  std::optional<Cost> least;
+  for (auto& [group, begin, end, takes] : able) {
+    auto& offers = begin->machine->offers;
+    // Of what it takes nothing of, runs that were given ahead may have more than there is.
+    auto fits_into = [&takes = takes](const Amounts& free) {
+      return std::all_of(std::begin(parts), std::end(parts),
+                         [&](auto part) { return takes.*part == 0 || takes.*part <= free.*part; });
+    };
+    // There is only ever less in a round.
+    if (group->round == cluster_.round_ && !fits_into(group->room)) continue;
+    Amounts most;
+    for (auto* spot = begin; spot != end; ++spot) {
+      if (!spot->is_open) continue;
+      auto& used = spot->used;
+      auto free = minus(offers, used);
+      if (spot->round == cluster_.round_) free = minus(free, spot->held);
+      for (auto part : parts) most.*part = std::max(most.*part, free.*part);
+      if (!fits_into(free)) continue;
+      bool whole = offers.gpus > 0 && used.gpus == 0 && used.cpus == 0;
+      bool breaks = whole && takes.gpus < offers.gpus;
+      auto cpus = used.cpus - offers.cpus;  // the more are free the less it is
+      Cost cost = takes.gpus > 0 ? Cost{breaks, offers.gpus - used.gpus, offers.gpus, cpus}
+                                 : Cost{offers.gpus > 0, breaks, offers.gpus, cpus};
+      if (least &&
+          (*least < cost || (*least == cost && best->machine->name <= spot->machine->name)))
+        continue;
+      least = cost;
+      best = spot;
+      best_takes = takes;
+    }
+    if (end - begin != std::ssize(group->spots)) continue;  // one of them alone was looked at
+    group->room = most;
+    group->round = cluster_.round_;
+  }
+  // Ahead of a free place only where no other machine could take it sooner.
+  if (!best && machines == 1 && able[0].begin->is_open) {
+    auto& spot = *able[0].begin;
+    auto& only = *spot.machine;
+    best_takes = able[0].takes;
+    // For a managing run: no business of one that takes a core.
+    bool is_free =
+        spot.round != cluster_.round_ || spot.held == Amounts{0, 0, 0, spot.held.managing};
+    if (only.by_place && only.uneven == 0 && one_core(best_takes) && is_free &&
+        only.used.cpus < only.offers.cpus + only.ahead)
+      best = &spot;
+  }
+  if (!best) {
+    hold(able);
+    waits_.emplace(std::move(shape), nowhere_);
+    return std::nullopt;
+  }
+  cluster_.take(best->machine->name, best_takes);
+  return Placement{run.run, best->machine->name, best_takes};
 }
 
 std::string Cluster::why_waiting(const Waiting& run) const {
@@ -510,7 +651,7 @@ std::string Cluster::why_waiting(const Waiting& run) const {
     if (n > 0) parts.push_back(std::to_string(n) + " " + what);
   };
   add(busy, "busy");
-  add(free, "kept for an older run");
+  add(free, "kept for a run before it");
   add(away, "not connected");
   add(drained, "drained");
   add(small, "too small");

@@ -2,10 +2,13 @@
 // view and the queue; no I/O, no clock, no randomness. Not thread-safe.
 //
 // Promises: what machines offer is never given twice; a run that can be had at all is not passed
-// over for ever. The oldest run of each kind that does not fit holds the machine where least is
-// missing: a younger run may go there only if it takes nothing of what is short, and leaves what
-// the older needs of the rest. So the wait of the older depends only on runs that are there
-// already.
+// over for ever. The first run of each shape that does not fit (of the first shapes: so many as may
+// be near their turn) holds the machine where least is missing: one behind it may go there only if
+// it takes nothing of what is short, and leaves what the first needs of the rest. So the wait of
+// the first depends only on runs that are there already. Who is first, and that everybody becomes
+// so, is sched/queue.hpp's to say.
+//
+// Runs with GPUs are packed: machines stay whole for those that want all of one.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -13,6 +16,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -75,6 +79,10 @@ struct Placement {
 
 class Cluster {
  public:
+  Cluster() = default;
+  Cluster(Cluster&&) = default;  // no copies: a part of it points into another
+  Cluster& operator=(Cluster&&) = default;
+
   /// By its name; in place of one of that name.
   void put(Machine);
   void remove(const std::string& name);
@@ -100,6 +108,9 @@ class Cluster {
   /// Null: the type has none.
   const Pool* pool(const std::string& owner, const std::string& type) const;
 
+  /// What all machines that have joined offer.
+  const Amounts& offers() const { return offers_; }
+
   void take(const std::string& machine, const Amounts&);
   void give_back(const std::string& machine, const Amounts&);
 
@@ -123,18 +134,29 @@ class Cluster {
   /// "waiting for a V100 machine: 2 busy, 1 away".
   std::string why_waiting(const Waiting&) const;
 
-  /// One look at the queue: feed it with waiting runs, the oldest first.
+ private:
+  struct Alike;
+
+ public:
+  /// One look at the queue: feed it with waiting runs, in the order of their turns. No machine
+  /// comes or goes while it lasts.
   class Round {
    public:
-    explicit Round(Cluster& cluster) : cluster_(cluster) {}
-    /// None: it has to wait, and with it all of its kind (same_kind()).
+    explicit Round(Cluster& cluster) : cluster_(cluster) { ++cluster_.round_; }
+    /// None: it has to wait, and with it all of its kind.
     std::optional<Placement> place(const Waiting&);
+    /// Of the last that had to wait: no machine that is here now could take it, were it empty.
+    bool nowhere() const { return nowhere_; }
+    /// Of the last that had to wait: all of its shape have to, whosever they are.
+    bool whole_shape() const { return whole_shape_; }
 
    private:
-    bool may_take(const Machine&, const Amounts&) const;
-    void hold(const std::vector<const Machine*>&, const Waiting&);
+    struct Able;
+    void hold(const std::vector<Able>&);
     Cluster& cluster_;
-    std::map<std::string, Amounts> held_;  ///< by machine: what older runs wait for there
+    std::unordered_map<std::string, bool> waits_;  ///< by shape: those that wait; whether nowhere
+    bool nowhere_ = false, whole_shape_ = false;
+    int holds_ = 0;
   };
 
  private:
@@ -150,16 +172,49 @@ class Cluster {
   /// Likewise, or the last that was there; null: none ever was.
   const Machine* model_for(const Waiting&) const;
 
+  /// What all placements look at of a machine.
+  struct Spot {
+    const Machine* machine = nullptr;
+    Amounts used, held;  ///< held: for those that wait, in the round of that number
+    std::int64_t round = 0;
+    bool is_open = false;  ///< connected and not drained
+  };
+  /// Machines that differ in their names only, and in what goes on there; by name. They are looked
+  /// at one behind the other, and whether they suit a run is asked once for all.
+  struct Alike {
+    std::vector<Spot> spots;
+    Amounts room;  ///< no more than that is free on any, in the round of that number
+    std::int64_t round = 0;
+    Spot& of(const std::string& name);
+  };
+  static std::string likeness(const Machine&);
+  void put_spot(const Machine&);
+  void remove_spot(const Machine&);
+  void set_used(Machine&, const Amounts&);
+  /// Those that serve the run's type: whole groups, and the machine of this name.
+  std::vector<std::pair<Alike*, Spot*>> groups(const Waiting&);
+  Amounts gives(const Waiting&) const;
+  static Amounts demand(const Machine&, const Waiting&, const Amounts& gives);
+
   struct Type {
     Amounts gives{};
     std::optional<Pool> pool{};
     std::optional<Machine> last{};  ///< of those that its pool has launched, the last that went
   };
   std::map<std::string, Machine> machines_;
+  std::map<std::string, Alike> alike_;                          ///< by likeness()
+  std::map<std::string, std::map<std::string, Alike*>> serve_;  ///< by type, then likeness
+  std::unordered_map<std::string, Alike*> spots_;               ///< by machine
+  std::map<std::string, std::int64_t> choosy_;  ///< type -> machines that do not take everybody's
+  Amounts offers_;
+  std::int64_t round_ = 0;
   std::map<std::string, std::set<std::string>> served_;  ///< type -> machines that have joined
   std::map<std::pair<std::string, std::string>, Type> types_;  ///< by owner and name
 };
 
+/// What says which machines could take a run, but for its user and project, which machines may ask
+/// for, too.
+std::string shape_of(const Waiting&);
 /// Runs of the same kind can be placed on the same machines in the same way.
 std::string kind_of(const Waiting&);
 /// Whether a name is served: the machine's own, or one of its types.

@@ -113,17 +113,27 @@ std::pair<std::string, std::string> why_waiting(Context& context, const store::R
     if (active && *active)
       return {"waiting_for_run", "waiting for run " + std::to_string(**active)};
   }
-  auto limit = context.readers.with([&](store::Reader& reader) -> Result<Quota> {
+  auto wants = waiting_of(run);
+  auto limit = context.readers.with([&](store::Reader& reader) -> Result<std::string> {
     auto records = reader.quotas();
+    if (records && (records->empty() || wants.manages)) return std::string();
     if (!records) return records.error();
     auto quota = quota_of(to_quotas(*records), run.owner, run.creator);
-    if (!quota.runs) return Quota();
-    auto running = reader.runs_of(run.owner, run.creator);
-    if (!running) return running.error();
-    return may_start(quota, *running) ? Quota() : quota;
+    if (quota.runs) {
+      auto running = reader.runs_of(run.owner, run.creator);
+      if (!running) return running.error();
+      if (!may_start(quota, *running)) return waits_for_quota(run.creator, quota, "");
+    }
+    if (quota.runs_of.contains(wants.machine_type)) {
+      auto running = reader.runs_of(run.owner, run.creator, wants.machine_type);
+      if (!running) return running.error();
+      if (!may_start(quota, wants.machine_type, *running))
+        return waits_for_quota(run.creator, quota, wants.machine_type);
+    }
+    return std::string();
   });
-  if (limit && limit->runs) return {"waiting_for_quota", waits_for_quota(run.creator, *limit)};
-  return {"waiting_for_machine", context.machines.why_waiting(waiting_of(run))};
+  if (limit && !limit->empty()) return {"waiting_for_quota", *limit};
+  return {"waiting_for_machine", context.machines.why_waiting(wants)};
 }
 
 }  // namespace
@@ -156,6 +166,7 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
   info.notice_signal = run.request.notice_signal;
   info.append = run.request.append;
   info.max_cost = run.request.max_cost;
+  info.priority = run.request.priority.empty() ? "normal" : run.request.priority;
   if (run.request.has_environment()) {
     info.pip = run.request.pip;
     info.requirements = run.request.requirements;

@@ -144,6 +144,10 @@ void list_budgets(Context&, Call);
 void put_budget(Context&, Call);
 void delete_budget(Context&, Call);
 
+// runs.cpp
+/// Error `not_permitted`: its priority is for administrators.
+Result<> check_priority(const Call&, const model::RunRequest&);
+
 // quotas.cpp
 void list_quotas(Context&, Call);
 void put_quota(Context&, Call);

@@ -8,6 +8,9 @@
 
 namespace spell::service {
 
+/// The reason's code of a run that does.
+inline constexpr const char* waits_for_money = "waiting_for_budget";
+
 /// Of billionths of a dollar.
 model::Units amount_of(std::int64_t nano);
 /// "$12.34": what is shown as spent is never more than it is.

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,7 +18,8 @@ struct Quota {
   std::optional<std::int64_t> runs{};       ///< that have a machine at the same time
   std::optional<std::int64_t> bytes{};      ///< of outputs, logs and uploads, as they were saved
   std::optional<std::int64_t> log_bytes{};  ///< of each run
-  bool any() const { return runs || bytes || log_bytes; }
+  /// As `runs`, of those that ask for this machine type, in lower case.
+  std::map<std::string, std::int64_t> runs_of{};
 };
 
 Quota effective(const Quota& own, const Quota& everybody);
@@ -31,10 +33,15 @@ Quota quota_of(const Quotas&, const std::string& owner, const std::string& user)
 inline constexpr std::pair<const char*, std::optional<std::int64_t> Quota::*> quota_members[] = {
     {"runs", &Quota::runs}, {"bytes", &Quota::bytes}, {"log_bytes", &Quota::log_bytes}};
 
-/// Whether one more run may have a machine.
+/// Before the name of a machine type: its member in the store.
+inline constexpr std::string_view runs_of_prefix = "runs_of:";
+
+/// Whether one more run may have a machine: of all, or of those that ask for a type, `running` have
+/// one.
 bool may_start(const Quota&, std::int64_t running);
-/// Why a run waits then.
-std::string waits_for_quota(const std::string& user, const Quota&);
+bool may_start(const Quota&, const std::string& type, std::int64_t running);
+/// Why a run waits then; type "": whatever it asks for.
+std::string waits_for_quota(const std::string& user, const Quota&, const std::string& type);
 /// The limit of a run's log: what it asks for, or less.
 std::int64_t log_limit(const Quota&, std::int64_t asked);
 /// Whether a user who has stored so much may bring more, or make runs that will. Error

@@ -17,6 +17,7 @@ Result<json> quota_json(store::Reader& reader, const std::string& owner, const s
   json out{{"user", user.empty() ? everybody : user}};
   for (auto& [name, member] : quota_members)
     out[name] = quota.*member ? json(*(quota.*member)) : json(nullptr);
+  out["runs_of"] = quota.runs_of;
   auto running = reader.runs_of(owner, user);
   if (!running) return running.error();
   auto stored = reader.bytes_of(owner, user);
@@ -24,6 +25,11 @@ Result<json> quota_json(store::Reader& reader, const std::string& owner, const s
   out["running"] = *running;
   out["stored_bytes"] = *stored;
   return out;
+}
+
+model::Problem read_runs_of(const std::string& type, const json& j, std::int64_t& out) {
+  if (!base::valid_name(type)) return {"", "is not a machine type's name"};
+  return model::read_int(j, out);
 }
 
 Result<Quota> parse_quota(const Call& call) {
@@ -40,6 +46,15 @@ Result<Quota> parse_quota(const Call& call) {
               model::read_int(value, (quota.*member).emplace(), field == "log_bytes" ? 4096 : 0))
         return base::error("invalid_request", field + " " + problem.text);
     }
+    if (field == "runs_of") {
+      known = true;
+      std::map<std::string, std::int64_t> given;
+      if (auto problem = model::read_map(value, given, 100, read_runs_of))
+        return std::move(problem).within(field).error("invalid_request");
+      for (auto& [type, limit] : given)
+        if (!quota.runs_of.emplace(base::lower(type), limit).second)
+          return base::error("invalid_request", "runs_of names " + type + " twice");
+    }
     if (!known) return base::error("invalid_request", "'" + field + "' is not a known field");
   }
   return quota;
@@ -51,6 +66,8 @@ std::string quota_text(const Quota& quota) {
   for (auto& [name, member] : quota_members)
     if (auto amount = quota.*member)
       out += (out.empty() ? "" : ", ") + std::string(name) + " " + std::to_string(*amount);
+  for (auto& [type, amount] : quota.runs_of)
+    out += (out.empty() ? "runs of " : ", runs of ") + type + " " + std::to_string(amount);
   return out;
 }
 
@@ -104,6 +121,16 @@ void put_quota(Context& context, Call call) {
         if (!known) return known.error();
         if (!*known) return no_such_user(user);
       }
+      // What there is of types goes first: those that are not named have no limit.
+      auto before = state.writer().quotas();
+      if (!before) return before.error();
+      for (auto& record : *before)
+        if (record.owner == call->owner() && record.user == user &&
+            record.name.starts_with(runs_of_prefix))
+          SPELL_TRY(state.writer().delete_quota(record));
+      for (auto& [type, amount] : quota.runs_of)
+        SPELL_TRY(state.writer().put_quota(
+            {call->owner(), user, std::string(runs_of_prefix) + type, amount}));
       for (auto& [name, member] : quota_members) {
         store::QuotaRecord record{call->owner(), user, name, (quota.*member).value_or(0)};
         SPELL_TRY(quota.*member ? state.writer().put_quota(record)

@@ -166,6 +166,13 @@ Result<std::shared_ptr<void>> hold_commit(Context& context, const std::string& o
   return held;
 }
 
+Result<> check_priority(const Call& call, const model::RunRequest& request) {
+  if (request.priority != "high" || call->caller.role == model::Role::administrator) return ok();
+  return base::error("not_permitted", "priority high is for administrators; " + call->caller.name +
+                                          " may ask for normal and low, and " +
+                                          "an administrator can run it");
+}
+
 void create_run(Context& context, Call call) {
   auto body = body_object(call);
   if (!body) return refuse(call, body.error());
@@ -178,6 +185,7 @@ void create_run(Context& context, Call call) {
     return refuse(
         call, base::error("invalid_request",
                           "'requirements_text', 'pinned' and 'pinned_apt' are the service's own"));
+  if (auto able = check_priority(call, *request); !able) return refuse(call, able.error());
   if (auto filled = model::fill_params(*request); !filled) return refuse(call, filled.error());
   auto key = key_of(call);
   if (!key) return refuse(call, key.error());
@@ -220,6 +228,7 @@ void rerun(Context& context, Call call) {
   model::RunRequest request = run->request;
   request.idempotent = false;
   request.workflow = 0;
+  if (!check_priority(call, request)) request.priority.clear();
   request.after.clear();
   request.labels = store::split_labels(run->labels);
   request.project = run->project;

@@ -40,6 +40,7 @@ std::string identity_of(const model::RunRequest& request,
   same.auto_resume.reset();
   same.exclusive = false;
   same.max_cost.reset();
+  same.priority.clear();
   if (same.code) same.code->message.clear();
   return model::request_hash(same);
 }
@@ -121,9 +122,14 @@ sched::Waiting waiting_of(const RunRecord& run) {
 Result<> State::load() {
   runs_.clear();
   numbers_.clear();
-  queues_.clear();
+  queue_.clear();
+  queued_.clear();
+  asleep_ = 0;
+  settled_.clear();
+  raised_.clear();
   running_.clear();
-  held_.clear();
+  running_of_.clear();
+  users_.clear();
   dependents_.clear();
   dirty_.clear();
   inserted_.clear();
@@ -135,7 +141,6 @@ Result<> State::load() {
   ended_managers_.clear();
   last_numbers_.clear();
   new_numbers_.clear();
-  queued_.clear();
   bills_.clear();
   cost_numbers_.clear();
   unpriced_.clear();
@@ -151,12 +156,19 @@ Result<> State::load() {
   }
   SPELL_TRY(load_quotas());
   SPELL_TRY(load_budgets());
-  auto active = writer_.active_runs();
-  if (!active) return active.error();
-  for (auto& record : *active) {
+  std::vector<RunPointer> active;
+  SPELL_TRY(writer_.each_active_run([&](RunRecord record) {
+    if (runs_.size() >= options_.awake && may_sleep(record)) {
+      queue_up(record);
+      ++asleep_;
+      return;
+    }
     auto run = std::make_shared<RunRecord>(std::move(record));
     runs_[run->id] = run;
     numbers_[{run->owner, run->number}] = run;
+    active.push_back(std::move(run));
+  }));
+  for (auto& run : active) {
     if (run->machine.empty())
       enqueue(run);
     else if (auto machine = machines_.find(run->machine); machine != machines_.end())
@@ -170,7 +182,7 @@ Result<> State::load() {
       SPELL_TRY(writer_.update_run(*run));
       assign(own->second, *run);
     }
-    if (!run->machine.empty() && !run->manages) ++running_[user_of(*run)];
+    if (!run->machine.empty()) count(*run, 1);
     if (run->cost.allowed_ms >= 0) set_hold(run->id, hold_of(*run));
   }
   return ok();
@@ -180,8 +192,7 @@ Result<> State::load_quotas() {
   auto records = writer_.quotas();
   if (!records) return records.error();
   quotas_ = to_quotas(*records);
-  for (auto held = std::exchange(held_, {}); auto& [user, runs] : held)
-    for (auto& [order, run] : runs) enqueue(run);
+  look_ = true;
   return ok();
 }
 
@@ -197,7 +208,8 @@ Result<RunPointer> State::find(const std::string& owner, std::int64_t number) {
   auto run = std::make_shared<RunRecord>(std::move(**record));
   runs_[run->id] = run;
   numbers_[{owner, number}] = run;
-  dirty_[run->id] = run;  // flush() drops it from memory again
+  dirty_[run->id] = run;  // it is dropped from memory again
+  if (queued_.contains({owner, number})) --asleep_;
   return run;
 }
 
@@ -223,6 +235,7 @@ void State::note(const RunPointer& run, std::int64_t time_us, const std::string&
 std::string State::key_difference(const RunRecord& existing,
                                   const model::RunRequest& request) const {
   auto before = model::to_json(existing.request), after = model::to_json(request);
+  if (request.priority.empty()) before.erase("priority");  // it has its workflow's
   for (auto& [name, value] : after.items())
     if (!before.contains(name) || before[name] != value) return name;
   for (auto& [name, value] : before.items())
@@ -321,6 +334,13 @@ Result<Submitted> State::submit(const Submission& s, std::int64_t now_us) {
   run->creator = s.creator;
   run->created_us = now_us;
   run->request = s.request;
+  if (run->request.priority.empty() && s.request.workflow != 0) {
+    auto workflow = find_workflow(s.owner, s.request.workflow);
+    if (!workflow) return workflow.error();
+    if (workflow->run != 0)
+      if (auto manager = find(s.owner, workflow->run))
+        run->request.priority = (*manager)->request.priority;
+  }
   run->mounts = model::write_mounts(mounts);
   run->project = s.request.project;
   run->labels = store::join_labels(s.request.labels);
@@ -364,43 +384,23 @@ void State::enqueue(const RunPointer& run) {
     delayed_.emplace(run->not_before_us, run->id);
     return;
   }
+  bool waits = false;
   for (auto number : waits_for(*run)) {
     auto other = end_of_chain(run->owner, number);
-    if (other && !has_ended(*other)) {
-      dependents_[(*other)->id].insert(run->id);
-      return;  // looked at again when that one has ended
-    }
+    if (!other || has_ended(*other)) continue;
+    // Looked at again when that one has ended.
+    if (!std::exchange(waits, true)) dependents_[(*other)->id].insert(run->id);
+    raise(*other, priority_of(*run));
   }
-  auto kind = sched::kind_of(wants_of(*run));
-  queues_[kind][order_of(*run)] = run;
-  queued_[run->id] = std::move(kind);
-  look_ = true;
+  if (!waits) queue_up(*run);
 }
 
 void State::leave_queue(const RunPointer& run) {
-  if (auto kind = queued_.find(run->id); kind != queued_.end()) {
-    queues_.at(kind->second).erase(order_of(*run));
-    queued_.erase(kind);
-  }
-  if (auto held = held_.find(user_of(*run)); held != held_.end())
-    held->second.erase(order_of(*run));
+  take_out({run->owner, run->number});
   unfunded_.erase(order_of(*run));
-  for (auto& [id, waiting] : dependents_) waiting.erase(run->id);
+  if (!run->request.after.empty() || !run->request.mounts.empty())
+    for (auto& [id, waiting] : dependents_) waiting.erase(run->id);
   delayed_.erase({run->not_before_us, run->id});
-}
-
-bool State::held_by_quota(const RunPointer& run) {
-  if (run->manages) return false;  // else its own runs might wait for its end
-  auto quota = quota_of(quotas_, run->owner, run->creator);
-  if (may_start(quota, running_[user_of(*run)])) return false;
-  held_[user_of(*run)][order_of(*run)] = run;
-  return true;
-}
-
-void State::release_held(const User& user) {
-  auto held = held_.extract(user);
-  if (held.empty()) return;
-  for (auto& [order, run] : held.mapped()) enqueue(run);
 }
 
 Result<bool> State::dependencies_met(const RunPointer& run, std::int64_t now_us) {
@@ -553,10 +553,7 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   if (!late) ended_.push_back({run->owner, run->number, run->workflow});
   run->status = status;
   if (!is_late(*run)) run->wanted.clear();  // else it is told to the machine when that is back
-  if (!run->machine.empty() && !late && !run->manages) {
-    if (auto& running = running_[user_of(*run)]; running > 0) --running;
-    release_held(user_of(*run));
-  }
+  if (!run->machine.empty() && !late) count(*run, -1);
   if (run->manages) ended_managers_.push_back(run);
   if (run->ended_us == 0) run->ended_us = now_us;
   auto until_us = billed_until(*run, late, now_us);
@@ -578,10 +575,12 @@ void State::finish(const RunPointer& run, const std::string& status, std::int64_
   if (status != "complete" && !run->reason.empty()) text += ": " + run->reason;
   note(run, now_us, text, true, true, log_offset);
   leave_machine(run);
-  if (goes_on)
+  if (goes_on) {
     interrupted_.emplace_back(run->owner, run->number);
-  else
+  } else {
+    raised_.erase(run->id);
     wake_dependents(run, now_us);
+  }
 }
 
 void State::wake_dependents(const RunPointer& run, std::int64_t now_us) {
@@ -635,43 +634,7 @@ Result<> State::place_waiting(std::int64_t now_us) {
   SPELL_TRY(end_managed(now_us));
   release_delayed(now_us);
   if (!std::exchange(look_, false)) return ok();
-  // The queues' heads, the oldest first. A run that has to wait holds back its queue for this time.
-  std::map<Order, RunPointer> heads;
-  auto next = [&](std::map<Order, RunPointer>& queue) {
-    if (!queue.empty()) heads.insert(*queue.begin());
-  };
-  for (auto& [kind, queue] : queues_) next(queue);
-  sched::Cluster::Round round(cluster_);
-  while (!heads.empty()) {
-    RunPointer run = heads.begin()->second;
-    heads.erase(heads.begin());
-    auto& queue = queues_.at(queued_.at(run->id));
-    if (held_by_quota(run)) {
-      queue.erase(order_of(*run));
-      queued_.erase(run->id);
-      next(queue);
-      continue;
-    }
-    bool plain = run->request.after.empty() && run->request.mounts.empty();
-    auto met = plain ? Result<bool>(true) : dependencies_met(run, now_us);
-    if (!met) return met.error();
-    auto able = *met ? may_spend(run, now_us) : Result<MaySpend>(MaySpend::no);
-    if (!able) return able.error();
-    if (*able == MaySpend::later) {
-      queue.erase(order_of(*run));
-      queued_.erase(run->id);
-      next(queue);
-      continue;
-    }
-    if (*able == MaySpend::yes) {
-      auto placed = round.place(wants_of(*run));
-      if (!placed) continue;
-      SPELL_TRY(put_on(run, *placed, now_us));
-    }
-    leave_queue(run);
-    next(queue);
-  }
-  std::erase_if(queues_, [](auto& entry) { return entry.second.empty(); });
+  SPELL_TRY(look_at_queue(now_us));
   SPELL_TRY(end_managed(now_us));
   // What ended because of what it was to come after may have let others in.
   return look_ ? place_waiting(now_us) : ok();
@@ -706,7 +669,10 @@ Result<> State::flush() {
   for (auto& [run, event] : events_) SPELL_TRY(writer_.add_event(run, event));
   SPELL_TRY(flush_costs());
   for (auto& [id, run] : dirty_) {
-    if (!model::is_final(run->status)) continue;
+    if (!model::is_final(run->status)) {
+      settled_.push_back(run);
+      continue;
+    }
     SPELL_TRY(give_up_layers(writer_, *run));
     numbers_.erase({run->owner, run->number});
     runs_.erase(id);
@@ -721,6 +687,12 @@ void State::committed() {
   for (auto& name : changed_machines_)
     if (auto machine = machines_.find(name); machine != machines_.end())
       machine->second.durable_command = machine->second.last_command;
+  for (auto& run : std::exchange(settled_, {})) {
+    if (runs_.size() <= options_.awake) continue;
+    if (!queued_.contains({run->owner, run->number}) || !may_sleep(*run)) continue;
+    asleep_ += numbers_.erase({run->owner, run->number});
+    runs_.erase(run->id);
+  }
 }
 
 void State::announce_all() {

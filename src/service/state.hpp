@@ -10,6 +10,9 @@
 // still becomes theirs. One that is to be resumed goes on, in the same transaction, as another run
 // with its files (state_chains.cpp): both are of one chain.
 //
+// Of runs that wait for a machine alone memory holds, beyond the first thousands, no more than
+// their turn: the rest of them is read when it comes.
+//
 // Effects are not stored. What a worker should do is a function of the state (commands()), computed
 // anew when it says hello; so is what a pool should do (pool_tasks()).
 #pragma once
@@ -30,6 +33,7 @@
 #include "model/worker_protocol.hpp"
 #include "sched/caps.hpp"
 #include "sched/cluster.hpp"
+#include "sched/queue.hpp"
 #include "service/ends.hpp"
 #include "service/prices.hpp"
 #include "service/quota.hpp"
@@ -133,6 +137,8 @@ struct StateOptions {
   /// The values that a run's start command carries: variable -> value.
   std::function<std::map<std::string, std::string>(const RunRecord&)> secrets{};
   std::int64_t managing = 50;  ///< managing runs of workflows that a machine carries
+  /// So many runs that have not ended are kept in memory in any case.
+  std::size_t awake = 2000;
 };
 
 /// The store's note of when a service was there last, while runs cost something.
@@ -364,11 +370,13 @@ class State {
   bool is_awaited(const std::string& owner, std::int64_t number) const;
   /// When a run is due that waits for its time alone; 0: there is none.
   std::int64_t next_start_us() const { return delayed_.empty() ? 0 : delayed_.begin()->first; }
-  std::size_t active() const { return runs_.size(); }
+  std::size_t active() const { return runs_.size() + asleep_; }
+  /// How many of those are known by their turns alone.
+  std::size_t asleep() const { return asleep_; }
   store::Writer& writer() { return writer_; }
 
  private:
-  /// Runs that go on come before those that begin.
+  /// Of runs that wait for anything but a machine.
   struct Order {
     bool begins;
     std::int64_t created_us, number;
@@ -421,13 +429,39 @@ class State {
   void take_events(const RunPointer&, const model::RunReport&, bool late, std::int64_t now_us);
   void enqueue(const RunPointer&);
   void leave_queue(const RunPointer&);
+  /// Where its turn is found.
+  using Number = std::pair<std::string, std::int64_t>;  ///< owner, number
+  struct Queued {
+    sched::Queue::Kind* kind = nullptr;
+    sched::Age age{};
+    std::int64_t workflow = 0;
+  };
+  void queue_up(const RunRecord&);
+  void take_out(const Number&);
+  /// What its turn depends on is another now.
+  void requeue(const RunRecord&);
+  Result<> requeue_all();
+  bool is_asleep(const Number& number) const {
+    return queued_.contains(number) && !numbers_.contains(number);
+  }
+  /// Whether its turn is all that memory has to know of it.
+  bool may_sleep(const RunRecord&);
+  /// Its own, or that of runs that wait for it, if that is higher.
+  sched::Priority priority_of(const RunRecord&) const;
+  /// What waits for it does so with this priority; so does what it waits for itself.
+  void raise(RunPointer, sched::Priority);
   using User = std::pair<std::string, std::string>;  ///< owner, creator
   static User user_of(const RunRecord& run) { return {run.owner, run.creator}; }
-  /// Whether its user has as many runs at once as he may: then it waits outside of the queues,
-  /// where it holds nobody back, until one of them ends or the quota changes.
-  bool held_by_quota(const RunPointer&);
-  void release_held(const User&);
+  /// A run has its machine, or has left it.
+  void count(const RunRecord&, int more);
+  /// Whether the user has as many runs at once as he may, `more` counted in.
+  bool held_by_quota(const sched::Waiting&, std::int64_t more = 0) const;
   Result<> place_waiting(std::int64_t now_us);
+  Result<> look_at_queue(std::int64_t now_us);
+  /// waits: for a machine; held: by a quota.
+  enum class Turned { gone, waits, held };
+  Result<Turned> take_turn(const sched::Queue::Look::Turn&, sched::Cluster::Round&,
+                           std::int64_t now_us);
   Result<> put_on(const RunPointer&, const sched::Placement&, std::int64_t now_us);
   /// Orders the run's start, with credentials for one that manages a workflow.
   Result<> order_start(MachineState&, const RunRecord&, std::int64_t now_us);
@@ -447,12 +481,13 @@ class State {
              const std::string& reason_code = {}, const std::string& reason = {});
   model::Command start_command(const RunRecord&) const;
   std::int64_t granted_log(const RunRecord&) const;
-  /// Those that are on no machine.
-  std::vector<RunPointer> waiting_runs() const;
+  /// Those that are on no machine, and want one in this way.
+  Result<std::vector<RunPointer>> waiting_runs(
+      const std::function<bool(const sched::Waiting&)>& wants);
   /// Numbers of those that want this type, the oldest first.
   std::vector<std::string> waiting_for(const std::string& owner, const std::string& type) const;
   /// Whether no other machine than this one can take a run, nor any that is launched.
-  bool only_there(const RunRecord&, const std::string& machine) const;
+  bool only_there(const sched::Waiting&, const std::string& machine) const;
   Result<> load_machines();
   MachineState* find_by_id(const std::string& id);
   /// Error `name_taken`: also by a link.
@@ -563,7 +598,6 @@ class State {
   Result<model::RunResult> named(const RunRecord&, model::RunResult, std::int64_t now_us);
   /// As the scheduler sees it, with what its budgets need.
   sched::Waiting wants_of(const RunRecord&);
-  void requeue();
 
   // Pools.
   using TypeKey = std::pair<std::string, std::string>;  ///< owner, name
@@ -578,7 +612,7 @@ class State {
   /// The runs that wait for a machine of the type and may start.
   std::vector<sched::Waiting> wanting(const TypeKey&) const;
   /// Runs that no machine of their type's pool can take: their logs say so, once.
-  void say_beyond_pool(const std::vector<sched::Waiting>&, std::int64_t now_us);
+  Result<> say_beyond_pool(const TypeKey&, std::int64_t now_us);
   bool is_of_pool(const MachineState&, const TypeKey&) const;
   std::int64_t machines_of_pool(const TypeKey&) const;
   Result<> launch_machine(const store::MachineTypeRecord&, std::int64_t now_us);
@@ -593,6 +627,9 @@ class State {
   Result<> drop_tokens(const std::string& machine, const std::string& kind);
   void assign(MachineState&, const RunRecord&);
   bool unassign(MachineState&, const std::string& run);
+  /// Who uses how much.
+  void use(const RunRecord&, const Amounts&);
+  void use_no_more(const std::string& run, const Amounts&);
   Result<bool> dependencies_met(const RunPointer&, std::int64_t now_us);
   Result<bool> resolve_mounts(const RunPointer&, std::int64_t now_us);
   std::int64_t log_size(const RunRecord&) const;
@@ -604,9 +641,12 @@ class State {
   std::unordered_map<std::string, RunPointer>
       runs_;  // by id: those that have not ended, and those just changed
   std::map<std::pair<std::string, std::int64_t>, RunPointer> numbers_;
-  std::map<std::string, std::map<Order, RunPointer>> queues_;  // by kind, see sched::kind_of
-  std::unordered_map<std::string, std::string> queued_;        // run id -> its queue
-  bool look_ = true;  // something has changed since the queues were last looked at
+  sched::Queue queue_;
+  std::map<Number, Queued> queued_;
+  std::size_t asleep_ = 0;           // of those: the ones that are in no other table
+  std::vector<RunPointer> settled_;  // written by this transaction: they may sleep after it
+  std::unordered_map<std::string, sched::Priority> raised_;  // by run id, see raise()
+  bool look_ = true;  // something has changed since the queue was last looked at
   std::map<std::string, std::set<std::string>> dependents_;  // run id -> runs that wait for it
   std::map<std::string, MachineState> machines_;             // by name
   std::map<std::string, std::string> machine_names_;         // by id
@@ -622,8 +662,9 @@ class State {
   bool tokens_changed_ = false;
   Quotas quotas_;
   PriceLists price_lists_;
-  std::map<User, std::int64_t> running_;              // runs that have a machine
-  std::map<User, std::map<Order, RunPointer>> held_;  // those that wait for a quota
+  std::map<User, std::int64_t> running_;                             // runs that have a machine
+  std::map<std::pair<User, std::string>, std::int64_t> running_of_;  // by machine type, too
+  std::unordered_map<std::string, User> users_;  // of runs that take something of a machine
   std::map<BudgetKey, Budget> budgets_;
   std::map<std::string, Hold> holds_;     // by run id
   std::map<Order, RunPointer> unfunded_;  // those that wait for money

@@ -30,7 +30,6 @@ constexpr std::int64_t allowance_ms = 2 * hour_ms, extended_at_ms = hour_ms;
 /// What pays for less than that begins no run.
 constexpr std::int64_t least_ms = 60'000;
 constexpr std::string_view by_max_cost = "max_cost";
-constexpr const char* waits_for_money = "waiting_for_budget";
 
 /// Less than that is nothing: what pays for a minute, or a hundredth of the amount where that is
 /// less.

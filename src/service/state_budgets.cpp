@@ -143,16 +143,6 @@ Result<> State::load_budgets() {
   return ok();
 }
 
-void State::requeue() {
-  std::vector<RunPointer> runs;
-  for (auto& [kind, queue] : queues_)
-    for (auto& [order, run] : queue) runs.push_back(run);
-  queues_.clear();
-  queued_.clear();
-  for (auto& run : runs) enqueue(run);
-  money_moved_ = ungoverned_ = look_ = true;
-}
-
 Result<BudgetUse> State::put_budget(store::BudgetRecord record, std::int64_t now_us) {
   SPELL_TRY(flush());  // what runs have cost that ended in this transaction
   auto now = now_us / 1000;
@@ -196,7 +186,8 @@ Result<BudgetUse> State::put_budget(store::BudgetRecord record, std::int64_t now
   budgets_.erase(key);
   auto& put = budgets_.emplace(key, std::move(budget)).first->second;
   SPELL_TRY(writer_.put_budget(record));
-  requeue();
+  SPELL_TRY(requeue_all());
+  money_moved_ = ungoverned_ = true;
   return use_of(put, now_us);
 }
 
@@ -205,7 +196,8 @@ Result<> State::remove_budget(const std::string& owner, const std::string& kind,
   if (budgets_.erase({owner, kind, name}) == 0)
     return base::error("budget_not_found", "there is no budget of " + kind + " " + name +
                                                "; `spell budget list` lists them");
-  requeue();
+  SPELL_TRY(requeue_all());
+  money_moved_ = ungoverned_ = true;
   return writer_.delete_budget(owner, kind, name);
 }
 
@@ -258,6 +250,7 @@ Result<RunRecord> State::set_project(const std::string& owner, std::int64_t numb
   }
   ungoverned_ = money_moved_ = true;
   touch(run);
+  requeue(*run);
   return *run;
 }
 
@@ -271,7 +264,7 @@ Result<> State::rename_project(const std::string& owner, const std::string& from
   for (auto& [id, hold] : holds_)
     if (hold.owner == owner && hold.project == from) hold.project = to;
   auto node = budgets_.extract({owner, "project", from});
-  if (node.empty()) return ok();
+  if (node.empty()) return requeue_all();
   node.key() = {owner, "project", to};
   node.mapped().record.name = to;
   SPELL_TRY(writer_.delete_budget(owner, "project", from));
@@ -280,7 +273,7 @@ Result<> State::rename_project(const std::string& owner, const std::string& from
     if (run->cost.limited_by == "project " + from)
       run->cost.limited_by = "project " + to, touch(run);
   budgets_.insert(std::move(node));
-  return ok();
+  return requeue_all();
 }
 
 }  // namespace spell::service

@@ -144,6 +144,10 @@ Result<RunPointer> State::resume(const RunPointer& run, std::int64_t now_us) {
     waiting.key() = next->id;
     dependents_.insert(std::move(waiting));
   }
+  if (auto raised = raised_.extract(run->id); !raised.empty()) {
+    raised.key() = next->id;
+    raised_.insert(std::move(raised));
+  }
   enqueue(next);
   return next;
 }

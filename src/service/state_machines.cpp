@@ -314,8 +314,11 @@ Result<> State::change_machine(const std::string& owner, const std::string& name
   SPELL_TRY(flush());  // rows that are still on the way are changed with the others
   SPELL_TRY(writer_.rename_cost(owner, "machine", old, to));
   cost_numbers_.clear();
-  for (auto& run : waiting_runs()) {
-    if (run->owner != owner || base::lower(run->request.machine_type) != old) continue;
+  auto waiting = waiting_runs([&](const sched::Waiting& wants) {
+    return wants.owner == owner && wants.machine_type == old;
+  });
+  if (!waiting) return waiting.error();
+  for (auto& run : *waiting) {
     leave_queue(run);
     run->request.machine_type = to;
     SPELL_TRY(writer_.put_request(*run));
@@ -397,15 +400,24 @@ Result<bool> State::withdraw_notice(MachineState& machine, std::int64_t now_us) 
   return true;
 }
 
-std::vector<RunPointer> State::waiting_runs() const {
+Result<std::vector<RunPointer>> State::waiting_runs(
+    const std::function<bool(const sched::Waiting&)>& wants) {
+  std::vector<Number> asleep;
+  for (auto& [number, queued] : queued_)
+    if (is_asleep(number) && wants(queued.kind->wants)) asleep.push_back(number);
   std::vector<RunPointer> out;
   for (auto& [id, run] : runs_)
-    if (run->machine.empty() && !model::is_final(run->status)) out.push_back(run);
+    if (run->machine.empty() && !model::is_final(run->status) && wants(waiting_of(*run)))
+      out.push_back(run);
+  for (auto& [owner, number] : asleep) {
+    auto run = find(owner, number);
+    if (!run) return run.error();
+    out.push_back(std::move(*run));
+  }
   return out;
 }
 
-bool State::only_there(const RunRecord& run, const std::string& machine) const {
-  auto wants = waiting_of(run);
+bool State::only_there(const sched::Waiting& wants, const std::string& machine) const {
   return cluster_.depends_on(wants, machine) && !cluster_.pool(wants.owner, wants.machine_type);
 }
 
@@ -428,12 +440,12 @@ Result<> State::remove_machine(const std::string& owner, const std::string& name
                                              "` forgets it, and then somebody has to see that it "
                                              "is gone");
   }
-  auto waiting = waiting_runs();
-  std::erase_if(waiting, [&](auto& run) { return !only_there(*run, plain); });
-  if (std::size_t there = machine.assigned.size(); !with_runs && there + waiting.size() > 0)
+  auto waiting = waiting_runs([&](auto& wants) { return only_there(wants, plain); });
+  if (!waiting) return waiting.error();
+  if (std::size_t there = machine.assigned.size(); !with_runs && there + waiting->size() > 0)
     return base::error("machine_in_use",
                        "runs would end with " + plain + " (on it: " + std::to_string(there) +
-                           ", waiting for it alone: " + std::to_string(waiting.size()) +
+                           ", waiting for it alone: " + std::to_string(waiting->size()) +
                            "); `spell machine drain " + plain +
                            "` lets those on it end, `spell machine remove -f " + plain +
                            "` ends all");
@@ -462,11 +474,11 @@ void State::interrupt_runs(MachineState& machine, const std::string& reason_code
 Result<> State::erase_machine(MachineState& machine, const std::string& reason_code,
                               const std::string& reason, std::int64_t now_us) {
   std::string id = machine.record.id, plain = machine.record.name;
-  auto waiting = waiting_runs();
   // A machine of a pool that ends serves its own name no more, and nobody else does.
-  std::erase_if(waiting, [&](auto& run) {
-    return base::lower(run->request.machine_type) != plain && !only_there(*run, plain);
+  auto waiting = waiting_runs([&](const sched::Waiting& wants) {
+    return wants.machine_type == plain || only_there(wants, plain);
   });
+  if (!waiting) return waiting.error();
   auto& farewell = farewells_[id];
   for (auto& [run_id, takes] : std::map(machine.assigned)) {
     model::Command command;
@@ -482,6 +494,7 @@ Result<> State::erase_machine(MachineState& machine, const std::string& reason_c
       finish(run->second, "interrupted", now_us, run->second->log_bytes);
     } else if (auto late = late_.find(run_id); late != late_.end()) {
       command.epoch = late->second.epoch;
+      use_no_more(run_id, takes);
       late_.erase(late);
       changed_.insert(run_id);
     }
@@ -496,7 +509,7 @@ Result<> State::erase_machine(MachineState& machine, const std::string& reason_c
   machine_names_.erase(id);
   machines_.erase(plain);
   changed_machines_.insert(plain);
-  for (auto& run : waiting) {
+  for (auto& run : *waiting) {
     if (model::is_final(run->status)) continue;  // came after one of the others
     leave_queue(run);
     run->reason_code = "machine_removed";
@@ -534,9 +547,13 @@ Result<> State::put_machine_type(const store::MachineTypeRecord& type, bool repl
 std::vector<std::string> State::waiting_for(const std::string& owner,
                                             const std::string& type) const {
   std::vector<std::int64_t> numbers;
-  for (auto& run : waiting_runs())
-    if (run->owner == owner && waiting_of(*run).machine_type == type)
-      numbers.push_back(run->number);
+  auto add = [&](const sched::Waiting& wants, std::int64_t number) {
+    if (wants.owner == owner && wants.machine_type == type) numbers.push_back(number);
+  };
+  for (auto& [id, run] : runs_)
+    if (run->machine.empty() && !model::is_final(run->status)) add(waiting_of(*run), run->number);
+  for (auto& [number, queued] : queued_)
+    if (is_asleep(number)) add(queued.kind->wants, number.second);
   std::sort(numbers.begin(), numbers.end());
   std::vector<std::string> out;
   for (auto number : numbers) out.push_back(std::to_string(number));

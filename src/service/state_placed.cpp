@@ -10,6 +10,7 @@ namespace spell::service {
 void State::assign(MachineState& machine, const RunRecord& run) {
   if (!machine.assigned.emplace(run.id, run.takes).second) return;
   cluster_.take(machine.record.name, run.takes);
+  use(run, run.takes);
   changed_machines_.insert(machine.record.name);
 }
 
@@ -17,6 +18,7 @@ bool State::unassign(MachineState& machine, const std::string& run) {
   auto found = machine.assigned.find(run);
   if (found == machine.assigned.end()) return false;
   cluster_.give_back(machine.record.name, found->second);
+  use_no_more(run, found->second);
   machine.assigned.erase(found);
   machine.late.erase(run);
   if (late_.erase(run) > 0) changed_.insert(run);
@@ -36,8 +38,9 @@ Result<> State::put_on(const RunPointer& run, const sched::Placement& placed, st
   run->reason.clear();
   ++run->epoch;
   run->taken = 0;
-  if (!run->manages) ++running_[user_of(*run)];
+  count(*run, 1);
   // The round has taken it already.
+  use(*run, run->takes);
   machine.assigned.emplace(run->id, run->takes);
   changed_machines_.insert(placed.machine);
   auto gpus = std::to_string(cluster_.find(placed.machine)->offers.gpus);

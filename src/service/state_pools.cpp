@@ -85,19 +85,15 @@ std::vector<PoolTask> State::pool_tasks() const {
 std::vector<sched::Waiting> State::wanting(const TypeKey& key) const {
   constexpr std::size_t enough = 10'000;
   std::vector<sched::Waiting> runs;
-  std::map<User, std::int64_t> counted;
-  for (auto& [kind, queue] : queues_) {
-    if (queue.empty()) continue;
-    auto first = waiting_of(*queue.begin()->second);
-    if (first.machine_type != key.second || first.owner != key.first) continue;
-    for (auto& [order, run] : queue) {
+  std::map<std::string, std::int64_t> counted;  // by user
+  for (auto& [name, kind] : queue_.kinds()) {
+    auto& wants = kind.wants;
+    if (wants.machine_type != key.second || wants.owner != key.first) continue;
+    for (auto left = kind.runs.size(); left > 0; --left) {
       if (runs.size() >= enough) return runs;
-      auto user = user_of(*run);
-      auto running = running_.find(user);
-      std::int64_t there = (running == running_.end() ? 0 : running->second) + counted[user];
-      if (!run->manages && !may_start(quota_of(quotas_, run->owner, run->creator), there)) break;
-      if (!run->manages) ++counted[user];
-      runs.push_back(waiting_of(*run));
+      if (held_by_quota(wants, counted[wants.user])) break;
+      if (!wants.manages) ++counted[wants.user];
+      runs.push_back(wants);
     }
   }
   return runs;
@@ -182,7 +178,7 @@ Result<> State::see_to_pool(const store::MachineTypeRecord& type, std::int64_t n
     auto runs = wanting(key);
     if (!runs.empty())
       wanted = std::max(wanted, cluster_.machines_for(runs, room + expected) - expected);
-    say_beyond_pool(runs, now_us);
+    SPELL_TRY(say_beyond_pool(key, now_us));
   }
   wanted = std::min(wanted, room);
   bool launches = wanted > 0;
@@ -200,20 +196,27 @@ Result<> State::see_to_pool(const store::MachineTypeRecord& type, std::int64_t n
   return ok();
 }
 
-void State::say_beyond_pool(const std::vector<sched::Waiting>& runs, std::int64_t now_us) {
-  for (auto& wants : runs) {
+Result<> State::say_beyond_pool(const TypeKey& key, std::int64_t now_us) {
+  for (auto& [name, kind] : queue_.kinds()) {
+    auto& wants = kind.wants;
+    if (wants.machine_type != key.second || wants.owner != key.first) continue;
     auto beyond = cluster_.beyond_pool(wants);
-    auto run = beyond.empty() ? runs_.end() : runs_.find(wants.run);
-    if (run == runs_.end() || run->second->reason == beyond) continue;
-    // The record remembers what was said; what people see is why_waiting().
-    run->second->reason_code = "machine_too_small";
-    run->second->reason = beyond;
-    note(run->second, now_us,
-         "No machine of the pool of " + wants.machine_type + " can take this run: " + beyond +
-             "; `spell machine-type scale " + wants.machine_type +
-             "` with other options gets other machines",
-         false, true);
+    if (beyond.empty()) continue;
+    for (auto& [age, look] : kind.runs) {
+      auto run = find(wants.owner, age.number);
+      if (!run) return run.error();
+      if ((*run)->reason == beyond) continue;
+      // The record remembers what was said; what people see is why_waiting().
+      (*run)->reason_code = "machine_too_small";
+      (*run)->reason = beyond;
+      note(*run, now_us,
+           "No machine of the pool of " + wants.machine_type + " can take this run: " + beyond +
+               "; `spell machine-type scale " + wants.machine_type +
+               "` with other options gets other machines",
+           false, true);
+    }
   }
+  return ok();
 }
 
 Result<> State::launch_machine(const store::MachineTypeRecord& type, std::int64_t now_us) {

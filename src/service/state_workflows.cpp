@@ -223,6 +223,15 @@ Result<store::WorkflowRecord> State::end_workflow(const std::string& owner, std:
   for (auto& [id, run] : runs_)
     if (run->owner == owner && run->workflow == number && !model::is_final(run->status))
       children.push_back(run);
+  std::vector<std::int64_t> asleep;
+  for (auto& [of, queued] : queued_)
+    if (of.first == owner && queued.workflow == number && is_asleep(of))
+      asleep.push_back(of.second);
+  for (auto child : asleep) {
+    auto run = find(owner, child);
+    if (!run) return run.error();
+    children.push_back(std::move(*run));
+  }
   for (auto& run : children) {
     if (kill && run->manages) SPELL_TRY(drop_credentials(run->id));
     auto ended = end(owner, run->number, how, now_us);
@@ -258,6 +267,9 @@ Result<store::WorkflowRecord> State::remove_workflow(const std::string& owner,
   if (workflow->ended_us == 0) return refused(" has not ended");
   for (auto& [id, run] : runs_)
     if (run->owner == owner && run->workflow == number && !model::is_final(run->status))
+      return refused(" has runs that have not ended");
+  for (auto& [of, queued] : queued_)
+    if (of.first == owner && queued.workflow == number)
       return refused(" has runs that have not ended");
   SPELL_TRY(flush());  // their rows may still be on the way
   if (budgets_.contains({owner, "workflow", std::to_string(number)}))

@@ -227,6 +227,7 @@ void create_workflow(Context& context, Call call) {
   if (asked.within != 0 && key->empty())
     return wrong("a run of a workflow has a name in it: send it as its Idempotency-Key");
   if (request->run) {
+    if (auto able = check_priority(call, *request->run); !able) return refuse(call, able.error());
     if (auto& type = request->run->machine_type; !type.empty() && base::lower(type) != "cpu")
       return wrong("'run.machine_type': a managing run is always on CPU");
     if (request->run->has_environment() || request->run->has_pins())

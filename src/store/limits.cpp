@@ -16,12 +16,14 @@ Result<std::vector<QuotaRecord>> Reader::quotas() {
   return out;
 }
 
-Result<std::int64_t> Reader::runs_of(const std::string& owner, const std::string& user) {
+Result<std::int64_t> Reader::runs_of(const std::string& owner, const std::string& user,
+                                     const std::string& type) {
   std::int64_t runs = 0;
   SPELL_TRY(impl_->each(
-      "SELECT count(*) FROM run WHERE final = 0 AND machine <> '' AND manages = 0 AND owner = ?"
-      " AND creator = ?",
-      [&](Statement& row) { runs = row.integer(0); }, owner, user));
+      "SELECT count(*) FROM run WHERE final = 0 AND machine <> '' AND manages = 0 AND owner = ?1"
+      " AND creator = ?2 AND (?3 = ''"
+      " OR lower(coalesce(json_extract(request, '$.machine_type'), 'cpu')) = ?3)",
+      [&](Statement& row) { runs = row.integer(0); }, owner, user, type));
   return runs;
 }
 

@@ -648,10 +648,13 @@ Result<> Writer::drop_keys_before(std::int64_t time_us) {
 
 Result<std::vector<RunRecord>> Writer::active_runs() {
   std::vector<RunRecord> runs;
-  SPELL_TRY(impl_->each("SELECT " RUN_COLUMNS
-                        " FROM run WHERE final = 0 ORDER BY created_us, number",
-                        [&](Statement& row) { runs.push_back(read_run(row)); }));
+  SPELL_TRY(each_active_run([&](RunRecord run) { runs.push_back(std::move(run)); }));
   return runs;
+}
+
+Result<> Writer::each_active_run(const std::function<void(RunRecord)>& take) {
+  return impl_->each("SELECT " RUN_COLUMNS " FROM run WHERE final = 0 ORDER BY created_us, number",
+                     [&](Statement& row) { take(read_run(row)); });
 }
 
 Result<std::int64_t> Writer::last_number(const std::string& owner) {

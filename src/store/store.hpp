@@ -392,7 +392,9 @@ class Reader {
   /// Of all owners; by owner, user and name.
   Result<std::vector<QuotaRecord>> quotas();
   /// Runs of a user that have a machine.
-  Result<std::int64_t> runs_of(const std::string& owner, const std::string& user);
+  /// `type`: of those alone that ask for it, in lower case; "": of all.
+  Result<std::int64_t> runs_of(const std::string& owner, const std::string& user,
+                               const std::string& type = {});
   /// Of a user: outputs and logs of his runs, and his uploads.
   Result<std::int64_t> bytes_of(const std::string& owner, const std::string& user);
   Result<Queue> queue();
@@ -501,6 +503,8 @@ class Writer : public Reader {
   Result<> drop_keys_before(std::int64_t time_us);
   /// Non-final runs, oldest first.
   Result<std::vector<RunRecord>> active_runs();
+  /// The same, one by one; nothing is to be written meanwhile.
+  Result<> each_active_run(const std::function<void(RunRecord)>&);
   /// The highest number given to a run of this owner; 0: none.
   Result<std::int64_t> last_number(const std::string& owner);
   Result<> set_last_number(const std::string& owner, std::int64_t number);

@@ -28,10 +28,14 @@ def test_quotas(service):
     path = service.of_owner("quotas")
     put = lambda user, body: service.request("PUT", f"{path}/{user}", body)
     quota = put("ada", {"runs": 3, "bytes": 5_000_000, "log_bytes": None}).json["quota"]
-    assert quota == {"user": "ada", "runs": 3, "bytes": 5_000_000, "log_bytes": None, "running": 0, "stored_bytes": 0}
+    assert quota == {"user": "ada", "runs": 3, "bytes": 5_000_000, "log_bytes": None, "runs_of": {}, "running": 0, "stored_bytes": 0}
     assert put("*", {"log_bytes": 10_000_000_000}).json["quota"]["user"] == "*"
     assert [quota["user"] for quota in service.get(path).json["quotas"]] == ["*", "ada"]
     assert put("ada", {"runs": 4}).json["quota"]["bytes"] is None
+    assert put("ada", {"runs_of": {"V100": 0, "k80": 3}}).json["quota"]["runs_of"] == {"v100": 0, "k80": 3}
+    assert put("ada", {"runs_of": {"k80": 3}}).json["quota"]["runs_of"] == {"k80": 3}
+    for bad in ({"runs_of": 1}, {"runs_of": {"v100": -1}}, {"runs_of": {"v100": None}}, {"runs_of": {"": 1}}, {"runs_of": {"A": 1, "a": 1}}, {"runs_of": {f"t{i}": 1 for i in range(101)}}):
+        code_of(put("ada", bad), 400, "invalid_request")
     for bad in ({"runs": -1}, {"runs": "1"}, {"log_bytes": 1}, {"bytes": 2**53}, {"days": 1}, []):
         code_of(put("ada", bad), 400, "invalid_request")
     code_of(put("-x", {"runs": 1}), 400, "invalid_request")

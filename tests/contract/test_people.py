@@ -65,6 +65,14 @@ def test_tokens(bob):
     code_of(bob.request("DELETE", path), 404, "token_not_found")
 
 
+def test_priorities(team, bob):
+    path, run = "/v1/owners/acme/runs", lambda priority: {"command": "true", "priority": priority}
+    assert "administrators" in code_of(bob.post(path, run("high")), 403, "not_permitted")
+    code_of(bob.post("/v1/owners/acme/workflows", {"run": run("high")}), 403, "not_permitted")
+    for wrong in ("urgent", "High", 1, None, []):
+        code_of(bob.post(path, run(wrong)), 400, "invalid_request")
+
+
 def test_owners(team, bob):
     lab = "lab-" + uuid.uuid4().hex[:8]
     made = team.post("/v1/owners", {"name": lab, "members": []}).json["owner"]

@@ -51,6 +51,7 @@ RunInfo full_run() {
   run.version = 12;
   run.mounts = {{"runs/3/data", "/spell/data"}};
   run.auto_resume = true;
+  run.priority = "low";
   return run;
 }
 
@@ -74,7 +75,7 @@ TEST_CASE("golden JSON of a run") {
     "workflow": null, "key": "", "manages": false, "params": {}, "auto_resume": true,
     "exclusive": false, "notice_signal": "", "append": [], "backlog": null,
     "price": null, "cost": null, "max_cost": null, "pip": [], "apt": [], "requirements": "", "setup": "",
-    "environment": []})");
+    "environment": [], "priority": "low"})");
   CHECK(json(full_run()) == expected);
   CHECK(model::to_json(full_run()) == expected);
 }
