@@ -220,6 +220,32 @@ TEST_CASE("what nothing that is here could take keeps nobody of its stream from 
   CHECK(plan.look().size() == 2);
 }
 
+TEST_CASE("what one user has to wait for another may have, where machines ask whose a run is") {
+  Plan plan;
+  auto of_bob = box("a", {"cpu"}, {4, 64 * GB, 0});
+  of_bob.allow = {"bob"};
+  plan.cluster.put(of_bob);
+  plan.add("ada", "cpu");
+  auto one = plan.add("bob", "cpu");
+  plan.add("eve", "cpu");
+  auto other = plan.add("bob", "cpu");
+  CHECK(plan.look() == Numbers{one, other});
+  plan.cluster.put(box("b", {"cpu"}, {2, 64 * GB, 0}));
+  CHECK(plan.look() == Numbers{1});
+}
+
+TEST_CASE("however many different runs wait, the first of them is not passed over") {
+  Plan plan;
+  plan.cluster.put(box("a", {"cpu"}, {8, 64 * GB, 0}));
+  auto there = plan.add("ada", "cpu", normal, {4, GB, 0, ""});
+  CHECK(plan.look() == Numbers{there});
+  auto large = plan.add("ada", "cpu", normal, {8, GB, 0, ""});
+  for (int i = 1; i <= 200; ++i) plan.add("ada", "cpu", normal, {2, GB + i, 0, ""});
+  CHECK(plan.look().empty());
+  plan.end(there);
+  CHECK(plan.look() == Numbers{large});
+}
+
 TEST_CASE("runs with GPUs are packed, so that whole machines stay for those that want all of one") {
   Plan plan;
   for (auto* name : {"a", "b", "c"}) plan.cluster.put(box(name, {"v100"}, {64, 512 * GB, 8}));
