@@ -45,6 +45,7 @@ Queue::Kind* Queue::add(Waiting wants, Priority priority, const Age& age, bool l
     kind.wants = std::move(wants);
     kind.priority = priority;
     kind.stream = &streams_[stream_of(kind)];
+    ++kind.stream->kinds;
   }
   if (kind.runs.empty() || age < kind.runs.begin()->first) {
     if (!kind.runs.empty()) kind.stream->heads.erase(kind.runs.begin()->first);
@@ -75,7 +76,7 @@ void Queue::drop_if_empty(Kind& kind) {
   if (!kind.runs.empty()) return;
   if (--kind.shape->kinds == 0) shapes_.erase(shape_of(kind.wants));
   auto key = key_of(kind.wants, kind.priority);
-  if (kind.stream->heads.empty()) streams_.erase(stream_of(kind));
+  if (--kind.stream->kinds == 0) streams_.erase(stream_of(kind));
   kinds_.erase(key);
 }
 

@@ -127,6 +127,7 @@ class Queue {
   friend class Look;
   using StreamKey = std::tuple<std::string, std::string, std::string, Priority>;
   struct Stream {
+    std::size_t kinds = 0;
     std::map<Age, Kind*> heads{};  ///< of its kinds
     std::int64_t moved_us = 0;     ///< when its first got a machine; 0: none did
     /// Of those that something here could take; null: there is none.

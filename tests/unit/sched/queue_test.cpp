@@ -492,3 +492,16 @@ TEST_CASE("10,000 runs on 200 machines") {
   // Those that want all of a machine wait no longer than everything takes.
   CHECK(outcome.longest_whole < outcome.steps);
 }
+
+TEST_CASE("a stream of which all kinds are placed in one look is as good as new") {
+  Plan plan;
+  plan.cluster.put(box("a", {"cpu"}, {8, 64 * GB, 0}));
+  for (int again = 0; again < 3; ++again) {
+    Numbers all;
+    for (std::int64_t cpus : {1, 2, 3})
+      all.push_back(plan.add("ada", "cpu", normal, {cpus, 0, std::nullopt, ""}));
+    CHECK(plan.look() == all);
+    CHECK(plan.queue.size() == 0);
+    for (auto number : all) plan.end(number);
+  }
+}
