@@ -56,8 +56,9 @@ void RunOptions::define(Options& options) {
             "put VALUE where the command has :NAME:, and keep it with the run")
       .list("--after", after, "ID[,ID...]", "start when these runs are complete with exit code 0")
       .flag("--idempotent", idempotent, "reuse an identical run if there is one")
-      .flag("--auto-resume", auto_resume,
-            "when its machine is lost, go on as another run; --disable-auto-resume: do not")
+      .flag(
+          "--auto-resume", auto_resume,
+          "when its machine is lost, go on as another; --disable-auto-resume against a type's way")
       .listed(false)
       .flag("--disable-auto-resume", disable_auto_resume, "do not; default: what the type says")
       .listed(true)
