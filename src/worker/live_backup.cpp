@@ -399,7 +399,10 @@ Result<> write_incomplete(const Folders& folders, const model::StartCommand& sta
   };
   if (base::exists(folder + incomplete_file)) return flush();
   auto last = read_backup(folder);
-  if (!last && !end.forced) return ok();  // what has no version before it is better than nothing
+  // What has no version before it is better than nothing. A run that ended before its backup began
+  // is one of these, unless its host has: nobody knows then what that interrupted.
+  bool unheard = live || end.shift_ns;
+  if (!last && !(end.forced && unheard)) return ok();
   auto found = live && end.forced ? live->incomplete(end.at_us) : std::nullopt;
   if (!found) {
     auto rules = read_save_rules(folders, start);

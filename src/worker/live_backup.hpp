@@ -86,7 +86,8 @@ struct End {
 /// before are safe; to be called again after an error. `live`: its backup, if there was one until
 /// now. After an end by force it tells; where it does not know, or an earlier worker had it, all
 /// that differs from what is safe counts, and where nothing is safe yet, what was changed just
-/// before the end, with all of the new folder that it is in. After another end it is what was
+/// before the end, with all of the new folder that it is in (not of a run that ended in this boot
+/// before its backup began). After another end it is what was
 /// changed just before or after `torn_us`, and what was written to since the end, by what was left
 /// of its processes, where something is safe that it would take the place of; nothing where nothing
 /// is safe.

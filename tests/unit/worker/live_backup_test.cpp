@@ -282,7 +282,11 @@ TEST_CASE("where nothing is safe yet, what was changed just before the end may b
   auto end_us = [&](std::int64_t before) { return (settled + 10'000'000 + before) / 1000; };
   auto torn_at = [&](std::int64_t at_us) {
     std::filesystem::remove(left.folder + "/incomplete");
-    left.ended(at_us);
+    End end{at_us, true};
+    REQUIRE(write_incomplete(left.folders, left.start, nullptr, end, *left.store));
+    CHECK_FALSE(base::exists(left.folder + "/incomplete"));   // it was too short to be backed up
+    end.shift_ns = base::unix_us() * 1000 - base::boot_ns();  // of another boot
+    REQUIRE(write_incomplete(left.folders, left.start, nullptr, end, *left.store));
     auto text = base::read_file(left.folder + "/incomplete").value();
     auto paths = base::split(text, '\0');
     paths.pop_back();
