@@ -766,10 +766,11 @@ void Engine::save_run(const std::string& run) {
   auto* ended = agent_.find(run);
   bool forced = ended->forced_end_us().has_value();
   End end{ended->ended_us(), forced, forced ? 0 : torn_at_us(ended->exit())};
-  // Its times are those of another boot's clock, by which the spool was written last.
-  if (auto& exit = ended->exit(); exit && exec::is_of_earlier_boot(folders_.run(run))) {
-    end.at_us = exit->time_us;
-    end.shift_ns = exec::spool_written_ns(folders_.run(run)) - exit->time_us * 1000;
+  // Its times are those of another boot's clock, by which the spool was written last: its end, or
+  // the last that is known of it.
+  if (exec::is_of_earlier_boot(folders_.run(run))) {
+    if (auto& exit = ended->exit()) end.at_us = exit->time_us;
+    end.shift_ns = exec::spool_written_ns(folders_.run(run)) - end.at_us * 1000;
   }
   // The common short run: no thread has to be woken to find that out.
   if (leaves_nothing(folders_, run)) {
