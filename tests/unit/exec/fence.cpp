@@ -17,12 +17,6 @@ using namespace spell::exec::testing;
 
 namespace {
 
-std::vector<Containment> fences() {
-  auto out = levels();
-  out.pop_back();
-  return out;
-}
-
 /// A folder to hide, with the run's own folder, another run's file and a secret in it.
 struct Hidden {
   Scratch scratch;

@@ -8,14 +8,6 @@
 namespace spell::exec::testing {
 namespace {
 
-/// The fences with a run root that this machine has.
-std::vector<Containment> fences() {
-  std::vector<Containment> out;
-  for (auto level : levels())
-    if (level != Containment::best_effort) out.push_back(level);
-  return out;
-}
-
 struct Data {
   Scratch scratch;
   std::string lower = scratch.path() + "/a:b,c\\d/lower";

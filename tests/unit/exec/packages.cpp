@@ -10,14 +10,6 @@
 namespace spell::exec::testing {
 namespace {
 
-/// The fences in which a layer can be laid over the system.
-std::vector<Containment> fences() {
-  std::vector<Containment> out;
-  for (auto level : levels())
-    if (level != Containment::best_effort) out.push_back(level);
-  return out;
-}
-
 bool builds_here() {
   auto found = probe(supervisor_program(), "/tmp");
   if (found.ok() && found->packages) return true;

@@ -78,6 +78,13 @@ const std::vector<Containment>& levels() {
   return found;
 }
 
+std::vector<Containment> fences() {
+  std::vector<Containment> out;
+  for (auto level : levels())
+    if (level != Containment::best_effort) out.push_back(level);
+  return out;
+}
+
 Launch launch(const std::string& folder, const std::string& command, Containment level) {
   Launch out;
   out.run_id = base::Id::make().text();

@@ -27,6 +27,8 @@ std::string supervisor_program();
 const std::vector<Containment>& levels();
 /// The strongest.
 inline Containment best_level() { return levels().front(); }
+/// Those with a run root.
+std::vector<Containment> fences();
 Launch launch(const std::string& folder, const std::string& command, Containment = best_level());
 Supervised start(const Launch&);
 

@@ -3,14 +3,13 @@
 #include <deque>
 #include <random>
 
+#include "box.hpp"
 #include "catch.hpp"
 
 using namespace spell;
 using namespace spell::sched;
 
 namespace {
-
-constexpr std::int64_t GB = 1'000'000'000;
 
 /// The personal service's own machine.
 Machine own(std::int64_t cores, int ahead = 0) {
@@ -20,15 +19,6 @@ Machine own(std::int64_t cores, int ahead = 0) {
   machine.offers = {cores, 16 * GB, 0};
   machine.joined = machine.connected = machine.by_place = true;
   machine.ahead = ahead;
-  return machine;
-}
-
-Machine box(const std::string& name, std::vector<std::string> serves, Amounts offers) {
-  Machine machine;
-  machine.name = name;
-  machine.serves = std::move(serves);
-  machine.offers = offers;
-  machine.joined = machine.connected = true;
   return machine;
 }
 

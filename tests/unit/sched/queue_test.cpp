@@ -4,6 +4,7 @@
 #include <random>
 #include <set>
 
+#include "box.hpp"
 #include "catch.hpp"
 
 using namespace spell;
@@ -11,16 +12,7 @@ using namespace spell::sched;
 
 namespace {
 
-constexpr std::int64_t GB = 1'000'000'000, patience = 10;
-
-Machine box(const std::string& name, std::vector<std::string> serves, Amounts offers) {
-  Machine machine;
-  machine.name = name;
-  machine.serves = std::move(serves);
-  machine.offers = offers;
-  machine.joined = machine.connected = true;
-  return machine;
-}
+constexpr std::int64_t patience = 10;
 
 /// A cluster and those who wait for it, as the service drives them.
 struct Plan {

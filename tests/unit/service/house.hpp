@@ -20,8 +20,9 @@ struct House {
   ~House() { (void)base::remove_tree(folder); }
 
   /// As after a crash: what is not in the store is gone.
-  /// `name`: of this computer; "": the service has no worker.
-  void open(int places = 2, int ahead = 0, const std::string& name = "here") {
+  /// `name`: of this computer; "": the service has no worker. `awake`: runs in memory at most.
+  void open(int places = 2, int ahead = 0, const std::string& name = "here",
+            std::size_t awake = StateOptions{}.awake) {
     state.reset();
     writer.reset();
     auto opened = store::Writer::open(folder + "/spell.db");
@@ -29,6 +30,7 @@ struct House {
     writer.emplace(std::move(*opened));
     StateOptions options;
     options.code_folder = "/code";
+    options.awake = awake;
     state = std::make_unique<State>(*writer, options);
     if (!name.empty()) state->add_machine(name, {"cpu"}, places, ahead);
     REQUIRE(state->load());

@@ -59,17 +59,7 @@ struct Line : Team {
   }
   /// As after a start, with so many runs in memory.
   void reopen(std::size_t awake) {
-    state.reset();
-    writer.reset();
-    auto opened = store::Writer::open(folder + "/spell.db");
-    REQUIRE(opened);
-    writer.emplace(std::move(*opened));
-    StateOptions options;
-    options.code_folder = "/code";
-    options.awake = awake;
-    state = std::make_unique<State>(*writer, options);
-    state->add_machine("here", {"cpu"}, 2);
-    REQUIRE(state->load());
+    House::open(2, 0, "here", awake);
     auto known = there();
     std::map<std::string, std::int64_t> holds;
     if (known != 0) holds[run(known).id] = run(known).epoch;
