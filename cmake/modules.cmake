@@ -5,6 +5,10 @@ target_compile_options(spell_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtua
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(spell_flags INTERFACE -Wno-restrict)
 endif()
+if(SPELL_UNITY)
+  # What they warn of is said of one file's names in another.
+  target_compile_options(spell_flags INTERFACE -Wno-shadow -Wno-subobject-linkage)
+endif()
 if(SPELL_SANITIZE STREQUAL "thread")
   # Asio's fences are not known to it; nothing of ours stands on them.
   target_compile_options(spell_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer -Wno-tsan)

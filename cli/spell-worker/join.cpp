@@ -80,7 +80,7 @@ struct Outcome {
   bool runs = false;  ///< a daemon works for it
 };
 
-Result<Outcome> carry_out(const Options& options) {
+Result<Outcome> join_service(const Options& options) {
   worker::JoinCall call;
   auto url = worker::parse_service_url(options.url);
   if (!url) return url.error();
@@ -117,7 +117,7 @@ Result<Outcome> carry_out(const Options& options) {
 }  // namespace
 
 int join(const Options& options) {
-  auto outcome = carry_out(options);
+  auto outcome = join_service(options);
   if (!outcome) return fail(outcome.error(), options.json);
   if (options.json) {
     auto out = hello_json(outcome->hello);

@@ -56,7 +56,7 @@ void end_runs(const std::string& folder) {
       if (auto run = exec::Supervised::attach(runs + "/" + entry->d_name)) end_run(*run);
 }
 
-Result<worker::Joined> carry_out(const Options& options) {
+Result<worker::Joined> leave_service(const Options& options) {
   auto folder = open_state_folder(options.state.empty() ? default_state_folder() : options.state);
   if (!folder) return folder.error();
   auto joined = worker::read_joined(*folder);
@@ -79,7 +79,7 @@ Result<worker::Joined> carry_out(const Options& options) {
 }  // namespace
 
 int leave(const Options& options) {
-  auto left = carry_out(options);
+  auto left = leave_service(options);
   if (!left) return fail(left.error(), options.json);
   if (options.json) {
     std::cout << nlohmann::json{{"machine", left->name}, {"url", left->url}}.dump() << std::endl;

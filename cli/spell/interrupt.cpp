@@ -12,12 +12,12 @@ namespace spell::cli {
 namespace {
 // A signal handler can reach nothing else, and may not lock: it writes one byte, a thread does the
 // rest.
-std::atomic<int> handler_pipe{-1};
+std::atomic<int> interrupt_pipe{-1};
 
 extern "C" void on_interrupt(int) {
   int saved = errno;
   char byte = 1;
-  [[maybe_unused]] auto written = ::write(handler_pipe.load(), &byte, 1);
+  [[maybe_unused]] auto written = ::write(interrupt_pipe.load(), &byte, 1);
   errno = saved;
 }
 }  // namespace
@@ -25,7 +25,7 @@ extern "C" void on_interrupt(int) {
 Interrupt::Interrupt() {
   if (::pipe(pipe_) != 0) return;
   for (int fd : pipe_) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-  handler_pipe = pipe_[1];
+  interrupt_pipe = pipe_[1];
   struct sigaction action {};
   action.sa_handler = on_interrupt;
   action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
@@ -50,7 +50,7 @@ Interrupt::~Interrupt() {
   char byte = 0;
   [[maybe_unused]] auto written = ::write(pipe_[1], &byte, 1);
   listener_.join();
-  handler_pipe = -1;
+  interrupt_pipe = -1;
   ::close(pipe_[0]);
   ::close(pipe_[1]);
 }

@@ -8,7 +8,7 @@ namespace spell::cli {
 
 namespace {
 
-std::string percent(std::int64_t part, std::int64_t whole) {
+std::string share_text(std::int64_t part, std::int64_t whole) {
   if (whole <= 0) return "";
   return std::to_string((100 * part + whole / 2) / whole) + "%";
 }
@@ -46,7 +46,7 @@ Table usage_table(const std::vector<Usage>& usages, bool with_command) {
     else
       row.insert(row.end(), {{cores(stats.cpu_millis)},
                              {format_size(stats.memory)},
-                             {percent(stats.memory, stats.memory_total)},
+                             {share_text(stats.memory, stats.memory_total)},
                              {rate(stats.disk_read_rate)},
                              {rate(stats.disk_written_rate)},
                              {rate(stats.network_received_rate)},

@@ -9,6 +9,7 @@
 #include "base/count.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "say.hpp"
 #include "service/storage.hpp"
 #include "spell/json.hpp"
 #include "worker/worker.hpp"
@@ -36,11 +37,6 @@ Result<json> on_storage(
     if (!opened) return opened.error();
     return at_rest((*opened)->storage(), found.state);
   });
-}
-
-int fail(const Error& error) {
-  std::cerr << "spelld: " << error.message() << std::endl;
-  return error.code() == "invalid_configuration" ? 3 : 1;
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include "lock.hpp"
 #include "machine.hpp"
 #include "program.hpp"
+#include "say.hpp"
 #include "service/team_data.hpp"
 #include "serving.hpp"
 #include "settings.hpp"
@@ -34,12 +35,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-int fail(const Error& error) {
-  std::cerr << "spelld: " << error.message() << std::endl;
-  return error.code() == "invalid_configuration" ? 3 : error.code() == "usage" ? 2 : 1;
-}
-
-Result<std::string> absolute(const std::string& given) {
+Result<std::string> full_path(const std::string& given) {
   std::error_code failure;
   auto path = fs::absolute(given.empty() ? default_data_folder() : given, failure);
   if (failure) return base::error("io_error", given + ": " + failure.message());
@@ -118,7 +114,7 @@ std::string caller_name() {
   return name == "root" || !service::check_user_name(name) ? "admin" : name;
 }
 
-std::string host_name() {
+std::string own_host() {
   char name[256] = {};
   ::gethostname(name, sizeof name - 1);
   return check_hosts({name}) ? name : "localhost";
@@ -137,14 +133,14 @@ struct Made {
 
 Result<Made> make(const InitOptions& options) {
   Made made;
-  auto data = absolute(options.data);
+  auto data = full_path(options.data);
   if (!data) return data.error();
   made.data = *data;
   made.settings.owner = options.owner;
   made.settings.listen = options.listen;
   made.settings.hosts = options.hosts;
   made.administrator = options.administrator.empty() ? caller_name() : options.administrator;
-  if (made.settings.hosts.empty()) made.settings.hosts.push_back(host_name());
+  if (made.settings.hosts.empty()) made.settings.hosts.push_back(own_host());
   for (auto* local : {"localhost", "127.0.0.1", "::1"})
     if (auto& hosts = made.settings.hosts;
         std::find(hosts.begin(), hosts.end(), local) == hosts.end())
@@ -223,7 +219,7 @@ int init_team(const InitOptions& options) {
 namespace {
 
 Result<int> serve(const TeamOptions& options) {
-  auto data = absolute(options.data);
+  auto data = full_path(options.data);
   if (!data) return data.error();
   struct stat st {};
   if (::stat(data->c_str(), &st) == 0 && st.st_uid != ::geteuid())
@@ -237,7 +233,7 @@ Result<int> serve(const TeamOptions& options) {
     settings->certificate = options.certificate;
     settings->key = options.key;
   }
-  if (settings->hosts.empty()) settings->hosts.push_back(host_name());
+  if (settings->hosts.empty()) settings->hosts.push_back(own_host());
   auto held = take_lock(*data + "/spelld.lock");
   if (!held) return held.error();
   if (held->other) return base::error("already_served", "a service serves " + *data + " already");

@@ -26,7 +26,7 @@ namespace spell::backup {
 
 namespace {
 
-constexpr Time ms = 1'000'000, second = 1'000 * ms;
+constexpr Time second = 1'000 * ms;
 /// Smaller files are read before a clone is made.
 constexpr std::int64_t clone_from = 4 << 20;
 /// Events are read in gusts: a program that writes much is not to be followed write by write.

@@ -8,7 +8,6 @@ namespace spell::backup {
 
 namespace {
 
-constexpr Time ms = 1'000'000;
 /// The kernel tells of a close before it counts the writer off: what is busy then may be free at
 /// once.
 constexpr Time busy_again[] = {20 * ms, 100 * ms, 500 * ms};

@@ -42,6 +42,7 @@ namespace spell::backup {
 using Seq = std::int64_t;
 /// Nanoseconds of the boot clock.
 using Time = std::int64_t;
+inline constexpr Time ms = 1'000'000;
 
 /// How a version came to be finished.
 enum class Way {

@@ -7,6 +7,10 @@
 
 namespace spell::base {
 
+inline constexpr std::int64_t second_us = 1'000'000, hour_us = 3'600 * second_us,
+                              day_us = 24 * hour_us;
+inline constexpr std::int64_t hour_ms = 3'600'000, day_ms = 24 * hour_ms;
+
 /// Microseconds since 1970, UTC.
 std::int64_t unix_us();
 /// Nanoseconds of CLOCK_BOOTTIME where there is one, else of the monotonic clock: goes on while the

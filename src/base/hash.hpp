@@ -31,6 +31,7 @@ template <std::size_t N>
 std::string hex(const std::array<std::uint8_t, N>& bytes) {
   return hex(std::string_view(reinterpret_cast<const char*>(bytes.data()), N));
 }
+std::string base64(std::string_view bytes);
 /// False if `text` is not 2·size lower-case hex digits.
 bool unhex(std::string_view text, std::uint8_t* out, std::size_t size);
 /// In time that depends on the lengths only.

@@ -23,26 +23,17 @@ Result<T> whole(const Result<json>& answer) {
   }
 }
 
-template <class T>
-Result<T> member_of(const Result<json>& answer, const char* name) {
-  if (!answer) return answer.error();
-  return member<T>(*answer, name);
-}
-
-Result<> done(const Result<json>& answer) { return answer ? ok() : Result<>(answer.error()); }
-
 }  // namespace
 
 Result<Identity> Account::who(CallOptions options) const {
-  return member_of<Identity>(connection_->call({.route = Route::get_user}, options), "identity");
+  return member<Identity>(connection_->call({.route = Route::get_user}, options), "identity");
 }
 
 Result<Login> Account::log_in(const std::string& user, const std::string& password,
                               const std::string& name, CallOptions options) const {
   json body{{"user", user}, {"password", password}};
   if (!name.empty()) body["name"] = name;
-  return member_of<Login>(connection_->call({.route = Route::login, .body = body}, options),
-                          "login");
+  return member<Login>(connection_->call({.route = Route::login, .body = body}, options), "login");
 }
 
 Result<> Account::log_out(CallOptions options) const {
@@ -57,8 +48,8 @@ Result<> Account::change_password(const std::string& old_password, const std::st
 }
 
 Result<std::vector<UserInfo>> Users::list(CallOptions options) const {
-  return member_of<std::vector<UserInfo>>(connection_->call({.route = Route::list_users}, options),
-                                          "users");
+  return member<std::vector<UserInfo>>(connection_->call({.route = Route::list_users}, options),
+                                       "users");
 }
 
 Result<NewUser> Users::add(const std::string& name, const std::string& role,
@@ -75,7 +66,7 @@ Result<UserInfo> Users::edit(const std::string& name, const UserChange& change,
   json body = json::object();
   if (change.role) body["role"] = *change.role;
   if (change.disabled) body["disabled"] = *change.disabled;
-  return member_of<UserInfo>(
+  return member<UserInfo>(
       connection_->call({.route = Route::edit_user, .names = {name}, .body = body}, options),
       "user");
 }
@@ -89,13 +80,13 @@ Result<NewUser> Users::reset(const std::string& name, const std::string& passwor
 }
 
 Result<std::vector<OwnerInfo>> Owners::list(CallOptions options) const {
-  return member_of<std::vector<OwnerInfo>>(
-      connection_->call({.route = Route::list_owners}, options), "owners");
+  return member<std::vector<OwnerInfo>>(connection_->call({.route = Route::list_owners}, options),
+                                        "owners");
 }
 
 Result<OwnerInfo> Owners::add(const std::string& name, const std::vector<std::string>& members,
                               CallOptions options) const {
-  return member_of<OwnerInfo>(
+  return member<OwnerInfo>(
       connection_->call({.route = Route::add_owner, .body = {{"name", name}, {"members", members}}},
                         options),
       "owner");
@@ -105,17 +96,17 @@ Result<OwnerInfo> Owners::change_members(const std::string& name,
                                          const std::vector<std::string>& add,
                                          const std::vector<std::string>& remove,
                                          CallOptions options) const {
-  return member_of<OwnerInfo>(connection_->call({.route = Route::owner_members,
-                                                 .body = {{"add", add}, {"remove", remove}},
-                                                 .owner = name},
-                                                options),
-                              "owner");
+  return member<OwnerInfo>(connection_->call({.route = Route::owner_members,
+                                              .body = {{"add", add}, {"remove", remove}},
+                                              .owner = name},
+                                             options),
+                           "owner");
 }
 
 Result<std::vector<TokenInfo>> Tokens::list(const std::string& user, CallOptions options) const {
   Call call{.route = Route::list_tokens};
   if (!user.empty()) call.query.emplace_back("user", user);
-  return member_of<std::vector<TokenInfo>>(connection_->call(call, options), "tokens");
+  return member<std::vector<TokenInfo>>(connection_->call(call, options), "tokens");
 }
 
 Result<NewToken> Tokens::create(const std::string& name, int days, CallOptions options) const {
@@ -124,7 +115,7 @@ Result<NewToken> Tokens::create(const std::string& name, int days, CallOptions o
 }
 
 Result<TokenInfo> Tokens::revoke(const std::string& id, CallOptions options) const {
-  return member_of<TokenInfo>(
+  return member<TokenInfo>(
       connection_->call({.route = Route::revoke_token, .names = {id}}, options), "token");
 }
 
@@ -140,7 +131,7 @@ Result<std::vector<AuditEntry>> Client::audit(const AuditFilter& filter,
     if (!filter.action.empty()) call.query.emplace_back("action", filter.action);
     if (!cursor.empty()) call.query.emplace_back("cursor", cursor);
     auto answer = connection_->call(call, options);
-    auto page = member_of<std::vector<AuditEntry>>(answer, "audit");
+    auto page = member<std::vector<AuditEntry>>(answer, "audit");
     if (!page) return page.error();
     out.insert(out.end(), page->begin(), page->end());
     auto next = answer->find("next");

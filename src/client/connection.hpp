@@ -120,6 +120,17 @@ class Recovery {
 /// The Error that an answer carries.
 Error error_of(int status, std::string_view body);
 
+/// Of one question that waits for its answer to change.
+inline constexpr std::chrono::milliseconds longest_poll{30'000};
+
+/// A number in a path.
+inline std::vector<std::string> number(std::int64_t id) { return {std::to_string(id)}; }
+
+/// An answer in which nothing is of interest.
+inline Result<> done(const Result<json>& answer) {
+  return answer ? ok() : Result<>(answer.error());
+}
+
 /// Member `name` of an answer as a T (see spell/json.hpp). Error `invalid_answer`.
 template <class T>
 Result<T> member(const json& answer, const char* name) {
@@ -131,6 +142,12 @@ Result<T> member(const json& answer, const char* name) {
     return Error("invalid_answer",
                  std::string("the service's answer has no usable \"") + name + '"');
   }
+}
+
+template <class T>
+Result<T> member(const Result<json>& answer, const char* name) {
+  if (!answer) return answer.error();
+  return member<T>(*answer, name);
 }
 
 }  // namespace spell::detail

@@ -78,7 +78,7 @@ class Download {
 
   /// Makes `name` in `into` what `entry` is, with all below.
   Result<> fetch(const Entry& entry, const Folder& into, const std::string& name, int level = 0) {
-    Spot spot{into->fd.get(), name, into->below(name)};
+    FileSpot spot{into->fd.get(), name, into->below(name)};
     switch (entry.type) {
       case Type::file:
         return fetch_file(entry, into, spot);
@@ -98,7 +98,7 @@ class Download {
  private:
   enum class What { fetch, keep };
 
-  Result<> fetch_file(const Entry& entry, const Folder& into, const Spot& spot) {
+  Result<> fetch_file(const Entry& entry, const Folder& into, const FileSpot& spot) {
     auto what = look(entry, spot);
     if (!what) return what.error();
     if (*what == What::fetch) return fetcher_.push(into, spot.name, entry);
@@ -106,7 +106,7 @@ class Download {
     return ok();
   }
 
-  Result<> make_link(const Entry& entry, const Spot& spot) {
+  Result<> make_link(const Entry& entry, const FileSpot& spot) {
     auto what = look(entry, spot);
     if (!what) return what.error();
     if (*what == What::keep) return ok();
@@ -125,7 +125,7 @@ class Download {
   }
 
   /// What is to be done where there may be something.
-  Result<What> look(const Entry& entry, const Spot& spot) {
+  Result<What> look(const Entry& entry, const FileSpot& spot) {
     struct stat st;
     if (::fstatat(spot.folder, spot.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno == ENOENT) return What::fetch;
@@ -144,7 +144,7 @@ class Download {
     return base::error("file_exists", spot.shown + " exists already; -f overwrites it");
   }
 
-  Result<bool> is_present(const Entry& entry, const Spot& spot, const struct stat& st) {
+  Result<bool> is_present(const Entry& entry, const FileSpot& spot, const struct stat& st) {
     if (entry.type == Type::link && S_ISLNK(st.st_mode)) {
       std::string target(entry.target.size() + 1, '\0');
       auto n = ::readlinkat(spot.folder, spot.name.c_str(), target.data(), target.size());
@@ -162,7 +162,7 @@ class Download {
     return true;
   }
 
-  Result<> fetch_folder(const Entry& entry, const Spot& spot, int level) {
+  Result<> fetch_folder(const Entry& entry, const FileSpot& spot, int level) {
     if (level > most_levels)
       return base::error("invalid_answer", path_ + " has too many folders within each other");
     auto folder = std::make_shared<TargetFolder>();

@@ -43,7 +43,7 @@ struct Fetcher::File {
   Fetcher& fetcher;
   std::shared_ptr<TargetFolder> folder;
   spellfs::Entry entry;
-  Spot spot;
+  FileSpot spot;
   PartFile part;
   std::atomic<bool> useless = false;  ///< for the next attempt
   File(Fetcher& f, std::shared_ptr<TargetFolder> in, const std::string& name, spellfs::Entry what)

@@ -30,7 +30,7 @@ constexpr int asking_threads = 8;
 constexpr int most_asked = 256;  ///< connections that wait for their streams; others wait in line
 constexpr std::size_t most_refusals = 100;
 
-struct Shared {
+struct SharedForward {
   std::mutex mutex;
   std::condition_variable_any changed;
   bool opened = false, over = false;
@@ -64,7 +64,7 @@ std::string request_for(int port) {
 class Bridge : public net::Relayed {
  public:
   Bridge(net::MessageStream opened, base::Fd source, base::Fd sink, int port,
-         std::shared_ptr<Shared> shared)
+         std::shared_ptr<SharedForward> shared)
       : stream_(std::move(opened)), shared_(std::move(shared)) {
     std::vector<net::Relay::Source> sources;
     sources.push_back({std::move(source), stream::data});
@@ -115,7 +115,7 @@ class Bridge : public net::Relayed {
 
   net::MessageStream stream_;
   net::Relay relay_;
-  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<SharedForward> shared_;
   bool opened_ = false, ended_ = false;
 };
 
@@ -123,7 +123,8 @@ class Bridge : public net::Relayed {
 class Entrance : public net::Relayed {
  public:
   using Ask = std::function<void(base::Fd)>;
-  Entrance(net::MessageStream opened, base::Fd listener, std::shared_ptr<Shared> shared, Ask ask)
+  Entrance(net::MessageStream opened, base::Fd listener, std::shared_ptr<SharedForward> shared,
+           Ask ask)
       : stream_(std::move(opened)),
         listener_(std::move(listener)),
         shared_(std::move(shared)),
@@ -189,7 +190,7 @@ class Entrance : public net::Relayed {
 
   net::MessageStream stream_;
   base::Fd listener_;
-  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<SharedForward> shared_;
   Ask ask_;
   int most_open_ = 1 << 20;
 };
@@ -218,7 +219,7 @@ struct Forward::Impl {
   std::shared_ptr<Connection> connection;
   std::int64_t run = 0;
   int port = 0, local_port = 0;
-  std::shared_ptr<Shared> shared = std::make_shared<Shared>();
+  std::shared_ptr<SharedForward> shared = std::make_shared<SharedForward>();
   net::RelayLoop loop;
   base::Pool asking{asking_threads};
 

@@ -18,23 +18,12 @@ namespace {
 using namespace detail;
 using model::Route;
 
-template <class T>
-Result<T> member_of(const Result<json>& answer, const char* name) {
-  if (!answer) return answer.error();
-  return member<T>(*answer, name);
-}
-
 Result<MachineInfo> edit(Connection& connection, const std::string& name,
                          const model::MachineEdit& change, const CallOptions& options) {
-  return member_of<MachineInfo>(
+  return member<MachineInfo>(
       connection.call(
           {.route = Route::edit_machine, .names = {name}, .body = model::to_json(change)}, options),
       "machine");
-}
-
-Result<> done(const Result<json>& answer) {
-  if (!answer) return answer.error();
-  return ok();
 }
 
 model::MachineTypeRequest request_of(const MachineTypeChange& change) {
@@ -69,23 +58,23 @@ Result<JoinToken> Machines::add(const MachineSpec& spec, CallOptions options) co
   request.gpus = spec.offers.gpus;
   request.allow = spec.allow;
   if (spec.lost_after) request.lost_after = spec.lost_after->count();
-  return member_of<JoinToken>(
+  return member<JoinToken>(
       connection_->call({.route = Route::create_machine, .body = model::to_json(request)}, options),
       "join");
 }
 
 Result<std::vector<MachineInfo>> Machines::list(CallOptions options) const {
-  return member_of<std::vector<MachineInfo>>(
+  return member<std::vector<MachineInfo>>(
       connection_->call({.route = Route::list_machines}, options), "machines");
 }
 
 Result<MachineInfo> Machines::get(const std::string& name, CallOptions options) const {
-  return member_of<MachineInfo>(
+  return member<MachineInfo>(
       connection_->call({.route = Route::get_machine, .names = {name}}, options), "machine");
 }
 
 Result<JoinToken> Machines::get_token(const std::string& name, CallOptions options) const {
-  return member_of<JoinToken>(
+  return member<JoinToken>(
       connection_->call({.route = Route::machine_token, .names = {name}}, options), "join");
 }
 
@@ -99,7 +88,7 @@ Result<MachineInfo> Machines::resume(const std::string& name, CallOptions option
 
 Result<MachineInfo> Machines::interrupt(const std::string& name, std::chrono::seconds in,
                                         CallOptions options) const {
-  return member_of<MachineInfo>(
+  return member<MachineInfo>(
       connection_->call({.route = Route::interrupt_machine,
                          .names = {name},
                          .body = model::to_json(model::MachineInterrupt{in.count()})},
@@ -125,14 +114,14 @@ Result<MachineTypeInfo> MachineTypes::add(const std::string& name, const Machine
                                           CallOptions options) const {
   auto request = request_of(change);
   request.name = name;
-  return member_of<MachineTypeInfo>(
+  return member<MachineTypeInfo>(
       connection_->call({.route = Route::create_machine_type, .body = model::to_json(request)},
                         options),
       "machine_type");
 }
 
 Result<std::vector<MachineTypeInfo>> MachineTypes::list(CallOptions options) const {
-  return member_of<std::vector<MachineTypeInfo>>(
+  return member<std::vector<MachineTypeInfo>>(
       connection_->call({.route = Route::list_machine_types}, options), "machine_types");
 }
 
@@ -163,7 +152,7 @@ Result<MeasuredTypes> measured_by_runs(const std::shared_ptr<Connection>& connec
     if (!run->started_at || of_type.size() == values_of_a_type) continue;
     auto answer = connection->call(
         {.route = Route::list_metrics, .names = {std::to_string(run->id)}}, options);
-    auto names = member_of<std::vector<MetricInfo>>(answer, "metrics");
+    auto names = member<std::vector<MetricInfo>>(answer, "metrics");
     if (!names && names.error().code() == "run_not_found") continue;  // removed meanwhile
     if (!names) return names.error();
     for (auto& info : *names)
@@ -223,12 +212,12 @@ Result<MachineSelection> MachineTypes::explain(const MachineQuery& query,
 }
 
 Result<std::vector<CatalogueEntry>> MachineTypes::catalogue(CallOptions options) const {
-  return member_of<std::vector<CatalogueEntry>>(
+  return member<std::vector<CatalogueEntry>>(
       connection_->call({.route = Route::list_catalogue}, options), "catalogue");
 }
 
 Result<std::int64_t> MachineTypes::set_prices(const std::string& csv, CallOptions options) const {
-  return member_of<std::int64_t>(
+  return member<std::int64_t>(
       connection_->call({.route = Route::put_price_list, .body = {{"csv", csv}}}, options),
       "prices");
 }
@@ -236,11 +225,11 @@ Result<std::int64_t> MachineTypes::set_prices(const std::string& csv, CallOption
 Result<MachineTypeInfo> MachineTypes::scale(const std::string& name,
                                             const MachineTypeChange& change,
                                             CallOptions options) const {
-  return member_of<MachineTypeInfo>(connection_->call({.route = Route::edit_machine_type,
-                                                       .names = {name},
-                                                       .body = model::to_json(request_of(change))},
-                                                      options),
-                                    "machine_type");
+  return member<MachineTypeInfo>(connection_->call({.route = Route::edit_machine_type,
+                                                    .names = {name},
+                                                    .body = model::to_json(request_of(change))},
+                                                   options),
+                                 "machine_type");
 }
 
 Result<> MachineTypes::remove(const std::string& name, CallOptions options) const {
@@ -248,7 +237,7 @@ Result<> MachineTypes::remove(const std::string& name, CallOptions options) cons
 }
 
 Result<JoinToken> MachineTypes::get_token(const std::string& name, CallOptions options) const {
-  return member_of<JoinToken>(
+  return member<JoinToken>(
       connection_->call({.route = Route::machine_type_token, .names = {name}}, options), "join");
 }
 

@@ -15,8 +15,6 @@ namespace {
 using namespace detail;
 using model::Route;
 
-constexpr std::chrono::milliseconds longest_poll = 30s;
-
 class MetricSource : public Stream<Metric>::Source {
  public:
   MetricSource(std::shared_ptr<Connection> connection, std::int64_t run, MetricOptions options,

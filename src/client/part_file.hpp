@@ -14,7 +14,7 @@
 namespace spell::detail {
 
 /// A name in an open folder, and how it is shown.
-struct Spot {
+struct FileSpot {
   int folder = -1;
   std::string name{}, shown{};
 };
@@ -26,7 +26,7 @@ void restore_state(int fd, const spellfs::Entry& entry);
 /// Several threads may write and look at once; the rest is one thread's.
 class PartFile {
  public:
-  explicit PartFile(const Spot& spot) : spot_(spot) {}
+  explicit PartFile(const FileSpot& spot) : spot_(spot) {}
   /// Removes it, unless it got its name or was kept.
   ~PartFile();
   PartFile(const PartFile&) = delete;
@@ -47,7 +47,7 @@ class PartFile {
   Result<bool> take_up(std::int64_t size);
   Error failed(const char* what) const;
 
-  const Spot& spot_;
+  const FileSpot& spot_;
   std::string name_;
   base::Fd fd_;
   std::int64_t left_ = 0;  ///< what an earlier copy left has this length

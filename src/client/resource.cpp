@@ -91,7 +91,7 @@ Result<std::vector<ResourceInfo>> Pages::next() {
   auto entries = member<std::vector<ResourceInfo>>(*answer, "entries");
   if (!entries) return entries.error();
   resource_ = std::move(*resource);
-  if (resource_.type != EntryType::folder) {
+  if (resource_.type != spell::EntryType::folder) {
     ended_ = true;
     return std::vector<ResourceInfo>{resource_};
   }

@@ -18,10 +18,6 @@ namespace {
 using namespace detail;
 using model::Route;
 
-constexpr std::chrono::milliseconds longest_poll = 30s;
-
-std::vector<std::string> number(std::int64_t id) { return {std::to_string(id)}; }
-
 Result<RunInfo> run_of(const Result<json>& answer) {
   if (!answer) return answer.error();
   return member<RunInfo>(*answer, "run");
@@ -30,8 +26,8 @@ Result<RunInfo> run_of(const Result<json>& answer) {
 /// Polls until `done`, from run to run of the chain. A poll that the limit cut short is no answer,
 /// so the limit's error says what was waited for.
 template <class Done>
-Result<RunInfo> wait_until(Connection& connection, std::int64_t id, std::int64_t version,
-                           const Limit& limit, Done done) {
+Result<RunInfo> run_when(Connection& connection, std::int64_t id, std::int64_t version,
+                         const Limit& limit, Done done) {
   for (;;) {
     auto info = poll_run(connection, id, version, limit);
     if (info && done(*info)) return info;
@@ -116,7 +112,7 @@ Result<RunInfo> Run::info(CallOptions options) const {
 }
 
 Result<RunInfo> detail::wait_end(Connection& connection, std::int64_t id, const Limit& limit) {
-  auto end = wait_until(connection, id, -1, limit, ends_chain);
+  auto end = run_when(connection, id, -1, limit, ends_chain);
   if (!end || end->status == RunStatus::complete || (end->id == id && !is_ended_for_another(*end)))
     return end;
   // It may have been ended because one before it was completed after all.
@@ -132,7 +128,7 @@ Result<RunInfo> Run::wait_change(const RunInfo& before, CallOptions options) con
   auto next = successor(before);
   std::int64_t id = next ? *next : before.id != 0 ? before.id : id_;
   if (next || before.status.is_final()) return Run(connection_, id).info(options);
-  return wait_until(
+  return run_when(
       *connection_, id, before.version, Limit(options, connection_->waiter()),
       [&](const RunInfo& info) { return info.version > before.version || info.status.is_final(); });
 }
@@ -147,8 +143,8 @@ Result<RunInfo> Run::wait_status(const std::vector<RunStatus>& any_of, CallOptio
       return wanted.is_final() || stage(wanted) > stage(info.status);
     });
   };
-  auto info = wait_until(*connection_, id_, -1, Limit(options, connection_->waiter()),
-                         [&](const RunInfo& now) { return is_wanted(now) || !may_come(now); });
+  auto info = run_when(*connection_, id_, -1, Limit(options, connection_->waiter()),
+                       [&](const RunInfo& now) { return is_wanted(now) || !may_come(now); });
   if (!info || is_wanted(*info)) return info;
   std::vector<std::string> names;
   for (auto& wanted : any_of) names.push_back(wanted.name());

@@ -19,7 +19,7 @@ namespace {
 using namespace detail;
 namespace stream = model::stream;
 
-struct Shared {
+struct SharedSession {
   std::mutex mutex;
   std::condition_variable_any changed;
   // from the run
@@ -37,7 +37,7 @@ struct Shared {
 
 class SessionEnd : public net::Relayed {
  public:
-  SessionEnd(net::MessageStream stream, std::shared_ptr<Shared> shared)
+  SessionEnd(net::MessageStream stream, std::shared_ptr<SharedSession> shared)
       : stream_(std::move(stream)), shared_(std::move(shared)) {}
   ~SessionEnd() override {
     std::lock_guard lock(shared_->mutex);
@@ -128,7 +128,7 @@ class SessionEnd : public net::Relayed {
   }
 
   net::MessageStream stream_;
-  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<SharedSession> shared_;
   std::size_t credit_ = model::stream_window;
   bool end_sent_ = false;
 };
@@ -137,7 +137,7 @@ class SessionEnd : public net::Relayed {
 
 struct Session::Impl {
   std::shared_ptr<Connection> connection;
-  std::shared_ptr<Shared> shared = std::make_shared<Shared>();
+  std::shared_ptr<SharedSession> shared = std::make_shared<SharedSession>();
   net::RelayLoop loop;
 
   ~Impl() {

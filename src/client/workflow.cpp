@@ -19,8 +19,6 @@ using model::Route;
 
 constexpr std::int64_t largest_program = std::int64_t{2} << 30;
 
-std::vector<std::string> number(std::int64_t id) { return {std::to_string(id)}; }
-
 Result<WorkflowInfo> workflow_of(const Result<json>& answer) {
   if (!answer) return answer.error();
   return member<WorkflowInfo>(*answer, "workflow");

@@ -28,7 +28,7 @@ namespace spell::exec {
 
 namespace {
 
-constexpr std::int64_t patience_ns = 1'000'000'000, pause_ns = 1'000'000;
+constexpr std::int64_t freeze_patience_ns = 1'000'000'000, pause_ns = 1'000'000;
 
 struct Process {
   char state = 0;
@@ -115,7 +115,7 @@ Result<> freeze(const std::string& folder) {
     return base::error("run_not_running", "the run is not running");
   std::set<std::pair<int, std::string>> told;
   std::set<int> refused;
-  for (std::int64_t until = base::boot_ns() + patience_ns;;) {
+  for (std::int64_t until = base::boot_ns() + freeze_patience_ns;;) {
     bool still = true, soon = false;
     for (auto& [id, process] : tree_below(lock->init)) {
       // Other threads of a process may go on where its first has ended.

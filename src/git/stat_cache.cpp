@@ -18,7 +18,7 @@ constexpr std::string_view magic = "spell stat cache 1\n";
 constexpr std::int64_t racy_ns = 2'000'000'000;
 constexpr std::size_t most_roots = 32, most_sent = 8, most_sent_blobs = 100'000;
 
-class Writer {
+class CacheWriter {
  public:
   std::string bytes;
   template <class T>
@@ -158,7 +158,7 @@ void StatCache::save() {
   if (file_.empty() || !changed_) return;
   std::erase_if(entries_,
                 [&](auto& entry) { return !base::exists(work_tree_ + "/" + entry.first); });
-  Writer out;
+  CacheWriter out;
   out.value(static_cast<std::uint32_t>(entries_.size()));
   for (auto& [path, entry] : entries_) {
     out.text(path);

@@ -152,13 +152,6 @@ class Gatherer {
   int files_ = 0;
 };
 
-template <class T>
-Result<T> read_message(const json& j, Unknown unknown, const char* code) {
-  T message;
-  if (auto problem = read_value(j, message, unknown)) return problem.error(code);
-  return message;
-}
-
 }  // namespace
 
 std::string wrong_package(const std::string& package) {

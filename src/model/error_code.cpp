@@ -5,7 +5,7 @@
 namespace spell::model {
 
 namespace {
-constexpr ErrorRow table[] = {
+constexpr ErrorRow error_table[] = {
     {"invalid_request", 400,
      "a field is unknown, missing, of the wrong type or out of range; the message names it"},
     {"invalid_json", 400,
@@ -117,10 +117,10 @@ constexpr ErrorRow table[] = {
 };
 }  // namespace
 
-std::span<const ErrorRow> error_codes() { return table; }
+std::span<const ErrorRow> error_codes() { return error_table; }
 
 int http_status(std::string_view code) {
-  for (auto& row : table)
+  for (auto& row : error_table)
     if (row.code == code) return row.http_status;
   return 500;
 }

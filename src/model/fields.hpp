@@ -21,6 +21,9 @@ using nlohmann::json;
 /// The largest integer that every JSON reader keeps exactly.
 inline constexpr std::int64_t integer_limit = (std::int64_t{1} << 53) - 1;
 
+/// Seconds.
+inline constexpr std::int64_t day = 24 * 3600, year = 365 * day;
+
 /// Empty: nothing is wrong.
 struct Problem {
   std::string path{}, text{};

@@ -84,8 +84,6 @@ struct Table<PriceListRequest> {
 
 namespace {
 
-constexpr std::int64_t day = 24 * 3600;
-constexpr std::int64_t year = 365 * 24 * 3600;
 constexpr std::int64_t most_machines = 10'000;  // of a pool
 
 Error wrong(const std::string& field, const std::string& what) {

@@ -100,6 +100,14 @@ constexpr Field<T> member_of(std::string_view name, bool required) {
       required, [](const T& object) { return write_value(object.*pointer); }};
 }
 
+/// A message as a whole; the error has `code`.
+template <class T>
+Result<T> read_message(const json& j, Unknown unknown, const char* code) {
+  T message;
+  if (auto problem = read_value(j, message, unknown)) return problem.error(code);
+  return message;
+}
+
 }  // namespace spell::model
 
 #define SPELL_MEMBER(Type, name) ::spell::model::member_of<&Type::name, Type>(#name, false)

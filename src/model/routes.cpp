@@ -3,7 +3,7 @@
 namespace spell::model {
 
 namespace {
-constexpr RouteRow table[] = {
+constexpr RouteRow route_table[] = {
     {Route::openapi, "GET", "/v1/openapi.json", "openapi", Access::anyone},
     {Route::health, "GET", "/healthz", "health", Access::anyone},
     {Route::install, "GET", "/install/{file}", "install", Access::anyone},
@@ -188,6 +188,6 @@ constexpr RouteRow table[] = {
 };
 }  // namespace
 
-std::span<const RouteRow> routes() { return table; }
+std::span<const RouteRow> routes() { return route_table; }
 
 }  // namespace spell::model

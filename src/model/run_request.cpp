@@ -16,7 +16,6 @@ namespace spell::model {
 namespace {
 
 constexpr std::size_t longest_command = 256 << 10;
-constexpr std::int64_t year = 365 * 24 * 3600, day = 24 * 3600;
 
 bool is_git_id(std::string_view text) {
   return (text.size() == 40 || text.size() == 64) &&

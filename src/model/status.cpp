@@ -10,7 +10,7 @@ namespace model {
 namespace {
 // A stop or kill that crosses the run's own end on the wire loses: what the worker reports as the
 // end is the end.
-constexpr StatusRow table[] = {
+constexpr StatusRow status_table[] = {
     // name, final, on a machine, shown, next
     {"machine_requested", false, false, "Queued",
      "building killing failed interrupted killed stopped"},
@@ -36,10 +36,10 @@ constexpr StatusRow table[] = {
 };
 }  // namespace
 
-std::span<const StatusRow> statuses() { return table; }
+std::span<const StatusRow> statuses() { return status_table; }
 
 const StatusRow* find_status(std::string_view name) {
-  for (auto& row : table)
+  for (auto& row : status_table)
     if (row.name == name) return &row;
   return nullptr;
 }

@@ -142,17 +142,6 @@ struct Table<JoinAnswer> {
   };
 };
 
-namespace {
-
-template <class T>
-Result<T> read_message(const json& j, Unknown unknown, const char* code) {
-  T message;
-  if (auto problem = read_value(j, message, unknown)) return problem.error(code);
-  return message;
-}
-
-}  // namespace
-
 Result<> check_hello(const WorkerHello& hello) {
   auto refused = [](const std::string& what) {
     return base::error("invalid_request", "hello: " + what);

@@ -21,7 +21,7 @@ Problem read_commits(const json& j, std::map<std::string, CodeRef>& out, Unknown
                   });
 }
 
-constexpr Field<WorkflowRequest> fields[] = {
+constexpr Field<WorkflowRequest> workflow_fields[] = {
     {"description", [](const json& j, WorkflowRequest& r,
                        Unknown) { return read_text(j, r.description, 10 << 10); }},
     {"commits", [](const json& j, WorkflowRequest& r,
@@ -62,7 +62,7 @@ constexpr Field<WorkflowRequest> fields[] = {
 
 Result<WorkflowRequest> parse_workflow_request(const json& j) {
   WorkflowRequest request;
-  auto problem = read_object<WorkflowRequest>(j, request, fields, Unknown::refuse);
+  auto problem = read_object<WorkflowRequest>(j, request, workflow_fields, Unknown::refuse);
   if (!problem && !request.program_name.empty() && !request.run)
     problem = {"program", "needs a run that executes it"};
   if (!problem && request.build_target && !request.run)

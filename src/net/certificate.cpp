@@ -145,7 +145,7 @@ Result<std::string> certify(const Identity& authority, EVP_PKEY* key,
   return *certificate + *own;
 }
 
-std::string fingerprint_of(X509_PUBKEY* key) {
+std::string key_fingerprint(X509_PUBKEY* key) {
   unsigned char* bytes = nullptr;
   int size = i2d_X509_PUBKEY(key, &bytes);
   if (size <= 0) return {};
@@ -189,7 +189,7 @@ Result<KeyPtr> read_key(const std::string& pem) {
 }
 
 std::string fingerprint_of(X509* certificate) {
-  return fingerprint_of(X509_get_X509_PUBKEY(certificate));
+  return key_fingerprint(X509_get_X509_PUBKEY(certificate));
 }
 
 Result<Identity> make_authority(const std::string& name) {
@@ -243,7 +243,7 @@ Result<std::string> key_fingerprint(const std::string& public_key) {
   X509_PUBKEY* made = nullptr;
   if (!X509_PUBKEY_set(&made, key->get()))
     return openssl_error("invalid_certificate", "cannot read a public key");
-  std::string found = fingerprint_of(made);
+  std::string found = key_fingerprint(made);
   X509_PUBKEY_free(made);
   return found;
 }

@@ -74,14 +74,6 @@ std::string authority_of(const std::string& endpoint) {
   return endpoint.substr(begin, endpoint.find('/', begin) - begin);
 }
 
-std::string base64(const std::string& bytes) {
-  std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  out.resize(static_cast<std::size_t>(EVP_EncodeBlock(
-      reinterpret_cast<unsigned char*>(out.data()),
-      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()))));
-  return out;
-}
-
 /// What became of an exchange.
 enum class Fate { answered, not_read, failed };
 
@@ -274,7 +266,7 @@ Result<base::Fd> HttpClient::Impl::connect_through_proxy(const std::string& host
   std::string to = (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + port,
               head = "CONNECT " + to + " HTTP/1.1\r\nHost: " + to + "\r\n";
   if (!proxy.credentials.empty())
-    head += "Proxy-Authorization: Basic " + base64(proxy.credentials) + "\r\n";
+    head += "Proxy-Authorization: Basic " + base::base64(proxy.credentials) + "\r\n";
   head += "\r\n";
   for (std::array<std::string_view, 1> rest{head}; !rest[0].empty();) {
     auto put = channel.transport.write(rest);

@@ -11,8 +11,6 @@ using State = Transport::State;
 
 namespace {
 
-constexpr std::size_t read_size = 64 * 1024;  // many streams at once must not hold much each
-
 Error lost() { return base::error("connection_lost", "the stream's other end is gone"); }
 
 }  // namespace
@@ -95,7 +93,7 @@ void Connection::stream_advance() {
       }
       case WireMessage::Kind::ping:
         // Who pings and does not read gets no answers.
-        if (stream_->out.size() - stream_->sent >= read_size) break;
+        if (stream_->out.size() - stream_->sent >= stream_read_size) break;
         append_message(stream_->out, WireMessage::Kind::pong, message->payload, false);
         stream_write();
         break;
@@ -110,7 +108,7 @@ void Connection::stream_advance() {
 void Connection::stream_readable() {
   auto self = shared_from_this();
   do {
-    auto got = transport_.read(loop_->buffer.get(), read_size);
+    auto got = transport_.read(loop_->buffer.get(), stream_read_size);
     if (got.state == State::blocked) break;
     if (got.state != State::done) return close();
     if (!stream_->reader.feed({loop_->buffer.get(), got.size})) return close();
@@ -139,7 +137,7 @@ void Connection::stream_write() {
     if (stream_->ending) set_deadline(drain_ms);  // it takes the rest, if slowly
   }
   stream_->sent = 0;
-  if (stream_->out.capacity() > read_size)
+  if (stream_->out.capacity() > stream_read_size)
     stream_->out = {};
   else
     stream_->out.clear();

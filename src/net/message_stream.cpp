@@ -9,12 +9,11 @@ namespace spell::net {
 using State = Transport::State;
 
 namespace {
-constexpr std::size_t read_size = 64 * 1024;
 constexpr int last_reads = 16;
 }  // namespace
 
 MessageStream::MessageStream(Transport transport, std::string_view received)
-    : transport_(std::move(transport)), buffer_(new char[read_size]) {
+    : transport_(std::move(transport)), buffer_(new char[stream_read_size]) {
   if (auto fed = reader_.feed(received); !fed) failure_ = fed.error();
 }
 MessageStream::MessageStream(MessageStream&&) noexcept = default;
@@ -43,7 +42,7 @@ Result<> MessageStream::read() {
   };
   if (closed_) return lost();
   do {
-    auto got = transport_.read(buffer_.get(), read_size);
+    auto got = transport_.read(buffer_.get(), stream_read_size);
     read_needs_ = got.state == State::blocked ? transport_.wait_for() : short(0);
     if (got.state == State::blocked) return ok();
     if (got.state != State::done) return lost();
@@ -64,7 +63,7 @@ Result<> MessageStream::write() {
   }
   if (queued() == 0) {
     out_.clear();
-    if (out_.capacity() > read_size) out_ = {};
+    if (out_.capacity() > stream_read_size) out_ = {};
     sent_ = 0;
   }
   return ok();
@@ -77,7 +76,7 @@ std::optional<std::string> MessageStream::next() {
         return std::move(message->payload);
       case WireMessage::Kind::ping:
         // Who pings without reading the answers gets none.
-        if (queued() < read_size)
+        if (queued() < stream_read_size)
           append_message(out_, WireMessage::Kind::pong, message->payload, true);
         break;
       case WireMessage::Kind::pong:

@@ -17,6 +17,9 @@ struct ssl_st;
 
 namespace spell::net {
 
+/// Of a stream, at once: many of them must not hold much each.
+inline constexpr std::size_t stream_read_size = 64 * 1024;
+
 /// What TLS writes to.
 struct TlsSocket {
   int fd = -1;

@@ -23,15 +23,6 @@ enum Opcode : std::uint8_t {
 constexpr std::uint8_t final_bit = 0x80, mask_bit = 0x80;
 constexpr std::size_t control_limit = 125;  // RFC 6455, section 5.5
 
-std::string base64(std::string_view bytes) {
-  std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                             reinterpret_cast<const unsigned char*>(bytes.data()),
-                             static_cast<int>(bytes.size()));
-  out.resize(static_cast<std::size_t>(size));
-  return out;
-}
-
 bool same_word(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
     return (x | 0x20) == (y | 0x20);  // letters and '-' only
@@ -61,7 +52,7 @@ Error bad(const std::string& what) {
 
 }  // namespace
 
-std::string make_upgrade_key() { return base64(base::random_bytes(16)); }
+std::string make_upgrade_key() { return base::base64(base::random_bytes(16)); }
 
 std::string upgrade_accept(std::string_view key) {
   // The constant is RFC 6455's, section 1.3.
@@ -69,7 +60,7 @@ std::string upgrade_accept(std::string_view key) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned size = 0;
   if (EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha1(), nullptr) != 1) return {};
-  return base64({reinterpret_cast<char*>(digest), size});
+  return base::base64({reinterpret_cast<char*>(digest), size});
 }
 
 Headers upgrade_request(const std::string& key) {

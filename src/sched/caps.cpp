@@ -3,15 +3,17 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/clock.hpp"
+
 namespace spell::sched {
 
+using base::day_ms;
 using model::Units;
 
 namespace {
 
 using Months = std::chrono::year_month;
 
-constexpr std::int64_t day_ms = 86'400'000;
 /// The year 9999: beyond it all is one month.
 constexpr std::int64_t last_ms = 253'402'300'799'000;
 

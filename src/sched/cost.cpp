@@ -2,18 +2,18 @@
 
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 
 namespace spell::sched {
 
+using base::day_ms;
 using model::CostEntry;
 using model::plus;
 using model::Units;
 using model::units;
 
 namespace {
-
-constexpr std::int64_t day_ms = 86'400'000;
 
 constexpr std::string_view names[] = {"run",     "workflow", "project", "user",
                                       "machine", "type",     "day"};

@@ -96,12 +96,12 @@ Result<> may_reach(const Call& call, const store::RunRecord& run) {
                                           ", which is all that its credentials are for");
 }
 
-namespace {
-
 std::optional<Time> time_of(std::int64_t us) {
   if (us == 0) return std::nullopt;
   return Time(std::chrono::microseconds(us));
 }
+
+namespace {
 
 /// A waiting run's reason is a function of the cluster as it is now.
 std::pair<std::string, std::string> why_waiting(Context& context, const store::RunRecord& run) {

@@ -98,6 +98,8 @@ void answer(const Call&, const json&, int status = 200);
 void refuse(const Call&, const Error&);
 net::Response error_response(const Error&, const std::string& request_id);
 
+/// None of 0.
+std::optional<Time> time_of(std::int64_t us);
 /// The run's number in the path; error `run_not_found` for what is no number.
 Result<std::int64_t> run_number(const Call&);
 /// The key of a submission, "" without one.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/clock.hpp"
+
 namespace spell::service {
 
 void Arrivals::came(const std::string& run, std::int64_t now_us) {
@@ -33,7 +35,7 @@ void Arrivals::ended(const std::string& run) {
 
 std::int64_t Arrivals::oldest(const std::vector<std::pair<std::string, std::int64_t>>& active,
                               std::int64_t now_us) {
-  constexpr std::int64_t day_us = 86'400'000'000;
+  using base::day_us;
   std::lock_guard lock(mutex_);
   std::map<std::string, Of> kept;
   std::int64_t oldest = 0;

@@ -213,7 +213,7 @@ Result<> bill(store::Writer& writer, store::RunRecord& run, std::int64_t backup_
   cost.held = cost.allowed_ms > cost.billed_ms;
   cost.billed_lost_ms = std::min(
       cost.billed_ms, model::ms_between(std::max(cost.leased_us, cost.saved_us), until_us));
-  constexpr std::int64_t day_us = 86'400'000'000;
+  using base::day_us;
   if (!cost.price) return writer.add_unpriced(run.owner, until_us / day_us, cost.type);
   model::CostEntry entry;
   for (auto [number, kind, name] : {std::tuple(&entry.user, "user", &run.creator),

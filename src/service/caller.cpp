@@ -6,6 +6,7 @@
 #include <atomic>
 #include <unordered_map>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "service/machine_tokens.hpp"
@@ -94,7 +95,7 @@ MadeToken make_token(std::string_view prefix, std::int64_t now_us) {
 
 namespace {
 
-constexpr std::int64_t hour_us = std::int64_t{3600} * 1'000'000;
+using base::hour_us;
 
 using Owners = std::shared_ptr<const std::vector<std::string>>;
 

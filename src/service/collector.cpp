@@ -14,7 +14,7 @@ using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr std::int64_t second_us = 1'000'000;
+using base::second_us;
 constexpr seconds most_spared = hours(24);
 /// Code that comes is submitted within a moment: whatever is asked for, that is not cut short.
 constexpr seconds code_spared = hours(1), least_code_spared{60};

@@ -15,7 +15,7 @@ namespace {
 
 using sched::CostBy;
 
-constexpr std::int64_t day_us = 86'400'000'000;
+using base::day_us;
 /// So many lines at least have their names looked up, for two may have the same.
 constexpr std::size_t most_named = 10'000;
 
@@ -113,7 +113,7 @@ Result<model::CostEntry> entry_of(Names& names, const store::LeasedRun& run, std
   return entry;
 }
 
-std::string shown_type(const std::string& type) { return type == "cpu" ? "CPU" : type; }
+std::string type_in_bill(const std::string& type) { return type == "cpu" ? "CPU" : type; }
 
 CostLine line_of(std::string name, const sched::CostSum& sum) {
   return {std::move(name),
@@ -135,7 +135,7 @@ Result<std::string> name_of(CostBy by, const Names& names, std::int64_t key) {
   if (by == CostBy::day) return base::rfc3339(key * day_us).substr(0, 10);
   if (by_number(by)) return key == 0 ? std::string() : std::to_string(key);
   auto name = names.name(key);
-  if (name && by == CostBy::type) name = shown_type(*name);
+  if (name && by == CostBy::type) name = type_in_bill(*name);
   return name;
 }
 
@@ -213,14 +213,14 @@ Result<CostReport> make_report(store::Reader& reader, const std::string& owner,
   for (auto& [type, sum] : report.machine_times()) {
     auto name = names.name(type);
     if (!name) return name.error();
-    out.machine_time.push_back({shown_type(*name), sum.machines, model::rounded(sum.start),
+    out.machine_time.push_back({type_in_bill(*name), sum.machines, model::rounded(sum.start),
                                 model::rounded(sum.idle), model::rounded(sum.ending)});
     for (auto part : {sum.start, sum.idle, sum.ending}) all = model::plus(all, part);
   }
   out.all = model::rounded(all);
   std::sort(unpriced->begin(), unpriced->end());
   unpriced->erase(std::unique(unpriced->begin(), unpriced->end()), unpriced->end());
-  for (auto& type : *unpriced) out.unpriced.push_back(shown_type(type));
+  for (auto& type : *unpriced) out.unpriced.push_back(type_in_bill(type));
   return out;
 }
 

@@ -1,4 +1,5 @@
 // How a machine becomes one of this service's: the tokens with which it joins, and its joining.
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "net/certificate.hpp"
 #include "service/api.hpp"
@@ -9,7 +10,7 @@ namespace spell::service {
 
 namespace {
 
-constexpr std::int64_t hour_us = std::int64_t{3600} * 1'000'000;
+using base::hour_us;
 
 /// What the service knows of the caller's key: its fingerprint, and a certificate for it.
 struct Credential {

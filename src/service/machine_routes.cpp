@@ -12,11 +12,6 @@ namespace spell::service {
 
 namespace {
 
-std::optional<Time> time_of(std::int64_t us) {
-  if (us == 0) return std::nullopt;
-  return Time(std::chrono::microseconds(us));
-}
-
 MachineInfo info_of(const MachineView& view) {
   auto& machine = view.machine;
   MachineInfo info;

@@ -15,14 +15,9 @@ namespace spell::service {
 
 namespace {
 
-constexpr std::int64_t day_us = std::int64_t{24} * 3600 * 1'000'000;
+using base::day_us;
 constexpr std::int64_t login_days = 90;
 constexpr int most_tokens = 200;  // of a user
-
-std::optional<Time> time_of(std::int64_t us) {
-  if (us == 0) return std::nullopt;
-  return Time(std::chrono::microseconds(us));
-}
 
 UserInfo user_info(const store::UserRecord& user) {
   return {user.name, user.role, user.disabled, time_of(user.created_us), time_of(user.seen_us)};

@@ -10,6 +10,7 @@
 // back or known to be gone, for it may go on there.
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "model/money.hpp"
 #include "model/status.hpp"
@@ -24,7 +25,7 @@ using sched::Span;
 
 namespace {
 
-constexpr std::int64_t hour_ms = 3'600'000;
+using base::hour_ms;
 /// What is reserved at once, and how much of it is left when more is.
 constexpr std::int64_t allowance_ms = 2 * hour_ms, extended_at_ms = hour_ms;
 /// What pays for less than that begins no run.

@@ -2,6 +2,7 @@
 // runs is in state_allowances.cpp.
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "model/money.hpp"
 #include "model/status.hpp"
@@ -17,7 +18,7 @@ using sched::Span;
 
 namespace {
 
-constexpr std::int64_t hour_ms = 3'600'000;
+using base::hour_ms;
 constexpr int levels[] = {95, 80};
 
 }  // namespace

@@ -5,6 +5,7 @@
 // any of its runs.
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "base/count.hpp"
 #include "base/error.hpp"
 #include "base/hash.hpp"
@@ -18,7 +19,8 @@ namespace spell::service {
 
 namespace {
 
-constexpr std::int64_t second_us = 1'000'000, longest_delay_us = 300 * second_us;
+using base::second_us;
+constexpr std::int64_t longest_delay_us = 300 * second_us;
 
 /// 1 s, 2 s, 4 s … for runs that are interrupted before they have saved anything new.
 std::int64_t delay_us(std::int64_t fruitless) {
@@ -30,7 +32,7 @@ std::int64_t delay_us(std::int64_t fruitless) {
 
 std::int64_t cost_in_chain(const RunRecord& run) {
   if (run.cost.billed_ms <= 0 || !run.cost.price) return 0;
-  constexpr std::int64_t hour_ms = 3'600'000;
+  using base::hour_ms;
   auto nano = (model::units(*run.cost.price, run.cost.billed_ms) + hour_ms - 1) / hour_ms;
   return static_cast<std::int64_t>(std::min<model::Units>(nano, INT64_MAX / 4));
 }

@@ -10,6 +10,7 @@
 // what runs there did not use is machine time without a run (sched/cost.hpp).
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "service/budget.hpp"
@@ -19,7 +20,7 @@ namespace spell::service {
 
 namespace {
 
-constexpr std::int64_t day_us = 86'400'000'000;
+using base::day_us;
 constexpr std::int64_t alive_every_us = 60'000'000;
 constexpr std::size_t most_names_known = 100'000;
 

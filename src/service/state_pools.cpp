@@ -6,6 +6,7 @@
 //       +--- launch failed, or launch timeout -----------------------------------+
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/id.hpp"
@@ -16,16 +17,16 @@ namespace spell::service {
 
 namespace {
 
-constexpr std::int64_t second_us = 1'000'000;
+using base::second_us;
 constexpr std::int64_t usual_idle = 1800, usual_launch = 600;  // seconds
-constexpr std::int64_t longest_delay_us = 300 * second_us;
+constexpr std::int64_t longest_launch_delay_us = 300 * second_us;
 /// What is lost, but listed, may come back with what it has.
 constexpr std::int64_t kept_lost_us = 600 * second_us;
 /// What was launched so long ago is listed.
 constexpr std::int64_t listed_after_us = 60 * second_us;
 
 std::int64_t delay_us(int failures) {
-  return std::min(second_us << std::min(failures - 1, 20), longest_delay_us);
+  return std::min(second_us << std::min(failures - 1, 20), longest_launch_delay_us);
 }
 
 std::int64_t timeout_us(std::int64_t seconds, std::int64_t usual) {
@@ -249,7 +250,7 @@ void State::pool_failed(const TypeKey& key, const std::string& why, bool for_goo
   pool.problem = why;
   // Several that fail together are one failure.
   if (now_us >= pool.not_before_us || for_good)
-    pool.not_before_us = now_us + (for_good ? longest_delay_us : delay_us(++pool.failures));
+    pool.not_before_us = now_us + (for_good ? longest_launch_delay_us : delay_us(++pool.failures));
   if (auto type = types_.find(key); type != types_.end()) show_type(type->second);
 }
 

@@ -15,7 +15,7 @@ namespace spell::spellfs {
 
 namespace {
 
-constexpr std::string_view magic = "spellsc1";
+constexpr std::string_view cache_magic = "spellsc1";
 constexpr std::size_t head_size = 8 + 8 + 8 + 32 + 8, sum_size = 32;
 /// Longer ones are of no file that could be opened.
 constexpr std::size_t max_path = 256 * 256, max_entry = max_path + 128;
@@ -91,7 +91,7 @@ Result<SaveCacheReader> SaveCacheReader::open(base::Fd file) {
   if (!right) return bad();
   SPELL_TRY(out.fill());
   ByteReader in(out.window_);
-  if (in.bytes(magic.size()) != magic) return bad();
+  if (in.bytes(cache_magic.size()) != cache_magic) return bad();
   out.head_.device = in.fixed(8);
   out.head_.inode = in.fixed(8);
   out.head_.root = name_from(in.bytes(32));
@@ -174,7 +174,7 @@ Result<> SaveCacheWriter::write(int fd, const SaveCacheHead& head) {
     hash.update(bytes);
     return base::write_all(fd, bytes);
   };
-  std::string first(magic);
+  std::string first(cache_magic);
   put_fixed(first, head.device, 8);
   put_fixed(first, head.inode, 8);
   first += bytes_of(head.root);

@@ -30,7 +30,7 @@ bool path_at(char (&out)[PATH_MAX], const char* folder, const char* name) {
   return strlen(name) < sizeof rest - 1 && join(out, folder, strcat(rest, name));
 }
 
-bool fail(Failure& failure, const char* what, const char* name) {
+bool fail_mount(Failure& failure, const char* what, const char* name) {
   failure.error = errno;
   failure.of_mount = true;
   strcpy(failure.what, what);
@@ -117,15 +117,17 @@ bool SystemFolders::make(const List<const char*>& hidden, bool in_user_namespace
   hidden_.items = static_cast<const char**>(
       calloc(hidden.size * (sizeof folders / sizeof *folders) + 1, sizeof(char*)));
   if (!inner_ || !hidden_.items || !mounts.read())
-    return fail(failure, "read the table of mounts", "");
+    return fail_mount(failure, "read the table of mounts", "");
   for (const char* name : folders) {
     size_t before = count_;
-    if (!make_one(name, in_user_namespace)) return fail(failure, "lay an overlay over /", name);
+    if (!make_one(name, in_user_namespace))
+      return fail_mount(failure, "lay an overlay over /", name);
     if (count_ == before) continue;
     char path[PATH_MAX];
     if (!path_at(path, "/", name)) return false;
     find_inner(mounts, path);
-    if (!find_hidden(mounts, path, hidden)) return fail(failure, "find what is hidden in /", name);
+    if (!find_hidden(mounts, path, hidden))
+      return fail_mount(failure, "find what is hidden in /", name);
     // Everybody's, as it is on the host.
     if (strcmp(name, "var") == 0 && !is_build() && !user)
       if (int tree = clone_tree("/var/tmp"); tree >= 0)

@@ -20,9 +20,9 @@ using nlohmann::json;
 constexpr const char* link_local = "http://169.254.169.254:80";
 /// By which Azure's machines know themselves among those of others on the same hypervisor.
 constexpr std::string_view azure_asset_tag = "7783-7084-3265-9085-8269-3286-77";
-constexpr std::chrono::seconds answer_limit{10};
+constexpr std::chrono::seconds notice_limit{10};
 constexpr std::chrono::seconds longest_wait{60};  ///< of one request to gcp
-constexpr std::int64_t body_limit = 1 << 20;
+constexpr std::int64_t notice_size = 1 << 20;
 constexpr std::int64_t gcp_leaves_us = 30'000'000;
 constexpr std::chrono::milliseconds after_failure{5000};
 
@@ -142,7 +142,7 @@ void CloudNotice::heed(const std::optional<Notice>& notice) {
 
 Result<net::ClientResponse> CloudNotice::send(net::ClientRequest request,
                                               std::chrono::seconds limit) {
-  return client_.send(request, {limit, stop_.get_token()}, body_limit);
+  return client_.send(request, {limit, stop_.get_token()}, notice_size);
 }
 
 Result<std::optional<Notice>> CloudNotice::ask() {
@@ -157,7 +157,7 @@ Result<std::optional<Notice>> CloudNotice::ask_aws() {
       auto made = send({.method = "PUT",
                         .target = "/latest/api/token",
                         .headers = {{"X-aws-ec2-metadata-token-ttl-seconds", "21600"}}},
-                       answer_limit);
+                       notice_limit);
       if (!made) return made.error();
       if (made->status != 200)
         return not_understood("AWS", std::to_string(made->status) + " to the wish for a token");
@@ -166,7 +166,7 @@ Result<std::optional<Notice>> CloudNotice::ask_aws() {
     }
     auto action = send({.target = "/latest/meta-data/spot/instance-action",
                         .headers = {{"X-aws-ec2-metadata-token", token_}}},
-                       answer_limit);
+                       notice_limit);
     if (!action) return action.error();
     if (action->status == 404) return std::optional<Notice>();
     if (action->status == 401 && !fresh) {
@@ -191,7 +191,7 @@ Result<std::optional<Notice>> CloudNotice::ask_gcp() {
     target += "?wait_for_change=true&timeout_sec=" + std::to_string(longest_wait.count()) +
               "&last_etag=" + etag_;
   auto answer = send({.target = target, .headers = {{"Metadata-Flavor", "Google"}}},
-                     longest_wait + answer_limit);
+                     longest_wait + notice_limit);
   if (!answer) return answer.error();
   if (answer->status != 200) return not_understood("Google", std::to_string(answer->status));
   etag_ = net::find_header(answer->headers, "ETag");
@@ -215,7 +215,7 @@ Result<std::optional<Notice>> CloudNotice::ask_azure() {
     auto name =
         send({.target = "/metadata/instance/compute/name?api-version=2020-06-01&format=text",
               .headers = headers},
-             answer_limit);
+             notice_limit);
     if (!name) return name.error();
     if (name->status != 200 || name->body.empty())
       return not_understood("Azure",
@@ -224,7 +224,7 @@ Result<std::optional<Notice>> CloudNotice::ask_azure() {
   }
   auto answer =
       send({.target = "/metadata/scheduledevents?api-version=2020-07-01", .headers = headers},
-           answer_limit);
+           notice_limit);
   if (!answer) return answer.error();
   if (answer->status != 200) return not_understood("Azure", std::to_string(answer->status));
   auto said = json::parse(answer->body, nullptr, false);
@@ -260,7 +260,7 @@ void CloudNotice::approve() {
                     .target = "/metadata/scheduledevents?api-version=2020-07-01",
                     .headers = {{"Metadata", "true"}, {"Content-Type", "application/json"}},
                     .body = body.dump()},
-                   answer_limit);
+                   notice_limit);
   bool taken = done && done->status / 100 == 2;
   if (!taken && options_.log && !stop_.stop_requested())
     options_.log("Azure was not told that this machine may go: " +

@@ -13,13 +13,13 @@
 #include "base/id.hpp"
 #include "base/text.hpp"
 #include "git/store.hpp"
+#include "worker/aside.hpp"
 
 namespace spell::worker {
 
 namespace {
 
 constexpr std::size_t commits_named = 16;  // of those that are here, to the service
-constexpr std::string_view gone_prefix = ".gone-";
 
 Result<> take(git::Store& store, const std::string& commit, const CodeCache::Fetch& fetch,
               const std::vector<std::string>& have, const std::function<Result<base::Fd>()>& pack) {
@@ -74,12 +74,13 @@ Result<CodeCache::Use> CodeCache::use(const std::string& owner, const std::strin
 }
 
 void CodeCache::discard(const Use& use) {
-  std::string aside = folder_ + "/" + std::string(gone_prefix) + base::Id::make().text();
+  std::string aside;
   {
     // Who reads from it now finds that something is missing, and does the same.
     std::lock_guard fetching(std::static_pointer_cast<Repository>(use.held)->fetching);
-    if (::rename(use.repository.c_str(), aside.c_str()) != 0) return;
+    aside = move_aside(folder_, use.repository);
   }
+  if (aside.empty()) return;
   (void)base::remove_tree(aside);
 }
 
@@ -112,8 +113,8 @@ void CodeCache::trim() {
     for (auto& old : all) {
       if (total <= limit_) break;
       if (held_.contains(old.path)) continue;
-      std::string aside = folder_ + "/" + std::string(gone_prefix) + base::Id::make().text();
-      if (::rename(old.path.c_str(), aside.c_str()) != 0) continue;
+      std::string aside = move_aside(folder_, old.path);
+      if (aside.empty()) continue;
       total -= old.bytes;
       gone.push_back(aside);
     }
@@ -124,8 +125,7 @@ void CodeCache::trim() {
 void CodeCache::clean() {
   std::error_code ignored;
   for (auto& entry : std::filesystem::directory_iterator(folder_, ignored))
-    if (entry.path().filename().string().starts_with(gone_prefix))
-      (void)base::remove_tree(entry.path());
+    if (is_aside(entry.path().filename().string())) (void)base::remove_tree(entry.path());
 }
 
 }  // namespace spell::worker

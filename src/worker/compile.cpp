@@ -15,6 +15,7 @@
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "worker/building.hpp"
 #include "worker/environment.hpp"
 #include "worker/hooks.hpp"
 #include "worker/mount_record.hpp"
@@ -29,10 +30,8 @@ namespace spell::worker {
 
 namespace {
 
-constexpr std::int64_t log_limit = 64 << 20, time_limit_s = 3600, largest_program = 2LL << 30;
+constexpr std::int64_t compile_log_limit = 64 << 20, largest_program = 2LL << 30;
 constexpr std::size_t lines_shown = 20;
-
-Error failed(const std::string& why) { return base::error("build_failed", why); }
 
 const model::ResolvedMount* mount_at(const model::StartCommand& start, std::string_view at) {
   for (auto& mount : start.mounts)
@@ -44,7 +43,7 @@ const model::ResolvedMount* mount_at(const model::StartCommand& start, std::stri
 /// built no other gets, though it be the same: a build is a program, it may look at more than that.
 Result<std::string> key_of(const model::StartCommand& start, const Toolchain& tools) {
   auto *source = mount_at(start, model::build_source), *sdk = mount_at(start, model::build_sdk);
-  if (!source || !sdk) return failed("there is nothing to build: the run mounts no source");
+  if (!source || !sdk) return no_build("there is nothing to build: the run mounts no source");
   std::string all = start.owner;
   for (auto& part : {source->node, sdk->node, *start.request.build, tools.id()}) all += '\n' + part;
   return "program-" + base::hex(base::sha256(all));
@@ -107,7 +106,7 @@ Error build_failed(const std::string& how, const std::vector<std::string>& lines
   if (said.empty() && !lines.empty()) said = lines.back();
   if (!said.empty()) text += ": " + said;
   for (auto& line : lines) text += "\n" + line;
-  return failed(text);
+  return no_build(text);
 }
 
 /// The names of the programs in bin/, or of `target` alone; some of them, where there are many.
@@ -137,15 +136,15 @@ std::vector<std::string> programs_in(const std::string& place, const std::string
 Result<> take_program(const std::string& place, const std::string& target, const std::string& to) {
   auto names = programs_in(place, target);
   if (names.empty())
-    return failed("the build leaves no program" + (target.empty() ? "" : " " + target) +
-                  " where CMAKE_RUNTIME_OUTPUT_DIRECTORY says");
+    return no_build("the build leaves no program" + (target.empty() ? "" : " " + target) +
+                    " where CMAKE_RUNTIME_OUTPUT_DIRECTORY says");
   if (names.size() > 1)
-    return failed("the build leaves several programs: " + base::to_utf8(base::join(names, ", ")) +
-                  "; name one: --build DIR:TARGET");
+    return no_build("the build leaves several programs: " + base::to_utf8(base::join(names, ", ")) +
+                    "; name one: --build DIR:TARGET");
   auto from = open_inside(place, {"bin", names[0]});
   struct stat st;
   if (!from || ::fstat(from.get(), &st) != 0 || st.st_size > largest_program)
-    return failed("the program " + base::to_utf8(names[0]) + " cannot be read");
+    return no_build("the program " + base::to_utf8(names[0]) + " cannot be read");
   std::string coming = to + ".new";
   auto out = base::open(coming, O_WRONLY | O_CREAT | O_TRUNC, 0755);
   if (!out) return out.error();
@@ -184,11 +183,6 @@ Result<exec::State> await(exec::Supervised& build, const std::string& files, std
   }
 }
 
-std::int64_t time_limit_of(const model::StartCommand& start) {
-  std::int64_t own = start.request.timeout.value_or(0);
-  return own > 0 ? std::min(own, time_limit_s) : time_limit_s;
-}
-
 Result<exec::Supervised> begin(const Host& host, const model::StartCommand& start,
                                const Toolchain& tools, const std::string& run_folder,
                                const std::string& place) {
@@ -221,9 +215,9 @@ Result<exec::Supervised> begin(const Host& host, const model::StartCommand& star
   for (auto& mount : record->mounts)
     if (mount.to == model::build_source || mount.to == model::build_sdk)
       what.mounts.push_back({mount.from, "", "", mount.to});
-  what.log_limit = log_limit;
+  what.log_limit = compile_log_limit;
   what.stop_grace_s = 5;
-  what.timeout_s = time_limit_of(start);
+  what.timeout_s = build_limit_of(start);
   what.revive = host.revive;
   what.service_lock = host.service_lock;
   if (host.scopes)  // what it does with the memory is not the worker's affair
@@ -237,7 +231,7 @@ std::string how_it_ended(const std::optional<exec::Exit>& exit, const model::Sta
   if (!exit) return "its supervisor was lost";
   if (!exit->error.empty()) return exit->error;
   if (exit->ended_by == "timeout")
-    return "it took longer than " + std::to_string(time_limit_of(start)) + " s";
+    return "it took longer than " + std::to_string(build_limit_of(start)) + " s";
   return "exit code " + std::to_string(exit->code.value_or(-1));
 }
 
@@ -280,11 +274,11 @@ Result<std::vector<std::string>> compile(const Folders& folders, const Host& hos
                                          const model::StartCommand& start, TreeCache& cache,
                                          Turns& turns, std::stop_token stop) {
   if (host.capabilities.containment == exec::Containment::best_effort)
-    return failed("programs cannot be built on this machine, for " + host.capabilities.remedy);
+    return no_build("programs cannot be built on this machine, for " + host.capabilities.remedy);
   auto tools = find_toolchain(host.base_environment);
   if (!tools.missing.empty())
-    return failed("there is no " + tools.missing +
-                  " on this machine: install it, or build the program elsewhere (--program)");
+    return no_build("there is no " + tools.missing +
+                    " on this machine: install it, or build the program elsewhere (--program)");
   auto key = key_of(start, tools);
   if (!key) return key.error();
   std::string folder = folders.run(start.run), place = folder + "/compile";

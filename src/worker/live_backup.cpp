@@ -25,7 +25,7 @@ namespace spell::worker {
 
 namespace {
 
-constexpr std::chrono::seconds call_limit{60};
+constexpr std::chrono::seconds backup_call_limit{60};
 constexpr const char* safe_file = "/backup";
 constexpr const char* incomplete_file = "/incomplete";
 constexpr std::int64_t incomplete_limit = 1LL << 30;
@@ -78,7 +78,7 @@ std::unique_ptr<spellfs::ObjectSource> objects_of(Link& link, const model::Start
                                                   std::stop_token stop) {
   return spellfs::make_remote_store(
       [&link, run = start.run, epoch = start.epoch, stop](std::span<const spellfs::Name> names) {
-        return link.read_objects(run, epoch, names, {call_limit, stop});
+        return link.read_objects(run, epoch, names, {backup_call_limit, stop});
       });
 }
 
@@ -111,7 +111,7 @@ class LiveBackup::Service final : public backup::Safe {
     report.run = run_;
     report.epoch = epoch_;
     report.backup = model::RunBackup{tree.name.text(), tree.files, tree.bytes};
-    auto answer = link_.sync(request, {call_limit, stop_});
+    auto answer = link_.sync(request, {backup_call_limit, stop_});
     if (!answer && answer.error().code() == "invalid_request" &&
         answer.error().message().find("backup") != std::string::npos) {
       // Of a service that is older; what was sent need not be sent at the end.

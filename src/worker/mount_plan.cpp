@@ -16,19 +16,19 @@ bool is_below(std::string_view path, std::string_view folder) {
   return path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/';
 }
 
-Error failed(const model::ResolvedMount& mount, const std::string& why) {
+}  // namespace
+
+Error mount_failed(const model::ResolvedMount& mount, const std::string& why) {
   return base::error("mount_failed",
                      "Cannot mount resource '" + mount.resource + "' on " + mount.at + ": " + why);
 }
-
-}  // namespace
 
 Result<spellfs::Entry> entry_of(const model::ResolvedMount& mount) {
   spellfs::Entry entry;
   bool folder = mount.type == "folder";
   auto node = spellfs::Name::parse(mount.node);
   if (!node && (folder || !mount.node.empty() || mount.size > 0))
-    return failed(mount, "the service did not say what it is");
+    return mount_failed(mount, "the service did not say what it is");
   if (node) entry.node = *node;
   entry.type = folder ? spellfs::EntryType::folder : spellfs::EntryType::file;
   entry.mode = static_cast<std::uint32_t>(mount.mode) & 0777;
@@ -56,15 +56,15 @@ Result<std::vector<PlannedMount>> plan_mounts(std::vector<FoundMount> found,
     PlannedMount planned;
     bool folder = entry.type == spellfs::EntryType::folder;
     if (entry.type == spellfs::EntryType::link)
-      return failed(mount, "it is a link; name what it leads to");
+      return mount_failed(mount, "it is a link; name what it leads to");
     if (mount.at.starts_with(spell)) planned.in_spell = mount.at.substr(spell.size());
     if (!mounts && planned.in_spell.empty())
-      return failed(mount, "only paths below /spell can be had here, for " + machine.remedy);
+      return mount_failed(mount, "only paths below /spell can be had here, for " + machine.remedy);
     for (auto& outer : out) {
       if (!is_below(mount.at, outer.mount.at)) continue;
       if (outer.entry.type != spellfs::EntryType::folder)
-        return failed(mount,
-                      outer.mount.resource + " is mounted on " + outer.mount.at + " and is a file");
+        return mount_failed(
+            mount, outer.mount.resource + " is mounted on " + outer.mount.at + " and is a file");
       planned.inside = true;
     }
     if (folder) {

@@ -24,6 +24,7 @@ struct PlannedMount {
   MountWay way = MountWay::read_only;
 };
 
+Error mount_failed(const model::ResolvedMount&, const std::string& why);
 /// What a resolved mount stands for, without what is `below`. Error `mount_failed`.
 Result<spellfs::Entry> entry_of(const model::ResolvedMount&);
 /// The name of an entry's content: folders by their tree, files also by what their node does not

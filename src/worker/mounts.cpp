@@ -17,11 +17,6 @@ namespace spell::worker {
 
 namespace {
 
-Error failed(const model::ResolvedMount& mount, const std::string& why) {
-  return base::error("mount_failed",
-                     "Cannot mount resource '" + mount.resource + "' on " + mount.at + ": " + why);
-}
-
 Result<FoundMount> find_mount(const spellfs::ObjectSource& source,
                               const model::ResolvedMount& mount) {
   auto entry = entry_of(mount);
@@ -30,10 +25,10 @@ Result<FoundMount> find_mount(const spellfs::ObjectSource& source,
   if (entry && entry->type == spellfs::EntryType::folder) {
     entry = spellfs::find(source, entry->node, mount.below);
     if (!entry && entry.error().code() == "resource_not_found")
-      return failed(mount, "there is no such file or folder in it");
+      return mount_failed(mount, "there is no such file or folder in it");
   }
   if (!entry && entry.error().code() == "canceled") return entry.error();
-  if (!entry) return failed(mount, entry.error().message());
+  if (!entry) return mount_failed(mount, entry.error().message());
   return FoundMount{mount, std::move(*entry)};
 }
 
@@ -52,7 +47,7 @@ Result<> make_place(const std::string& top, const PlannedMount& planned, bool wi
   bool folder = planned.entry.type == spellfs::EntryType::folder;
   std::string path;
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (!at) return failed(planned.mount, at.error().message());
+    if (!at) return mount_failed(planned.mount, at.error().message());
     bool last = i + 1 == parts.size(), wants_folder = !last || folder;
     if (last && !with_last) return ok();
     const char* name = parts[i].c_str();
@@ -64,16 +59,16 @@ Result<> make_place(const std::string& top, const PlannedMount& planned, bool wi
                           file = base::Fd(::openat(at->get(), name,
                                                    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)));
     if (!made && errno != EEXIST)
-      return failed(planned.mount, base::errno_error("make it").message());
+      return mount_failed(planned.mount, base::errno_error("make it").message());
     if (made) ::fchmodat(at->get(), name, wants_folder ? 0755 : 0644, 0);
     struct stat st;
     if (::fstatat(at->get(), name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-      return failed(planned.mount, base::errno_error("read " + path).message());
+      return mount_failed(planned.mount, base::errno_error("read " + path).message());
     if (wants_folder ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
-      return failed(planned.mount, std::string(S_ISLNK(st.st_mode)   ? "a link"
-                                               : S_ISDIR(st.st_mode) ? "a folder"
-                                                                     : "a file") +
-                                       " of the code is in the way (" + path + ")");
+      return mount_failed(planned.mount, std::string(S_ISLNK(st.st_mode)   ? "a link"
+                                                     : S_ISDIR(st.st_mode) ? "a folder"
+                                                                           : "a file") +
+                                             " of the code is in the way (" + path + ")");
     if (made) record.places[wants_folder ? path + "/" : path] = state_of(st);
     if (wants_folder && !last)
       at = base::Fd(::openat(at->get(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -92,7 +87,7 @@ Result<std::string> put_copy(const std::string& run_folder, const PlannedMount& 
     SPELL_TRY(base::make_folders(aside));
     aside += "/" + std::to_string(record.copies.size());
     if (::rename(target.c_str(), aside.c_str()) != 0)
-      return failed(planned.mount, base::errno_error("move what is there").message());
+      return mount_failed(planned.mount, base::errno_error("move what is there").message());
   }
   if (!planned.inside) record.copies.push_back(planned.in_spell);
   auto copied = copy_tree(from, target, std::move(stop));
@@ -135,7 +130,7 @@ Result<std::vector<std::string>> mount(const Folders& folders, const Host& host,
   for (auto& mount : start.mounts) {
     if (mount.type == "machine") {
       if (host.capabilities.containment == exec::Containment::best_effort)
-        return failed(mount, "nothing can be mounted here, for " + host.capabilities.remedy);
+        return mount_failed(mount, "nothing can be mounted here, for " + host.capabilities.remedy);
       auto bind = bind_share(host.shares, mount);
       if (!bind) return bind.error();
       notices.push_back("Mounted " + mount.resource + " to " + mount.at + " (the machine's own" +
@@ -173,15 +168,16 @@ Result<std::vector<std::string>> mount(const Folders& folders, const Host& host,
         },
         stop);
     if (!made)
-      return made.error().code() == "canceled" ? made.error()
-                                               : failed(planned.mount, made.error().message());
+      return made.error().code() == "canceled"
+                 ? made.error()
+                 : mount_failed(planned.mount, made.error().message());
     std::string notice = mount_notice(planned, made->was_there);
     if (planned.way == MountWay::copy) {
       auto how = put_copy(folder, planned, made->path, record, stop);
       if (!how)
         return how.error().code() == "canceled" || how.error().code() == "mount_failed"
                    ? how.error()
-                   : failed(planned.mount, how.error().message());
+                   : mount_failed(planned.mount, how.error().message());
       notice += *how;
     } else {
       if (!planned.in_spell.empty() && !planned.inside)

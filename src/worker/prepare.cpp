@@ -18,6 +18,7 @@
 #include "model/error_code.hpp"
 #include "spellfs/tree.hpp"
 #include "worker/build_output.hpp"
+#include "worker/building.hpp"
 #include "worker/copy_tree.hpp"
 #include "worker/environment.hpp"
 #include "worker/hooks.hpp"
@@ -39,12 +40,11 @@ namespace spell::worker {
 
 namespace {
 
-constexpr std::int64_t log_limit = 256 << 20, time_limit_s = 3600;
+constexpr std::int64_t layer_log_limit = 256 << 20;
 constexpr std::int64_t packages_limit = 1 << 20;
 constexpr std::int64_t claim_wait_ms = 20'000;
 constexpr int most_tries = 3;
 
-Error failed(const std::string& why) { return base::error("build_failed", why); }
 Error given_up() { return base::error("canceled", "the environment was given up"); }
 
 /// What was saved cannot be read: it is to be built anew.
@@ -52,11 +52,6 @@ bool is_lost(const Error& error) {
   for (auto* code : {"object_not_found", "resource_not_found", "damaged", "bad_pack", "bad_node"})
     if (error.code() == code) return true;
   return false;
-}
-
-std::int64_t time_limit_of(const model::StartCommand& start) {
-  std::int64_t own = start.request.timeout.value_or(0);
-  return own > 0 ? std::min(own, time_limit_s) : time_limit_s;
 }
 
 class Preparation {
@@ -81,10 +76,11 @@ class Preparation {
 
   Result<> all() {
     if (host_.capabilities.containment == exec::Containment::best_effort)
-      return failed("environments cannot be had on this machine, for " + host_.capabilities.remedy);
+      return no_build("environments cannot be had on this machine, for " +
+                      host_.capabilities.remedy);
     if (layers_[0].method == "apt") {
       if (auto lacks = lacks_for_packages(host_.capabilities); !lacks.empty())
-        return failed("apt packages cannot be had on this machine: " + lacks);
+        return no_build("apt packages cannot be had on this machine: " + lacks);
     }
     // Of a worker that was killed.
     SPELL_TRY(end_earlier());
@@ -142,7 +138,7 @@ class Preparation {
     if (!base_.python.empty()) return ok();
     constexpr const char* usual = "/usr/bin/python3";
     if (system_tree_.empty() || !base::exists(system_tree_ + "/" + system_root + usual))
-      return failed(
+      return no_build(
           "there is no python3 on this machine: install it (apt install python3 python3-venv), or "
           "ask for it (--apt python3 --apt python3-venv)");
     base_.python = base_.python3 = usual;
@@ -185,7 +181,7 @@ class Preparation {
         if (stop_.stop_requested()) return given_up();
         continue;
       }
-      if (answer->state != "build") return failed("the service's answer is not to be understood");
+      if (answer->state != "build") return no_build("the service's answer is not to be understood");
       auto built = build(layer, *answer);
       if (built) return built;
       service_.give_up(answer->name);
@@ -201,7 +197,7 @@ class Preparation {
   /// In this machine's cache; its path.
   Result<std::string> bring(const model::LayerAnswer& layer, bool system = false) {
     auto node = spellfs::Name::parse(layer.node);
-    if (!node) return failed("the service's answer names no tree");
+    if (!node) return no_build("the service's answer names no tree");
     spellfs::Entry entry;
     entry.type = spellfs::EntryType::folder;
     entry.mode = 0755;
@@ -314,9 +310,9 @@ class Preparation {
       SPELL_TRY(surround(what, layer, paths, !pinned.empty()));
     }
     what.hidden = host_.hidden;
-    what.log_limit = log_limit;
+    what.log_limit = layer_log_limit;
     what.stop_grace_s = 5;
-    what.timeout_s = time_limit_of(start_);
+    what.timeout_s = build_limit_of(start_);
     what.revive = host_.revive;
     what.service_lock = host_.service_lock;
     if (host_.scopes)
@@ -355,7 +351,7 @@ class Preparation {
     std::string how = !exit                  ? "its supervisor was lost"
                       : !exit->error.empty() ? exit->error
                       : exit->ended_by == "timeout"
-                          ? "it took longer than " + std::to_string(time_limit_of(start_)) + " s"
+                          ? "it took longer than " + std::to_string(build_limit_of(start_)) + " s"
                           : "exit code " + std::to_string(exit->code.value_or(-1));
     std::string text = "the environment cannot be built: " +
                        (layer.method == "setup" ? "the setup command" : layer.method) +
@@ -373,7 +369,7 @@ class Preparation {
     if (said.empty() && !lines.empty()) said = lines.back();
     if (!said.empty()) text += ": " + model::one_line(said, 1000);
     for (auto& line : lines) text += "\n" + model::one_line(line, 2000);
-    return failed(text);
+    return no_build(text);
   }
 
   bool stops_soon() {
@@ -398,7 +394,7 @@ class Preparation {
     SPELL_TRY(make_place(layer, claimed.pinned));
     for (auto& package : claimed.pinned)
       if (layer.method == "apt" && !model::wrong_apt_package(package).empty())
-        return failed("the service's record names no package: " + model::one_line(package, 200));
+        return no_build("the service's record names no package: " + model::one_line(package, 200));
     say("Building the environment: " + (layer.method == "setup" ? "" : layer.method + " install ") +
         layer.made_of);
     auto supervised = begin(layer, claimed.pinned);
@@ -426,7 +422,7 @@ class Preparation {
     if (layer.method == "apt") {
       // What was built lies over what was there when it was begun.
       if (auto now = system_fingerprint(); !now || *now != fingerprint_)
-        return failed(
+        return no_build(
             "packages of this machine itself were changed while the environment was built: run it "
             "again");
       made = system_place();
@@ -436,7 +432,7 @@ class Preparation {
     say("Saving the environment");
     auto answer = keep(made, built);
     if (!answer) return answer;
-    if (answer->state != "ready") return failed("the service has not taken the environment");
+    if (answer->state != "ready") return no_build("the service has not taken the environment");
     built_here_ = true;
     lost_.erase(layer.method);
     methods_[answer->node] = layer.method;
@@ -454,7 +450,7 @@ class Preparation {
     struct stat st;
     if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) ||
         st.st_size > packages_limit)
-      return failed(layer.method + " does not say what it has installed");
+      return no_build(layer.method + " does not say what it has installed");
     std::string text(static_cast<std::size_t>(st.st_size), '\0');
     auto got = base::pread_full(file.get(), text.data(), text.size(), 0);
     if (!got) return got.error();
@@ -508,7 +504,7 @@ class Preparation {
         if (auto next = sender.next(*size); !next) return next.error();
         SPELL_TRY(sender.wait());
       }
-      if (!saved->tree) return failed("the build has left nothing");
+      if (!saved->tree) return no_build("the build has left nothing");
       built.node = saved->tree->text();
       built.size = saved->bytes;
       built.files = saved->files;

@@ -68,20 +68,20 @@ base::Fd open_folder(int at, const char* name) {
   return base::Fd(::openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
-Error failed(const std::string& path) { return base::errno_error("read " + path); }
+Error unreadable(const std::string& path) { return base::errno_error("read " + path); }
 
 Result<std::vector<std::string>> names_in(int folder, const std::string& path) {
   int again = ::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);  // from its beginning
   std::unique_ptr<DIR, int (*)(DIR*)> open(again < 0 ? nullptr : ::fdopendir(again), ::closedir);
   if (!open) {
     if (again >= 0) ::close(again);
-    return failed(path);
+    return unreadable(path);
   }
   std::vector<std::string> out;
   for (errno = 0; dirent* entry = ::readdir(open.get()); errno = 0)
     if (std::string name = entry->d_name; name != "." && name != "..")
       out.push_back(std::move(name));
-  if (errno != 0) return failed(path);
+  if (errno != 0) return unreadable(path);
   std::sort(out.begin(), out.end());
   return out;
 }
@@ -109,7 +109,7 @@ class Packer {
   Result<> entry(int at, const std::string& name, const std::string& path, bool closed, int depth) {
     struct stat st, machines{};
     if (::fstatat(at, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
-      return failed(below(top_, path));
+      return unreadable(below(top_, path));
     bool there = ::lstat(below(host_, path).c_str(), &machines) == 0;
     if (is_left_out(path)) return remove(path);
     if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0)) {
@@ -118,7 +118,7 @@ class Packer {
     }
     if (S_ISDIR(st.st_mode)) {
       auto own = open_folder(at, name.c_str());
-      if (!own) return failed(below(top_, path));
+      if (!own) return unreadable(below(top_, path));
       if (is_opaque(own.get())) changes += "o" + path + '\0';
       bool shut = closed || (there && S_ISDIR(machines.st_mode) && !(machines.st_mode & S_IXOTH));
       return folder(own.get(), path, shut, depth + 1);

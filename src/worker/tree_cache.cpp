@@ -13,6 +13,7 @@
 #include "base/file.hpp"
 #include "base/id.hpp"
 #include "base/text.hpp"
+#include "worker/aside.hpp"
 #include "worker/tree_sum.hpp"
 
 namespace spell::worker {
@@ -20,13 +21,7 @@ namespace spell::worker {
 namespace {
 
 constexpr std::int64_t block = 4096;
-constexpr std::string_view use_suffix = ".use", sum_suffix = ".sum", gone_prefix = ".gone-";
-
-/// Removing `path` may take long; the name is free at once. "": there was nothing.
-std::string move_aside(const std::string& folder, const std::string& path) {
-  std::string gone = folder + "/" + std::string(gone_prefix) + base::Id::make().text();
-  return ::rename(path.c_str(), gone.c_str()) == 0 ? gone : "";
-}
+constexpr std::string_view use_suffix = ".use", sum_suffix = ".sum";
 
 void remove_all(const std::vector<std::string>& paths) {
   // What cannot be removed now is found again at the next start.
@@ -88,7 +83,7 @@ Result<> TreeCache::open() {
     for (auto suffix : {use_suffix, sum_suffix})
       if (of.ends_with(suffix)) of.remove_suffix(suffix.size());
     if (trees_.contains(std::string(of))) continue;
-    if (name.starts_with(gone_prefix))
+    if (is_aside(name))
       gone_.push_back(path(name));
     else if (auto gone = move_aside(folder_, path(name)); !gone.empty())
       gone_.push_back(gone);

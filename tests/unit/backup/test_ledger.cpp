@@ -11,7 +11,7 @@ using namespace spell::backup;
 
 namespace {
 
-constexpr Time ms = 1'000'000, s = 1'000 * ms;
+constexpr Time s = 1'000 * ms;
 
 /// A version of a file, in what stands for its content.
 spellfs::Entry version(std::int64_t number) {

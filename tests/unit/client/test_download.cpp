@@ -90,10 +90,10 @@ struct Files {
   }
 };
 
-struct Target : World {
+struct DownloadTarget : World {
   TemporaryFolder folder;
   std::shared_ptr<Files> files = std::make_shared<Files>();
-  Target() {
+  DownloadTarget() {
     files->file("a.txt", "hello");
     files->file("sub/run.sh", std::string(100'000, 'x'), 0755);
     REQUIRE(base::make_folders(files->path("empty")));
@@ -124,7 +124,7 @@ struct Target : World {
 }  // namespace
 
 TEST_CASE("a file arrives under its name or a new one, with mode and time") {
-  Target target;
+  DownloadTarget target;
   SECTION("into a folder") {
     CHECK(target.get("runs/7/sub/run.sh", "").value() == 1);
     CHECK(target.read("run.sh") == std::string(100'000, 'x'));
@@ -146,7 +146,7 @@ TEST_CASE("a file arrives under its name or a new one, with mode and time") {
 }
 
 TEST_CASE("a folder arrives whole") {
-  Target target;
+  DownloadTarget target;
   std::vector<std::int64_t> progress;
   DownloadOptions options;
   options.progress = [&](std::int64_t done, std::int64_t) { progress.push_back(done); };
@@ -166,7 +166,7 @@ TEST_CASE("a folder arrives whole") {
 }
 
 TEST_CASE("what is there is not overwritten unasked") {
-  Target target;
+  DownloadTarget target;
   REQUIRE(base::write_file(target.folder.path + "/a.txt", "mine"));
   SECTION("an error by default") {
     auto got = target.get("runs/7/a.txt", "");
@@ -190,7 +190,7 @@ TEST_CASE("what is there is not overwritten unasked") {
 }
 
 TEST_CASE("links that lie in the way are not followed") {
-  Target target;
+  DownloadTarget target;
   TemporaryFolder outside;
   REQUIRE(base::make_folders(target.folder.path + "/out"));
   SECTION("of a file: it is replaced") {
@@ -213,7 +213,7 @@ TEST_CASE("links that lie in the way are not followed") {
 
 TEST_CASE("names that would leave the folder are refused") {
   std::string name = GENERATE("..", ".", "", "a/b", "/etc/x", "../x");
-  Target target;
+  DownloadTarget target;
   // A node as no Spell would write it: one empty file of this name.
   std::string node{1, 0, 1, 1};
   node += static_cast<char>(name.size()) + name + "\xa4\x03" + std::string(10, '\0');
@@ -239,7 +239,7 @@ TEST_CASE("names that would leave the folder are refused") {
 }
 
 TEST_CASE("names that are no text, and holes, arrive as they were") {
-  Target target;
+  DownloadTarget target;
   target.files->file("\xff\xfe", "no text");
   target.files->file("sparse", "begin");
   REQUIRE(::truncate(target.files->path("sparse").c_str(), 20 << 20) == 0);
@@ -253,7 +253,7 @@ TEST_CASE("names that are no text, and holes, arrive as they were") {
 }
 
 TEST_CASE("many small files come with few answers, a large one with several threads") {
-  Target target;
+  DownloadTarget target;
   std::string large = base::random_bytes(20 << 20);
   for (int i = 0; i < 500; ++i) target.files->file("many/" + std::to_string(i), std::to_string(i));
   target.files->file("large", large);
@@ -275,7 +275,7 @@ TEST_CASE("many small files come with few answers, a large one with several thre
 
 TEST_CASE("paths that are none are refused before anything is asked") {
   auto path = GENERATE("runs/1/../../x", "runs//1", "..", "runs/7/.", "");
-  Target target;
+  DownloadTarget target;
   auto got = target.get(path, "out");
   REQUIRE_FALSE(got.ok());
   CHECK(got.error().code() == "invalid_path");
@@ -284,7 +284,7 @@ TEST_CASE("paths that are none are refused before anything is asked") {
 
 TEST_CASE("a download is whole, whichever step fails") {
   for (int failing = 1;; ++failing) {
-    Target target;
+    DownloadTarget target;
     target.transport->piece = 30'000;
     bool failed = false;
     target.transport->fault = [&](int step) {
@@ -300,7 +300,7 @@ TEST_CASE("a download is whole, whichever step fails") {
 }
 
 TEST_CASE("a file is read up to a limit") {
-  Target target;
+  DownloadTarget target;
   CHECK(Resources(target.connection).read("runs/7/a.txt", 5).value() == "hello");
   auto read = Resources(target.connection).read("runs/7/a.txt", 4);
   REQUIRE_FALSE(read.ok());
@@ -308,7 +308,7 @@ TEST_CASE("a file is read up to a limit") {
 }
 
 TEST_CASE("a list is that of a folder, or the file itself") {
-  Target target;
+  DownloadTarget target;
   auto folder = Resources(target.connection).list("runs/7/");
   REQUIRE(folder.ok());
   REQUIRE(folder->size() == 4);

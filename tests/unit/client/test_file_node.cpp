@@ -34,7 +34,7 @@ std::string random(std::size_t size) { return base::random_bytes(size); }
 void copy(const std::string& folder, const std::string& name, const std::string& bytes,
           std::size_t block) {
   auto fd = base::open(folder, O_RDONLY | O_DIRECTORY).value();
-  Spot spot{fd.get(), name, name};
+  FileSpot spot{fd.get(), name, name};
   PartFile part(spot);
   REQUIRE(part.open("", static_cast<std::int64_t>(bytes.size())).ok());
   for (std::size_t at = 0; at < bytes.size(); at += block) {

@@ -47,10 +47,10 @@ struct Points {
   }
 };
 
-struct Service {
+struct MetricService {
   World world;
   std::shared_ptr<Points> points;
-  explicit Service(Points what) : points(std::make_shared<Points>(std::move(what))) {
+  explicit MetricService(Points what) : points(std::make_shared<Points>(std::move(what))) {
     world.transport->serve = [to = points](const net::ClientRequest& request) {
       return (*to)(request);
     };
@@ -73,7 +73,7 @@ TEST_CASE("points come whole, without a double, whichever step fails in whatever
   auto kind =
       GENERATE(Fault::unreachable, Fault::lost_before, Fault::lost_after, Fault::shutting_down);
   for (int failing = 1;; ++failing) {
-    Service service(Points({4.0, 3.0, "half", 2.0, 1.0}, 2));
+    MetricService service(Points({4.0, 3.0, "half", 2.0, 1.0}, 2));
     bool failed = false;
     service.world.transport->fault = [&](int step) {
       return step == failing ? (failed = true, kind) : Fault::none;
@@ -86,13 +86,13 @@ TEST_CASE("points come whole, without a double, whichever step fails in whatever
 }
 
 TEST_CASE("points come page by page, as far as there are any") {
-  Service service(Points({5.0, 4.0, 3.0, 2.0, 1.0}, 3));
+  MetricService service(Points({5.0, 4.0, 3.0, 2.0, 1.0}, 3));
   CHECK(indices(service.run().metrics()) == std::vector<std::int64_t>{0, 1, 2});
   for (auto& query : service.points->asked) CHECK(!query.contains("wait_ms"));
 }
 
 TEST_CASE("the options of metrics are the service's") {
-  Service service(Points({1.0, 2.0, 3.0}, 3));
+  MetricService service(Points({1.0, 2.0, 3.0}, 3));
   (void)service.run().metrics({.name = "a loss", .first = 2, .last = 10}).all();
   REQUIRE(!service.points->asked.empty());
   for (auto& query : service.points->asked) {
@@ -110,7 +110,7 @@ TEST_CASE("the options of metrics are the service's") {
 }
 
 TEST_CASE("a followed stream ends at its limit as a whole") {
-  Service service(Points({4.0, 3.0}, 1));
+  MetricService service(Points({4.0, 3.0}, 1));
   service.world.transport->fault = [](int step) {
     return step == 1 ? Fault::none : Fault::lost_before;
   };
@@ -137,7 +137,7 @@ TEST_CASE("waiting for a point ends with the first that holds, or with the run")
       {"<", nan, {}}, {"==", nan, {}}, {"<", infinity, 0}, {"<", -infinity, {}},
   };
   for (auto& row : rows) {
-    Service service(Points({4.0, nan, "2", 3.0, 1.0}));
+    MetricService service(Points({4.0, nan, "2", 3.0, 1.0}));
     auto point = service.run().wait_metric("loss", row.op, row.value);
     INFO(row.op << " " << row.value);
     if (row.index) {
@@ -154,7 +154,7 @@ TEST_CASE("waiting for a point ends with the first that holds, or with the run")
 }
 
 TEST_CASE("what compares nothing is refused at once") {
-  Service service(Points({1.0}));
+  MetricService service(Points({1.0}));
   for (auto op : {"", "=", "!=", "<>", "=<", "< ", "less"}) {
     auto point = service.run().wait_metric("loss", op, 1);
     CHECK(point.error().code() == "invalid_request");
@@ -164,7 +164,7 @@ TEST_CASE("what compares nothing is refused at once") {
 }
 
 TEST_CASE("waiting for a point ends at the call's limit and at its stop") {
-  Service service(Points({4.0, 3.0}));
+  MetricService service(Points({4.0, 3.0}));
   service.world.transport->fault = [](int) { return Fault::lost_before; };
   auto late = service.run().wait_metric("loss", "<", 1, {.timeout = std::chrono::seconds(5)});
   CHECK(late.error().code() == "timeout");

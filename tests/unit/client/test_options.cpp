@@ -16,19 +16,19 @@ constexpr const char* variables[] = {
 };
 
 /// An environment without any of them, for a while.
-struct Environment {
+struct OwnEnvironment {
   std::map<std::string, std::string> before;
-  Environment() {
+  OwnEnvironment() {
     for (auto name : variables) {
       if (auto* value = ::getenv(name)) before[name] = value;
       ::unsetenv(name);
     }
   }
-  ~Environment() {
+  ~OwnEnvironment() {
     for (auto name : variables) ::unsetenv(name);
     for (auto& [name, value] : before) ::setenv(name.c_str(), value.c_str(), 1);
   }
-  Environment(const Environment&) = delete;
+  OwnEnvironment(const OwnEnvironment&) = delete;
 };
 
 /// All that the environment says, one member a line.
@@ -58,7 +58,7 @@ TEST_CASE("each variable of the environment is one option, and no other") {
       {"NO_PROXY", "here,there", 7},
       {"no_proxy", "there", 7},
   };
-  Environment environment;
+  OwnEnvironment environment;
   const std::vector<std::string> none = {"", "", "", "", "", "0", "", ""};
   CHECK(told() == none);
   for (auto& row : rows) {
@@ -82,7 +82,7 @@ TEST_CASE("each variable of the environment is one option, and no other") {
 }
 
 TEST_CASE("a client's options go before the environment, and that before the default") {
-  Environment environment;
+  OwnEnvironment environment;
   test::TemporaryFolder folder, other;
   auto address_of = [](const Result<Client>& client) {
     return client.value().connection()->endpoint();
@@ -116,7 +116,7 @@ TEST_CASE("a client's options go before the environment, and that before the def
 }
 
 TEST_CASE("what the environment says and nobody can use is refused by its name") {
-  Environment environment;
+  OwnEnvironment environment;
   test::TemporaryFolder folder;
   ::setenv("SPELL_DIR", folder.path.c_str(), 1);
   ::setenv("SPELL_BASE_URL", "ftp://spell.example", 1);

@@ -20,11 +20,11 @@ mode_t mode_of(const std::string& path) {
 }
 
 /// A home, a runtime folder and the two folders that everybody may write to, all below one root.
-struct World {
+struct Computer {
   TemporaryFolder root;
   Environment environment;
   std::string network;  ///< what lies below it is on a network file system
-  World() {
+  Computer() {
     environment.home = root.path + "/home";
     environment.tmp = root.path + "/tmp";
     environment.var_tmp = root.path + "/var-tmp";
@@ -39,10 +39,10 @@ struct World {
 }  // namespace
 
 TEST_CASE("the default folder is made for its owner alone") {
-  World world;
-  auto dirs = resolve_spell_dirs("", world.environment);
+  Computer computer;
+  auto dirs = resolve_spell_dirs("", computer.environment);
   REQUIRE(dirs.ok());
-  CHECK(dirs->config == world.environment.home + "/.spell");
+  CHECK(dirs->config == computer.environment.home + "/.spell");
   CHECK(dirs->state == dirs->config);
   CHECK(dirs->socket == dirs->config + "/spelld.sock");
   CHECK(dirs->lock == dirs->config + "/spelld.lock");
@@ -51,17 +51,17 @@ TEST_CASE("the default folder is made for its owner alone") {
 }
 
 TEST_CASE("a folder reached by a link is known by its real path") {
-  World world;
-  REQUIRE(base::make_folders(world.root.path + "/real"));
-  REQUIRE(::symlink("real", (world.root.path + "/link").c_str()) == 0);
-  auto dirs = resolve_spell_dirs(world.root.path + "/link", world.environment);
+  Computer computer;
+  REQUIRE(base::make_folders(computer.root.path + "/real"));
+  REQUIRE(::symlink("real", (computer.root.path + "/link").c_str()) == 0);
+  auto dirs = resolve_spell_dirs(computer.root.path + "/link", computer.environment);
   REQUIRE(dirs.ok());
-  CHECK(dirs->config == world.root.path + "/real");
+  CHECK(dirs->config == computer.root.path + "/real");
 }
 
 TEST_CASE("a folder that is not safe to use is refused by name") {
-  World world;
-  std::string folder = world.root.path + "/folder", why;
+  Computer computer;
+  std::string folder = computer.root.path + "/folder", why;
   SECTION("a file") {
     REQUIRE(base::write_file(folder, "x"));
     why = "Not a directory";
@@ -91,7 +91,7 @@ TEST_CASE("a folder that is not safe to use is refused by name") {
     }
     why = "SPELL_DIR";
   }
-  auto dirs = resolve_spell_dirs(folder, world.environment);
+  auto dirs = resolve_spell_dirs(folder, computer.environment);
   REQUIRE_FALSE(dirs.ok());
   CHECK_THAT(dirs.error().message(), Catch::Contains(why));
   CHECK(dirs.error().code() == "invalid_configuration");
@@ -100,57 +100,57 @@ TEST_CASE("a folder that is not safe to use is refused by name") {
 }
 
 TEST_CASE("on a network file system the state is in a private local folder") {
-  World world;
-  world.network = world.root.path + "/nfs";
-  std::string folder = world.network + "/me/.spell";
+  Computer computer;
+  computer.network = computer.root.path + "/nfs";
+  std::string folder = computer.network + "/me/.spell";
 
   SECTION("below XDG_STATE_HOME") {
-    world.environment.xdg_state_home = world.root.path + "/state";
-    auto dirs = resolve_spell_dirs(folder, world.environment);
+    computer.environment.xdg_state_home = computer.root.path + "/state";
+    auto dirs = resolve_spell_dirs(folder, computer.environment);
     REQUIRE(dirs.ok());
     CHECK(dirs->config == folder);
-    CHECK_THAT(dirs->state, Catch::StartsWith(world.root.path + "/state/spell-"));
+    CHECK_THAT(dirs->state, Catch::StartsWith(computer.root.path + "/state/spell-"));
     CHECK(mode_of(dirs->state) == 0700);
     CHECK(dirs->socket == dirs->state + "/spelld.sock");
     REQUIRE(dirs->notes.size() == 1);
     CHECK_THAT(dirs->notes[0], Catch::Contains("network") && Catch::Contains(dirs->state));
   }
   SECTION("below /var/tmp where that is no help") {
-    world.environment.home = world.network + "/me";
-    auto dirs = resolve_spell_dirs("", world.environment);
+    computer.environment.home = computer.network + "/me";
+    auto dirs = resolve_spell_dirs("", computer.environment);
     REQUIRE(dirs.ok());
-    CHECK_THAT(dirs->state, Catch::StartsWith(world.environment.var_tmp + "/spell-" +
+    CHECK_THAT(dirs->state, Catch::StartsWith(computer.environment.var_tmp + "/spell-" +
                                               std::to_string(::geteuid()) + "-"));
     CHECK(mode_of(dirs->state) == 0700);
   }
   SECTION("the same for a caller with another environment") {
-    world.environment.xdg_state_home = world.root.path + "/state";
-    auto dirs = resolve_spell_dirs(folder, world.environment);
+    computer.environment.xdg_state_home = computer.root.path + "/state";
+    auto dirs = resolve_spell_dirs(folder, computer.environment);
     REQUIRE(dirs.ok());
-    world.environment.xdg_state_home.clear();
-    auto again = resolve_spell_dirs(folder, world.environment);
+    computer.environment.xdg_state_home.clear();
+    auto again = resolve_spell_dirs(folder, computer.environment);
     REQUIRE(again.ok());
     CHECK(again->state == dirs->state);
   }
   SECTION("another one for another folder") {
-    auto one = resolve_spell_dirs(folder, world.environment);
-    auto two = resolve_spell_dirs(folder + "2", world.environment);
+    auto one = resolve_spell_dirs(folder, computer.environment);
+    auto two = resolve_spell_dirs(folder + "2", computer.environment);
     REQUIRE((one && two));
     CHECK(one->state != two->state);
   }
 }
 
 TEST_CASE("a private folder that somebody has prepared is refused") {
-  World world;
-  world.network = world.root.path + "/nfs";
-  world.environment.home = world.network;
-  auto dirs = resolve_spell_dirs("", world.environment);
+  Computer computer;
+  computer.network = computer.root.path + "/nfs";
+  computer.environment.home = computer.network;
+  auto dirs = resolve_spell_dirs("", computer.environment);
   REQUIRE(dirs.ok());
   std::string state = dirs->state;
   REQUIRE(base::remove_tree(state));
   SECTION("as a link") {
-    REQUIRE(base::make_folders(world.root.path + "/trap"));
-    REQUIRE(::symlink((world.root.path + "/trap").c_str(), state.c_str()) == 0);
+    REQUIRE(base::make_folders(computer.root.path + "/trap"));
+    REQUIRE(::symlink((computer.root.path + "/trap").c_str(), state.c_str()) == 0);
   }
   SECTION("open to all") {
     REQUIRE(base::make_folders(state));
@@ -161,29 +161,29 @@ TEST_CASE("a private folder that somebody has prepared is refused") {
     REQUIRE(::chmod(state.c_str(), 0755) == 0);
   }
   SECTION("as a file") { REQUIRE(base::write_file(state, "")); }
-  auto again = resolve_spell_dirs("", world.environment);
+  auto again = resolve_spell_dirs("", computer.environment);
   REQUIRE_FALSE(again.ok());
   CHECK(again.error().code() == "invalid_configuration");
   CHECK_THAT(again.error().message(), Catch::Contains(state));
 }
 
 TEST_CASE("a path that is too long for a socket moves the socket alone") {
-  World world;
-  std::string folder = world.root.path + "/" + std::string(100, 'x');
+  Computer computer;
+  std::string folder = computer.root.path + "/" + std::string(100, 'x');
   SECTION("one byte below the limit nothing moves") {
     folder.resize(107 - std::string("/spelld.sock").size());
-    auto dirs = resolve_spell_dirs(folder, world.environment);
+    auto dirs = resolve_spell_dirs(folder, computer.environment);
     REQUIRE(dirs.ok());
     CHECK(dirs->socket == folder + "/spelld.sock");
     CHECK(dirs->socket.size() == 107);
     return;
   }
   SECTION("into XDG_RUNTIME_DIR") {
-    world.environment.xdg_runtime_dir = world.root.path + "/run";
-    REQUIRE(base::make_folders(world.environment.xdg_runtime_dir));
-    auto dirs = resolve_spell_dirs(folder, world.environment);
+    computer.environment.xdg_runtime_dir = computer.root.path + "/run";
+    REQUIRE(base::make_folders(computer.environment.xdg_runtime_dir));
+    auto dirs = resolve_spell_dirs(folder, computer.environment);
     REQUIRE(dirs.ok());
-    CHECK_THAT(dirs->socket, Catch::StartsWith(world.environment.xdg_runtime_dir + "/spell-") &&
+    CHECK_THAT(dirs->socket, Catch::StartsWith(computer.environment.xdg_runtime_dir + "/spell-") &&
                                  Catch::EndsWith(".sock"));
     CHECK(dirs->state == folder);
     CHECK(dirs->lock == folder + "/spelld.lock");
@@ -191,23 +191,23 @@ TEST_CASE("a path that is too long for a socket moves the socket alone") {
     CHECK_THAT(dirs->notes[0], Catch::Contains(dirs->socket));
 
     SECTION("where a caller without that variable finds it too") {
-      world.environment.xdg_runtime_dir.clear();
-      auto again = resolve_spell_dirs(folder, world.environment);
+      computer.environment.xdg_runtime_dir.clear();
+      auto again = resolve_spell_dirs(folder, computer.environment);
       REQUIRE(again.ok());
       CHECK(again->socket == dirs->socket);
     }
     SECTION("and elsewhere once that folder is gone") {
-      REQUIRE(base::remove_tree(world.environment.xdg_runtime_dir));
-      auto again = resolve_spell_dirs(folder, world.environment);
+      REQUIRE(base::remove_tree(computer.environment.xdg_runtime_dir));
+      auto again = resolve_spell_dirs(folder, computer.environment);
       REQUIRE(again.ok());
-      CHECK_THAT(again->socket, Catch::StartsWith(world.environment.tmp));
+      CHECK_THAT(again->socket, Catch::StartsWith(computer.environment.tmp));
     }
     return;
   }
   SECTION("into a private folder of /tmp") {
-    auto dirs = resolve_spell_dirs(folder, world.environment);
+    auto dirs = resolve_spell_dirs(folder, computer.environment);
     REQUIRE(dirs.ok());
-    std::string parent = world.environment.tmp + "/spell-" + std::to_string(::geteuid());
+    std::string parent = computer.environment.tmp + "/spell-" + std::to_string(::geteuid());
     CHECK_THAT(dirs->socket, Catch::StartsWith(parent + "/"));
     CHECK(mode_of(parent) == 0700);
   }

@@ -15,14 +15,14 @@ using namespace spell::test;
 namespace {
 
 /// A service with a store: what it was sent, and how much of it.
-struct Target : World {
+struct UploadTarget : World {
   TemporaryFolder folder;
   std::unique_ptr<spellfs::ChunkStore> store = spellfs::make_memory_store();
   std::vector<std::int64_t> packs;
   std::vector<json> puts;
   int refusals = 0;  ///< of the last step, that many times
 
-  Target() {
+  UploadTarget() {
     transport->serve = [this](const net::ClientRequest& request) { return answer(request); };
   }
   Answer answer(const net::ClientRequest& request) {
@@ -71,7 +71,7 @@ struct Target : World {
 }  // namespace
 
 TEST_CASE("an upload is sent in packs of bounded size, and named when all is there") {
-  Target target;
+  UploadTarget target;
   for (int i = 0; i < 5; ++i)
     target.write(std::to_string(i), std::to_string(i) + base::random_bytes(20 << 20));
   auto info = target.upload().value();
@@ -95,7 +95,7 @@ TEST_CASE("an upload is sent in packs of bounded size, and named when all is the
 
 TEST_CASE("an upload arrives whichever step is lost") {
   for (int failing = 1;; ++failing) {
-    Target target;
+    UploadTarget target;
     target.write("a", base::random_bytes(100'000));
     bool failed = false;
     target.transport->fault = [&](int step) {
@@ -110,7 +110,7 @@ TEST_CASE("an upload arrives whichever step is lost") {
 }
 
 TEST_CASE("what went away between question and name is sent again, once") {
-  Target target;
+  UploadTarget target;
   target.write("a", "bytes");
   target.refusals = GENERATE(1, 2);
   bool once = target.refusals == 1;
@@ -120,7 +120,7 @@ TEST_CASE("what went away between question and name is sent again, once") {
 }
 
 TEST_CASE("a canceled upload ends, and leaves what it sent") {
-  Target target;
+  UploadTarget target;
   for (int i = 0; i < 6; ++i) target.write(std::to_string(i), base::random_bytes(20 << 20));
   std::stop_source stop;
   UploadOptions options;
@@ -139,7 +139,7 @@ TEST_CASE("a canceled upload ends, and leaves what it sent") {
 }
 
 TEST_CASE("progress ends with all there is") {
-  Target target;
+  UploadTarget target;
   for (int i = 0; i < 3; ++i) target.write(std::to_string(i), base::random_bytes(1 << 20));
   CopyProgress last;
   UploadOptions options;

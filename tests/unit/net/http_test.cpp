@@ -79,7 +79,7 @@ Result<Parsed> parse(MessageParser::Kind kind, std::string_view bytes, std::size
   return out;
 }
 
-using Kind = MessageParser::Kind;
+using Parse = MessageParser::Kind;
 
 }  // namespace
 
@@ -92,7 +92,7 @@ TEST_CASE("a message is the same however its bytes are cut") {
   for (auto& message : {sized, chunked})
     for (std::size_t size = 1; size <= message.size(); ++size) {
       CAPTURE(message, size);
-      auto parsed = parse(Kind::request, message, size);
+      auto parsed = parse(Parse::request, message, size);
       REQUIRE(parsed);
       CHECK(parsed->done);
       CHECK(parsed->body == "hello world");
@@ -110,18 +110,18 @@ TEST_CASE("a message cut short is never done") {
         "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"})
     for (std::size_t size = 0; size < message.size(); ++size) {
       CAPTURE(message, size);
-      auto parsed = parse(Kind::request, std::string_view(message).substr(0, size), 7);
+      auto parsed = parse(Parse::request, std::string_view(message).substr(0, size), 7);
       CHECK((!parsed || !parsed->done));
     }
 }
 
 TEST_CASE("an answer without a length ends with its connection") {
-  auto parsed = parse(Kind::response, "HTTP/1.1 200 OK\r\n\r\nabc", 4);
+  auto parsed = parse(Parse::response, "HTTP/1.1 200 OK\r\n\r\nabc", 4);
   REQUIRE(parsed);
   CHECK(parsed->done);
   CHECK(parsed->body == "abc");
   CHECK(!parsed->head.keep_alive);
-  CHECK(parse(Kind::response_to_head, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 99)->done);
+  CHECK(parse(Parse::response_to_head, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 99)->done);
 }
 
 TEST_CASE("malformed messages are refused") {
@@ -142,7 +142,7 @@ TEST_CASE("malformed messages are refused") {
         "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n"s,
         "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n11111111111111111\r\n"s}) {
     CAPTURE(text);
-    auto parsed = parse(Kind::request, text, text.size());
+    auto parsed = parse(Parse::request, text, text.size());
     REQUIRE(!parsed);
     CHECK(parsed.error().code() == "invalid_request");
   }
@@ -157,7 +157,7 @@ TEST_CASE("heads and chunk heads have a limit, however they come") {
         chunked + "1;" + std::string(5000, 'x'), chunked + "0\r\n" + long_head})
     for (std::size_t size : {std::size_t(1), std::size_t(50), text.size()}) {
       CAPTURE(text.substr(0, 30), size);
-      auto parsed = parse(Kind::request, text, size);
+      auto parsed = parse(Parse::request, text, size);
       REQUIRE(!parsed);
       CHECK(parsed.error().code() == "headers_too_large");
     }

@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "box.hpp"
 #include "catch.hpp"
 
 using namespace spell::sched;
@@ -11,7 +12,6 @@ using spell::model::units;
 
 namespace {
 
-constexpr std::int64_t hour = 3'600'000, day = 24 * hour, nano = 1'000'000'000;
 constexpr std::int64_t february = 1'769'904'000'000, march = 1'772'323'200'000;  // of 2026
 
 }  // namespace

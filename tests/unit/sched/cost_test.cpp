@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <random>
 
+#include "box.hpp"
 #include "catch.hpp"
 
 using namespace spell;
@@ -13,7 +14,6 @@ using model::units;
 
 namespace {
 
-constexpr std::int64_t hour = 3'600'000, day = 24 * hour, nano = 1'000'000'000;
 constexpr std::int64_t start = 20'000 * day;
 
 CostEntry entry(std::int64_t run, std::int64_t began, std::int64_t ms, std::int64_t price = nano) {

@@ -13,7 +13,7 @@ using namespace spell::service;
 
 namespace {
 
-struct World {
+struct SeveralCallers {
   std::string folder = "/tmp/spell-callers-" + base::hex(base::random_bytes(6));
   std::optional<store::Writer> writer;
   std::int64_t now = 1'000'000'000'000'000;
@@ -22,7 +22,7 @@ struct World {
   MachineTokens machines;
   std::optional<TeamCallers> callers;
 
-  World() {
+  SeveralCallers() {
     REQUIRE(base::make_folders(folder));
     writer.emplace(store::Writer::open(folder + "/spell.db").value());
     state.emplace(*writer, StateOptions{});
@@ -30,7 +30,7 @@ struct World {
                                          [this] { return now; },
                                          [this](const std::string& id) { used.push_back(id); }});
   }
-  ~World() { (void)base::remove_tree(folder); }
+  ~SeveralCallers() { (void)base::remove_tree(folder); }
 
   void user(const std::string& name, const std::string& role, bool disabled = false) {
     REQUIRE(writer->put_user({name, role, "", disabled, now, 0}));
@@ -63,129 +63,129 @@ struct World {
 }  // namespace
 
 TEST_CASE("a user's token is the user, with the role that he has now") {
-  World world;
-  world.user("ada", "administrator");
-  world.user("eve", "viewer");
-  auto ada = world.token("login", "ada"), eve = world.token("access", "eve");
-  CHECK(world.ask(ada).error().code() == "unauthorized");  // not taken over yet
-  world.refresh();
-  CHECK(world.ask(ada)->name == "ada");
-  CHECK(world.ask(ada)->role == model::Role::administrator);
-  CHECK(world.ask(eve)->role == model::Role::viewer);
-  world.user("eve", "member");
-  world.refresh();
-  CHECK(world.ask(eve)->role == model::Role::member);
+  SeveralCallers callers;
+  callers.user("ada", "administrator");
+  callers.user("eve", "viewer");
+  auto ada = callers.token("login", "ada"), eve = callers.token("access", "eve");
+  CHECK(callers.ask(ada).error().code() == "unauthorized");  // not taken over yet
+  callers.refresh();
+  CHECK(callers.ask(ada)->name == "ada");
+  CHECK(callers.ask(ada)->role == model::Role::administrator);
+  CHECK(callers.ask(eve)->role == model::Role::viewer);
+  callers.user("eve", "member");
+  callers.refresh();
+  CHECK(callers.ask(eve)->role == model::Role::member);
 }
 
 TEST_CASE("tokens that are wrong in any way are nobody's") {
-  World world;
-  world.user("ada", "administrator");
-  auto ada = world.token("login", "ada");
-  world.refresh();
+  SeveralCallers callers;
+  callers.user("ada", "administrator");
+  auto ada = callers.token("login", "ada");
+  callers.refresh();
   for (auto& bad : {ada + "0", ada.substr(0, ada.size() - 1), std::string("spu_"), token_hash(ada),
                     std::string(100'000, 'a'), std::string("\xff\xfe")})
-    CHECK(world.ask(bad).error().code() == "unauthorized");
+    CHECK(callers.ask(bad).error().code() == "unauthorized");
   auto basic = net::Request();
   basic.peer_uid = UINT32_MAX;
   basic.headers = {{"Authorization", "Basic " + ada}};
-  CHECK(world.callers->identify(basic)->kind == Caller::Kind::nobody);
+  CHECK(callers.callers->identify(basic)->kind == Caller::Kind::nobody);
 }
 
 TEST_CASE(
     "disabling a user ends his tokens, revoking one ends that one, and who had them is told") {
-  World world;
-  world.user("ada", "administrator");
-  world.user("bob", "member");
-  auto ada = world.token("login", "ada"), bob = world.token("login", "bob"),
-       other = world.token("access", "bob");
-  world.refresh();
-  auto id = world.ask(other)->token;
-  REQUIRE(world.writer->delete_token(id));
-  CHECK(world.refresh().ended == std::vector<std::string>{id});
-  CHECK_FALSE(world.ask(other));
-  auto bobs = world.ask(bob)->token;
-  world.user("bob", "member", true);
-  CHECK(world.refresh().ended == std::vector<std::string>{bobs});
-  CHECK_FALSE(world.ask(bob));
-  CHECK(world.ask(ada));
+  SeveralCallers callers;
+  callers.user("ada", "administrator");
+  callers.user("bob", "member");
+  auto ada = callers.token("login", "ada"), bob = callers.token("login", "bob"),
+       other = callers.token("access", "bob");
+  callers.refresh();
+  auto id = callers.ask(other)->token;
+  REQUIRE(callers.writer->delete_token(id));
+  CHECK(callers.refresh().ended == std::vector<std::string>{id});
+  CHECK_FALSE(callers.ask(other));
+  auto bobs = callers.ask(bob)->token;
+  callers.user("bob", "member", true);
+  CHECK(callers.refresh().ended == std::vector<std::string>{bobs});
+  CHECK_FALSE(callers.ask(bob));
+  CHECK(callers.ask(ada));
 }
 
 TEST_CASE("a user belongs to owners, an administrator to all of them") {
-  World world;
-  world.user("ada", "administrator");
-  world.user("bob", "member");
-  world.user("eve", "viewer");
-  REQUIRE(world.writer->set_last_number("lab", 0));
-  REQUIRE(world.writer->put_member({"", "bob"}));
-  REQUIRE(world.writer->put_member({"lab", "bob"}));
-  REQUIRE(world.writer->put_member({"nowhere", "bob"}));
-  auto ada = world.token("login", "ada"), bob = world.token("login", "bob"),
-       eve = world.token("login", "eve");
-  world.refresh();
-  CHECK(*world.ask(ada)->owners == std::vector<std::string>{"acme", "lab"});
-  CHECK(*world.ask("", ::geteuid())->owners == std::vector<std::string>{"acme", "lab"});
-  CHECK(*world.ask(bob)->owners == std::vector<std::string>{"acme", "lab"});
-  CHECK(world.ask(bob)->usual_owner() == "acme");
-  CHECK(world.ask(eve)->owners->empty());
-  CHECK_FALSE(world.ask(eve)->belongs_to("acme"));
+  SeveralCallers callers;
+  callers.user("ada", "administrator");
+  callers.user("bob", "member");
+  callers.user("eve", "viewer");
+  REQUIRE(callers.writer->set_last_number("lab", 0));
+  REQUIRE(callers.writer->put_member({"", "bob"}));
+  REQUIRE(callers.writer->put_member({"lab", "bob"}));
+  REQUIRE(callers.writer->put_member({"nowhere", "bob"}));
+  auto ada = callers.token("login", "ada"), bob = callers.token("login", "bob"),
+       eve = callers.token("login", "eve");
+  callers.refresh();
+  CHECK(*callers.ask(ada)->owners == std::vector<std::string>{"acme", "lab"});
+  CHECK(*callers.ask("", ::geteuid())->owners == std::vector<std::string>{"acme", "lab"});
+  CHECK(*callers.ask(bob)->owners == std::vector<std::string>{"acme", "lab"});
+  CHECK(callers.ask(bob)->usual_owner() == "acme");
+  CHECK(callers.ask(eve)->owners->empty());
+  CHECK_FALSE(callers.ask(eve)->belongs_to("acme"));
 }
 
 TEST_CASE("what is open ends for who may do less than before, and for nobody else") {
-  World world;
-  world.user("ada", "administrator");
-  world.user("bob", "member");
-  REQUIRE(world.writer->put_member({"", "bob"}));
-  auto ada = world.token("login", "ada"), bob = world.token("login", "bob");
-  world.refresh();
-  auto adas = world.ask(ada)->token, bobs = world.ask(bob)->token;
-  world.user("bob", "administrator");
-  REQUIRE(world.writer->set_last_number("lab", 0));
-  CHECK(world.refresh().ended.empty());
-  world.user("bob", "member");  // of all owners no more
-  CHECK(world.refresh().ended == std::vector<std::string>{bobs});
-  world.user("bob", "viewer");
-  CHECK(world.refresh().ended == std::vector<std::string>{bobs});
-  CHECK(world.ask(bob)->role == model::Role::viewer);  // he may come again
-  REQUIRE(world.writer->put_member({"lab", "bob"}));
-  CHECK(world.refresh().ended.empty());
-  REQUIRE(world.writer->delete_member({"", "bob"}));
-  CHECK(world.refresh().ended == std::vector<std::string>{bobs});
-  CHECK(world.ask(bob)->usual_owner() == "lab");
-  world.user("ada", "administrator");
-  CHECK(world.refresh().ended.empty());
+  SeveralCallers callers;
+  callers.user("ada", "administrator");
+  callers.user("bob", "member");
+  REQUIRE(callers.writer->put_member({"", "bob"}));
+  auto ada = callers.token("login", "ada"), bob = callers.token("login", "bob");
+  callers.refresh();
+  auto adas = callers.ask(ada)->token, bobs = callers.ask(bob)->token;
+  callers.user("bob", "administrator");
+  REQUIRE(callers.writer->set_last_number("lab", 0));
+  CHECK(callers.refresh().ended.empty());
+  callers.user("bob", "member");  // of all owners no more
+  CHECK(callers.refresh().ended == std::vector<std::string>{bobs});
+  callers.user("bob", "viewer");
+  CHECK(callers.refresh().ended == std::vector<std::string>{bobs});
+  CHECK(callers.ask(bob)->role == model::Role::viewer);  // he may come again
+  REQUIRE(callers.writer->put_member({"lab", "bob"}));
+  CHECK(callers.refresh().ended.empty());
+  REQUIRE(callers.writer->delete_member({"", "bob"}));
+  CHECK(callers.refresh().ended == std::vector<std::string>{bobs});
+  CHECK(callers.ask(bob)->usual_owner() == "lab");
+  callers.user("ada", "administrator");
+  CHECK(callers.refresh().ended.empty());
 }
 
 TEST_CASE("a token ends at its time, also before anything is taken over anew") {
-  World world;
-  world.user("ada", "administrator");
-  auto token = world.token("login", "ada", world.now + 10);
-  CHECK(world.refresh().next_expiry_us == world.now + 10);
-  auto id = world.ask(token)->token;
-  world.now += 10;
-  CHECK(world.ask(token).error().code() == "unauthorized");
-  CHECK(world.refresh().ended == std::vector<std::string>{id});
+  SeveralCallers callers;
+  callers.user("ada", "administrator");
+  auto token = callers.token("login", "ada", callers.now + 10);
+  CHECK(callers.refresh().next_expiry_us == callers.now + 10);
+  auto id = callers.ask(token)->token;
+  callers.now += 10;
+  CHECK(callers.ask(token).error().code() == "unauthorized");
+  CHECK(callers.refresh().ended == std::vector<std::string>{id});
 }
 
 TEST_CASE("a machine's token acts for that machine, and only with its key where it has one") {
-  World world;
-  auto token = world.token("machine", "box"), join = world.token("join", "new");
+  SeveralCallers callers;
+  auto token = callers.token("machine", "box"), join = callers.token("join", "new");
   store::MachineRecord bound;
   bound.name = "desk";
   bound.id = "desk-id";
   bound.key = std::string(64, 'a');
-  REQUIRE(world.writer->put_machine(bound));
-  auto of_desk = world.token("machine", "desk-id");
-  world.refresh();
-  CHECK(world.ask(of_desk).error().code() == "unauthorized");
-  CHECK(world.ask(of_desk, UINT32_MAX, std::string(64, 'b')).error().code() == "unauthorized");
-  CHECK(world.ask(of_desk, UINT32_MAX, bound.key)->name == "desk-id");
+  REQUIRE(callers.writer->put_machine(bound));
+  auto of_desk = callers.token("machine", "desk-id");
+  callers.refresh();
+  CHECK(callers.ask(of_desk).error().code() == "unauthorized");
+  CHECK(callers.ask(of_desk, UINT32_MAX, std::string(64, 'b')).error().code() == "unauthorized");
+  CHECK(callers.ask(of_desk, UINT32_MAX, bound.key)->name == "desk-id");
   // What stands behind the dot of a join token is for the machine.
-  CHECK(world.ask(join + "." + bound.key)->kind == Caller::Kind::joiner);
-  CHECK(world.ask("spm_" + join.substr(4)).error().code() == "unauthorized");
-  CHECK(world.ask(token)->kind == Caller::Kind::machine);
-  CHECK(world.ask(token)->name == "box");
-  CHECK(world.ask(join)->kind == Caller::Kind::joiner);
-  Caller box = *world.ask(token);
+  CHECK(callers.ask(join + "." + bound.key)->kind == Caller::Kind::joiner);
+  CHECK(callers.ask("spm_" + join.substr(4)).error().code() == "unauthorized");
+  CHECK(callers.ask(token)->kind == Caller::Kind::machine);
+  CHECK(callers.ask(token)->name == "box");
+  CHECK(callers.ask(join)->kind == Caller::Kind::joiner);
+  Caller box = *callers.ask(token);
   CHECK(permit(box, model::Access::machine, "box"));
   CHECK_FALSE(permit(box, model::Access::machine, "other"));
   CHECK_FALSE(permit(box, model::Access::viewer, ""));
@@ -193,42 +193,42 @@ TEST_CASE("a machine's token acts for that machine, and only with its key where 
 }
 
 TEST_CASE("what a machine has open ends with its token") {
-  World world;
-  auto box = world.token("machine", "box"), join = world.token("join", "new");
-  world.refresh();
-  auto id = world.ask(box)->token, joiner = world.ask(join)->token;
-  REQUIRE(world.writer->delete_token(id));
-  REQUIRE(world.writer->delete_token(joiner));
-  REQUIRE(world.state->load());
-  CHECK(world.machines.refresh(*world.state) == std::vector<std::string>{id});
-  CHECK_FALSE(world.ask(box));
+  SeveralCallers callers;
+  auto box = callers.token("machine", "box"), join = callers.token("join", "new");
+  callers.refresh();
+  auto id = callers.ask(box)->token, joiner = callers.ask(join)->token;
+  REQUIRE(callers.writer->delete_token(id));
+  REQUIRE(callers.writer->delete_token(joiner));
+  REQUIRE(callers.state->load());
+  CHECK(callers.machines.refresh(*callers.state) == std::vector<std::string>{id});
+  CHECK_FALSE(callers.ask(box));
 }
 
 TEST_CASE("the socket's own user and root need no token, others get in by none") {
-  World world;
-  world.user("ada", "viewer");
-  auto token = world.token("login", "ada");
-  world.refresh();
-  CHECK(world.ask("", ::geteuid())->name == "local");
-  CHECK(world.ask("", 0)->role == model::Role::administrator);
-  CHECK(world.ask("", 12345).error().code() == "not_permitted");
-  CHECK(world.ask(token, ::geteuid())->role == model::Role::viewer);  // what is shown counts
-  CHECK(world.ask("")->kind == Caller::Kind::nobody);
-  CHECK(world.ask("spm_inside", ::geteuid())->name == "embedded");
-  CHECK_FALSE(world.ask("spm_inside"));  // from this computer only
+  SeveralCallers callers;
+  callers.user("ada", "viewer");
+  auto token = callers.token("login", "ada");
+  callers.refresh();
+  CHECK(callers.ask("", ::geteuid())->name == "local");
+  CHECK(callers.ask("", 0)->role == model::Role::administrator);
+  CHECK(callers.ask("", 12345).error().code() == "not_permitted");
+  CHECK(callers.ask(token, ::geteuid())->role == model::Role::viewer);  // what is shown counts
+  CHECK(callers.ask("")->kind == Caller::Kind::nobody);
+  CHECK(callers.ask("spm_inside", ::geteuid())->name == "embedded");
+  CHECK_FALSE(callers.ask("spm_inside"));  // from this computer only
 }
 
 TEST_CASE("use is told once an hour") {
-  World world;
-  world.user("ada", "viewer");
-  auto token = world.token("login", "ada");
-  world.refresh();
-  for (int i = 0; i < 3; ++i) REQUIRE(world.ask(token));
-  CHECK(world.used.size() == 1);
-  world.refresh();
-  REQUIRE(world.ask(token));
-  CHECK(world.used.size() == 1);
-  world.now += std::int64_t{3600} * 1'000'000;
-  REQUIRE(world.ask(token));
-  CHECK(world.used.size() == 2);
+  SeveralCallers callers;
+  callers.user("ada", "viewer");
+  auto token = callers.token("login", "ada");
+  callers.refresh();
+  for (int i = 0; i < 3; ++i) REQUIRE(callers.ask(token));
+  CHECK(callers.used.size() == 1);
+  callers.refresh();
+  REQUIRE(callers.ask(token));
+  CHECK(callers.used.size() == 1);
+  callers.now += std::int64_t{3600} * 1'000'000;
+  REQUIRE(callers.ask(token));
+  CHECK(callers.used.size() == 2);
 }

@@ -1,11 +1,15 @@
 // A state with a store of its own, and one transaction around each change, as the reactor does it.
 #pragma once
+#include "base/clock.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "catch.hpp"
 #include "service/state.hpp"
 
 namespace spell::service {
+
+inline constexpr std::int64_t second = base::second_us;
+inline constexpr std::int64_t nano = 1'000'000'000;  // billionths of a dollar
 
 struct House {
   std::string folder = "/tmp/spell-state-" + base::hex(base::random_bytes(6));

@@ -19,14 +19,14 @@ namespace {
 const std::string run(32, 'a');
 
 /// A run of which the service has been told more than it has the output of.
-struct House {
+struct ReadingHouse {
   std::string folder = "/tmp/spell-reader-" + base::hex(base::random_bytes(6));
   std::optional<store::Writer> writer;
   std::optional<LogStore> logs;
   std::optional<Readers> readers;
   Hub hub;
 
-  House() {
+  ReadingHouse() {
     ::alarm(30);  // a reader that spins would never give the thread back
     REQUIRE(base::make_folders(folder));
     auto opened = store::Writer::open(folder + "/spell.db");
@@ -43,7 +43,7 @@ struct House {
     change([&] { return writer->insert_run(record); });
     event(1, "running", 0);
   }
-  ~House() {
+  ~ReadingHouse() {
     ::alarm(0);
     (void)base::remove_tree(folder);
   }
@@ -86,7 +86,7 @@ struct Client {
   std::string text;
   bool waits = false, ended = false;
 
-  Client(House& house, bool follow) {
+  Client(ReadingHouse& house, bool follow) {
     LogQuery query;
     query.run = run;
     query.number = 1;
@@ -111,7 +111,7 @@ struct Client {
 }  // namespace
 
 TEST_CASE("who does not follow gets what is there, though an entry stands behind more output") {
-  House house;
+  ReadingHouse house;
   house.output(0, "one\n");
   house.event(2, "saving", 8);
   Client client(house, false);
@@ -121,7 +121,7 @@ TEST_CASE("who does not follow gets what is there, though an entry stands behind
 }
 
 TEST_CASE("an entry behind output of which nothing has arrived ends a reading, too") {
-  House house;
+  ReadingHouse house;
   house.event(2, "saving", 8);
   Client client(house, false);
   client.read();
@@ -130,7 +130,7 @@ TEST_CASE("an entry behind output of which nothing has arrived ends a reading, t
 }
 
 TEST_CASE("the log of a run that ended before its output arrived ends for those who follow it") {
-  House house;
+  ReadingHouse house;
   house.event(2, "saving", 8);
   house.end();
   Client client(house, true);
@@ -140,7 +140,7 @@ TEST_CASE("the log of a run that ended before its output arrived ends for those 
 }
 
 TEST_CASE("who follows is given the entry when the output before it has arrived") {
-  House house;
+  ReadingHouse house;
   house.output(0, "one\n");
   house.event(2, "saving", 8);
   Client client(house, true);
@@ -159,7 +159,7 @@ TEST_CASE("who follows is given the entry when the output before it has arrived"
 }
 
 TEST_CASE("who follows hears of the end, whatever is told at once by however many") {
-  House house;
+  ReadingHouse house;
   std::atomic<bool> over = false;
   std::vector<std::jthread> tellers;
   for (int i = 0; i < 3; ++i)

@@ -14,13 +14,13 @@ using namespace spell::service;
 
 namespace {
 
-const std::string run(32, 'a');
+const std::string logged_run(32, 'a');
 
-struct Folder {
+struct LogFolder {
   std::string path = "/tmp/spell-logs-" + base::hex(base::random_bytes(6));
-  Folder() { REQUIRE(base::make_folders(path)); }
-  ~Folder() { (void)base::remove_tree(path); }
-  std::string file() const { return path + "/aa/" + run; }
+  LogFolder() { REQUIRE(base::make_folders(path)); }
+  ~LogFolder() { (void)base::remove_tree(path); }
+  std::string file() const { return path + "/aa/" + logged_run; }
 };
 
 std::string frame(std::int64_t offset, std::string_view text, std::int64_t time = 100) {
@@ -49,7 +49,7 @@ std::string all(LogStore& logs, std::int64_t from = 0, std::int64_t until = INT6
   std::string out;
   for (;;) {
     std::int64_t at = from + static_cast<std::int64_t>(out.size());
-    auto frames = logs.read(run, at, until, 1000);
+    auto frames = logs.read(logged_run, at, until, 1000);
     REQUIRE(frames);
     if (frames->empty()) return out;
     out += text_of(*frames, at);
@@ -59,11 +59,11 @@ std::string all(LogStore& logs, std::int64_t from = 0, std::int64_t until = INT6
 }  // namespace
 
 TEST_CASE("what was appended is read back from any byte on") {
-  Folder folder;
+  LogFolder folder;
   LogStore logs(folder.path);
-  CHECK(logs.size(run).value() == 0);
-  CHECK(logs.append(run, 0, frame(0, "hello ") + frame(6, "world\n"), 0).value() == 12);
-  CHECK(logs.append(run, 12, frame(12, "again\n"), 0).value() == 18);
+  CHECK(logs.size(logged_run).value() == 0);
+  CHECK(logs.append(logged_run, 0, frame(0, "hello ") + frame(6, "world\n"), 0).value() == 12);
+  CHECK(logs.append(logged_run, 12, frame(12, "again\n"), 0).value() == 18);
   std::string whole = "hello world\nagain\n";
   for (std::int64_t from = 0; from <= 18; ++from)
     for (std::int64_t until = from; until <= 18; ++until)
@@ -72,36 +72,36 @@ TEST_CASE("what was appended is read back from any byte on") {
 }
 
 TEST_CASE("a piece that came before is not stored twice, one from the future not at all") {
-  Folder folder;
+  LogFolder folder;
   LogStore logs(folder.path);
-  REQUIRE(logs.append(run, 0, frame(0, "abc"), 0));
-  CHECK(logs.append(run, 0, frame(0, "abc"), 0).value() == 3);
-  CHECK(logs.append(run, 9, frame(9, "xyz"), 0).value() == 3);
+  REQUIRE(logs.append(logged_run, 0, frame(0, "abc"), 0));
+  CHECK(logs.append(logged_run, 0, frame(0, "abc"), 0).value() == 3);
+  CHECK(logs.append(logged_run, 9, frame(9, "xyz"), 0).value() == 3);
   CHECK(all(logs) == "abc");
 }
 
 TEST_CASE("hostile frames change nothing") {
-  Folder folder;
+  LogFolder folder;
   LogStore logs(folder.path);
-  REQUIRE(logs.append(run, 0, frame(0, "abc"), 0));
+  REQUIRE(logs.append(logged_run, 0, frame(0, "abc"), 0));
   std::string good = frame(3, "def");
   for (std::size_t cut = 1; cut < good.size(); ++cut)
-    CHECK_FALSE(logs.append(run, 3, good.substr(0, cut), 0));
-  CHECK_FALSE(logs.append(run, 3, frame(4, "def"), 0));
-  CHECK_FALSE(logs.append(run, 3, frame(3, ""), 0));
+    CHECK_FALSE(logs.append(logged_run, 3, good.substr(0, cut), 0));
+  CHECK_FALSE(logs.append(logged_run, 3, frame(4, "def"), 0));
+  CHECK_FALSE(logs.append(logged_run, 3, frame(3, ""), 0));
   std::string status = good;
   status[4] = 2;
-  CHECK_FALSE(logs.append(run, 3, status, 0));
+  CHECK_FALSE(logs.append(logged_run, 3, status, 0));
   CHECK(all(logs) == "abc");
 }
 
 TEST_CASE(
     "a log cut anywhere by a power loss ends with its last whole frame and goes on from there") {
-  Folder folder;
+  LogFolder folder;
   std::string first = frame(0, "one\n"), second = frame(4, "two\n");
   {
     LogStore logs(folder.path);
-    REQUIRE(logs.append(run, 0, first + second, 0));
+    REQUIRE(logs.append(logged_run, 0, first + second, 0));
   }
   std::string bytes = *base::read_file(folder.file());
   std::string parts = *base::read_file(folder.file() + ".parts");
@@ -110,8 +110,8 @@ TEST_CASE(
     REQUIRE(base::write_file(folder.file() + ".parts", parts));
     LogStore logs(folder.path);
     std::int64_t whole = cut < first.size() ? 0 : cut < bytes.size() ? 4 : 8;
-    CHECK(logs.size(run).value() == whole);
-    CHECK(logs.append(run, whole, frame(whole, "new\n"), 0).value() == whole + 4);
+    CHECK(logs.size(logged_run).value() == whole);
+    CHECK(logs.append(logged_run, whole, frame(whole, "new\n"), 0).value() == whole + 4);
     CHECK(all(logs) ==
           std::string("one\ntwo\n").substr(0, static_cast<std::size_t>(whole)) + "new\n");
   }
@@ -125,7 +125,7 @@ std::string write_long(LogStore& logs) {
   for (int i = 0; i < 3000; ++i) {
     auto at = static_cast<std::int64_t>(text.size());
     std::string line = "line " + std::to_string(i) + " " + std::string(400, 'x') + "\n";
-    REQUIRE(logs.append(run, at, frame(at, line), 0));
+    REQUIRE(logs.append(logged_run, at, frame(at, line), 0));
     text += line;
   }
   return text;
@@ -134,7 +134,7 @@ std::string write_long(LogStore& logs) {
 }  // namespace
 
 TEST_CASE("the parts of a log only make it quicker: lost, short or wrong ones change nothing") {
-  Folder folder;
+  LogFolder folder;
   std::string text, parts;
   {
     LogStore logs(folder.path);
@@ -147,9 +147,9 @@ TEST_CASE("the parts of a log only make it quicker: lost, short or wrong ones ch
     REQUIRE(base::write_file(folder.file() + ".parts", variant));
     REQUIRE(base::write_file(folder.file() + ".idx", "of an older version"));
     LogStore logs(folder.path);
-    CHECK(logs.size(run).value() == static_cast<std::int64_t>(text.size()));
+    CHECK(logs.size(logged_run).value() == static_cast<std::int64_t>(text.size()));
     CHECK(all(logs, 1'000'000) == text.substr(1'000'000));
-    CHECK(text.substr(static_cast<std::size_t>(logs.tail(run, 2000).value()))
+    CHECK(text.substr(static_cast<std::size_t>(logs.tail(logged_run, 2000).value()))
               .starts_with("line 1000 "));
     CHECK(*base::read_file(folder.file() + ".parts") == parts);
     CHECK_FALSE(base::exists(folder.file() + ".idx"));
@@ -157,7 +157,7 @@ TEST_CASE("the parts of a log only make it quicker: lost, short or wrong ones ch
 }
 
 TEST_CASE("a flipped bit in a log is found and never returned, wherever it is") {
-  Folder folder;
+  LogFolder folder;
   std::string text;
   {
     LogStore logs(folder.path);
@@ -178,7 +178,8 @@ TEST_CASE("a flipped bit in a log is found and never returned, wherever it is") 
     LogStore logs(folder.path);
     std::int64_t position = 0;
     for (;;) {
-      auto frames = logs.read(run, position, INT64_MAX, static_cast<std::size_t>(piece_size));
+      auto frames =
+          logs.read(logged_run, position, INT64_MAX, static_cast<std::size_t>(piece_size));
       if (!frames) {
         CHECK(frames.error().code() == "damaged");
         // The parts before it were shown.
@@ -196,7 +197,7 @@ TEST_CASE("a flipped bit in a log is found and never returned, wherever it is") 
 }
 
 TEST_CASE("a flipped bit in the parts of a log is found, and hurts nothing") {
-  Folder folder;
+  LogFolder folder;
   std::string text;
   {
     LogStore logs(folder.path);
@@ -220,51 +221,51 @@ TEST_CASE("a flipped bit in the parts of a log is found, and hurts nothing") {
 }
 
 TEST_CASE("the damaged end of a log is replaced where its bytes come once more") {
-  Folder folder;
+  LogFolder folder;
   {
     LogStore logs(folder.path);
-    REQUIRE(logs.append(run, 0, frame(0, "one\n"), 0));
-    REQUIRE(logs.append(run, 4, frame(4, "two\n"), 0));
+    REQUIRE(logs.append(logged_run, 0, frame(0, "one\n"), 0));
+    REQUIRE(logs.append(logged_run, 4, frame(4, "two\n"), 0));
   }
   std::string bytes = *base::read_file(folder.file());
   bytes[bytes.size() - 2] ^= 1;
   REQUIRE(base::write_file(folder.file(), bytes));
   LogStore logs(folder.path);
-  CHECK(logs.size(run).value() == 8);
-  CHECK(logs.read(run, 0, 8, 100).error().code() == "damaged");
+  CHECK(logs.size(logged_run).value() == 8);
+  CHECK(logs.read(logged_run, 0, 8, 100).error().code() == "damaged");
   CHECK(*base::read_file(folder.file()) == bytes);
   // Who sends on is told where to begin.
-  CHECK(logs.append(run, 8, frame(8, "three\n"), 0).value() == 0);
-  CHECK(logs.append(run, 0, frame(0, "one\ntwo\n"), 0).value() == 8);
-  CHECK(logs.append(run, 8, frame(8, "three\n"), 0).value() == 14);
+  CHECK(logs.append(logged_run, 8, frame(8, "three\n"), 0).value() == 0);
+  CHECK(logs.append(logged_run, 0, frame(0, "one\ntwo\n"), 0).value() == 8);
+  CHECK(logs.append(logged_run, 8, frame(8, "three\n"), 0).value() == 14);
   CHECK(all(logs) == "one\ntwo\nthree\n");
   CHECK_FALSE(LogFile::check(folder.file())->damaged);
 }
 
 TEST_CASE("tail counts lines, also an unfinished last one") {
-  Folder folder;
+  LogFolder folder;
   LogStore logs(folder.path);
-  REQUIRE(logs.append(run, 0, frame(0, "a\nb\nc"), 0));
-  CHECK(logs.tail(run, 0).value() == 5);
-  CHECK(logs.tail(run, 1).value() == 4);
-  CHECK(logs.tail(run, 2).value() == 2);
-  CHECK(logs.tail(run, 3).value() == 0);
-  CHECK(logs.tail(run, 9).value() == 0);
-  REQUIRE(logs.append(run, 5, frame(5, "\n"), 0));
-  CHECK(logs.tail(run, 1).value() == 4);
+  REQUIRE(logs.append(logged_run, 0, frame(0, "a\nb\nc"), 0));
+  CHECK(logs.tail(logged_run, 0).value() == 5);
+  CHECK(logs.tail(logged_run, 1).value() == 4);
+  CHECK(logs.tail(logged_run, 2).value() == 2);
+  CHECK(logs.tail(logged_run, 3).value() == 0);
+  CHECK(logs.tail(logged_run, 9).value() == 0);
+  REQUIRE(logs.append(logged_run, 5, frame(5, "\n"), 0));
+  CHECK(logs.tail(logged_run, 1).value() == 4);
 }
 
 TEST_CASE("times are shifted to the service's clock") {
-  Folder folder;
+  LogFolder folder;
   LogStore logs(folder.path);
-  REQUIRE(logs.append(run, 0, frame(0, "x", 100), 5000));
-  auto frames = logs.read(run, 0, 1, 100);
+  REQUIRE(logs.append(logged_run, 0, frame(0, "x", 100), 5000));
+  auto frames = logs.read(logged_run, 0, 1, 100);
   REQUIRE(frames);
   CHECK(model::parse_frame_header(frames->substr(0, 24))->time_us == 5100);
 }
 
 TEST_CASE("no time that a worker says lies in the future or before all time") {
-  Folder folder;
+  LogFolder folder;
   LogStore logs(folder.path);
   std::int64_t at = 0;
   for (auto [time, shift, expected] :
@@ -275,8 +276,8 @@ TEST_CASE("no time that a worker says lies in the future or before all time") {
         {-5, 0, 0},
         {INT64_MIN, -1, 9000}}) {
     CAPTURE(time, shift);
-    REQUIRE(logs.append(run, at, frame(at, "x", time), shift, {}, 9000));
-    auto frames = logs.read(run, at, at + 1, 100);
+    REQUIRE(logs.append(logged_run, at, frame(at, "x", time), shift, {}, 9000));
+    auto frames = logs.read(logged_run, at, at + 1, 100);
     REQUIRE(frames);
     CHECK(model::parse_frame_header(frames->substr(0, 24))->time_us == expected);
     ++at;

@@ -9,8 +9,6 @@ namespace spell::service {
 using model::Units;
 using model::units;
 
-inline constexpr std::int64_t second = 1'000'000, nano = 1'000'000'000;
-
 struct Priced : Team {
   Priced() { declare(2 * nano); }
 

@@ -23,8 +23,6 @@ store::MachineTypeRecord bought(const std::string& name, bool spot = false) {
   return record;
 }
 
-constexpr std::int64_t nano = 1'000'000'000;
-
 }  // namespace
 
 TEST_CASE("a type's own prices, else the list's, else the catalogue's") {

@@ -7,8 +7,6 @@ using namespace spell::service;
 
 namespace {
 
-constexpr std::int64_t second = 1'000'000;
-
 model::WorkerHello able(const std::string& boot = "boot-1") {
   auto hello = hello_of(8);
   hello.capabilities["notice"] = "1";

@@ -7,8 +7,6 @@ using namespace spell::service;
 
 namespace {
 
-constexpr std::int64_t second = 1'000'000;
-
 /// A team with the type `spot`, whose pool does what the test says.
 struct Pooled : Team {
   explicit Pooled(std::int64_t least = 0, std::int64_t most = 2) { declare(least, most); }

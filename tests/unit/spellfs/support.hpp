@@ -46,6 +46,10 @@ inline std::string slurp(const std::string& path) {
   return out.str();
 }
 
+inline std::string golden(const std::string& name) {
+  return slurp(SPELL_SOURCE_DIR "/tests/unit/spellfs/golden/" + name);
+}
+
 /// SplitMix64: the same bytes everywhere. The test vectors depend on it.
 inline std::string noise(std::size_t size, std::uint64_t seed) {
   std::string out;

@@ -72,10 +72,6 @@ std::string encode_file(const std::vector<Piece>& pieces) {
   return made.objects[0].second;
 }
 
-std::string golden(const std::string& name) {
-  return slurp(SPELL_SOURCE_DIR "/tests/unit/spellfs/golden/" + name);
-}
-
 /// All items of a tree, in order, by way of its nodes.
 template <class Item>
 void collect(const std::map<Name, std::string>& objects, const Name& name, std::vector<Item>& out) {

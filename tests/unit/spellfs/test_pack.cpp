@@ -5,10 +5,6 @@ using namespace spell::spellfs;
 
 namespace {
 
-std::string golden(const std::string& name) {
-  return slurp(SPELL_SOURCE_DIR "/tests/unit/spellfs/golden/" + name);
-}
-
 std::string tiny_folder(const Name& chunk, std::int64_t size) {
   Collected made;
   TreeBuilder builder(Kind::folder, made.emit);

@@ -58,7 +58,7 @@ std::string contents(const std::string& root) {
   return out;
 }
 
-void make_example(const std::string& root) {
+void make_many(const std::string& root) {
   for (int i = 0; i < 600; ++i) write(root + "/many/" + std::to_string(i), noise(1000, 100 + i));
   for (int i = 0; i < 50; ++i)
     write(root + "/folders/" + std::to_string(i) + "/file", noise(20'000, 1000 + i));
@@ -71,7 +71,7 @@ void make_example(const std::string& root) {
 
 TEST_CASE("a tree is restored from elsewhere with few questions and bounded answers") {
   Elsewhere there;
-  make_example(there.folder / "from");
+  make_many(there.folder / "from");
   auto saved = there.put(there.folder / "from");
   there.limit = GENERATE(64 << 10, 8 << 20);
   RemoteOptions options;
@@ -85,7 +85,7 @@ TEST_CASE("a tree is restored from elsewhere with few questions and bounded answ
 
 TEST_CASE("who only looks does not fetch what is in files") {
   Elsewhere there;
-  make_example(there.folder / "from");
+  make_many(there.folder / "from");
   auto saved = there.put(there.folder / "from");
   auto store = make_remote_store(there.fetch());
   for (int i = 0; i < 50; ++i)

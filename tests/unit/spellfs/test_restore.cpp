@@ -8,10 +8,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Saved {
+struct Stored {
   std::unique_ptr<ChunkStore> store = make_memory_store();
   SaveResult result;
-  explicit Saved(const std::string& path, SaveOptions options = {}) {
+  explicit Stored(const std::string& path, SaveOptions options = {}) {
     PackInFile pack;
     options.missing = [&](auto names) { return store->missing("ann", names); };
     result = save(path, options, pack.writer).value();
@@ -75,7 +75,7 @@ TEST_CASE("what is restored is what was saved") {
   TemporaryFolder folder;
   std::string in = folder / "in", out = folder / "out";
   make_example(in);
-  Saved saved(in);
+  Stored saved(in);
   RestoreOptions options;
   options.threads = GENERATE(1, 4);
   options.durable = GENERATE(false, true);
@@ -98,7 +98,7 @@ TEST_CASE("a single file is saved and restored, large, small and empty") {
   set_mtime(folder / "a.bin", 1'000'000'000, 7);
   fs::create_symlink("a.bin", folder / "link");
   for (std::string name : {"a.bin", "link"}) {
-    Saved saved(folder / name);
+    Stored saved(folder / name);
     auto& root = saved.result.root;
     CHECK_FALSE(saved.result.tree);
     CHECK(root.name == name);
@@ -122,7 +122,7 @@ TEST_CASE("holes come back as holes") {
     REQUIRE(::ftruncate(fd.get(), size) == 0);
     base::pwrite_all(fd.get(), noise(100'000, 5), size / 2).value();
   }
-  Saved saved(in);
+  Stored saved(in);
   REQUIRE(restore(*saved.store, saved.result.root, out));
   struct stat st;
   REQUIRE(::stat(out.c_str(), &st) == 0);
@@ -134,7 +134,7 @@ TEST_CASE("holes come back as holes") {
 TEST_CASE("what exists is never replaced, and a failure leaves nothing") {
   TemporaryFolder folder;
   make_example(folder / "in");
-  Saved saved(folder / "in");
+  Stored saved(folder / "in");
   auto others = [&] {
     return std::distance(fs::directory_iterator(folder.path), fs::directory_iterator());
   };
@@ -165,7 +165,7 @@ TEST_CASE("a read-only copy can be written by nobody, and no file sets an id") {
   TemporaryFolder folder;
   write(folder / "in/sub/x", "x");
   ::chmod((folder / "in/sub/x").c_str(), 06755);
-  Saved saved(folder / "in");
+  Stored saved(folder / "in");
   for (bool read_only : {false, true}) {
     RestoreOptions options;
     options.read_only = read_only;
@@ -184,7 +184,7 @@ TEST_CASE("a read-only copy can be written by nobody, and no file sets an id") {
 TEST_CASE("progress of restoring ends with the totals") {
   TemporaryFolder folder;
   make_example(folder / "in");
-  Saved saved(folder / "in");
+  Stored saved(folder / "in");
   std::int64_t files = 0, bytes = 0, calls = 0;
   RestoreOptions options;
   options.progress = [&](std::int64_t f, std::int64_t b) {

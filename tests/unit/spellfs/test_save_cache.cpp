@@ -11,7 +11,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Place {
+struct CachedPlace {
   TemporaryFolder folder;
   std::string in = folder / "in", cache = folder / "cache";
   std::unique_ptr<ChunkStore> store = make_memory_store();
@@ -41,7 +41,7 @@ struct Place {
 }  // namespace
 
 TEST_CASE("unchanged files are not read again; changed, new and renamed ones are") {
-  Place p;
+  CachedPlace p;
   for (int i = 0; i < 300; ++i) {
     std::string n = std::to_string(i);
     write(p.in + "/" + (i % 3 ? "sub/" : "") + (i % 7 ? "a/" : "a.b/") + n, noise(1000, 1) + n);
@@ -108,7 +108,7 @@ TEST_CASE("unchanged files are not read again; changed, new and renamed ones are
 }
 
 TEST_CASE("a file of this very moment is not remembered: it may change within the clock's tick") {
-  Place p;
+  CachedPlace p;
   write(p.in + "/old", "old");
   p.wait_for_tick();
   write(p.in + "/young", "young");

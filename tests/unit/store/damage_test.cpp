@@ -10,6 +10,7 @@
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "catch.hpp"
+#include "folder.hpp"
 #include "store/store.hpp"
 
 using namespace spell;
@@ -18,13 +19,6 @@ using namespace spell::store;
 namespace {
 
 constexpr std::size_t page_size = 4096, frame_size = 4096 + 24, log_header = 32;
-
-struct Folder {
-  std::string path = "/tmp/spell-damage-" + base::hex(base::random_bytes(6));
-  Folder() { REQUIRE(base::make_folders(path)); }
-  ~Folder() { (void)base::remove_tree(path); }
-  std::string database() const { return path + "/spell.db"; }
-};
 
 /// The files of a database as they stand on the disk.
 struct Files {
@@ -50,7 +44,7 @@ struct Files {
   }
 };
 
-RunRecord sample(std::int64_t number) {
+RunRecord small_run(std::int64_t number) {
   RunRecord run;
   run.id = std::string(20, 'a') + std::to_string(100'000'000'000 + number);
   run.owner = "ada";
@@ -65,7 +59,7 @@ RunRecord sample(std::int64_t number) {
 }
 
 void add_run(Writer& writer, std::int64_t number) {
-  auto run = sample(number);
+  auto run = small_run(number);
   REQUIRE(writer.begin());
   REQUIRE(writer.insert_run(run));
   REQUIRE(writer.add_event(run.id, {1, 5, "machine_requested", "Run created", true, false, 0}));
@@ -113,7 +107,7 @@ Files closed_database(std::int64_t runs) {
     auto writer = Writer::open(folder.database());
     REQUIRE(writer);
     for (std::int64_t number = 1; number <= runs; ++number) add_run(*writer, number);
-    REQUIRE(writer->delete_run(sample(runs).id));
+    REQUIRE(writer->delete_run(small_run(runs).id));
   }
   auto files = Files::of(folder);
   CHECK(files.log.empty());
@@ -377,7 +371,7 @@ TEST_CASE("one damaged run refuses what needs it, and nothing else of a batch") 
   REQUIRE(writer);
   std::int64_t hurt = writer->check()->hurt.at(0).number;
   REQUIRE(writer->begin());
-  REQUIRE(writer->insert_run(sample(1000)));
+  REQUIRE(writer->insert_run(small_run(1000)));
   auto read = writer->find_run("ada", hurt);
   REQUIRE_FALSE(read);
   CHECK(read.error().code() == "damaged");
@@ -388,7 +382,7 @@ TEST_CASE("one damaged run refuses what needs it, and nothing else of a batch") 
   // What was to change something and met damage may have done half of it: all is taken back.
   REQUIRE(writer->begin());
   REQUIRE(writer->set_note("before", 8));
-  REQUIRE_FALSE(writer->update_run(sample(hurt)));
+  REQUIRE_FALSE(writer->update_run(small_run(hurt)));
   CHECK_FALSE(writer->set_note("after", 9));
   auto committed = writer->commit();
   REQUIRE_FALSE(committed);
@@ -449,7 +443,7 @@ TEST_CASE("a transaction that SQLite took back after its sync counts for nothing
   for (std::int64_t number = 1; number <= 3; ++number) add_run(*writer, number);
   auto before = Files::of(folder);
   // Its frames are on the disk when the index of the log cannot grow.
-  auto large = sample(4);
+  auto large = small_run(4);
   large.request.command = std::string(18 << 20, 'x');
   failing = "-shm";
   REQUIRE(writer->begin());
@@ -463,7 +457,7 @@ TEST_CASE("a transaction that SQLite took back after its sync counts for nothing
   failing = "-wal";
   left = 3;
   REQUIRE(writer->begin());
-  REQUIRE(writer->insert_run(sample(5)));
+  REQUIRE(writer->insert_run(small_run(5)));
   REQUIRE_FALSE(writer->commit());
   writer->rollback();
   failing.clear();
@@ -601,7 +595,7 @@ TEST_CASE("what a loss of power left of the last transaction needs no hand") {
         if (random() % 3 == 0) {  // one that is taken back, larger than the next
           REQUIRE(writer->begin());
           for (std::int64_t n = 0; n < 20; ++n)
-            REQUIRE(writer->insert_run(sample(1000 * (round + 1) + n)));
+            REQUIRE(writer->insert_run(small_run(1000 * (round + 1) + n)));
           writer->rollback();
         }
         add_run(*writer, next++);

@@ -1,6 +1,7 @@
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "catch.hpp"
+#include "folder.hpp"
 #include "store/store.hpp"
 
 using namespace spell;
@@ -8,16 +9,12 @@ using namespace spell::store;
 
 namespace {
 struct Database {
-  std::string folder = "/tmp/spell-people-" + base::hex(base::random_bytes(6));
+  Folder folder;
   std::optional<Writer> writer;
-  Database() {
-    REQUIRE(base::make_folders(folder));
-    open();
-  }
-  ~Database() { (void)base::remove_tree(folder); }
+  Database() { open(); }
   void open() {
     writer.reset();
-    writer.emplace(Writer::open(folder + "/spell.db").value());
+    writer.emplace(Writer::open(folder.database()).value());
   }
 };
 }  // namespace

@@ -12,18 +12,12 @@
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "catch.hpp"
+#include "folder.hpp"
 
 using namespace spell;
 using namespace spell::store;
 
 namespace {
-
-struct Folder {
-  std::string path = "/tmp/spell-store-" + base::hex(base::random_bytes(6));
-  Folder() { REQUIRE(base::make_folders(path)); }
-  ~Folder() { (void)base::remove_tree(path); }
-  std::string database() const { return path + "/spell.db"; }
-};
 
 RunRecord sample(std::int64_t number) {
   RunRecord run;

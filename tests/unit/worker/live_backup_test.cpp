@@ -22,11 +22,6 @@ using namespace spell::worker::testing;
 
 namespace {
 
-void write(const std::string& path, std::string_view text) {
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
-  std::ofstream(path, std::ios::binary) << text;
-}
-
 /// A run's folder as an earlier worker left it.
 struct Left {
   TemporaryFolder top;

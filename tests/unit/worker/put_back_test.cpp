@@ -20,11 +20,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void write(const std::string& path, std::string_view text) {
-  fs::create_directories(fs::path(path).parent_path());
-  std::ofstream(path, std::ios::binary) << text;
-}
-
 std::string read(const std::string& path) { return base::read_file(path).value_or("none"); }
 
 struct stat state(const std::string& path) {

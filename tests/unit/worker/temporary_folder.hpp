@@ -1,7 +1,10 @@
 #pragma once
 #include <stdlib.h>
 
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <string_view>
 
 #include "base/file.hpp"
 #include "catch.hpp"
@@ -17,5 +20,11 @@ struct TemporaryFolder {
   ~TemporaryFolder() { (void)base::remove_tree(path); }
   std::string path;
 };
+
+/// With the folders that lead there.
+inline void write(const std::string& path, std::string_view text) {
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+}
 
 }  // namespace spell::worker::testing

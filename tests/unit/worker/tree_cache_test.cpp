@@ -20,13 +20,13 @@ using namespace spell::worker;
 
 namespace {
 
-struct Cache {
+struct TreesHere {
   testing::TemporaryFolder top;
   std::int64_t now = 1'000'000'000;
   std::atomic<int> made = 0;
   std::unique_ptr<TreeCache> trees;
 
-  explicit Cache(std::int64_t limit = 1'000'000) { open(limit); }
+  explicit TreesHere(std::int64_t limit = 1'000'000) { open(limit); }
   void open(std::int64_t limit = 1'000'000) {
     trees = std::make_unique<TreeCache>(top.path + "/trees", limit, [this] { return now += 10; });
     REQUIRE(trees->open());
@@ -71,7 +71,7 @@ TEST_CASE("what was used longest ago goes first, and only as much as has to") {
 }
 
 TEST_CASE("a tree is made once and stays for the next run") {
-  Cache cache;
+  TreesHere cache;
   auto first = cache.use("run1", "a");
   REQUIRE(first);
   CHECK_FALSE(first->was_there);
@@ -86,7 +86,7 @@ TEST_CASE("a tree is made once and stays for the next run") {
 }
 
 TEST_CASE("beyond the limit unused trees go, those of live runs stay") {
-  Cache cache(250);
+  TreesHere cache(250);
   for (auto* key : {"a", "b"}) REQUIRE(cache.use(std::string("run-") + key, key));
   REQUIRE(cache.use("run-c", "c"));
   CHECK(cache.names() == Keys{"a", "b", "c"});  // all three are in use
@@ -99,7 +99,7 @@ TEST_CASE("beyond the limit unused trees go, those of live runs stay") {
 }
 
 TEST_CASE("a restarted worker knows what was used when, and spares what it is told of") {
-  Cache cache(350);
+  TreesHere cache(350);
   for (auto* key : {"a", "b", "c"}) {
     REQUIRE(cache.use("gone", key));
     // The times that a restart goes by are those of the disk.
@@ -113,7 +113,7 @@ TEST_CASE("a restarted worker knows what was used when, and spares what it is to
 }
 
 TEST_CASE("half a tree is found at the start and is no tree") {
-  Cache cache;
+  TreesHere cache;
   REQUIRE(cache.use("run", "a"));
   auto half = [&](const std::string& name) {
     REQUIRE(base::make_folders(cache.path(name)));
@@ -136,7 +136,7 @@ TEST_CASE("half a tree is found at the start and is no tree") {
 }
 
 TEST_CASE("two runs that want the same tree at the same time have it made once") {
-  Cache cache;
+  TreesHere cache;
   std::latch making(1), go(1);
   std::thread first([&] {
     auto used = cache.trees->use("run1", "a", 100,
@@ -163,7 +163,7 @@ TEST_CASE("two runs that want the same tree at the same time have it made once")
 }
 
 TEST_CASE("a tree whose making fails or is given up is made by the next who wants it") {
-  Cache cache;
+  TreesHere cache;
   std::latch making(1);
   std::stop_source stop;
   std::thread first([&] {
@@ -202,7 +202,7 @@ TEST_CASE("a tree whose making fails or is given up is made by the next who want
 }
 
 TEST_CASE("on a full disk what is unused goes, then it is tried once more") {
-  Cache cache;
+  TreesHere cache;
   REQUIRE(cache.use("old", "a"));
   REQUIRE(cache.use("held", "b"));
   cache.trees->release("old");
@@ -229,7 +229,7 @@ TEST_CASE("on a full disk what is unused goes, then it is tried once more") {
 }
 
 TEST_CASE("a file whose size is not known before is reckoned when it is there") {
-  Cache cache(50'000);
+  TreesHere cache(50'000);
   auto make = [](const std::string& at, std::stop_token) {
     return base::write_file(at, std::string(20'000, 'x'), 0755, false);
   };
@@ -261,7 +261,7 @@ void flip(const std::string& path) {
 }  // namespace
 
 TEST_CASE("a tree with a flipped bit is found by a check, goes, and is made anew") {
-  Cache cache;
+  TreesHere cache;
   REQUIRE(cache.use("run", "a"));
   REQUIRE(cache.use("run", "b"));
   CHECK(cache.trees->check(a_day, {}).empty());  // they get their sums
@@ -284,7 +284,7 @@ TEST_CASE("a tree with a flipped bit is found by a check, goes, and is made anew
 }
 
 TEST_CASE("a damaged tree that a live run has is given to no other, and goes when that has ended") {
-  Cache cache;
+  TreesHere cache;
   REQUIRE(cache.use("live", "a"));
   CHECK(cache.trees->check(at_once, {}).empty());
   flip(cache.path("a") + "/file");
@@ -314,7 +314,7 @@ TEST_CASE("a damaged tree that a live run has is given to no other, and goes whe
 }
 
 TEST_CASE("trees are looked at once a day, by the time they were last found right") {
-  Cache cache;
+  TreesHere cache;
   CHECK_FALSE(cache.trees->next_check_ns(a_day));
   REQUIRE(cache.use("run", "a"));
   CHECK(cache.trees->check(a_day, {}).empty());
@@ -328,7 +328,7 @@ TEST_CASE("trees are looked at once a day, by the time they were last found righ
 }
 
 TEST_CASE("a tree whose sum is not known is made anew, unless a live run has it") {
-  Cache cache;
+  TreesHere cache;
   for (auto* key : {"a", "b"}) REQUIRE(cache.use("run", key));  // the worker is killed right then
   cache.open();
   cache.trees->hold("alive", "b");

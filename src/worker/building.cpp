@@ -1,0 +1,17 @@
+#include "worker/building.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+
+namespace spell::worker {
+
+Error no_build(const std::string& why) { return base::error("build_failed", why); }
+
+std::int64_t build_limit_of(const model::StartCommand& start) {
+  constexpr std::int64_t most = 3600;
+  std::int64_t own = start.request.timeout.value_or(0);
+  return own > 0 ? std::min(own, most) : most;
+}
+
+}  // namespace spell::worker
