@@ -19,19 +19,19 @@ namespace spell::service {
 
 namespace {
 
-constexpr std::size_t piece_size = 1 << 20;
+constexpr std::size_t mirror_piece = 1 << 20;
 constexpr const char* unfinished = ".unfinished-";
 
 std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
 /// Hashes the first `size` bytes of `from`, and writes them to `to` if there is one.
 Result<base::Digest> pass_over(int from, int to, std::int64_t size, const std::stop_token& stop) {
-  auto piece = std::make_unique<char[]>(piece_size);
+  auto piece = std::make_unique<char[]>(mirror_piece);
   base::Sha256 hash;
   for (std::int64_t at = 0; at < size;) {
     if (stop.stop_requested()) return base::error("canceled", "the service is ending");
     auto want = static_cast<std::size_t>(
-        std::min<std::int64_t>(size - at, static_cast<std::int64_t>(piece_size)));
+        std::min<std::int64_t>(size - at, static_cast<std::int64_t>(mirror_piece)));
     auto read = base::pread_full(from, piece.get(), want, at);
     if (!read) return read.error();
     if (*read == 0) return base::error("io_error", "it became shorter while it was read");

@@ -110,7 +110,7 @@ TEST_CASE("what cannot be interrupted") {
             .code() == "machine_not_found");
   // One that is away hears of it when it is back.
   auto session = team.state->machine_by_id(team.box)->session;
-  team.change([&] { return team.state->away(team.box, session, team.now), ok(); });
+  REQUIRE(team.change([&] { return team.state->away(team.box, session, team.now), ok(); }));
   CHECK(team.interrupt(30));
 }
 
