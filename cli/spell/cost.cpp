@@ -49,7 +49,7 @@ std::vector<Cell> row_of(const CostLine& line, std::string name) {
           {lost(line)}};
 }
 
-void show(Output& out, const CostReport& report) {
+void show_cost(Output& out, const CostReport& report) {
   Table table;
   table.header = {upper(report.by), "RUNS", "TIME", "COST", "SAVED BY SPOT", "LOST", ""};
   table.right = {1, 2, 3, 4, 5};
@@ -134,7 +134,7 @@ Result<int> cost_command(Context& context) {
   if (context.out.json())
     context.out.json_line(json_text("costs", *report));
   else
-    show(context.out, *report);
+    show_cost(context.out, *report);
   return 0;
 }
 

@@ -7,7 +7,7 @@ namespace spell::cli {
 
 namespace {
 
-void show(Output& out, const std::vector<UsageInfo>& all, bool human) {
+void show_usage(Output& out, const std::vector<UsageInfo>& all, bool human) {
   auto size = [&](std::int64_t bytes) {
     return human ? format_size(bytes) : std::to_string(bytes);
   };
@@ -48,7 +48,7 @@ Result<int> du_command(Context& context) {
     if (context.out.json())
       context.out.json_line(json_text("usage", *all));
     else
-      show(context.out, *all, human);
+      show_usage(context.out, *all, human);
     return 0;
   }
   int status = 0;
@@ -64,7 +64,7 @@ Result<int> du_command(Context& context) {
       found.push_back(std::move(*usage));
     }
   }
-  if (!found.empty()) show(context.out, found, human);
+  if (!found.empty()) show_usage(context.out, found, human);
   return status;
 }
 

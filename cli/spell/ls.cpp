@@ -89,7 +89,8 @@ std::optional<std::int64_t> run_of(std::string_view path, bool& chain) {
 
 /// What is safe, and what becomes so until the run has ended: each entry when it is new, or another
 /// than it was.
-Result<int> follow(Context& context, const Client& client, const std::string& path, bool human) {
+Result<int> follow_listing(Context& context, const Client& client, const std::string& path,
+                           bool human) {
   bool chain = false;
   auto number = run_of(path, chain);
   if (!number)
@@ -151,7 +152,7 @@ Result<int> ls_command(Context& context) {
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
   if (!client) return client.error();
-  if (follow_it) return follow(context, *client, path.empty() ? "" : path[0], human);
+  if (follow_it) return follow_listing(context, *client, path.empty() ? "" : path[0], human);
   View view(context.out, human);
   for (auto& entry : client->resources().entries(path.empty() ? "" : path[0])) {
     if (!entry) return entry.error();

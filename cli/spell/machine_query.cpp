@@ -20,7 +20,7 @@ Words split(const std::string& text, char separator) {
   return parts;
 }
 
-bool is_number(const std::string& text) { return parse_int(text).has_value(); }
+bool is_integer(const std::string& text) { return parse_int(text).has_value(); }
 
 using Prefer = MachineQuery::Prefer;
 constexpr std::pair<const char*, Prefer> preferences[] = {
@@ -51,7 +51,7 @@ void MachineQueryOptions::define_choice(Options& options) {
 bool MachineQueryOptions::chooses() const { return !what_chooses().empty(); }
 
 std::string MachineQueryOptions::what_chooses() const {
-  if (gpu && (gpu->find('|') != gpu->npos || !is_number(*gpu))) return "--gpu " + *gpu;
+  if (gpu && (gpu->find('|') != gpu->npos || !is_integer(*gpu))) return "--gpu " + *gpu;
   const std::pair<const char*, const std::optional<std::string>*> rest[] = {
       {"--gpu-memory ", &gpu_memory},
       {"--spot ", &spot},
@@ -137,7 +137,7 @@ std::string why_chosen(const MachineQuery& query, std::size_t fit) {
 
 namespace {
 
-Table table_of(const MachineSelection& selection) {
+Table table_of_types(const MachineSelection& selection) {
   Table table;
   table.header = {"TYPE", "FITS", "WHY"};
   table.flexible = 2;
@@ -152,11 +152,11 @@ Table table_of(const MachineSelection& selection) {
 
 void show_selection(Output& out, const MachineSelection& selection) {
   if (out.json()) return out.json_line(json_text("selection", selection));
-  out.table(table_of(selection));
+  out.table(table_of_types(selection));
 }
 
 void show_selection_beside(Output& out, const MachineSelection& selection) {
-  out.table_beside(table_of(selection));
+  out.table_beside(table_of_types(selection));
 }
 
 }  // namespace spell::cli

@@ -35,7 +35,7 @@ std::string csv_field(const std::string& text) {
   return out + '"';
 }
 
-Table table_of(const std::vector<MetricInfo>& metrics) {
+Table table_of_metrics(const std::vector<MetricInfo>& metrics) {
   Table table;
   table.header = {"NAME", "POINTS", "LAST", "LEAST", "MOST", "INDEX", "TIME"};
   table.right = {1, 2, 3, 4, 5};
@@ -52,7 +52,7 @@ Table table_of(const std::vector<MetricInfo>& metrics) {
 }
 
 /// What has been read of one name, for people: the numbers as a curve, texts as they came.
-void show(Output& out, const std::vector<Metric>& points) {
+void show_metrics(Output& out, const std::vector<Metric>& points) {
   std::vector<std::pair<double, double>> numbers;
   for (auto& point : points) {
     if (point.is_number())
@@ -99,7 +99,7 @@ Result<int> metrics_command(Context& context) {
       out.status(Mark::step, "Run " + std::to_string(run->id()) + " has sent no metrics");
       return 0;
     }
-    return out.table(table_of(*names)), 0;
+    return out.table(table_of_metrics(*names)), 0;
   }
 
   Interrupt interrupt;
@@ -128,7 +128,7 @@ Result<int> metrics_command(Context& context) {
   if (points.empty())
     out.status(Mark::step,
                "Run " + std::to_string(run->id()) + " has no metric " + printable(name));
-  show(out, points);
+  show_metrics(out, points);
   return 0;
 }
 

@@ -12,7 +12,7 @@ namespace spell::cli {
 namespace {
 
 /// "-0.5" is a word: no option begins with a digit.
-bool is_number(std::string_view word) {
+bool is_negative_number(std::string_view word) {
   return word.size() > 1 && (word[1] == '.' || (word[1] >= '0' && word[1] <= '9'));
 }
 
@@ -150,7 +150,7 @@ Result<> Options::parse(const Words& arguments) {
   for (const auto& extra : app.remaining()) {
     if (extra == "--" && !only_words)
       only_words = true;
-    else if (!only_words && extra.size() > 1 && extra[0] == '-' && !is_number(extra))
+    else if (!only_words && extra.size() > 1 && extra[0] == '-' && !is_negative_number(extra))
       return unknown_option(extra);
     else
       split.words.push_back(extra);

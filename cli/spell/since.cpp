@@ -13,7 +13,7 @@ using std::chrono::days;
 using std::chrono::sys_days;
 
 /// Digits alone: no sign, no space.
-std::optional<int> number(std::string_view text) {
+std::optional<int> number_in(std::string_view text) {
   if (!std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
     return {};
   auto value = parse_int(text);
@@ -23,8 +23,8 @@ std::optional<int> number(std::string_view text) {
 
 std::optional<sys_days> parse_day(std::string_view text) {
   if (text.size() != 10 || text[4] != '-' || text[7] != '-') return {};
-  auto year = number(text.substr(0, 4)), month = number(text.substr(5, 2)),
-       day = number(text.substr(8, 2));
+  auto year = number_in(text.substr(0, 4)), month = number_in(text.substr(5, 2)),
+       day = number_in(text.substr(8, 2));
   if (!year || !month || !day || *year < 1970 || *year > 2200) return {};
   std::chrono::year_month_day date{std::chrono::year(*year),
                                    std::chrono::month(static_cast<unsigned>(*month)),
@@ -40,8 +40,8 @@ std::optional<Time> parse_moment(std::string_view text) {
   if (rest.empty()) return Time(*day);
   if (rest.size() != 10 || rest[0] != 'T' || rest[3] != ':' || rest[6] != ':' || rest[9] != 'Z')
     return {};
-  auto hour = number(rest.substr(1, 2)), minute = number(rest.substr(4, 2)),
-       second = number(rest.substr(7, 2));
+  auto hour = number_in(rest.substr(1, 2)), minute = number_in(rest.substr(4, 2)),
+       second = number_in(rest.substr(7, 2));
   if (!hour || !minute || !second || *hour > 23 || *minute > 59 || *second > 59) return {};
   return Time(*day) + std::chrono::hours(*hour) + std::chrono::minutes(*minute) +
          std::chrono::seconds(*second);

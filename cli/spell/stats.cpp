@@ -9,7 +9,7 @@ namespace spell::cli {
 
 namespace {
 
-void show(Output& out, const Usage& usage, bool again) {
+void show_stats(Output& out, const Usage& usage, bool again) {
   if (out.json()) return out.json_line(json_text("stats", usage.stats));
   if (out.quiet()) {
     auto& s = usage.stats;
@@ -53,7 +53,7 @@ Result<int> stats_command(Context& context) {
       return sample->error();
     }
     any = true;
-    show(context.out, {*info, **sample}, live);
+    show_stats(context.out, {*info, **sample}, live);
     if (!follow) break;
   }
   return 0;

@@ -9,7 +9,7 @@ namespace spell::cli {
 
 namespace {
 
-void show(Output& out, const UploadInfo& upload, const std::string& resource) {
+void show_upload(Output& out, const UploadInfo& upload, const std::string& resource) {
   if (out.json()) return out.json_line(json_text("upload", upload));
   if (out.quiet()) return out.line(resource);
   std::string sent = upload.sent == 0 ? "nothing new to send" : format_size(upload.sent) + " sent";
@@ -60,7 +60,7 @@ Result<int> upload_command(Context& context) {
   }
   if (!info) return info.error();
   bool shared = upload.name.starts_with("public/");
-  show(context.out, *info, (shared ? "public/" : "uploads/") + info->name);
+  show_upload(context.out, *info, (shared ? "public/" : "uploads/") + info->name);
   for (const auto& skipped : info->skipped) context.out.warn("not uploaded: " + skipped);
   return info->skipped.empty() ? 0 : 1;
 }

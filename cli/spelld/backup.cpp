@@ -26,7 +26,7 @@ std::string absolute(const std::string& path) {
   return full;
 }
 
-int fail(const Error& error, bool as_json) {
+int fail_backup(const Error& error, bool as_json) {
   if (as_json)
     std::cerr << json{{"error", {{"code", error.code()}, {"message", error.message()}}}}.dump()
               << std::endl;
@@ -47,7 +47,7 @@ int back_up(const BackupOptions& options) {
                           if (!made) return made.error();
                           return json{{"backup", service::backup_json(*made)}};
                         });
-  if (!done) return fail(done.error(), options.json);
+  if (!done) return fail_backup(done.error(), options.json);
   if (options.json) {
     std::cout << done->dump() << std::endl;
     return 0;
@@ -67,7 +67,7 @@ int restore(const RestoreOptions& options) {
   std::string data = absolute(options.data);
   auto restored =
       service::restore(absolute(options.folder), data, options.skip_numbers, base::unix_us());
-  if (!restored) return fail(restored.error(), options.json);
+  if (!restored) return fail_backup(restored.error(), options.json);
   if (options.json) {
     std::cout << json{{"restored",
                        {{"data", data},

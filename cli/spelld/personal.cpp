@@ -32,8 +32,8 @@ bool answers(const base::SpellDirs& dirs) {
 }
 
 /// `turn`: of those who want to start; the next one's when this one answers.
-Result<std::string> serve(const PersonalOptions& options, const base::SpellDirs& dirs,
-                          base::Fd& turn, Log& log) {
+Result<std::string> serve_personal(const PersonalOptions& options, const base::SpellDirs& dirs,
+                                   base::Fd& turn, Log& log) {
   Serving serving;
   serving.service.state_folder = dirs.state;
   serving.service.spell_dir = dirs.config;
@@ -122,7 +122,7 @@ int serve_personal(const PersonalOptions& options) {
   }
   if (!held) return fail(held.error());
   Log log(dirs->log);
-  auto reason = serve(options, *dirs, *turn, log);
+  auto reason = serve_personal(options, *dirs, *turn, log);
   if (!reason) {
     log.write("could not start: " + reason.error().message());
     return fail(reason.error());

@@ -218,7 +218,7 @@ int init_team(const InitOptions& options) {
 
 namespace {
 
-Result<int> serve(const TeamOptions& options) {
+Result<int> serve_data(const TeamOptions& options) {
   auto data = full_path(options.data);
   if (!data) return data.error();
   struct stat st {};
@@ -304,7 +304,7 @@ Result<int> serve(const TeamOptions& options) {
 int serve_team(const TeamOptions& options) {
   ::umask(077);
   mallopt(M_ARENA_MAX, 2);
-  auto status = serve(options);
+  auto status = serve_data(options);
   return status ? *status : fail(status.error());
 }
 

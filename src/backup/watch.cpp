@@ -18,7 +18,7 @@ namespace {
 constexpr std::uint32_t wanted = IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_FROM |
                                  IN_MOVED_TO | IN_DELETE | IN_ONLYDIR | IN_EXCL_UNLINK;
 
-std::string join(const std::string& folder, const std::string& name) {
+std::string join_path(const std::string& folder, const std::string& name) {
   return folder.empty() ? name : folder + "/" + name;
 }
 
@@ -90,7 +90,7 @@ void Watch::arrive(const std::string& top, Time now, Arrival how) {
     if (fresh) ledger_->folder_made(path, now, how == Arrival::renamed);
     watch(folder, path);
     for (auto& name : names_in(folder)) {
-      auto below = join(path, name);
+      auto below = join_path(path, name);
       struct stat st;
       if (::fstatat(folder.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
       if (S_ISDIR(st.st_mode))
@@ -143,7 +143,7 @@ void Watch::pump() {
         continue;
       }
       if (folder == paths_.end() || event->len == 0) continue;
-      on(event->mask, event->cookie, join(folder->second, event->name), now);
+      on(event->mask, event->cookie, join_path(folder->second, event->name), now);
     }
   }
 }

@@ -9,7 +9,7 @@ namespace {
 
 constexpr double hours_of_year = 365.25 * 24;
 
-Result<> check(const OwnMachine& own, Dollars an_hour, double of_type) {
+Result<> check_break_even(const OwnMachine& own, Dollars an_hour, double of_type) {
   auto wrong = [](const char* what) { return base::error("invalid_request", what); };
   auto fine = [](double value) { return std::isfinite(value) && value >= 0; };
   if (own.purchase.nano <= 0) return wrong("what the machine cost must be more than 0");
@@ -24,7 +24,7 @@ Result<> check(const OwnMachine& own, Dollars an_hour, double of_type) {
 }  // namespace
 
 Result<BreakEven> break_even(const OwnMachine& own, Dollars an_hour, double of_type) {
-  if (auto fine = check(own, an_hour, of_type); !fine) return fine.error();
+  if (auto fine = check_break_even(own, an_hour, of_type); !fine) return fine.error();
   double relative = own.throughput > 0 && of_type > 0 ? own.throughput / of_type : 1;
   double purchase = static_cast<double>(own.purchase.nano);
   double replaces = static_cast<double>(an_hour.nano) * relative;

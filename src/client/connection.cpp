@@ -11,7 +11,7 @@ namespace spell::detail {
 namespace {
 
 /// Whether version `a` ("1.10.2") comes after `b`. What is no version comes after nothing.
-bool is_newer(const std::string& a, const std::string& b) {
+bool is_newer_version(const std::string& a, const std::string& b) {
   auto numbers = [](const std::string& version) {
     std::vector<std::int64_t> out;
     for (auto& part : base::split(version, '.')) out.push_back(base::parse_int(part).value_or(-1));
@@ -20,7 +20,7 @@ bool is_newer(const std::string& a, const std::string& b) {
   return numbers(a) > numbers(b) && numbers(b).front() >= 0;
 }
 
-bool is_success(int status) { return status >= 200 && status < 300; }
+bool is_success_status(int status) { return status >= 200 && status < 300; }
 
 }  // namespace
 
@@ -55,7 +55,7 @@ Result<json> Connection::call(const Call& what, const Limit& limit) {
   SPELL_TRY(learn_owner(what, limit));
   auto answer = send(make_request(what, owner()), is_repeatable(what.route), limit);
   if (!answer) return answer.error();
-  if (!is_success(answer->status)) return error_of(answer->status, answer->body);
+  if (!is_success_status(answer->status)) return error_of(answer->status, answer->body);
   if (answer->body.empty()) return json::object();
   auto body = model::parse_json(answer->body, answer_limit);
   if (!body) return base::error("invalid_answer", "the service's answer is not JSON");
@@ -66,14 +66,14 @@ Result<std::string> Connection::fetch(const Call& what, const Limit& limit) {
   SPELL_TRY(learn_owner(what, limit));
   auto answer = send(make_request(what, owner()), is_repeatable(what.route), limit);
   if (!answer) return answer.error();
-  if (!is_success(answer->status)) return error_of(answer->status, answer->body);
+  if (!is_success_status(answer->status)) return error_of(answer->status, answer->body);
   return std::move(answer->body);
 }
 
 Result<std::string> Connection::request(const net::ClientRequest& request, const Limit& limit) {
   auto answer = send(request, request.method == "GET", limit);
   if (!answer) return answer.error();
-  if (!is_success(answer->status)) return error_of(answer->status, answer->body);
+  if (!is_success_status(answer->status)) return error_of(answer->status, answer->body);
   return std::move(answer->body);
 }
 
@@ -111,7 +111,7 @@ Result<std::unique_ptr<Body>> Connection::open(const Call& what, const Limit& li
   auto body = parts_.transport->open(make_request(what, owner()), *left);
   if (!body) return body;
   if (!acquainted_) SPELL_TRY(check_version((*body)->headers(), limit));
-  if (is_success((*body)->status())) return body;
+  if (is_success_status((*body)->status())) return body;
   recovery.heard((*body)->headers());
   std::string text;
   char buffer[4096];
@@ -189,13 +189,13 @@ Result<> Connection::examine(const Limit& limit) {
   if (answer->status == 503 || answer->status == 401 || answer->status == 403)
     return error_of(answer->status, answer->body);
   auto body = model::parse_json(answer->body, answer_limit);
-  auto info = body && is_success(answer->status) ? member<ServiceInfo>(*body, "service")
-                                                 : Result<ServiceInfo>();
+  auto info = body && is_success_status(answer->status) ? member<ServiceInfo>(*body, "service")
+                                                        : Result<ServiceInfo>();
   if (!info)
     return base::error("incompatible_service", "what answers at " + endpoint() +
                                                    " is no Spell service that version " +
                                                    version() + " understands");
-  if (can_start() && is_newer(version(), info->version) && !handed_over_) {
+  if (can_start() && is_newer_version(version(), info->version) && !handed_over_) {
     handed_over_ = true;
     if (stop_service(true, limit)) {
       return base::error("service_unreachable",
@@ -245,7 +245,7 @@ Result<> Connection::stop_service(bool handover, const Limit& limit) {
           make_request({.route = model::Route::stop_service, .body = {{"handover", handover}}},
                        owner()),
           *left);
-      asked = answer && (is_success(answer->status) || answer->status == 503);
+      asked = answer && (is_success_status(answer->status) || answer->status == 503);
       if (answer && !asked) return error_of(answer->status, answer->body);
       if (auto body = model::parse_json(asked ? answer->body : ""))
         pid = member<std::int64_t>(*body, "pid").value_or(0);

@@ -21,7 +21,7 @@ namespace {
 
 using nlohmann::json;
 
-Result<std::string> folder_of(const std::string& spell_dir) {
+Result<std::string> services_folder(const std::string& spell_dir) {
   auto dirs = base::resolve_spell_dirs(spell_dir, base::Environment::current());
   if (!dirs) return dirs.error();
   return dirs->config;
@@ -29,7 +29,7 @@ Result<std::string> folder_of(const std::string& spell_dir) {
 
 std::string path_in(const std::string& folder) { return folder + "/services.json"; }
 
-Result<KnownServices> read(const std::string& folder) {
+Result<KnownServices> read_services(const std::string& folder) {
   auto text = base::read_file(path_in(folder), 1 << 20);
   if (!text && text.error().code() == "not_found") return KnownServices();
   if (!text) return text.error();
@@ -93,22 +93,22 @@ Result<std::string> service_address(const std::string& text) {
 }
 
 Result<KnownServices> known_services(const std::string& spell_dir) {
-  auto folder = folder_of(spell_dir);
+  auto folder = services_folder(spell_dir);
   if (!folder) return folder.error();
-  return read(*folder);
+  return read_services(*folder);
 }
 
 Result<> remember_service(const KnownService& service, bool as_default,
                           const std::string& spell_dir) {
   auto address = service_address(service.address);
   if (!address) return address.error();
-  auto folder = folder_of(spell_dir);
+  auto folder = services_folder(spell_dir);
   if (!folder) return folder.error();
   // Of two that log in at the same time neither forgets the other; the folder itself is the lock.
   auto lock = base::open(*folder, O_RDONLY | O_DIRECTORY);
   if (!lock) return lock.error();
   if (::flock(lock->get(), LOCK_EX) != 0) return base::errno_error("lock " + *folder);
-  auto known = read(*folder);
+  auto known = read_services(*folder);
   if (!known) return known.error();
   std::erase_if(known->services, [&](auto& other) { return other.address == *address; });
   known->services.push_back(service);

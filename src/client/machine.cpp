@@ -18,15 +18,15 @@ namespace {
 using namespace detail;
 using model::Route;
 
-Result<MachineInfo> edit(Connection& connection, const std::string& name,
-                         const model::MachineEdit& change, const CallOptions& options) {
+Result<MachineInfo> edit_machine(Connection& connection, const std::string& name,
+                                 const model::MachineEdit& change, const CallOptions& options) {
   return member<MachineInfo>(
       connection.call(
           {.route = Route::edit_machine, .names = {name}, .body = model::to_json(change)}, options),
       "machine");
 }
 
-model::MachineTypeRequest request_of(const MachineTypeChange& change) {
+model::MachineTypeRequest type_request(const MachineTypeChange& change) {
   model::MachineTypeRequest request;
   request.spot = change.spot;
   request.default_auto_resume = change.default_auto_resume;
@@ -79,11 +79,11 @@ Result<JoinToken> Machines::get_token(const std::string& name, CallOptions optio
 }
 
 Result<MachineInfo> Machines::drain(const std::string& name, CallOptions options) const {
-  return edit(*connection_, name, {.drained = true}, options);
+  return edit_machine(*connection_, name, {.drained = true}, options);
 }
 
 Result<MachineInfo> Machines::resume(const std::string& name, CallOptions options) const {
-  return edit(*connection_, name, {.drained = false}, options);
+  return edit_machine(*connection_, name, {.drained = false}, options);
 }
 
 Result<MachineInfo> Machines::interrupt(const std::string& name, std::chrono::seconds in,
@@ -98,7 +98,7 @@ Result<MachineInfo> Machines::interrupt(const std::string& name, std::chrono::se
 
 Result<MachineInfo> Machines::rename(const std::string& name, const std::string& to,
                                      CallOptions options) const {
-  return edit(*connection_, name, {.name = to}, options);
+  return edit_machine(*connection_, name, {.name = to}, options);
 }
 
 Result<> Machines::remove(const std::string& name, CallOptions options) const {
@@ -112,7 +112,7 @@ Result<> Machines::remove_with_runs(const std::string& name, CallOptions options
 
 Result<MachineTypeInfo> MachineTypes::add(const std::string& name, const MachineTypeChange& change,
                                           CallOptions options) const {
-  auto request = request_of(change);
+  auto request = type_request(change);
   request.name = name;
   return member<MachineTypeInfo>(
       connection_->call({.route = Route::create_machine_type, .body = model::to_json(request)},
@@ -227,7 +227,7 @@ Result<MachineTypeInfo> MachineTypes::scale(const std::string& name,
                                             CallOptions options) const {
   return member<MachineTypeInfo>(connection_->call({.route = Route::edit_machine_type,
                                                     .names = {name},
-                                                    .body = model::to_json(request_of(change))},
+                                                    .body = model::to_json(type_request(change))},
                                                    options),
                                  "machine_type");
 }

@@ -26,7 +26,7 @@ std::string bytes_text(std::int64_t bytes) {
 }
 
 /// "$3.06", "$0.918": cents at least, four digits at most.
-std::string dollars_text(const Dollars& amount) {
+std::string price_text(const Dollars& amount) {
   auto parts = (amount.nano + 50'000) / 100'000;
   std::string part = std::to_string(10'000 + parts % 10'000).substr(1);
   while (part.size() > 2 && part.back() == '0') part.pop_back();
@@ -165,7 +165,7 @@ std::string lack_text(const MachineTypeInfo& type, const Wish& wish, Lack lack) 
     case Lack::spot:
       return type.spot ? "spot" : "not spot";
     case Lack::price:
-      return type.hourly ? dollars_text(*type.hourly) + " an hour" : "its price is not known";
+      return type.hourly ? price_text(*type.hourly) + " an hour" : "its price is not known";
     case Lack::machine:
       return "no machine serves it";
   }
@@ -321,7 +321,7 @@ std::string reason_of(const MachineTypeInfo& type, const Wish& wish,
   else
     text += "no machine serves it yet";
   if (type.spot) text += ", spot";
-  text += type.hourly    ? ", " + dollars_text(*type.hourly) + " an hour"
+  text += type.hourly    ? ", " + price_text(*type.hourly) + " an hour"
           : is_own(type) ? ", without a price"
                          : ", price not known";
   double throughput = throughputs.of(type);

@@ -29,7 +29,7 @@ constexpr int start_attempts = 3;
 
 bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
 
-std::string folder_of(const std::string& path) {
+std::string personal_folder(const std::string& path) {
   auto slash = path.rfind('/');
   return slash == std::string::npos ? std::string() : path.substr(0, slash);
 }
@@ -54,7 +54,7 @@ Result<std::string> find_spelld(const std::string& given) {
     return base::error("invalid_configuration",
                        "there is no program " + given + " (option spelld)");
   }
-  for (auto& beside : {folder_of(own_program()), folder_of(own_library())}) {
+  for (auto& beside : {personal_folder(own_program()), personal_folder(own_library())}) {
     if (beside.empty()) continue;
     for (auto& path : {beside + "/spelld", beside + "/../bin/spelld", beside + "/../../bin/spelld"})
       if (is_program(path)) return path;

@@ -86,7 +86,9 @@ std::vector<std::int64_t> numbers_of(std::string_view version) {
   return out;
 }
 
-bool is_newer(std::string_view a, std::string_view b) { return numbers_of(a) > numbers_of(b); }
+bool is_newer_glibc(std::string_view a, std::string_view b) {
+  return numbers_of(a) > numbers_of(b);
+}
 
 Error no_program(const std::string& why) { return base::error("invalid_program", why); }
 
@@ -98,7 +100,7 @@ void read_versions(const Image& image, std::uint64_t table, std::uint64_t count,
     for (std::uint16_t k = 0, names = image.at<std::uint16_t>(at + 2); k < names; ++k) {
       std::string version = image.text(strings + image.at<std::uint32_t>(name + 8));
       constexpr std::string_view prefix = "GLIBC_";
-      if (version.starts_with(prefix) && is_newer(version.substr(prefix.size()), out.glibc)) {
+      if (version.starts_with(prefix) && is_newer_glibc(version.substr(prefix.size()), out.glibc)) {
         out.glibc = version.substr(prefix.size());
         out.glibc_symbol = library;
       }
@@ -182,7 +184,7 @@ Result<> check_program(const std::string& path, const ProgramNeeds& needs,
     return refused("is for " + needs.architecture + ", but machine " + machine.name + " is " +
                    architecture);
   if (!needs.dynamic || glibc.empty()) return ok();
-  if (is_newer(needs.glibc, glibc))
+  if (is_newer_glibc(needs.glibc, glibc))
     return refused("needs GLIBC_" + needs.glibc + " of " + needs.glibc_symbol + ", but machine " +
                    machine.name + " has " + glibc +
                    ": build it on an older system, or link it with -static");

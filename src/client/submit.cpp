@@ -77,7 +77,7 @@ Result<> send_code(Connection& connection, const git::Snapshot& snapshot,
   return sent ? ok() : Result<>(sent.error());
 }
 
-Result<model::RunRequest> request_of(const RunSpec& spec) {
+Result<model::RunRequest> run_request(const RunSpec& spec) {
   SPELL_TRY(check_available(spec));
   model::RunRequest request;
   request.command = spec.command;
@@ -168,7 +168,7 @@ Result<model::CodeRef> detail::send_repository(Connection& connection, const Cod
 Result<model::RunRequest> detail::prepare(Connection& connection, const RunSpec& spec,
                                           std::int64_t workflow, const SubmitProgress& progress,
                                           const SubmitNotice& notice, const Limit& limit) {
-  auto asked = request_of(spec);
+  auto asked = run_request(spec);
   if (!asked) return asked;
   auto& request = *asked;
   request.workflow = workflow;

@@ -25,7 +25,8 @@ Result<WorkflowInfo> workflow_of(const Result<json>& answer) {
 }
 
 /// Whether the machines that may carry the managing run can execute this program.
-Result<> check(Connection& connection, const std::string& path, const CallOptions& options) {
+Result<> check_creation(Connection& connection, const std::string& path,
+                        const CallOptions& options) {
   auto bytes = base::read_file(path, largest_program);
   if (!bytes)
     return bytes.error().code() == "not_found"
@@ -51,7 +52,7 @@ Result<> check(Connection& connection, const std::string& path, const CallOption
 }
 
 /// Whether this is a project; that a machine can build it the service sees to.
-Result<> check(const WorkflowBuild& build) {
+Result<> check_creation(const WorkflowBuild& build) {
   if (base::exists(build.folder + "/CMakeLists.txt")) return ok();
   std::string folder = base::to_utf8(build.folder);
   return base::error("invalid_program",
@@ -94,7 +95,7 @@ Result<WorkflowInfo> Workflows::create(const WorkflowSpec& spec, const std::stri
   json body{{"description", spec.description}};
   std::optional<RunSpec> run = spec.run;
   if (spec.program) {
-    SPELL_TRY(check(*connection_, spec.program->path, options));
+    SPELL_TRY(check_creation(*connection_, spec.program->path, options));
     auto sent = send_file(*connection_, spec.program->path, limit);
     if (!sent) return sent.error();
     std::string name = program_name(spec.program->path);
@@ -105,7 +106,7 @@ Result<WorkflowInfo> Workflows::create(const WorkflowSpec& spec, const std::stri
     for (auto& argument : spec.program->arguments) run->command += " " + quoted(argument);
   }
   if (spec.build) {
-    SPELL_TRY(check(*spec.build));
+    SPELL_TRY(check_creation(*spec.build));
     auto sent = send_project(*connection_, spec.build->folder, limit);
     if (!sent) return sent.error();
     (*sent)["target"] = spec.build->target;

@@ -12,7 +12,7 @@ constexpr std::int64_t most_nano = 9'000'000'000LL * 1'000'000'000;
 constexpr std::int64_t flag_taken_back = 1, flag_spot = 2, flag_on_demand = 4;
 
 /// Seven bits a byte, the lowest first; the eighth: more follow.
-void put(std::string& bytes, std::int64_t value) {
+void put_varint(std::string& bytes, std::int64_t value) {
   auto rest = static_cast<std::uint64_t>(std::max<std::int64_t>(0, value));
   for (; rest >= 0x80; rest >>= 7) bytes += static_cast<char>(rest | 0x80);
   bytes += static_cast<char>(rest);
@@ -52,12 +52,12 @@ std::int64_t price_of_share(std::int64_t price, const Amounts& takes, const Amou
 }
 
 void append(std::string& bytes, const CostEntry& entry) {
-  put(bytes, (entry.taken_back ? flag_taken_back : 0) | (entry.spot ? flag_spot : 0) |
-                 (entry.on_demand ? flag_on_demand : 0));
+  put_varint(bytes, (entry.taken_back ? flag_taken_back : 0) | (entry.spot ? flag_spot : 0) |
+                        (entry.on_demand ? flag_on_demand : 0));
   for (auto value : {entry.run, entry.workflow, entry.user, entry.project, entry.type,
                      entry.machine, entry.began_ms, entry.ms, entry.lost_ms, entry.price})
-    put(bytes, value);
-  if (entry.on_demand) put(bytes, *entry.on_demand);
+    put_varint(bytes, value);
+  if (entry.on_demand) put_varint(bytes, *entry.on_demand);
 }
 
 bool take(std::string_view& bytes, CostEntry& entry) {

@@ -8,13 +8,13 @@ namespace spell::model {
 namespace {
 
 template <class T>
-void put(char* out, T value) {
+void put_little_endian(char* out, T value) {
   for (std::size_t i = 0; i < sizeof(T); ++i)
     out[i] = static_cast<char>(static_cast<std::uint64_t>(value) >> (8 * i));
 }
 
 template <class T>
-T take(const char* in) {
+T take_little_endian(const char* in) {
   std::uint64_t value = 0;
   for (std::size_t i = 0; i < sizeof(T); ++i)
     value |= std::uint64_t{static_cast<unsigned char>(in[i])} << (8 * i);
@@ -26,12 +26,12 @@ constexpr std::uint8_t known_flags = frame_stderr | frame_important;
 }  // namespace
 
 void put_frame_header(char* out, const FrameHeader& header) {
-  put(out, header.size);
-  put(out + 4, static_cast<std::uint8_t>(header.kind));
-  put(out + 5, header.flags);
-  put(out + 6, std::uint16_t{0});
-  put(out + 8, header.sequence);
-  put(out + 16, header.time_us);
+  put_little_endian(out, header.size);
+  put_little_endian(out + 4, static_cast<std::uint8_t>(header.kind));
+  put_little_endian(out + 5, header.flags);
+  put_little_endian(out + 6, std::uint16_t{0});
+  put_little_endian(out + 8, header.sequence);
+  put_little_endian(out + 16, header.time_us);
 }
 
 void append_frame(std::string& out, const FrameHeader& header_without_size,
@@ -47,15 +47,15 @@ Result<FrameHeader> parse_frame_header(std::string_view bytes) {
   if (bytes.size() < frame_header_size)
     return base::error("bad_frame", "log frame header is cut short");
   FrameHeader header;
-  header.size = take<std::uint32_t>(bytes.data());
-  auto kind = take<std::uint8_t>(bytes.data() + 4);
-  header.flags = take<std::uint8_t>(bytes.data() + 5);
-  header.sequence = take<std::uint64_t>(bytes.data() + 8);
-  header.time_us = take<std::int64_t>(bytes.data() + 16);
+  header.size = take_little_endian<std::uint32_t>(bytes.data());
+  auto kind = take_little_endian<std::uint8_t>(bytes.data() + 4);
+  header.flags = take_little_endian<std::uint8_t>(bytes.data() + 5);
+  header.sequence = take_little_endian<std::uint64_t>(bytes.data() + 8);
+  header.time_us = take_little_endian<std::int64_t>(bytes.data() + 16);
   if (kind < static_cast<std::uint8_t>(FrameKind::output) ||
       kind > static_cast<std::uint8_t>(FrameKind::end))
     return base::error("bad_frame", "log frame of unknown kind " + std::to_string(kind));
-  if (header.flags & ~known_flags || take<std::uint16_t>(bytes.data() + 6) != 0)
+  if (header.flags & ~known_flags || take_little_endian<std::uint16_t>(bytes.data() + 6) != 0)
     return base::error("bad_frame", "log frame with a reserved field set");
   if (header.size > frame_payload_limit)
     return base::error("bad_frame", "log frame of " + std::to_string(header.size) +

@@ -33,7 +33,7 @@ constexpr std::size_t small_buffer = 16 * 1024, large_buffer = 256 * 1024;
 Error unreachable(const std::string& endpoint, const std::string& why) {
   return base::error("service_unreachable", "cannot reach the service at " + endpoint + ": " + why);
 }
-Error lost(const std::string& endpoint) {
+Error lost_answer(const std::string& endpoint) {
   return base::error("connection_lost",
                      "the connection to the service at " + endpoint + " was lost");
 }
@@ -127,7 +127,7 @@ Result<std::size_t> receive(Channel& channel, Wait& wait, std::size_t capacity,
     if (got.state == Transport::State::done) return channel.end += got.size, got.size;
     if (got.state == Transport::State::closed && channel.transport.error().empty())
       return std::size_t(0);
-    if (got.state != Transport::State::blocked) return lost(endpoint);
+    if (got.state != Transport::State::blocked) return lost_answer(endpoint);
     SPELL_TRY(wait.until(channel.transport.fd(), channel.transport.wait_for()));
   }
 }
@@ -145,7 +145,7 @@ Result<std::string_view> next_piece(Channel& channel, MessageParser& parser, Wai
     }
     auto size = receive(channel, wait, large_buffer, endpoint);
     if (!size) return size.error();
-    if (*size == 0 && !parser.finish()) return lost(endpoint);
+    if (*size == 0 && !parser.finish()) return lost_answer(endpoint);
   }
   return std::string_view();
 }
@@ -396,7 +396,7 @@ Result<MessageParser> HttpClient::Impl::attempt(Channel& channel, const ClientRe
       if ((reset || refused) && !answering && endpoint.starts_with(unix_scheme))
         fate = Fate::not_read;
       if (!size) return size.error();
-      if (*size == 0) return lost(endpoint);
+      if (*size == 0) return lost_answer(endpoint);
       answering = true;
     }
     auto step = parser.feed(channel.received());
@@ -530,7 +530,7 @@ Result<std::size_t> ClientStream::read(char* buffer, std::size_t size, const Cal
   if (impl_->piece.empty()) {
     if (!impl_->channel) {
       if (impl_->parser.done()) return std::size_t(0);
-      return lost(impl_->client->endpoint);
+      return lost_answer(impl_->client->endpoint);
     }
     Wait wait(options);
     auto piece = next_piece(*impl_->channel, impl_->parser, wait, impl_->client->endpoint);

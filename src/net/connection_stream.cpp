@@ -11,7 +11,7 @@ using State = Transport::State;
 
 namespace {
 
-Error lost() { return base::error("connection_lost", "the stream's other end is gone"); }
+Error lost_stream() { return base::error("connection_lost", "the stream's other end is gone"); }
 
 }  // namespace
 
@@ -45,7 +45,7 @@ void Connection::upgrade(std::uint64_t request) {
 
 void Connection::receive_message(std::function<void(Result<std::string>)> done) {
   loop_->post([self = shared_from_this(), done = std::move(done)]() mutable {
-    if (!self->stream_ || self->stream_->ending) return done(lost());
+    if (!self->stream_ || self->stream_->ending) return done(lost_stream());
     self->stream_->receiver = std::move(done);
     self->stream_advance();
   });
@@ -54,7 +54,7 @@ void Connection::receive_message(std::function<void(Result<std::string>)> done) 
 void Connection::send_message(std::string message, std::function<void(Result<>)> done) {
   loop_->post(
       [self = shared_from_this(), message = std::move(message), done = std::move(done)]() mutable {
-        if (!self->stream_ || self->stream_->ending) return done(lost());
+        if (!self->stream_ || self->stream_->ending) return done(lost_stream());
         append_message(self->stream_->out, WireMessage::Kind::data, message, false);
         self->stream_->sender = std::move(done);
         self->stream_write();
@@ -73,8 +73,8 @@ void Connection::close_stream() {
     self->set_deadline(drain_ms);
     if (!self->timing_) self->wait_deadline();
     self->stream_write();
-    if (receiver) receiver(lost());
-    if (sender) sender(lost());
+    if (receiver) receiver(lost_stream());
+    if (sender) sender(lost_stream());
   });
 }
 

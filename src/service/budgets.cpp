@@ -13,7 +13,7 @@ namespace spell::service {
 
 namespace {
 
-BudgetInfo info_of(const BudgetUse& use) {
+BudgetInfo budget_info(const BudgetUse& use) {
   return {use.record.kind,    use.record.name,           Dollars::nanos(use.record.amount),
           use.record.monthly, model::rounded(use.spent), model::rounded(use.reserved)};
 }
@@ -61,21 +61,21 @@ Result<> check_known(Context& context, const Call& call, State& state,
   return *known ? ok() : Result<>(no_such_user(record.name));
 }
 
-std::string text_of(const store::BudgetRecord& record) {
+std::string text_of_budget(const store::BudgetRecord& record) {
   return "$" + model::dollars_text(Dollars::nanos(record.amount)) +
          (record.monthly ? " a month" : "");
 }
 
 /// Changes it as `how` says, on the reactor's thread, and answers with it.
 template <class How>
-void change(Context& context, Call call, How how) {
+void change_budget(Context& context, Call call, How how) {
   context.reactor.post([call = std::move(call), how = std::move(how)](
                            State& state, std::int64_t now) -> Reactor::Answer {
     Result<BudgetUse> done = how(call, state, now);
     return [call, done](const Result<>& committed) {
       if (!done) return refuse(call, done.error());
       if (!committed) return refuse(call, committed.error());
-      answer(call, {{"budget", json(info_of(*done))}});
+      answer(call, {{"budget", json(budget_info(*done))}});
     };
   });
 }
@@ -87,7 +87,7 @@ void list_budgets(Context& context, Call call) {
     return [call, budgets = state.budgets(call->owner(), now)](const Result<>& committed) {
       if (!committed) return refuse(call, committed.error());
       json list = json::array();
-      for (auto& use : budgets) list.push_back(info_of(use));
+      for (auto& use : budgets) list.push_back(budget_info(use));
       answer(call, {{"budgets", std::move(list)}});
     };
   });
@@ -117,33 +117,34 @@ void put_budget(Context& context, Call call) {
   if (!given)
     return refuse(call, base::error("invalid_request", "'amount' says how much it may be"));
   record->amount = amount.nano;
-  change(context, std::move(call),
-         [&context, record = *record](const Call& of, State& state,
-                                      std::int64_t now) -> Result<BudgetUse> {
-           SPELL_TRY(check_known(context, of, state, record));
-           auto dated = record;
-           dated.created_us = now;
-           auto put = state.put_budget(dated, now);
-           if (put)
-             SPELL_TRY(audit(state, now, of, "budget.set", record.kind + " " + record.name,
-                             text_of(record)));
-           return put;
-         });
+  change_budget(context, std::move(call),
+                [&context, record = *record](const Call& of, State& state,
+                                             std::int64_t now) -> Result<BudgetUse> {
+                  SPELL_TRY(check_known(context, of, state, record));
+                  auto dated = record;
+                  dated.created_us = now;
+                  auto put = state.put_budget(dated, now);
+                  if (put)
+                    SPELL_TRY(audit(state, now, of, "budget.set", record.kind + " " + record.name,
+                                    text_of_budget(record)));
+                  return put;
+                });
 }
 
 void delete_budget(Context& context, Call call) {
   auto record = named_in(call);
   if (!record) return refuse(call, record.error());
-  change(context, std::move(call),
-         [record = *record](const Call& of, State& state, std::int64_t now) -> Result<BudgetUse> {
-           BudgetUse before;
-           for (auto& use : state.budgets(record.owner, now))
-             if (use.record.kind == record.kind && use.record.name == record.name) before = use;
-           SPELL_TRY(state.remove_budget(record.owner, record.kind, record.name));
-           SPELL_TRY(audit(state, now, of, "budget.rm", record.kind + " " + record.name,
-                           text_of(before.record)));
-           return before;
-         });
+  change_budget(
+      context, std::move(call),
+      [record = *record](const Call& of, State& state, std::int64_t now) -> Result<BudgetUse> {
+        BudgetUse before;
+        for (auto& use : state.budgets(record.owner, now))
+          if (use.record.kind == record.kind && use.record.name == record.name) before = use;
+        SPELL_TRY(state.remove_budget(record.owner, record.kind, record.name));
+        SPELL_TRY(audit(state, now, of, "budget.rm", record.kind + " " + record.name,
+                        text_of_budget(before.record)));
+        return before;
+      });
 }
 
 }  // namespace spell::service

@@ -26,7 +26,7 @@ struct Window {
   std::size_t limit = 100;
 };
 
-Result<std::optional<std::int64_t>> time_of(const Call& call, const std::string& name) {
+Result<std::optional<std::int64_t>> time_in_query(const Call& call, const std::string& name) {
   auto text = call->query(name);
   if (text.empty()) return std::optional<std::int64_t>();
   auto time = base::parse_rfc3339(text);
@@ -51,10 +51,10 @@ Result<Window> window_of(const Call& call) {
   auto limit = call->number("limit", 100, 1, 10'000);
   if (!limit) return limit.error();
   window.limit = static_cast<std::size_t>(*limit);
-  auto since = time_of(call, "since");
+  auto since = time_in_query(call, "since");
   if (!since) return since.error();
   if (*since) window.since_us = std::min(**since, window.now_us);  // none lies ahead
-  auto until = time_of(call, "until");
+  auto until = time_in_query(call, "until");
   if (!until) return until.error();
   window.until_us = std::min(until->value_or(window.now_us), window.now_us);
   if (*until && *since && **until < **since)
@@ -93,7 +93,8 @@ class Names {
 };
 
 /// Of a run that goes on.
-Result<model::CostEntry> entry_of(Names& names, const store::LeasedRun& run, std::int64_t now_us) {
+Result<model::CostEntry> cost_entry(Names& names, const store::LeasedRun& run,
+                                    std::int64_t now_us) {
   model::CostEntry entry;
   for (auto [number, kind, name] : {std::tuple(&entry.user, "user", &run.user),
                                     std::tuple(&entry.project, "project", &run.project),
@@ -131,7 +132,7 @@ bool by_number(CostBy by) {
 /// The newest first; else the dearest.
 bool by_time(CostBy by) { return by == CostBy::run || by == CostBy::day; }
 
-Result<std::string> name_of(CostBy by, const Names& names, std::int64_t key) {
+Result<std::string> name_of_line(CostBy by, const Names& names, std::int64_t key) {
   if (by == CostBy::day) return base::rfc3339(key * day_us).substr(0, 10);
   if (by_number(by)) return key == 0 ? std::string() : std::to_string(key);
   auto name = names.name(key);
@@ -157,7 +158,7 @@ Result<> put_lines(const Window& window, const Names& names, const sched::CostRe
   std::vector<std::pair<std::string, sched::CostSum>> named;
   std::map<std::string, std::size_t> places;
   for (auto& line : lines) {
-    auto name = name_of(window.by, names, line.key);
+    auto name = name_of_line(window.by, names, line.key);
     if (!name) return name.error();
     auto [place, anew] = places.emplace(*name, named.size());
     if (anew)
@@ -196,7 +197,7 @@ Result<CostReport> make_report(store::Reader& reader, const std::string& owner,
     if (!run.cost.price && run.cost.leased_us <= window.until_us) {
       unpriced->push_back(run.cost.type);
     } else if (run.cost.price) {
-      auto entry = entry_of(names, run, window.now_us);
+      auto entry = cost_entry(names, run, window.now_us);
       if (!entry) return entry.error();
       report.add(*entry);
     }

@@ -12,7 +12,7 @@ namespace spell::service {
 
 namespace {
 
-MachineInfo info_of(const MachineView& view) {
+MachineInfo machine_info(const MachineView& view) {
   auto& machine = view.machine;
   MachineInfo info;
   info.name = machine.name;
@@ -69,7 +69,7 @@ Result<> check_allowed(State& state, const store::MachineRecord& machine) {
 void answer_machine(Context& context, const Call& call, const std::string& name) {
   auto view = context.machines.machine(base::lower(name));
   if (!view || !visible(*view, call->owner())) return refuse(call, no_such_machine(name));
-  answer(call, {{"machine", json(info_of(*view))}});
+  answer(call, {{"machine", json(machine_info(*view))}});
 }
 
 }  // namespace
@@ -77,7 +77,7 @@ void answer_machine(Context& context, const Call& call, const std::string& name)
 std::vector<MachineInfo> machine_infos(Context& context, const std::string& owner) {
   std::vector<MachineInfo> out;
   for (auto& view : context.machines.machines())
-    if (visible(view, owner)) out.push_back(info_of(view));
+    if (visible(view, owner)) out.push_back(machine_info(view));
   return out;
 }
 

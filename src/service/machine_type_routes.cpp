@@ -19,7 +19,7 @@ namespace {
 
 std::string shown(const std::string& type) { return type == "cpu" ? "CPU" : type; }
 
-MachineTypeInfo info_of(const store::MachineTypeRecord& type, const PriceList& prices) {
+MachineTypeInfo type_info(const store::MachineTypeRecord& type, const PriceList& prices) {
   MachineTypeInfo info;
   info.name = shown(type.name);
   info.spot = type.spot;
@@ -45,7 +45,7 @@ void look_at_pool(Context& context, const std::string& owner, const std::string&
 }
 
 /// What one of its machines adds to what is known of a type. Type CPU shows no GPU to its runs.
-void count(MachineTypeInfo& info, const MachineView& view) {
+void count_of_type(MachineTypeInfo& info, const MachineView& view) {
   auto& machine = view.machine;
   bool embedded = view.record.owner.empty();  // it is there as soon as it is needed
   if (!machine.joined) return;
@@ -96,8 +96,8 @@ Result<> change_pool(Context& context, store::MachineTypeRecord& type,
   return ok();
 }
 
-Result<> change(Context& context, store::MachineTypeRecord& type,
-                const model::MachineTypeRequest& asked) {
+Result<> apply_change(Context& context, store::MachineTypeRecord& type,
+                      const model::MachineTypeRequest& asked) {
   type.spot = asked.spot.value_or(type.spot);
   type.auto_resume = asked.default_auto_resume.value_or(type.auto_resume);
   type.cpus = asked.cpus.value_or(type.cpus);
@@ -182,10 +182,10 @@ void post(Context& context, Call call, int status, const std::string& action,
     return [&context, call, status, type, prices](const Result<>& committed) {
       if (!type) return refuse(call, type.error());
       if (!committed) return refuse(call, committed.error());
-      auto info = info_of(*type, prices);
+      auto info = type_info(*type, prices);
       look_at_pool(context, type->owner, type->name, info);
       for (auto& view : context.machines.machines())
-        if (sched::serves(view.machine, type->name)) count(info, view);
+        if (sched::serves(view.machine, type->name)) count_of_type(info, view);
       show_catalogue(info, *type);
       answer(call, {{"machine_type", json(info)}}, status);
     };
@@ -210,7 +210,7 @@ void list_machine_types(Context& context, Call call) {
   for (auto& type : *types)
     if (type.owner == call->owner())
       look_at_pool(context, type.owner, type.name,
-                   infos[type.name] = info_of(records[type.name] = type, *prices));
+                   infos[type.name] = type_info(records[type.name] = type, *prices));
   for (auto& view : context.machines.machines()) {
     if (!view.record.owner.empty() && view.record.owner != call->owner()) continue;
     for (auto& type : names_of(view)) {
@@ -221,7 +221,7 @@ void list_machine_types(Context& context, Call call) {
         at->second.name = shown(type);
         show_price(at->second, price_of(record, *prices));
       }
-      count(at->second, view);
+      count_of_type(at->second, view);
     }
   }
   for (auto& [name, info] : infos) show_catalogue(info, records[name]);
@@ -241,7 +241,7 @@ void create_machine_type(Context& context, Call call) {
          type.owner = call->owner();
          type.name = *asked.name;
          type.created_us = now;
-         if (auto changed = change(context, type, asked); !changed) return changed.error();
+         if (auto changed = apply_change(context, type, asked); !changed) return changed.error();
          if (auto put = state.put_machine_type(type, false); !put) return put.error();
          return type;
        });
@@ -259,7 +259,7 @@ void edit_machine_type(Context& context, Call call) {
          auto found = state.machine_types().find({call->owner(), base::lower(name)});
          if (found == state.machine_types().end()) return not_declared(state, call->owner(), name);
          auto type = found->second;
-         if (auto changed = change(context, type, asked); !changed) return changed.error();
+         if (auto changed = apply_change(context, type, asked); !changed) return changed.error();
          if (auto put = state.put_machine_type(type, true); !put) return put.error();
          return type;
        });

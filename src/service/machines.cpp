@@ -11,8 +11,8 @@ namespace spell::service {
 
 namespace {
 
-Result<Assignment> assigned(Context& context, const Call& call, const std::string& run,
-                            std::int64_t epoch) {
+Result<Assignment> assigned_to(Context& context, const Call& call, const std::string& run,
+                               std::int64_t epoch) {
   auto assignment = context.machines.assignment(run);
   if (!assignment) return base::error("run_not_found", "run " + run + " is not being carried out");
   if (assignment->machine != call->path.at("machine") || assignment->epoch != epoch)
@@ -25,7 +25,7 @@ Result<Assignment> assigned(Context& context, const Call& call, const std::strin
 Result<Assignment> assigned(Context& context, const Call& call) {
   auto epoch = call->number("epoch", -1, 1, INT64_MAX);
   if (!epoch) return epoch.error();
-  return assigned(context, call, call->query("run"), *epoch);
+  return assigned_to(context, call, call->query("run"), *epoch);
 }
 
 Result<Assignment> assigned_in_body(Context& context, const Call& call, const json& body) {
@@ -34,7 +34,7 @@ Result<Assignment> assigned_in_body(Context& context, const Call& call, const js
       !body["names"].is_array())
     return base::error("invalid_request",
                        "the body must be {\"run\", \"epoch\", \"names\": [...]}");
-  return assigned(context, call, body["run"], body["epoch"]);
+  return assigned_to(context, call, body["run"], body["epoch"]);
 }
 
 namespace {

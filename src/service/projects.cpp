@@ -28,9 +28,9 @@ Error no_such_project(const std::string& name) {
 
 /// Posts a change of projects, and answers with the project of the name that it returns. `action`,
 /// `detail`: see audit().
-void change(Context& context, Call call, int status, const std::string& action,
-            const std::string& detail,
-            std::function<Result<std::string>(State&, std::int64_t)> command) {
+void change_project(Context& context, Call call, int status, const std::string& action,
+                    const std::string& detail,
+                    std::function<Result<std::string>(State&, std::int64_t)> command) {
   context.reactor.post([&context, call, status, action, detail, command = std::move(command)](
                            State& state, std::int64_t now) -> Reactor::Answer {
     auto name = command(state, now);
@@ -61,7 +61,7 @@ struct ProjectChange {
 };
 
 /// "name new, keep_days 30".
-std::string text_of(const ProjectChange& change) {
+std::string text_of_change(const ProjectChange& change) {
   std::vector<std::string> parts;
   if (change.name) parts.push_back("name " + *change.name);
   if (change.description) parts.push_back("description");
@@ -121,21 +121,21 @@ void create_project(Context& context, Call call) {
   auto asked = parse_change(call, false);
   if (!asked) return refuse(call, asked.error());
   if (!asked->name) return refuse(call, base::error("invalid_request", "'name' is missing"));
-  change(context, call, 201, "project.create", "",
-         [owner = call->owner(), creator = call->caller.name, asked = *asked](
-             State& state, std::int64_t now) -> Result<std::string> {
-           auto there = state.writer().find_project(owner, *asked.name);
-           if (!there) return there.error();
-           if (*there)
-             return base::error("project_exists",
-                                "there is a project '" + *asked.name + "' already");
-           store::ProjectRecord project;
-           project.description = asked.description.value_or("");
-           project.created_us = now;
-           project.creator = creator;
-           SPELL_TRY(state.writer().put_project(owner, *asked.name, project));
-           return *asked.name;
-         });
+  change_project(context, call, 201, "project.create", "",
+                 [owner = call->owner(), creator = call->caller.name, asked = *asked](
+                     State& state, std::int64_t now) -> Result<std::string> {
+                   auto there = state.writer().find_project(owner, *asked.name);
+                   if (!there) return there.error();
+                   if (*there)
+                     return base::error("project_exists",
+                                        "there is a project '" + *asked.name + "' already");
+                   store::ProjectRecord project;
+                   project.description = asked.description.value_or("");
+                   project.created_us = now;
+                   project.creator = creator;
+                   SPELL_TRY(state.writer().put_project(owner, *asked.name, project));
+                   return *asked.name;
+                 });
 }
 
 void get_project(Context& context, Call call) {
@@ -150,27 +150,27 @@ void get_project(Context& context, Call call) {
 void edit_project(Context& context, Call call) {
   auto asked = parse_change(call, true);
   if (!asked) return refuse(call, asked.error());
-  change(context, call, 200, "project.edit", text_of(*asked),
-         [call, owner = call->owner(), name = call->path.at("name"), asked = *asked](
-             State& state, std::int64_t) -> Result<std::string> {
-           auto project = state.writer().find_project(owner, name);
-           if (!project) return project.error();
-           if (!*project) return no_such_project(name);
-           SPELL_TRY(may_change(call, (*project)->creator, "the project " + name));
-           if (asked.description) (*project)->description = *asked.description;
-           if (asked.archived) (*project)->archived = *asked.archived;
-           if (asked.keep_days) (*project)->keep_days = *asked.keep_days;
-           if (asked.keep_runs) (*project)->keep_runs = *asked.keep_runs;
-           SPELL_TRY(state.writer().put_project(owner, name, **project));
-           if (!asked.name || *asked.name == name) return name;
-           auto other = state.writer().find_project(owner, *asked.name);
-           if (!other) return other.error();
-           if (*other)
-             return base::error("project_exists",
-                                "there is a project '" + *asked.name + "' already");
-           SPELL_TRY(state.rename_project(owner, name, *asked.name));
-           return *asked.name;
-         });
+  change_project(context, call, 200, "project.edit", text_of_change(*asked),
+                 [call, owner = call->owner(), name = call->path.at("name"), asked = *asked](
+                     State& state, std::int64_t) -> Result<std::string> {
+                   auto project = state.writer().find_project(owner, name);
+                   if (!project) return project.error();
+                   if (!*project) return no_such_project(name);
+                   SPELL_TRY(may_change(call, (*project)->creator, "the project " + name));
+                   if (asked.description) (*project)->description = *asked.description;
+                   if (asked.archived) (*project)->archived = *asked.archived;
+                   if (asked.keep_days) (*project)->keep_days = *asked.keep_days;
+                   if (asked.keep_runs) (*project)->keep_runs = *asked.keep_runs;
+                   SPELL_TRY(state.writer().put_project(owner, name, **project));
+                   if (!asked.name || *asked.name == name) return name;
+                   auto other = state.writer().find_project(owner, *asked.name);
+                   if (!other) return other.error();
+                   if (*other)
+                     return base::error("project_exists",
+                                        "there is a project '" + *asked.name + "' already");
+                   SPELL_TRY(state.rename_project(owner, name, *asked.name));
+                   return *asked.name;
+                 });
 }
 
 void change_project_runs(Context& context, Call call) {
@@ -193,29 +193,30 @@ void change_project_runs(Context& context, Call call) {
   }
   std::string detail =
       std::to_string(add.size()) + " added, " + std::to_string(remove.size()) + " removed";
-  change(context, call, 200, "project.runs", detail,
-         [call, owner = call->owner(), name = call->path.at("name"), add, remove](
-             State& state, std::int64_t now) -> Result<std::string> {
-           auto project = state.writer().find_project(owner, name);
-           if (!project) return project.error();
-           if (!*project) return no_such_project(name);
-           // All or nothing: every run is looked up before one is changed.
-           for (auto* numbers : {&add, &remove})
-             for (auto number : *numbers) {
-               auto run = state.find_run(owner, number);
-               if (!run) return run.error();
-               SPELL_TRY(may_change(call, run->creator, "run " + std::to_string(number)));
-             }
-           for (auto number : add)
-             if (auto run = state.set_project(owner, number, name, now); !run) return run.error();
-           for (auto number : remove) {
-             auto run = state.find_run(owner, number);
-             if (run && run->project == name)
-               if (auto done = state.set_project(owner, number, "", now); !done)
-                 return done.error();
-           }
-           return name;
-         });
+  change_project(context, call, 200, "project.runs", detail,
+                 [call, owner = call->owner(), name = call->path.at("name"), add, remove](
+                     State& state, std::int64_t now) -> Result<std::string> {
+                   auto project = state.writer().find_project(owner, name);
+                   if (!project) return project.error();
+                   if (!*project) return no_such_project(name);
+                   // All or nothing: every run is looked up before one is changed.
+                   for (auto* numbers : {&add, &remove})
+                     for (auto number : *numbers) {
+                       auto run = state.find_run(owner, number);
+                       if (!run) return run.error();
+                       SPELL_TRY(may_change(call, run->creator, "run " + std::to_string(number)));
+                     }
+                   for (auto number : add)
+                     if (auto run = state.set_project(owner, number, name, now); !run)
+                       return run.error();
+                   for (auto number : remove) {
+                     auto run = state.find_run(owner, number);
+                     if (run && run->project == name)
+                       if (auto done = state.set_project(owner, number, "", now); !done)
+                         return done.error();
+                   }
+                   return name;
+                 });
 }
 
 }  // namespace spell::service

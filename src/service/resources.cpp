@@ -18,7 +18,7 @@ constexpr std::size_t read_size = 1 << 20;
 /// The API's times have microseconds; what a file has beyond them stands beside.
 constexpr std::int64_t ns_beyond(std::int64_t ns) { return (ns % 1000 + 1000) % 1000; }
 
-ResourceInfo info_of(const spellfs::Entry& entry, const std::string& path) {
+ResourceInfo entry_info(const spellfs::Entry& entry, const std::string& path) {
   ResourceInfo info;
   info.path = path;
   info.type = entry.type == spellfs::EntryType::folder ? EntryType::folder
@@ -97,8 +97,8 @@ Result<std::vector<ResourceInfo>> list_top(store::Reader& reader, const std::str
 }
 
 /// By number from the first on.
-Result<std::vector<ResourceInfo>> list_runs(store::Reader& reader, const std::string& owner,
-                                            const std::string& after, std::size_t limit) {
+Result<std::vector<ResourceInfo>> list_owner_runs(store::Reader& reader, const std::string& owner,
+                                                  const std::string& after, std::size_t limit) {
   auto runs = reader.runs_with_outputs(owner, base::parse_int(after).value_or(0),
                                        static_cast<int>(limit + 1));
   if (!runs) return runs.error();
@@ -112,7 +112,7 @@ Result<std::vector<ResourceInfo>> list_uploads(store::Reader& reader, const std:
   auto uploads = reader.uploads(owner, after, static_cast<int>(limit + 1));
   if (!uploads) return uploads.error();
   std::vector<ResourceInfo> entries;
-  for (auto& upload : *uploads) entries.push_back(info_of(root_of(upload), upload.name));
+  for (auto& upload : *uploads) entries.push_back(entry_info(root_of(upload), upload.name));
   return entries;
 }
 
@@ -122,14 +122,14 @@ void list_tree(Context& context, const Call& call, const ResourcePath& place,
   if (!place.root && place.below.empty()) return answer_list(call, folder_info(path), {}, limit);
   auto entry = entry_at(context.objects, place);
   if (!entry) return refuse(call, entry.error());
-  ResourceInfo resource = info_of(*entry, path);
+  ResourceInfo resource = entry_info(*entry, path);
   if (entry->type != spellfs::EntryType::folder)
-    return answer_list(call, resource, {info_of(*entry, path.substr(path.rfind('/') + 1))}, limit,
-                       entry->mtime_ns);
+    return answer_list(call, resource, {entry_info(*entry, path.substr(path.rfind('/') + 1))},
+                       limit, entry->mtime_ns);
   auto listed = spellfs::list(context.objects, entry->node, after, limit + 1);
   if (!listed) return refuse(call, listed.error());
   std::vector<ResourceInfo> entries;
-  for (auto& child : *listed) entries.push_back(info_of(child, child.name));
+  for (auto& child : *listed) entries.push_back(entry_info(child, child.name));
   answer_list(call, resource, std::move(entries), limit, entry->mtime_ns);
 }
 
@@ -231,7 +231,7 @@ void list_resource(Context& context, Call call) {
           case Kind::top:
             return list_top(reader, call->owner(), *after, most);
           case Kind::runs:
-            return list_runs(reader, call->owner(), *after, most);
+            return list_owner_runs(reader, call->owner(), *after, most);
           case Kind::uploads:
           case Kind::shared:
             return list_uploads(reader, place.owner, *after, most);

@@ -44,8 +44,8 @@ void change_run(Context& context, Call call, const std::string& action, std::int
 }
 
 /// `pins`: held until the run is durable.
-void submit(Context& context, Call call, Submission submission,
-            std::shared_ptr<void> pins = nullptr) {
+void submit_run(Context& context, Call call, Submission submission,
+                std::shared_ptr<void> pins = nullptr) {
   context.reactor.post([&context, call = std::move(call), submission = std::move(submission),
                         pins = std::move(pins)](State& state, std::int64_t now) -> Reactor::Answer {
     auto done = state.submit(submission, now);
@@ -62,7 +62,7 @@ void submit(Context& context, Call call, Submission submission,
 void with_mounts(Context& context, Call call, Submission submission,
                  std::shared_ptr<void> code = nullptr) {
   if (submission.request.mounts.empty())
-    return submit(context, std::move(call), std::move(submission), std::move(code));
+    return submit_run(context, std::move(call), std::move(submission), std::move(code));
   context.jobs.post([&context, call = std::move(call), submission = std::move(submission),
                      code = std::move(code)]() mutable {
     auto mounts = resolve_mounts(context, submission.owner, submission.request);
@@ -80,9 +80,9 @@ void with_mounts(Context& context, Call call, Submission submission,
       submission.mounts = std::move(mounts->list);
       pins = mounts->pins;
     }
-    submit(context, std::move(call), std::move(submission),
-           std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(
-               std::move(pins), std::move(code)));
+    submit_run(context, std::move(call), std::move(submission),
+               std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(
+                   std::move(pins), std::move(code)));
   });
 }
 

@@ -19,8 +19,8 @@ std::string state_of(const std::string& folder) {
          std::to_string(st.st_mtim.tv_sec) + "." + std::to_string(st.st_mtim.tv_nsec);
 }
 
-Result<spellfs::Entry> save(spellfs::PackStore& objects, const std::string& owner,
-                            const std::string& folder) {
+Result<spellfs::Entry> save_sdk(spellfs::PackStore& objects, const std::string& owner,
+                                const std::string& folder) {
   auto writer = objects.writer(owner);
   if (!writer) return writer.error();
   spellfs::SaveOptions options;
@@ -59,7 +59,7 @@ Result<CheckedUpload> Sdk::give(Context& context, const Call& call) {
   }
   // A collection may take, between two steps, what nothing names yet.
   for (int attempt = 0;; ++attempt) {
-    auto root = save(objects, owner, folder_);
+    auto root = save_sdk(objects, owner, folder_);
     if (!root && root.error().code() == "incomplete_pack" && attempt < 3) continue;
     if (!root) return root.error();
     *out.pin = objects.pin({root->node});

@@ -23,7 +23,7 @@ using base::second_us;
 constexpr std::int64_t longest_delay_us = 300 * second_us;
 
 /// 1 s, 2 s, 4 s … for runs that are interrupted before they have saved anything new.
-std::int64_t delay_us(std::int64_t fruitless) {
+std::int64_t resume_delay_us(std::int64_t fruitless) {
   if (fruitless == 0) return 0;
   return std::min(second_us << std::min<std::int64_t>(fruitless - 1, 20), longest_delay_us);
 }
@@ -115,7 +115,7 @@ Result<RunPointer> State::resume(const RunPointer& run, std::int64_t now_us) {
   touch(run);
 
   std::string from = "run " + std::to_string(run->number), as = std::to_string(next->number);
-  auto delay = delay_us(next->fruitless);
+  auto delay = resume_delay_us(next->fruitless);
   note(run, now_us,
        "Auto-resume: it goes on as run " + as +
            (delay > 0 ? ", in " + std::to_string(delay / second_us) + " s" : ""),

@@ -25,7 +25,7 @@ constexpr std::int64_t kept_lost_us = 600 * second_us;
 /// What was launched so long ago is listed.
 constexpr std::int64_t listed_after_us = 60 * second_us;
 
-std::int64_t delay_us(int failures) {
+std::int64_t launch_delay_us(int failures) {
   return std::min(second_us << std::min(failures - 1, 20), longest_launch_delay_us);
 }
 
@@ -250,7 +250,8 @@ void State::pool_failed(const TypeKey& key, const std::string& why, bool for_goo
   pool.problem = why;
   // Several that fail together are one failure.
   if (now_us >= pool.not_before_us || for_good)
-    pool.not_before_us = now_us + (for_good ? longest_launch_delay_us : delay_us(++pool.failures));
+    pool.not_before_us =
+        now_us + (for_good ? longest_launch_delay_us : launch_delay_us(++pool.failures));
   if (auto type = types_.find(key); type != types_.end()) show_type(type->second);
 }
 

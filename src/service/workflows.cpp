@@ -16,12 +16,7 @@ namespace spell::service {
 
 namespace {
 
-std::optional<Time> time_of(std::int64_t us) {
-  if (us == 0) return std::nullopt;
-  return Time(std::chrono::microseconds(us));
-}
-
-Result<WorkflowInfo> to_info(store::Reader& reader, const store::WorkflowRecord& record) {
+Result<WorkflowInfo> to_workflow_info(store::Reader& reader, const store::WorkflowRecord& record) {
   WorkflowInfo info;
   info.id = record.number;
   info.status = RunStatus(record.status);
@@ -53,7 +48,8 @@ Result<std::int64_t> workflow_number(const Call& call) {
 
 /// What a change answers: the workflow as it is when the change is durable.
 void answer_workflow(Context& context, const Call& call, const store::WorkflowRecord& record) {
-  auto info = context.readers.with([&](store::Reader& reader) { return to_info(reader, record); });
+  auto info =
+      context.readers.with([&](store::Reader& reader) { return to_workflow_info(reader, record); });
   if (!info) return refuse(call, info.error());
   answer(call, {{"workflow", json(*info)}});
 }
@@ -155,7 +151,7 @@ Result<Pins> look_up(Context& context, const Call& call, model::WorkflowRequest&
   return pins;
 }
 
-void submit(Context& context, Call call, NewWorkflow asked, Pins pins) {
+void submit_workflow(Context& context, Call call, NewWorkflow asked, Pins pins) {
   context.reactor.post([&context, call = std::move(call), asked = std::move(asked), pins](
                            State& state, std::int64_t now) -> Reactor::Answer {
     auto made = state.create_workflow(asked, now);
@@ -166,7 +162,7 @@ void submit(Context& context, Call call, NewWorkflow asked, Pins pins) {
       if (!committed) return refuse(call, committed.error());
       if (!pins.uploads.empty()) context.collector.arrival_is_noted(false);
       auto info = context.readers.with(
-          [&](store::Reader& reader) { return to_info(reader, made->workflow); });
+          [&](store::Reader& reader) { return to_workflow_info(reader, made->workflow); });
       if (!info) return refuse(call, info.error());
       answer(call,
              {{"workflow", json(*info)},
@@ -249,7 +245,7 @@ void create_workflow(Context& context, Call call) {
                                  asked = std::move(asked)]() mutable {
     auto pins = look_up(context, call, request, asked);
     if (!pins) return refuse(call, pins.error());
-    submit(context, std::move(call), std::move(asked), std::move(*pins));
+    submit_workflow(context, std::move(call), std::move(asked), std::move(*pins));
   };
   if (!builds) return context.jobs.post(std::move(go_on));
   // Whether a machine can build it is known when it has said what it has.
@@ -271,7 +267,7 @@ void list_workflows(Context& context, Call call) {
       next = std::to_string(records->back().number);
     }
     for (auto& record : *records) {
-      auto info = to_info(reader, record);
+      auto info = to_workflow_info(reader, record);
       if (!info) return info.error();
       list.push_back(*info);
     }
@@ -292,7 +288,7 @@ void get_workflow(Context& context, Call call) {
     auto record = reader.find_workflow(call->owner(), *number);
     if (!record) return record.error();
     if (!*record) return no_such_workflow(call->owner(), *number);
-    auto shown = to_info(reader, **record);
+    auto shown = to_workflow_info(reader, **record);
     if (!shown) return shown;
     auto graph = reader.workflow_graph(call->owner(), *number);
     if (!graph) return graph.error();

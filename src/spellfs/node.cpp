@@ -8,7 +8,9 @@ namespace spell::spellfs {
 
 namespace {
 
-Error bad(const char* what) { return base::error("bad_node", std::string("bad node: ") + what); }
+Error bad_node(const char* what) {
+  return base::error("bad_node", std::string("bad node: ") + what);
+}
 
 bool valid_entry_name(std::string_view name) {
   return !name.empty() && name.size() <= max_entry_name && name != "." && name != ".." &&
@@ -55,7 +57,7 @@ struct Head {
   std::int64_t count = 0;
 };
 
-Head read_head(ByteReader& in) {
+Head read_node_head(ByteReader& in) {
   if (in.fixed(1) != node_version) in.fail();
   Head head;
   head.level = static_cast<int>(in.varint(max_level));
@@ -162,16 +164,16 @@ const char* fault_of(const Entry& entry) {
 }  // namespace
 
 Result<FileNode> decode_file_node(std::string_view bytes) {
-  if (bytes.size() > max_object) return bad("too large");
+  if (bytes.size() > max_object) return bad_node("too large");
   ByteReader in(bytes);
-  Head head = read_head(in);
+  Head head = read_node_head(in);
   FileNode node;
   node.level = head.level;
   for (std::int64_t i = 0; i < head.count && !in.failed(); ++i) {
     if (head.level > 0) {
       Child child = read_child(in, Kind::file);
       if (child.totals.size == 0) in.fail();
-      if (!add_to(node.totals, child.totals)) return bad("sizes beyond their limit");
+      if (!add_to(node.totals, child.totals)) return bad_node("sizes beyond their limit");
       node.children.push_back(std::move(child));
       continue;
     }
@@ -183,17 +185,17 @@ Result<FileNode> decode_file_node(std::string_view bytes) {
     else if (type != 0 || (!node.pieces.empty() && !node.pieces.back().chunk))
       in.fail();
     if (piece.size == 0) in.fail();
-    if (!add_to(node.totals, {piece.size, 0, 0})) return bad("sizes beyond their limit");
+    if (!add_to(node.totals, {piece.size, 0, 0})) return bad_node("sizes beyond their limit");
     node.pieces.push_back(std::move(piece));
   }
-  if (!in.done() || head.count == 0) return bad("not the encoding of a file");
+  if (!in.done() || head.count == 0) return bad_node("not the encoding of a file");
   return node;
 }
 
 Result<FolderNode> decode_folder_node(std::string_view bytes) {
-  if (bytes.size() > max_object) return bad("too large");
+  if (bytes.size() > max_object) return bad_node("too large");
   ByteReader in(bytes);
-  Head head = read_head(in);
+  Head head = read_node_head(in);
   FolderNode node;
   node.level = head.level;
   std::string last;
@@ -203,23 +205,24 @@ Result<FolderNode> decode_folder_node(std::string_view bytes) {
     if (head.level > 0) {
       Child child = read_child(in, Kind::folder);
       if (in.failed()) break;
-      if (child.totals.depth < 1 || !valid_entry_name(child.last)) return bad("a wrong child");
+      if (child.totals.depth < 1 || !valid_entry_name(child.last)) return bad_node("a wrong child");
       name = child.last;
       added = add_to(node.totals, child.totals);
       node.children.push_back(std::move(child));
     } else {
       Entry entry = read_entry(in);
       if (in.failed()) break;
-      if (const char* fault = fault_of(entry); *fault) return bad(fault);
+      if (const char* fault = fault_of(entry); *fault) return bad_node(fault);
       name = entry.name;
       added = add_to(node.totals, totals_of(entry));
       node.entries.push_back(std::move(entry));
     }
-    if (!added) return bad("sizes beyond their limit");
-    if (i > 0 && name <= last) return bad("entries out of order");
+    if (!added) return bad_node("sizes beyond their limit");
+    if (i > 0 && name <= last) return bad_node("entries out of order");
     last = std::move(name);
   }
-  if (!in.done() || (head.level > 0 && head.count == 0)) return bad("not the encoding of a folder");
+  if (!in.done() || (head.level > 0 && head.count == 0))
+    return bad_node("not the encoding of a folder");
   if (head.level == 0) node.totals = with_self(node.totals);
   return node;
 }
@@ -232,7 +235,7 @@ Result<Description> describe(Kind kind, std::string_view bytes) {
   };
   switch (kind) {
     case Kind::chunk:
-      if (bytes.empty() || bytes.size() > max_object) return bad("a chunk of a wrong size");
+      if (bytes.empty() || bytes.size() > max_object) return bad_node("a chunk of a wrong size");
       out.facts = {kind, 0, {static_cast<std::int64_t>(bytes.size()), 0, 0}};
       return out;
     case Kind::file: {
@@ -261,7 +264,7 @@ Result<Description> describe(Kind kind, std::string_view bytes) {
       return out;
     }
   }
-  return bad("an unknown kind");
+  return bad_node("an unknown kind");
 }
 
 Result<> TreeBuilder::put(std::size_t level, std::string_view item, std::uint8_t key,
@@ -276,7 +279,7 @@ Result<> TreeBuilder::put(std::size_t level, std::string_view item, std::uint8_t
   open.body += item;
   ++open.count;
   open.last = last;
-  if (!add_to(open.totals, totals)) return bad("sizes beyond their limit");
+  if (!add_to(open.totals, totals)) return bad_node("sizes beyond their limit");
   if (open.count < max_items && (open.count < min_items || key >= 2)) return ok();
   auto closed = close(level);
   if (!closed) return closed.error();
@@ -284,7 +287,7 @@ Result<> TreeBuilder::put(std::size_t level, std::string_view item, std::uint8_t
 }
 
 Result<> TreeBuilder::put_child(std::size_t level, const Child& child) {
-  if (level > max_level) return bad("too many levels");
+  if (level > max_level) return bad_node("too many levels");
   if (levels_.size() == level) levels_.emplace_back();
   SPELL_TRY(put(level, encode(child, kind_), child.node.digest[0], child.totals, child.last));
   levels_[level].newest = child;
@@ -320,7 +323,7 @@ Result<> TreeBuilder::add(const Piece& piece) {
 }
 
 Result<> TreeBuilder::add(const Entry& entry) {
-  if (const char* fault = fault_of(entry); *fault) return bad(fault);
+  if (const char* fault = fault_of(entry); *fault) return bad_node(fault);
   return put(0, encode(entry), base::sha256(entry.name)[0], totals_of(entry), entry.name);
 }
 

@@ -23,7 +23,7 @@ constexpr std::size_t index_entry_size = frame_head_size + 8, trailer_size = 8 +
 constexpr std::size_t max_owner = 255, max_header = 10 + max_owner;
 constexpr std::size_t buffer_limit = 256 << 10, window_size = 1 << 20, held_limit = 1 << 20;
 
-Error bad(const std::string& what) { return base::error("bad_pack", "bad pack: " + what); }
+Error bad_pack(const std::string& what) { return base::error("bad_pack", "bad pack: " + what); }
 
 Error damaged(const Frame& frame) {
   return base::error("damaged", "object " + frame.name.text() + " is damaged");
@@ -46,7 +46,7 @@ void put_head(std::string& out, const Frame& frame) {
 }
 
 /// False if no frame can begin like this.
-bool read_head(ByteReader& in, Frame& frame) {
+bool read_frame_head(ByteReader& in, Frame& frame) {
   auto kind = in.fixed(1), codec = in.fixed(1), zero = in.fixed(2);
   frame.raw = static_cast<std::uint32_t>(in.fixed(4));
   frame.stored = static_cast<std::uint32_t>(in.fixed(4));
@@ -237,7 +237,7 @@ Result<std::int64_t> PackFileWriter::finish() {
 
 Result<std::string_view> PackFileReader::at(std::int64_t offset, std::size_t size) {
   auto end = offset + static_cast<std::int64_t>(size);
-  if (offset < 0 || end > size_) return bad("it ends too early");
+  if (offset < 0 || end > size_) return bad_pack("it ends too early");
   if (offset < window_at_ || end > window_at_ + static_cast<std::int64_t>(window_.size())) {
     auto room = static_cast<std::size_t>(std::min<std::int64_t>(
         static_cast<std::int64_t>(std::max(size, window_size)), size_ - offset));
@@ -246,7 +246,7 @@ Result<std::string_view> PackFileReader::at(std::int64_t offset, std::size_t siz
     auto n = base::pread_full(fd_, window_.data(), room, offset);
     window_.resize(n ? *n : 0);
     if (!n) return n.error();
-    if (*n < size) return bad("it ends too early");
+    if (*n < size) return bad_pack("it ends too early");
   }
   return std::string_view(window_).substr(static_cast<std::size_t>(offset - window_at_), size);
 }
@@ -255,13 +255,13 @@ Result<> PackFileReader::read_header() {
   auto bytes = at(0, static_cast<std::size_t>(std::min<std::int64_t>(size_, max_header)));
   if (!bytes) return bytes.error();
   ByteReader in(*bytes);
-  if (in.bytes(magic.size()) != magic) return bad("it is no pack");
+  if (in.bytes(magic.size()) != magic) return bad_pack("it is no pack");
   if (auto version = in.fixed(1); version != pack_version)
-    return bad("version " + std::to_string(version) + " is not known here");
+    return bad_pack("version " + std::to_string(version) + " is not known here");
   auto length = in.fixed(2);
-  if (length > max_owner) return bad("its owner's name is too long");
+  if (length > max_owner) return bad_pack("its owner's name is too long");
   owner_ = in.bytes(length);
-  if (in.failed()) return bad("it ends too early");
+  if (in.failed()) return bad_pack("it ends too early");
   head_ = bytes->substr(0, magic.size() + 3 + length);
   return ok();
 }
@@ -287,15 +287,16 @@ Result<> PackFileReader::read_index(std::uint64_t most) {
   auto trailer = at(size_ - static_cast<std::int64_t>(trailer_size), trailer_size);
   if (!trailer) return trailer.error();
   std::string sums(trailer->substr(0, 16)), digest(trailer->substr(16, 32));
-  if (trailer->substr(48) != end_magic) return bad("it has no end");
+  if (trailer->substr(48) != end_magic) return bad_pack("it has no end");
   ByteReader in(sums);
   auto index = in.fixed(8), count = in.fixed(8);
   auto room = static_cast<std::uint64_t>(size_) - trailer_size;
   if (index > room || index < head_.size() || (room - index) % index_entry_size != 0 ||
       (room - index) / index_entry_size != count)
-    return bad("its index is not where it should be");
+    return bad_pack("its index is not where it should be");
   if (count > most)
-    return bad("it has more than " + std::to_string(most) + " objects, which is too many at once");
+    return bad_pack("it has more than " + std::to_string(most) +
+                    " objects, which is too many at once");
 
   base::Sha256 checksum;
   checksum.update(head_);
@@ -307,19 +308,20 @@ Result<> PackFileReader::read_index(std::uint64_t most) {
     checksum.update(*bytes);
     ByteReader entry(*bytes);
     Frame frame;
-    if (!read_head(entry, frame)) return bad("an entry of its index is wrong");
+    if (!read_frame_head(entry, frame)) return bad_pack("an entry of its index is wrong");
     frame.offset = next;
     // Frames lie one after the other, without gaps.
     if (entry.fixed(8) != static_cast<std::uint64_t>(next))
-      return bad("its frames do not follow each other");
+      return bad_pack("its frames do not follow each other");
     next += static_cast<std::int64_t>(frame_head_size + frame.stored);
     frames_.push_back(frame);
   }
-  if (next != static_cast<std::int64_t>(index)) return bad("its frames do not end at its index");
+  if (next != static_cast<std::int64_t>(index))
+    return bad_pack("its frames do not end at its index");
   checksum.update(sums);
   auto sum = checksum.finish();
   if (digest != std::string_view(reinterpret_cast<const char*>(sum.data()), sum.size()))
-    return bad("its checksum is wrong");
+    return bad_pack("its checksum is wrong");
   return ok();
 }
 
@@ -333,7 +335,7 @@ Result<PackFileReader> PackFileReader::salvage(int fd, std::int64_t size) {
     if (!bytes) break;
     ByteReader in(*bytes);
     Frame frame;
-    if (!read_head(in, frame)) break;
+    if (!read_frame_head(in, frame)) break;
     frame.offset = next;
     next += static_cast<std::int64_t>(frame_head_size + frame.stored);
     if (next > size) break;

@@ -21,7 +21,7 @@ constexpr std::size_t head_size = 8 + 8 + 8 + 32 + 8, sum_size = 32;
 constexpr std::size_t max_path = 256 * 256, max_entry = max_path + 128;
 constexpr std::size_t piece_size = 1 << 20;
 
-Error bad() { return base::error("bad_cache", "bad cache of a save"); }
+Error bad_cache() { return base::error("bad_cache", "bad cache of a save"); }
 
 std::string_view bytes_of(const Name& name) {
   return {reinterpret_cast<const char*>(name.digest.data()), name.digest.size()};
@@ -41,7 +41,7 @@ Result<> each_piece_of(int fd, std::int64_t from, std::int64_t to,
         static_cast<std::size_t>(std::min(to - from, static_cast<std::int64_t>(piece_size)));
     auto n = base::pread_full(fd, piece.data(), want, from);
     if (!n) return n.error();
-    if (*n < want) return bad();
+    if (*n < want) return bad_cache();
     SPELL_TRY(take({piece.data(), want}));
     from += static_cast<std::int64_t>(want);
   }
@@ -71,9 +71,9 @@ bool walked_before(std::string_view a, std::string_view b) {
 
 Result<SaveCacheReader> SaveCacheReader::open(base::Fd file) {
   struct stat st;
-  if (::fstat(file.get(), &st) != 0) return bad();
+  if (::fstat(file.get(), &st) != 0) return bad_cache();
   constexpr auto least = static_cast<std::int64_t>(head_size + sum_size);
-  if (st.st_size < least) return bad();
+  if (st.st_size < least) return bad_cache();
   SaveCacheReader out;
   out.file_ = std::move(file);
   out.end_ = st.st_size - static_cast<std::int64_t>(sum_size);
@@ -88,10 +88,10 @@ Result<SaveCacheReader> SaveCacheReader::open(base::Fd file) {
     right = piece == sum;
     return ok();
   }));
-  if (!right) return bad();
+  if (!right) return bad_cache();
   SPELL_TRY(out.fill());
   ByteReader in(out.window_);
-  if (in.bytes(cache_magic.size()) != cache_magic) return bad();
+  if (in.bytes(cache_magic.size()) != cache_magic) return bad_cache();
   out.head_.device = in.fixed(8);
   out.head_.inode = in.fixed(8);
   out.head_.root = name_from(in.bytes(32));
@@ -109,7 +109,7 @@ Result<> SaveCacheReader::fill() {
   std::size_t kept = window_.size();
   window_.resize(kept + more);
   auto n = base::pread_full(file_.get(), window_.data() + kept, more, read_up_to_);
-  if (!n || *n < more) return bad();
+  if (!n || *n < more) return bad_cache();
   read_up_to_ += static_cast<std::int64_t>(more);
   return ok();
 }
@@ -118,7 +118,7 @@ Result<std::optional<CachedFile>> SaveCacheReader::next(std::string& path) {
   SPELL_TRY(fill());
   std::string_view rest = std::string_view(window_).substr(at_);
   if (read_ == head_.count) {
-    if (!rest.empty()) return bad();
+    if (!rest.empty()) return bad_cache();
     return std::optional<CachedFile>();
   }
   ByteReader in(rest);
@@ -131,9 +131,9 @@ Result<std::optional<CachedFile>> SaveCacheReader::next(std::string& path) {
   file.state.inode = in.fixed(8);
   file.state.mode = static_cast<std::uint32_t>(in.varint(07777));
   if (file.state.size > 0) file.node = name_from(in.bytes(32));
-  if (in.failed()) return bad();
+  if (in.failed()) return bad_cache();
   std::string next = path.substr(0, shared).append(more);
-  if (next.size() > max_path || (read_ > 0 && !walked_before(path, next))) return bad();
+  if (next.size() > max_path || (read_ > 0 && !walked_before(path, next))) return bad_cache();
   path = std::move(next);
   at_ += static_cast<std::size_t>(in.at() - rest.data());
   ++read_;

@@ -141,7 +141,7 @@ int read_page(File& f, char* page, std::int64_t offset) {
   return SQLITE_OK;
 }
 
-int read(sqlite3_file* file, void* to, int size, sqlite3_int64 offset) {
+int read_page(sqlite3_file* file, void* to, int size, sqlite3_int64 offset) {
   auto& f = File::of(file);
   auto* out = static_cast<char*>(to);
   auto length = static_cast<std::size_t>(size);
@@ -281,7 +281,7 @@ int unmap_shared(sqlite3_file* file, int remove) {
 // Version 2: no page is read by a mapping, past the check.
 constexpr sqlite3_io_methods methods = {2,
                                         close,
-                                        read,
+                                        read_page,
                                         write,
                                         truncate,
                                         sync,
@@ -299,7 +299,7 @@ constexpr sqlite3_io_methods methods = {2,
                                         nullptr,
                                         nullptr};
 
-int open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out_flags) {
+int open_pages(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   // Journals, and what lives for a statement only.
   if (!(flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL)))
     return real()->xOpen(real(), name, file, flags, out_flags);
@@ -336,7 +336,7 @@ const char* checked_files() {
     vfs.pNext = nullptr;
     vfs.zName = "spell-checked";
     vfs.szOsFile = static_cast<int>(sizeof(File)) + real()->szOsFile;
-    vfs.xOpen = open;
+    vfs.xOpen = open_pages;
     vfs.xDelete = remove;
     return sqlite3_vfs_register(&vfs, 0) == SQLITE_OK;
   }();

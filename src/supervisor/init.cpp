@@ -34,7 +34,7 @@ void send(Report report) {
   (void)!write(report_descriptor, &report, sizeof report);
 }
 
-void append(Report& report, const char* text) {
+void append_text(Report& report, const char* text) {
   size_t used = strlen(report.text);
   strncpy(report.text + used, text, sizeof report.text - 1 - used);
 }
@@ -43,11 +43,11 @@ void append(Report& report, const char* text) {
   Report report;
   report.kind = kind;
   strncpy(report.code, code, sizeof report.code - 1);
-  append(report, "cannot ");
-  append(report, what);
+  append_text(report, "cannot ");
+  append_text(report, what);
   if (error) {
-    append(report, ": ");
-    append(report, text_of_error(error));
+    append_text(report, ": ");
+    append_text(report, text_of_error(error));
   }
   send(report);
   _exit(1);
@@ -112,10 +112,10 @@ void enter_working_folder(const Spec& spec, const char* root) {
   Report report;
   report.kind = Report::error;
   strcpy(report.code, errno == ENOENT || errno == ENOTDIR ? "no_such_folder" : "not_permitted");
-  append(report, "cannot start in the folder ");
-  append(report, spec.working_folder);
-  append(report, ": ");
-  append(report, text_of_error(errno));
+  append_text(report, "cannot start in the folder ");
+  append_text(report, spec.working_folder);
+  append_text(report, ": ");
+  append_text(report, text_of_error(errno));
   send(report);
   _exit(1);
 }

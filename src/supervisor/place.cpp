@@ -24,7 +24,7 @@ bool is_in_spell(const char* path) {
 }
 
 /// `path` becomes `path`/`name`; false if that is too long.
-bool append(char* path, const char* name, size_t size) {
+bool append_name(char* path, const char* name, size_t size) {
   size_t used = strlen(path);
   if (used + size + 2 > PATH_MAX) {
     errno = ENAMETOOLONG;
@@ -47,7 +47,7 @@ void take_over(const char* folder, const char* name, unsigned char type) {
   size_t size = strlen(folder);
   if (size >= sizeof path) return;
   if (strcmp(folder, "/") != 0) memcpy(path, folder, size + 1);
-  if (!append(path, name, strlen(name))) return;
+  if (!append_name(path, name, strlen(name))) return;
   if (type == DT_UNKNOWN) {
     struct stat st;
     if (lstat(path, &st) != 0) return;
@@ -134,7 +134,7 @@ bool Places::make(const char* path, bool folder, char* real) {
     bool last = at[size + strspn(at + size, "/")] == 0, wants_folder = !last || folder;
     char parent[PATH_MAX];
     strcpy(parent, real);
-    if (!append(real, at, size)) return false;
+    if (!append_name(real, at, size)) return false;
     at += size;
     struct stat st;
     if (lstat(real, &st) != 0) {

@@ -21,8 +21,9 @@ namespace {
 
 constexpr std::size_t commits_named = 16;  // of those that are here, to the service
 
-Result<> take(git::Store& store, const std::string& commit, const CodeCache::Fetch& fetch,
-              const std::vector<std::string>& have, const std::function<Result<base::Fd>()>& pack) {
+Result<> take_commit(git::Store& store, const std::string& commit, const CodeCache::Fetch& fetch,
+                     const std::vector<std::string>& have,
+                     const std::function<Result<base::Fd>()>& pack) {
   auto file = pack();
   if (!file) return file.error();
   auto size = fetch(have, file->get());
@@ -57,10 +58,10 @@ Result<CodeCache::Use> CodeCache::use(const std::string& owner, const std::strin
     auto here = store->has_commit(commit);
     if (!here) return here.error();
     if (!*here) {
-      auto taken = take(*store, commit, fetch, store->protectors(commits_named), pack);
+      auto taken = take_commit(*store, commit, fetch, store->protectors(commits_named), pack);
       // Something that is named as being here is not: everything anew.
       if (!taken && taken.error().code() == "incomplete_pack")
-        taken = take(*store, commit, fetch, {}, pack);
+        taken = take_commit(*store, commit, fetch, {}, pack);
       if (!taken) return taken.error();
       (void)store->repack();
       fetched = true;

@@ -41,7 +41,7 @@ const model::ResolvedMount* mount_at(const model::StartCommand& start, std::stri
 
 /// The name in the cache of what is built: all that it is a function of. What one owner has had
 /// built no other gets, though it be the same: a build is a program, it may look at more than that.
-Result<std::string> key_of(const model::StartCommand& start, const Toolchain& tools) {
+Result<std::string> compile_key(const model::StartCommand& start, const Toolchain& tools) {
   auto *source = mount_at(start, model::build_source), *sdk = mount_at(start, model::build_sdk);
   if (!source || !sdk) return no_build("there is nothing to build: the run mounts no source");
   std::string all = start.owner;
@@ -279,7 +279,7 @@ Result<std::vector<std::string>> compile(const Folders& folders, const Host& hos
   if (!tools.missing.empty())
     return no_build("there is no " + tools.missing +
                     " on this machine: install it, or build the program elsewhere (--program)");
-  auto key = key_of(start, tools);
+  auto key = compile_key(start, tools);
   if (!key) return key.error();
   std::string folder = folders.run(start.run), place = folder + "/compile";
   auto record = read_mount_record(folder);

@@ -19,7 +19,7 @@ bool is_folder(const std::string& path) {
 }
 
 /// As a shell would find it; "" if it would not.
-std::string find_program(const std::string& name, const std::string& path) {
+std::string program_in(const std::string& name, const std::string& path) {
   for (auto& folder : base::split(path, ':')) {
     if (folder.empty() || folder[0] != '/') continue;
     std::string program = folder + "/" + name;
@@ -32,7 +32,7 @@ std::string find_program(const std::string& name, const std::string& path) {
 }
 
 /// Where a layer of packages has its programs, as it lies on this machine.
-std::string path_in(const EnvironmentRecord& built) {
+std::string bin_folder_of(const EnvironmentRecord& built) {
   return built.system + "/" + system_root + "/usr/bin";
 }
 
@@ -108,10 +108,10 @@ Environment environment_of(const model::StartCommand& start,
   bool own_python = built && built->venv;
   if (given && !given->system.empty()) {
     path += std::string(path.empty() ? "" : ":") + "/usr/games";  // where some packages put theirs
-    seen += ":" + path_in(*given);
+    seen += ":" + bin_folder_of(*given);
   }
-  if (!own_python && find_program("python", seen).empty()) {
-    out.python = find_program("python3", seen);
+  if (!own_python && program_in("python", seen).empty()) {
+    out.python = program_in("python3", seen);
     if (given && !given->system.empty() && out.python.starts_with(given->system))
       out.python = "/usr/bin/python3";
   }

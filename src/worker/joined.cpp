@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-std::string path_in(const std::string& folder) { return folder + "/" + joined_file; }
+std::string joined_path(const std::string& folder) { return folder + "/" + joined_file; }
 
 }  // namespace
 
@@ -23,7 +23,7 @@ net::Trust Joined::trust() const {
 }
 
 Result<std::optional<Joined>> read_joined(const std::string& folder) {
-  auto text = base::read_file(path_in(folder), 1 << 20);
+  auto text = base::read_file(joined_path(folder), 1 << 20);
   if (!text && text.error().code() == "not_found") return std::optional<Joined>();
   if (!text) return text.error();
   Joined joined;
@@ -53,7 +53,7 @@ Result<std::optional<Joined>> read_joined(const std::string& folder) {
   }
   if (!fine)
     return base::error("damaged",
-                       path_in(folder) + " is damaged: `spell-worker leave`, then join again");
+                       joined_path(folder) + " is damaged: `spell-worker leave`, then join again");
   joined.joined_us = parsed["joined_us"];
   return std::optional<Joined>(std::move(joined));
 }
@@ -68,12 +68,12 @@ Result<> write_joined(const std::string& folder, const Joined& joined) {
                     {"port", proxy.port},
                     {"credentials", proxy.credentials},
                     {"except", proxy.except}};
-  return base::write_file(path_in(folder), out.dump(2) + "\n", 0600);
+  return base::write_file(joined_path(folder), out.dump(2) + "\n", 0600);
 }
 
 Result<> forget_joined(const std::string& folder) {
-  if (::unlink(path_in(folder).c_str()) == 0) return base::sync_folder(folder);
-  return errno == ENOENT ? ok() : Result<>(base::errno_error("remove " + path_in(folder)));
+  if (::unlink(joined_path(folder).c_str()) == 0) return base::sync_folder(folder);
+  return errno == ENOENT ? ok() : Result<>(base::errno_error("remove " + joined_path(folder)));
 }
 
 }  // namespace spell::worker

@@ -36,7 +36,7 @@ namespace {
 
 constexpr std::size_t longest_made_of = 1000, most_packages = 5000;
 
-std::string find_program(const std::string& name, const std::vector<std::string>& environment) {
+std::string program_on_path(const std::string& name, const std::vector<std::string>& environment) {
   constexpr std::string_view variable = "PATH=";
   std::string path;
   for (auto& entry : environment)
@@ -91,7 +91,7 @@ LayerBase base_of(const std::vector<std::string>& environment, const std::string
   if (out.system.empty()) out.system = "linux";
   struct utsname name;
   if (::uname(&name) == 0) out.machine = name.machine;
-  out.python3 = find_program("python3", environment);
+  out.python3 = program_on_path("python3", environment);
   char real[PATH_MAX];
   if (!out.python3.empty() && ::realpath(out.python3.c_str(), real)) out.python = real;
   return out;

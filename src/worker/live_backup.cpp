@@ -436,7 +436,7 @@ namespace {
 
 /// The folder that a path lies in, below an open one; no part of it is followed if it is a link.
 /// `make`: folders that are missing are made.
-base::Fd parent_of(const base::Fd& top, const std::string& path, std::string& name, bool make) {
+base::Fd open_parent(const base::Fd& top, const std::string& path, std::string& name, bool make) {
   auto parts = base::split(path, '/');
   name = parts.back();
   base::Fd folder(::fcntl(top.get(), F_DUPFD_CLOEXEC, 3));
@@ -473,7 +473,7 @@ static void remove_emptied(const base::Fd& top, const std::string& path, std::in
   for (auto it = young.rbegin(); it != young.rend(); ++it)
     for (auto folder = *it; !folder.empty();) {
       std::string name;
-      auto parent = parent_of(top, folder, name, false);
+      auto parent = open_parent(top, folder, name, false);
       if (!parent || ::unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) != 0) break;
       auto end = folder.rfind('/');
       folder.resize(end == std::string::npos ? 0 : end);
@@ -490,13 +490,13 @@ Result<SetAside> set_aside(const std::string& run_folder) {
     auto path = text->substr(at, end - at);
     out.paths.push_back(path);
     std::string name, aside = std::string(incomplete_folder) + "/" + path;
-    auto from = parent_of(*top, path, name, false);
+    auto from = open_parent(*top, path, name, false);
     if (!is_there(from, name)) {
-      auto to = parent_of(*top, aside, name, false);
+      auto to = open_parent(*top, aside, name, false);
       out.moved += is_there(to, name);
       continue;
     }
-    auto to = parent_of(*top, aside, name, true);
+    auto to = open_parent(*top, aside, name, true);
     if (to && ::renameat(from.get(), name.c_str(), to.get(), name.c_str()) == 0)
       ++out.moved;
     else
@@ -546,7 +546,7 @@ Result<> write_lost(const Folders& folders, const model::StartCommand& start,
   for (auto& [path, entry] : *safe) {
     if (known.contains(path)) continue;
     std::string name;
-    auto parent = parent_of(*top, path, name, false);
+    auto parent = open_parent(*top, path, name, false);
     bool there = is_there(parent, name);
     if (there && entry.type == spellfs::EntryType::file) {
       base::Fd file(

@@ -32,7 +32,7 @@ Result<FoundMount> find_mount(const spellfs::ObjectSource& source,
   return FoundMount{mount, std::move(*entry)};
 }
 
-spellfs::KnownFile state_of(const struct stat& st) {
+spellfs::KnownFile state_of_file(const struct stat& st) {
   auto ns = [](const timespec& t) {
     return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
   };
@@ -69,7 +69,7 @@ Result<> make_place(const std::string& top, const PlannedMount& planned, bool wi
                                                      : S_ISDIR(st.st_mode) ? "a folder"
                                                                            : "a file") +
                                              " of the code is in the way (" + path + ")");
-    if (made) record.places[wants_folder ? path + "/" : path] = state_of(st);
+    if (made) record.places[wants_folder ? path + "/" : path] = state_of_file(st);
     if (wants_folder && !last)
       at = base::Fd(::openat(at->get(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   }

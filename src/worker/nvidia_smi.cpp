@@ -21,7 +21,7 @@ constexpr const char* query =
     "power.draw";
 enum Column { index, uuid, name, memory_total, memory_used, use, temperature, power, columns };
 
-std::string find_program() {
+std::string find_nvidia_smi() {
   for (auto* folder : {"/usr/bin", "/usr/local/bin", "/usr/local/nvidia/bin", "/opt/bin"})
     if (std::string path = std::string(folder) + "/nvidia-smi"; ::access(path.c_str(), X_OK) == 0)
       return path;
@@ -83,7 +83,7 @@ std::vector<GpuReading> parse_gpus(std::string_view csv) {
 }
 
 Result<std::vector<GpuReading>> read_gpus(const std::string& program) {
-  std::string path = program.empty() ? find_program() : program;
+  std::string path = program.empty() ? find_nvidia_smi() : program;
   if (path.empty()) return std::vector<GpuReading>();
   auto text = output_of({path, query, "--format=csv,noheader,nounits"});
   if (!text) return text.error();

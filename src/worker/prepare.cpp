@@ -48,7 +48,7 @@ constexpr int most_tries = 3;
 Error given_up() { return base::error("canceled", "the environment was given up"); }
 
 /// What was saved cannot be read: it is to be built anew.
-bool is_lost(const Error& error) {
+bool is_lost_layer(const Error& error) {
   for (auto* code : {"object_not_found", "resource_not_found", "damaged", "bad_pack", "bad_node"})
     if (error.code() == code) return true;
   return false;
@@ -86,7 +86,7 @@ class Preparation {
     SPELL_TRY(end_earlier());
     for (int tries = 1;; ++tries) {
       auto done = once();
-      if (done || !is_lost(done.error()) || tries == most_tries) return done;
+      if (done || !is_lost_layer(done.error()) || tries == most_tries) return done;
       say("The environment cannot be read any more (" + done.error().message() +
           "): it is built anew");
     }
@@ -95,8 +95,8 @@ class Preparation {
  private:
   void say(const std::string& line) { say_({line}); }
 
-  /// One way through all layers. An error of is_lost(): what was there is not any more, which the
-  /// service will be told of.
+  /// One way through all layers. An error of is_lost_layer(): what was there is not any more, which
+  /// the service will be told of.
   Result<> once() {
     below_ = system_ = {};
     system_tree_.clear();
@@ -222,7 +222,7 @@ class Preparation {
           return system ? unpack_system(path) : ok();
         },
         stop_);
-    if (!made && is_lost(made.error())) lost_[methods_[layer.node]] = layer.node;
+    if (!made && is_lost_layer(made.error())) lost_[methods_[layer.node]] = layer.node;
     if (!made) return made.error();
     if (!told) say("Retrieving cached environment… it is on this machine");
     return made->path;

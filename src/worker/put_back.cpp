@@ -19,7 +19,7 @@ namespace spell::worker {
 
 namespace {
 
-Result<std::vector<std::string>> names_in(const std::string& path) {
+Result<std::vector<std::string>> sorted_names(const std::string& path) {
   std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
   if (!folder) return base::errno_error("read " + path);
   std::vector<std::string> names;
@@ -44,7 +44,7 @@ Result<> merge(const std::string& from, const std::string& to) {
   if (folder) SPELL_TRY(set_mode(from, st.st_mode | 0700));
   bool both = folder && ::lstat(to.c_str(), &there) == 0 && S_ISDIR(there.st_mode);
   if (both) {
-    auto names = names_in(from);
+    auto names = sorted_names(from);
     if (!names) return names.error();
     for (auto& name : *names) SPELL_TRY(merge(from + "/" + name, to + "/" + name));
     timespec times[2] = {st.st_atim, st.st_mtim};

@@ -146,7 +146,7 @@ Error damaged(const std::string& what) {
 }
 
 /// The folder in which the path's last part is, and that part.
-Result<std::pair<base::Fd, std::string>> parent_of(int top, const std::string& path) {
+Result<std::pair<base::Fd, std::string>> parent_below(int top, const std::string& path) {
   auto parts = base::split(path, '/');
   base::Fd at(::fcntl(top, F_DUPFD_CLOEXEC, 0));
   for (auto& part : parts) {
@@ -160,7 +160,7 @@ Result<std::pair<base::Fd, std::string>> parent_of(int top, const std::string& p
 }
 
 Result<> make_change(int top, char kind, const std::string& path) {
-  auto parent = parent_of(top, path);
+  auto parent = parent_below(top, path);
   if (!parent) return parent.error();
   auto& [at, name] = *parent;
   if (kind == 'w') {

@@ -121,6 +121,42 @@ def check_state():
             yield f"{name}:{line_of(content, found.start())}: {found[0]}: what a signal does is the program's own matter"
 
 
+OWN_FUNCTION = re.compile(r"(?!using\b|template\b|static_assert\b|struct\b|class\b)[a-zA-Z_][\w:<>,&*\s]*?[ *&](\w+)\(")
+
+
+def names_of_its_own(name):
+    """The functions of a file that no other can call: (line, name)."""
+    depth, outside = 0, None  # braces that are open; how many were before the namespace that has no name
+    for number, line in enumerate(code(name).splitlines(), 1):
+        if line.startswith("namespace {"):
+            outside = depth
+        # clang-format leaves what stands in a namespace at the line's beginning.
+        elif (outside is not None or line.startswith("static ")) and (found := OWN_FUNCTION.match(line)):
+            yield number, found[1]
+        depth += line.count("{") - line.count("}")
+        if depth == outside:
+            outside = None
+
+
+def check_names():
+    """What a file has for itself alone has a name of its own in its module: files are compiled together, and a call must not find another's."""
+    declared = re.compile(r"^(?!using\b|friend\b|return\b|#)[a-zA-Z_][\w:<>,&*\s\[\]]*?[ *&](\w+)\(", re.M)
+    alone = set(re.search(r"foreach\(alone ([^)]*)\)", text("cmake/programs.cmake"))[1].split())
+    folders = {name.rpartition("/")[0] for name in sources("src", "cli", "tests/unit", suffixes=(".cpp",))}
+    for folder in sorted(folders):
+        files = {name: code(name) for name in sources(folder, suffixes=(".cpp",)) if folder != "cli/spell" or name.split("/")[-1][:-4] not in alone}
+        module = folder.split("/")[-1]
+        seen = (folder, "include", *(f"src/{other}" for other in layers().get(module, ()) if folder.startswith("src/")))
+        known = {found[1]: header for header in sources(*seen, suffixes=(".hpp",)) for found in declared.finditer(code(header))}
+        first = {}
+        for name, content in files.items():
+            for line, own in sorted(set(names_of_its_own(name))):
+                if first.setdefault(own, name) != name:
+                    yield f"{name}:{line}: {own}() stands in {first[own]} too: it is one function, or there are two names"
+                elif own in known and any(re.search(rf"(?<![\w.>:]){own}\(", other) for at, other in files.items() if at != name):
+                    yield f"{name}:{line}: {own}() stands in {known[own]} too"
+
+
 def check_coroutines():
     """No co_await inside braces and no braced or capturing temporary beside it: g++ 12 destroys such temporaries twice."""
     for name in sources("src", "cli", "include", "tests", "examples"):
@@ -216,7 +252,8 @@ def check_headers_alone():
         yield from filter(None, pool.map(compile_one, names))
 
 
-FAST = (check_layers, check_public_includes, check_command_line, check_libraries, check_portable, check_pure, check_state, check_coroutines, check_words)
+FAST = (check_layers, check_public_includes, check_command_line, check_libraries, check_portable, check_pure, check_state, check_coroutines,
+        check_names, check_words)
 SLOW = (check_headers_alone,)
 
 

@@ -24,7 +24,7 @@ struct Told {
   std::string error{};
 };
 
-Told finish(Guest& guest) {
+Told finish_guest(Guest& guest) {
   Told told;
   for (;;) {
     pollfd files[] = {{guest.output.get(), POLLIN, 0}, guest.event()};
@@ -78,11 +78,11 @@ TEST_CASE("a guest is where the run is, with its variables and its folder") {
   REQUIRE(await_output(run, folder, "ready"));
   auto guest =
       let_in(run, {.command = "cat file; echo $FRUIT $MORE; exit 7", .env = {{"MORE", "x"}}});
-  auto told = finish(guest);
+  auto told = finish_guest(guest);
   CHECK(told.output == "made\napple x\n");
   CHECK(told.code == 7);
   auto other = let_in(run, {.command = "echo $FRUIT; kill -KILL $$", .env = {{"FRUIT", "pear"}}});
-  told = finish(other);
+  told = finish_guest(other);
   CHECK(told.output == "pear\n");
   CHECK(told.code == 137);
   REQUIRE(run.kill());
@@ -101,7 +101,7 @@ TEST_CASE("a guest ends with the run") {
   await_start(guest);
   REQUIRE(run.kill());
   (void)testing::finish(run);
-  auto told = finish(guest);
+  auto told = finish_guest(guest);
   CAPTURE(told.error, told.code);
   CHECK((told.error == "run_ended" || told.code == 137));
   CHECK(processes_with(number) == 0);
@@ -162,7 +162,7 @@ TEST_CASE("however many look on, a guest is let in, and who comes later waits fo
   std::vector<Guest> guests;
   for (int i = 0; i < 40; ++i)
     guests.push_back(let_in(run, {.command = "exit " + std::to_string(i)}));
-  for (int i = 0; i < 40; ++i) CHECK(finish(guests[static_cast<std::size_t>(i)]).code == i);
+  for (int i = 0; i < 40; ++i) CHECK(finish_guest(guests[static_cast<std::size_t>(i)]).code == i);
   CHECK_FALSE(hears(*later, 0));
   onlookers.pop_back();
   CHECK(hears(*later, 30'000));
@@ -188,7 +188,7 @@ TEST_CASE("more guests at once than the supervisor has room for wait, and are le
   }
   CHECK(guests.back().event().events == POLLOUT);
   REQUIRE(::kill(supervisor, SIGCONT) == 0);
-  for (int i = 0; i < 40; ++i) CHECK(finish(guests[static_cast<std::size_t>(i)]).code == i);
+  for (int i = 0; i < 40; ++i) CHECK(finish_guest(guests[static_cast<std::size_t>(i)]).code == i);
   REQUIRE(run.kill());
   (void)testing::finish(run);
 }
@@ -200,7 +200,7 @@ TEST_CASE("a run that ends before it has taken a guest is told from one that tak
   auto guest = let_in(base::Fd(ends[0]), {.command = "true"});
   REQUIRE(guest.next());
   supervisor.reset();
-  CHECK(finish(guest).error == "run_ended");
+  CHECK(finish_guest(guest).error == "run_ended");
 }
 
 TEST_CASE("a supervisor that is older than guests is told apart") {
@@ -212,5 +212,5 @@ TEST_CASE("a supervisor that is older than guests is told apart") {
   // It takes the packet, knows nothing of `exec`, and what came with it is closed.
   char packet[spell::supervisor::packet_limit];
   CHECK(::recv(supervisor.get(), packet, sizeof packet, 0) > 0);
-  CHECK(finish(guest).error == "supervisor_version");
+  CHECK(finish_guest(guest).error == "supervisor_version");
 }

@@ -17,7 +17,7 @@ SentMetric one(std::string_view body) {
   return points->front();
 }
 
-std::string refused(std::string_view body) {
+std::string refused_metric(std::string_view body) {
   auto points = parse_sent_metrics(body);
   REQUIRE_FALSE(points);
   CHECK(points.error().code() == "invalid_metric");
@@ -44,22 +44,24 @@ TEST_CASE("what a program sends") {
 }
 
 TEST_CASE("what is wrong is named") {
-  CHECK(refused("{").find("JSON") != std::string::npos);
-  CHECK(refused("3").find("object") != std::string::npos);
-  CHECK(refused(R"({"type": "number", "number": 1})").find("name") == 0);
-  CHECK(refused(R"({"name": "", "type": "number", "number": 1})").find("name") == 0);
-  CHECK(refused(R"({"name": "a\nb", "type": "number", "number": 1})").find("name") == 0);
-  CHECK(refused(R"({"name": "x", "number": 1})").find("type") == 0);
-  CHECK(refused(R"({"name": "x", "type": "number"})").find("number") == 0);
-  CHECK(refused(R"({"name": "x", "type": "number", "number": "1"})").find("number") == 0);
-  CHECK(refused(R"({"name": "x", "type": "number", "number": 1, "text": "a"})").find("text") == 0);
-  CHECK(refused(R"({"name": "x", "type": "number", "number": 1, "index": 1.5})").find("index") ==
-        0);
-  CHECK(refused(R"({"name": "x", "type": "number", "number": 1, "colour": 1})").find("colour") !=
-        std::string::npos);
-  CHECK(refused(R"([{"name": "x", "type": "number", "number": 1}, {}])").find("[1]") == 0);
-  refused(R"({"name": ")" + std::string(metric_name_limit + 1, 'x') +
-          R"(", "type": "number", "number": 1})");
+  CHECK(refused_metric("{").find("JSON") != std::string::npos);
+  CHECK(refused_metric("3").find("object") != std::string::npos);
+  CHECK(refused_metric(R"({"type": "number", "number": 1})").find("name") == 0);
+  CHECK(refused_metric(R"({"name": "", "type": "number", "number": 1})").find("name") == 0);
+  CHECK(refused_metric(R"({"name": "a\nb", "type": "number", "number": 1})").find("name") == 0);
+  CHECK(refused_metric(R"({"name": "x", "number": 1})").find("type") == 0);
+  CHECK(refused_metric(R"({"name": "x", "type": "number"})").find("number") == 0);
+  CHECK(refused_metric(R"({"name": "x", "type": "number", "number": "1"})").find("number") == 0);
+  CHECK(
+      refused_metric(R"({"name": "x", "type": "number", "number": 1, "text": "a"})").find("text") ==
+      0);
+  CHECK(refused_metric(R"({"name": "x", "type": "number", "number": 1, "index": 1.5})")
+            .find("index") == 0);
+  CHECK(refused_metric(R"({"name": "x", "type": "number", "number": 1, "colour": 1})")
+            .find("colour") != std::string::npos);
+  CHECK(refused_metric(R"([{"name": "x", "type": "number", "number": 1}, {}])").find("[1]") == 0);
+  refused_metric(R"({"name": ")" + std::string(metric_name_limit + 1, 'x') +
+                 R"(", "type": "number", "number": 1})");
 }
 
 TEST_CASE("a line holds the whole point") {

@@ -36,7 +36,7 @@ json full_body() {
 }
 
 /// The error's message for a body in which one member was replaced; "" if it is accepted.
-std::string refused(const char* field, json value) {
+std::string refused_request(const char* field, json value) {
   json body = full_body();
   body[json::json_pointer(field)] = std::move(value);
   auto request = parse_run_request(body);
@@ -88,11 +88,11 @@ TEST_CASE("a request is an object with a command") {
 }
 
 TEST_CASE("unknown fields are refused by name") {
-  CHECK(refused("/colour", 1) == "'colour' is not a known field");
-  CHECK(refused("/code/branch", "x") == "code.'branch' is not a known field");
-  CHECK(refused("/Command", "x") == "'Command' is not a known field");
-  CHECK(refused("/a\nb", 1) == "'a?b' is not a known field");
-  CHECK(refused(("/" + std::string(100'000, 'x')).c_str(), 1).size() < 200);
+  CHECK(refused_request("/colour", 1) == "'colour' is not a known field");
+  CHECK(refused_request("/code/branch", "x") == "code.'branch' is not a known field");
+  CHECK(refused_request("/Command", "x") == "'Command' is not a known field");
+  CHECK(refused_request("/a\nb", 1) == "'a?b' is not a known field");
+  CHECK(refused_request(("/" + std::string(100'000, 'x')).c_str(), 1).size() < 200);
 }
 
 TEST_CASE("wrong types are refused in every field, naming it") {
@@ -104,25 +104,25 @@ TEST_CASE("wrong types are refused in every field, naming it") {
       bool text_is_fine =
           wrong.is_string() && (field == "command" || field == "description" || field == "folder");
       if (text_is_fine) continue;
-      CHECK(refused(("/" + field).c_str(), wrong).find(field) != std::string::npos);
+      CHECK(refused_request(("/" + field).c_str(), wrong).find(field) != std::string::npos);
     }
     if (field != "timeout" && field != "code")
-      CHECK(names(refused(("/" + field).c_str(), nullptr), field));
+      CHECK(names(refused_request(("/" + field).c_str(), nullptr), field));
   }
   for (auto& [field, value] : body["code"].items()) {
     INFO(field);
-    CHECK(names(refused(("/code/" + field).c_str(), 1), "code." + field));
-    CHECK(names(refused(("/code/" + field).c_str(), nullptr), "code." + field));
+    CHECK(names(refused_request(("/code/" + field).c_str(), 1), "code." + field));
+    CHECK(names(refused_request(("/code/" + field).c_str(), nullptr), "code." + field));
   }
-  CHECK(names(refused("/labels/1", 1), "labels[1]"));
-  CHECK(names(refused("/after/0", "1"), "after[0]"));
-  CHECK(names(refused("/mounts/0", "runs/1"), "mounts[0]"));
-  CHECK(names(refused("/mounts/0/resource", 1), "mounts[0].resource"));
-  CHECK(names(refused("/mounts/0/resource", ""), "mounts[0].resource"));
-  CHECK(refused("/mounts/0/to", "x") == "mounts[0].'to' is not a known field");
-  CHECK(names(refused("/mounts/0", {{"at", "x"}}), "mounts[0].resource"));
-  CHECK(names(refused("/env/A", 1), "env.'A'"));
-  CHECK_FALSE(refused("/stop_grace", true).empty());
+  CHECK(names(refused_request("/labels/1", 1), "labels[1]"));
+  CHECK(names(refused_request("/after/0", "1"), "after[0]"));
+  CHECK(names(refused_request("/mounts/0", "runs/1"), "mounts[0]"));
+  CHECK(names(refused_request("/mounts/0/resource", 1), "mounts[0].resource"));
+  CHECK(names(refused_request("/mounts/0/resource", ""), "mounts[0].resource"));
+  CHECK(refused_request("/mounts/0/to", "x") == "mounts[0].'to' is not a known field");
+  CHECK(names(refused_request("/mounts/0", {{"at", "x"}}), "mounts[0].resource"));
+  CHECK(names(refused_request("/env/A", 1), "env.'A'"));
+  CHECK_FALSE(refused_request("/stop_grace", true).empty());
 }
 
 TEST_CASE("NUL and invalid UTF-8 are refused in every text") {
@@ -132,7 +132,7 @@ TEST_CASE("NUL and invalid UTF-8 are refused in every text") {
                        "/code/workspace", "/code/commit", "/code/base_commit", "/code/repository",
                        "/code/message", "/code/github_url"}) {
       INFO(field);
-      CHECK_FALSE(refused(field, bad).empty());
+      CHECK_FALSE(refused_request(field, bad).empty());
     }
     json body = full_body();
     body["env"][bad] = "x";
@@ -142,41 +142,41 @@ TEST_CASE("NUL and invalid UTF-8 are refused in every text") {
 
 TEST_CASE("limits hold at their very edge") {
   auto text = [](std::size_t size) { return std::string(size, 'x'); };
-  CHECK(refused("/command", text(256 << 10)) == "");
-  CHECK(names(refused("/command", text((256 << 10) + 1)), "command"));
-  CHECK(names(refused("/command", ""), "command"));
-  CHECK(names(refused("/command", " \n\t "), "command"));
-  CHECK(refused("/description", text(10 << 10)) == "");
-  CHECK(names(refused("/description", text((10 << 10) + 1)), "description"));
-  CHECK(refused("/env/A", text(128 << 10)) == "");
-  CHECK(names(refused("/env/A", text((128 << 10) + 1)), "env.'A'"));
-  CHECK(refused("/timeout", 1) == "");
-  CHECK(refused("/timeout", 365 * 24 * 3600) == "");
-  CHECK(names(refused("/timeout", 0), "timeout"));
-  CHECK(names(refused("/timeout", 365 * 24 * 3600 + 1), "timeout"));
-  CHECK(refused("/stop_grace", 86400) == "");
-  CHECK(names(refused("/stop_grace", 86401), "stop_grace"));
-  CHECK(names(refused("/stop_grace", -1), "stop_grace"));
-  CHECK(refused("/log_limit", (1LL << 53) - 1) == "");
-  CHECK(names(refused("/log_limit", 1LL << 53), "log_limit"));
-  CHECK(names(refused("/log_limit", UINT64_MAX), "log_limit"));
-  CHECK(names(refused("/log_limit", 4095), "log_limit"));
-  CHECK(refused("/machine_type", text(64)) == "");
-  CHECK(names(refused("/machine_type", text(65)), "machine_type"));
-  CHECK(names(refused("/code/github_url", text(4097)), "code.github_url"));
-  CHECK(names(refused("/after/0", 0), "after[0]"));
+  CHECK(refused_request("/command", text(256 << 10)) == "");
+  CHECK(names(refused_request("/command", text((256 << 10) + 1)), "command"));
+  CHECK(names(refused_request("/command", ""), "command"));
+  CHECK(names(refused_request("/command", " \n\t "), "command"));
+  CHECK(refused_request("/description", text(10 << 10)) == "");
+  CHECK(names(refused_request("/description", text((10 << 10) + 1)), "description"));
+  CHECK(refused_request("/env/A", text(128 << 10)) == "");
+  CHECK(names(refused_request("/env/A", text((128 << 10) + 1)), "env.'A'"));
+  CHECK(refused_request("/timeout", 1) == "");
+  CHECK(refused_request("/timeout", 365 * 24 * 3600) == "");
+  CHECK(names(refused_request("/timeout", 0), "timeout"));
+  CHECK(names(refused_request("/timeout", 365 * 24 * 3600 + 1), "timeout"));
+  CHECK(refused_request("/stop_grace", 86400) == "");
+  CHECK(names(refused_request("/stop_grace", 86401), "stop_grace"));
+  CHECK(names(refused_request("/stop_grace", -1), "stop_grace"));
+  CHECK(refused_request("/log_limit", (1LL << 53) - 1) == "");
+  CHECK(names(refused_request("/log_limit", 1LL << 53), "log_limit"));
+  CHECK(names(refused_request("/log_limit", UINT64_MAX), "log_limit"));
+  CHECK(names(refused_request("/log_limit", 4095), "log_limit"));
+  CHECK(refused_request("/machine_type", text(64)) == "");
+  CHECK(names(refused_request("/machine_type", text(65)), "machine_type"));
+  CHECK(names(refused_request("/code/github_url", text(4097)), "code.github_url"));
+  CHECK(names(refused_request("/after/0", 0), "after[0]"));
   json many = json::array(), ids = json::array(), env = json::object();
   for (int i = 0; i < 51; ++i) many.push_back("label" + std::to_string(i));
   for (int i = 1; i <= 1001; ++i) ids.push_back(i), env["V" + std::to_string(i)] = "";
-  CHECK(names(refused("/labels", many), "labels"));
-  CHECK(names(refused("/after", ids), "after"));
-  CHECK(names(refused("/env", env), "env"));
+  CHECK(names(refused_request("/labels", many), "labels"));
+  CHECK(names(refused_request("/after", ids), "after"));
+  CHECK(names(refused_request("/env", env), "env"));
   json mounts(51, {{"resource", "runs/1"}});
-  CHECK(names(refused("/mounts", mounts), "mounts"));
+  CHECK(names(refused_request("/mounts", mounts), "mounts"));
   many.erase(0), ids.erase(0), env.erase("V1");
-  CHECK(refused("/labels", many) == "");
-  CHECK(refused("/after", ids) == "");
-  CHECK(refused("/env", env) == "");
+  CHECK(refused_request("/labels", many) == "");
+  CHECK(refused_request("/after", ids) == "");
+  CHECK(refused_request("/env", env) == "");
 }
 
 TEST_CASE("names of variables") {
@@ -197,24 +197,24 @@ TEST_CASE("names of variables") {
 
 TEST_CASE("paths, names and ids") {
   for (auto bad : {"/abs", "..", "a/../b", "./a", "a//b", "a/"})
-    CHECK(names(refused("/folder", bad), "folder"));
-  CHECK(refused("/folder", "") == "");
-  CHECK(refused("/virtual_env", "") == "");
-  CHECK(names(refused("/virtual_env", "venv"), "virtual_env"));
+    CHECK(names(refused_request("/folder", bad), "folder"));
+  CHECK(refused_request("/folder", "") == "");
+  CHECK(refused_request("/virtual_env", "") == "");
+  CHECK(names(refused_request("/virtual_env", "venv"), "virtual_env"));
   for (auto bad : {"-x", ".x", "a b", "a/b", "ä"}) {
-    CHECK(names(refused("/labels/0", bad), "labels[0]"));
-    CHECK(names(refused("/project", bad), "project"));
-    CHECK(names(refused("/machine_type", bad), "machine_type"));
+    CHECK(names(refused_request("/labels/0", bad), "labels[0]"));
+    CHECK(names(refused_request("/project", bad), "project"));
+    CHECK(names(refused_request("/machine_type", bad), "machine_type"));
   }
-  CHECK(names(refused("/labels/0", ""), "labels[0]"));
-  CHECK(refused("/project", "") == "");
+  CHECK(names(refused_request("/labels/0", ""), "labels[0]"));
+  CHECK(refused_request("/project", "") == "");
   for (auto bad : {std::string(39, 'a'), std::string(41, 'a'), std::string(40, 'A'),
                    std::string(40, 'g'), std::string("HEAD")})
-    CHECK(names(refused("/code/commit", bad), "code.commit"));
-  CHECK(refused("/code/commit", sha256_commit) == "");
-  CHECK(names(refused("/code/commit", ""), "code.commit"));
-  CHECK(refused("/code/workspace", "") == "");
-  CHECK(names(refused("/code", {{"commit", commit}}), "code.workspace"));
+    CHECK(names(refused_request("/code/commit", bad), "code.commit"));
+  CHECK(refused_request("/code/commit", sha256_commit) == "");
+  CHECK(names(refused_request("/code/commit", ""), "code.commit"));
+  CHECK(refused_request("/code/workspace", "") == "");
+  CHECK(names(refused_request("/code", {{"commit", commit}}), "code.workspace"));
 }
 
 TEST_CASE("no credentials in a repository's address") {
@@ -222,7 +222,7 @@ TEST_CASE("no credentials in a repository's address") {
                    "ssh://git:secret@example.org/x", "https://a@b:c@example.org/", "http://x:@h",
                    "-oProxy=x", "https://h/a b", "https://h/\n"}) {
     INFO(bad);
-    auto text = refused("/code/github_url", bad);
+    auto text = refused_request("/code/github_url", bad);
     CHECK(names(text, "code.github_url"));
     CHECK(text.find("secret") == std::string::npos);
   }
@@ -230,7 +230,7 @@ TEST_CASE("no credentials in a repository's address") {
        {"https://example.org/a@b:c", "ssh://git@example.org/x", "git@example.org:a/b.git",
         "/srv/git/x", "file:///srv/x", "https://example.org:8443/x?a@b"}) {
     INFO(good);
-    CHECK(refused("/code/github_url", good) == "");
+    CHECK(refused_request("/code/github_url", good) == "");
   }
 }
 
@@ -286,9 +286,9 @@ TEST_CASE("parameters are put where the command names them") {
 }
 
 TEST_CASE("parameters have names, and are part of what makes a request the same") {
-  CHECK(refused("/params", {{"", "1"}}).find("parameter's name") != std::string::npos);
-  CHECK(refused("/params", {{"a:b", "1"}}).find("parameter's name") != std::string::npos);
-  CHECK(refused("/params", {{"a", 1}}) != "");
+  CHECK(refused_request("/params", {{"", "1"}}).find("parameter's name") != std::string::npos);
+  CHECK(refused_request("/params", {{"a:b", "1"}}).find("parameter's name") != std::string::npos);
+  CHECK(refused_request("/params", {{"a", 1}}) != "");
   json body{{"command", "train"}, {"params", {{"lr", "1"}}}};
   auto one = parse_run_request(body).value();
   CHECK(to_json(one) == body);

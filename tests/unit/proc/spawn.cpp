@@ -37,7 +37,7 @@ int wait_for(int process) {
   return status;
 }
 
-std::string shell(proc::SpawnOptions options, const std::string& script) {
+std::string shell_spawn(proc::SpawnOptions options, const std::string& script) {
   Pipe pipe;
   options.arguments = {"/bin/sh", "-c", script};
   options.descriptors.emplace_back(pipe.write.get(), 1);
@@ -53,7 +53,7 @@ std::string shell(proc::SpawnOptions options, const std::string& script) {
 TEST_CASE("a program gets exactly the environment it is given") {
   proc::SpawnOptions options;
   options.environment = {"A=1", "B=two words"};
-  CHECK(shell(options, "tr '\\0' '\\n' < /proc/self/environ") == "A=1\nB=two words\n");
+  CHECK(shell_spawn(options, "tr '\\0' '\\n' < /proc/self/environ") == "A=1\nB=two words\n");
 }
 
 TEST_CASE("descriptors change places, and no other one is open") {
@@ -68,7 +68,7 @@ TEST_CASE("descriptors change places, and no other one is open") {
   options.descriptors = {{a, b}, {b, a}};
   auto script = "head -c1 <&" + std::to_string(a) + "; head -c1 <&" + std::to_string(b) +
                 "; echo; echo /proc/$$/fd/*; echo .";
-  auto out = shell(options, script);
+  auto out = shell_spawn(options, script);
   ::close(leak);
   CHECK(out.substr(0, 3) == "21\n");
   int open = 0;
@@ -84,9 +84,9 @@ TEST_CASE("stdin is /dev/null, the folder is the one named, signals are as by de
   proc::SpawnOptions options;
   options.environment = {"PATH=/usr/bin:/bin"};
   options.folder = "/usr";
-  CHECK(shell(options,
-              "pwd; wc -c; grep -E 'Sig(Blk|Ign)' /proc/self/status | sed "
-              "'s/.*\\(.\\{7\\}\\)$/\\1/'") == "/usr\n0\n0000000\n0000000\n");
+  CHECK(shell_spawn(options,
+                    "pwd; wc -c; grep -E 'Sig(Blk|Ign)' /proc/self/status | sed "
+                    "'s/.*\\(.\\{7\\}\\)$/\\1/'") == "/usr\n0\n0000000\n0000000\n");
   ::sigaction(SIGUSR2, &before, nullptr);
 }
 
@@ -94,9 +94,9 @@ TEST_CASE("a new session is one") {
   proc::SpawnOptions options;
   options.environment = {"PATH=/usr/bin:/bin"};
   const char* script = "[ $(cut -d' ' -f6 /proc/$$/stat) = $$ ] && echo own || echo shared";
-  CHECK(shell(options, script) == "shared\n");
+  CHECK(shell_spawn(options, script) == "shared\n");
   options.new_session = true;
-  CHECK(shell(options, script) == "own\n");
+  CHECK(shell_spawn(options, script) == "own\n");
 }
 
 TEST_CASE("a program that is not there is an error that names it") {

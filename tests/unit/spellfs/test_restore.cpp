@@ -26,7 +26,7 @@ std::int64_t mtime_of(const std::string& path) {
   return st.st_mtim.tv_sec * 1'000'000'000LL + st.st_mtim.tv_nsec;
 }
 
-void set_mtime(const std::string& path, std::int64_t seconds, long ns) {
+void set_time(const std::string& path, std::int64_t seconds, long ns) {
   timespec times[2] = {{seconds, ns}, {seconds, ns}};
   REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0);
 }
@@ -64,9 +64,9 @@ void make_example(const std::string& root) {
   fs::create_symlink("/etc/passwd", root + "/absolute");
   ::chmod((root + "/large").c_str(), 0755);
   ::chmod((root + "/deep/er").c_str(), 0500);
-  set_mtime(root + "/deep/link", 1'000'000'000, 5);
-  set_mtime(root + "/large", -5, 999'999'999);
-  set_mtime(root + "/many", 1'200'000'000, 123'456'789);
+  set_time(root + "/deep/link", 1'000'000'000, 5);
+  set_time(root + "/large", -5, 999'999'999);
+  set_time(root + "/many", 1'200'000'000, 123'456'789);
 }
 
 }  // namespace
@@ -95,7 +95,7 @@ TEST_CASE("a single file is saved and restored, large, small and empty") {
   std::size_t size = GENERATE(0, 5, 16 << 10, 100'000, 9 << 20);
   write(folder / "a.bin", noise(size, 3));
   ::chmod((folder / "a.bin").c_str(), 0640);
-  set_mtime(folder / "a.bin", 1'000'000'000, 7);
+  set_time(folder / "a.bin", 1'000'000'000, 7);
   fs::create_symlink("a.bin", folder / "link");
   for (std::string name : {"a.bin", "link"}) {
     Stored saved(folder / name);
