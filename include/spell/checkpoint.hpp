@@ -3,13 +3,13 @@
 // CheckpointFolder, which makes them so that a crash at any time leaves whole ones only.
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <iosfwd>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "spell/function.hpp"
 #include "spell/options.hpp"
 #include "spell/resource.hpp"
 #include "spell/result.hpp"
@@ -53,8 +53,8 @@ class CheckpointFolder {
     std::string path{};
   };
   /// Writes the checkpoint to a new file of this path. Error: the commit's.
-  using Writer = std::function<Result<>(const std::string& path)>;
-  using StreamWriter = std::function<void(std::ostream&)>;
+  using Writer = Function<Result<>(const std::string& path)>;
+  using StreamWriter = Function<void(std::ostream&)>;
 
   /// `keep`: so many of the latest stay, at least 1. `suffix` ends the names of new ones (".pt").
   explicit CheckpointFolder(std::string path, int keep = 3, std::string suffix = {});

@@ -1,7 +1,6 @@
 // Client: the connection to a service, and where everything starts.
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +11,7 @@
 #include "spell/budget.hpp"
 #include "spell/cost.hpp"
 #include "spell/environment.hpp"
+#include "spell/function.hpp"
 #include "spell/machine.hpp"
 #include "spell/options.hpp"
 #include "spell/project.hpp"
@@ -53,10 +53,10 @@ class Workflows;
 
 /// Told while a run is submitted: "packing", "sending" with bytes done and in all.
 using SubmitProgress =
-    std::function<void(const std::string& step, std::int64_t done, std::int64_t total)>;
+    Function<void(const std::string& step, std::int64_t done, std::int64_t total)>;
 /// Told, line by line, what of a repository travels and what does not, with the option that changes
 /// it.
-using SubmitNotice = std::function<void(const std::string& line)>;
+using SubmitNotice = Function<void(const std::string& line)>;
 
 /// Runs as a collection. Thread-safe.
 class Runs {

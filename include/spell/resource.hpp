@@ -4,13 +4,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "spell/function.hpp"
 #include "spell/options.hpp"
 #include "spell/result.hpp"
 #include "spell/run.hpp"
@@ -45,9 +45,9 @@ struct DownloadOptions {
   bool force = false;  ///< overwrite existing files
   /// Called for each existing file of other content when not forced; false: skip it. Not set: error
   /// `file_exists`. On the calling thread.
-  std::function<bool(const std::string& path)> ask{};
+  Function<bool(const std::string& path)> ask{};
   /// Called with the bytes written so far and the total. On the calling thread.
-  std::function<void(std::int64_t done, std::int64_t total)> progress{};
+  Function<void(std::int64_t done, std::int64_t total)> progress{};
   int parallel = 8;  ///< files fetched at once
 };
 
@@ -65,7 +65,7 @@ struct UploadOptions {
   /// node_modules, .ipynb_checkpoints.
   bool all = false;
   /// What was read so far. One call at a time, perhaps from another thread.
-  std::function<void(const CopyProgress&)> progress{};
+  Function<void(const CopyProgress&)> progress{};
 };
 
 /// What `upload` made, and what it took.

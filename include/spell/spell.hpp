@@ -7,6 +7,7 @@
 #include "spell/code.hpp"
 #include "spell/environment.hpp"
 #include "spell/error.hpp"
+#include "spell/function.hpp"
 #include "spell/known_services.hpp"
 #include "spell/machine.hpp"
 #include "spell/metric.hpp"
