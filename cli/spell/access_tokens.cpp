@@ -6,7 +6,7 @@ namespace spell::cli {
 
 namespace {
 
-Result<int> create(Context& context) {
+Result<int> create_access_tokens(Context& context) {
   Options options("access-tokens create", "[OPTIONS] NAME",
                   "Makes a token that acts for you, for a script or another program: SPELL_TOKEN. "
                   "It is shown once.");
@@ -29,7 +29,7 @@ Result<int> create(Context& context) {
   return 0;
 }
 
-Result<int> list(Context& context) {
+Result<int> list_access_tokens(Context& context) {
   Options options("access-tokens list", "[OPTIONS]", "Lists your tokens, logins too.");
   std::optional<std::string> user;
   options.value("-u,--user", user, "NAME", "of this user; for administrators");
@@ -73,9 +73,9 @@ Result<int> revoke(Context& context) {
   return 0;
 }
 
-constexpr CommandRow table[] = {
-    {"create", "make a token for a script or a program", create},
-    {"list", "list your tokens and logins", list},
+constexpr CommandRow access_tokens_commands[] = {
+    {"create", "make a token for a script or a program", create_access_tokens},
+    {"list", "list your tokens and logins", list_access_tokens},
     {"revoke", "end tokens at once", revoke},
 };
 
@@ -83,7 +83,7 @@ constexpr CommandRow table[] = {
 
 Result<int> access_tokens_command(Context& context) {
   return run_subcommand(context, "access-tokens", "Sees to tokens, which act for their user.",
-                        table);
+                        access_tokens_commands);
 }
 
 }  // namespace spell::cli

@@ -36,7 +36,7 @@ Dollars left_of(const BudgetInfo& budget) {
       std::max<std::int64_t>(0, budget.amount.nano - budget.spent.nano - budget.reserved.nano));
 }
 
-Result<int> show(Context& context, const BudgetInfo& budget, const std::string& text) {
+Result<int> show_budget(Context& context, const BudgetInfo& budget, const std::string& text) {
   if (context.out.json())
     context.out.json_line(json_text("budget", budget));
   else
@@ -44,7 +44,7 @@ Result<int> show(Context& context, const BudgetInfo& budget, const std::string& 
   return 0;
 }
 
-Result<int> list(Context& context) {
+Result<int> list_budget(Context& context) {
   Options options("budget list", "[OPTIONS]",
                   "Lists what projects, users and workflows may cost at most, and what they have "
                   "cost. RESERVED is what runs that go on may cost yet; those that end give back "
@@ -75,7 +75,7 @@ Result<int> list(Context& context) {
   return 0;
 }
 
-Result<int> set(Context& context) {
+Result<int> set_budget(Context& context) {
   Options options("budget set", "[OPTIONS] DOLLARS",
                   "Says what a project, a user or a workflow may cost at most. At 80 % and 95 % "
                   "its runs' logs and the audit say so; when it is used up its runs are stopped, "
@@ -101,15 +101,15 @@ Result<int> set(Context& context) {
   if (!client) return client.error();
   auto budget = client->budgets().set(named->first, named->second, *amount, per.has_value());
   if (!budget) return budget.error();
-  return show(context, *budget,
-              "Budget of " + budget->kind + " " + budget->name + ": " + size_of(*budget) + ", " +
-                  format_dollars(budget->spent) + " spent" +
-                  (budget->reserved.nano > 0
-                       ? ", " + format_dollars(budget->reserved) + " reserved for runs that go on"
-                       : ""));
+  return show_budget(context, *budget,
+                     "Budget of " + budget->kind + " " + budget->name + ": " + size_of(*budget) +
+                         ", " + format_dollars(budget->spent) + " spent" +
+                         (budget->reserved.nano > 0 ? ", " + format_dollars(budget->reserved) +
+                                                          " reserved for runs that go on"
+                                                    : ""));
 }
 
-Result<int> remove(Context& context) {
+Result<int> remove_budget(Context& context) {
   Options options("budget rm", "[OPTIONS]",
                   "Takes a budget away: its runs may cost what they will.");
   Whose whose;
@@ -121,22 +121,22 @@ Result<int> remove(Context& context) {
   if (!client) return client.error();
   auto budget = client->budgets().remove(named->first, named->second);
   if (!budget) return budget.error();
-  return show(context, *budget,
-              "The budget of " + budget->kind + " " + budget->name + " (" + size_of(*budget) +
-                  ") is removed.");
+  return show_budget(context, *budget,
+                     "The budget of " + budget->kind + " " + budget->name + " (" +
+                         size_of(*budget) + ") is removed.");
 }
 
-constexpr CommandRow table[] = {
-    {"set", "say what somebody's runs may cost", set},
-    {"list", "list what they may and do cost", list},
-    {"rm", "take a budget away", remove},
+constexpr CommandRow budget_commands[] = {
+    {"set", "say what somebody's runs may cost", set_budget},
+    {"list", "list what they may and do cost", list_budget},
+    {"rm", "take a budget away", remove_budget},
 };
 
 }  // namespace
 
 Result<int> budget_command(Context& context) {
   return run_subcommand(context, "budget", "What projects, users and workflows may cost at most.",
-                        table);
+                        budget_commands);
 }
 
 }  // namespace spell::cli

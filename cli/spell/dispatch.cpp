@@ -11,7 +11,7 @@ namespace spell::cli {
 
 namespace {
 
-constexpr CommandRow table[] = {
+constexpr CommandRow all_commands[] = {
     {"run", "run a command from this Git repository", run_command},
     {"logs", "show the log of a run", logs_command},
     {"ps", "list runs", ps_command},
@@ -128,11 +128,11 @@ Result<int> dispatch(const Words& arguments, Output& out) {
     out.write(
         overview("",
                  "Runs any command from a Git repository, reproducibly, and keeps what it made.",
-                 table) +
+                 all_commands) +
         "\nspell COMMAND --help shows a command's options and examples.\n");
     return 0;
   }
-  for (const auto& row : table) {
+  for (const auto& row : all_commands) {
     if (row.name != leading.command) continue;
     Context context(out, std::move(leading.rest));
     return row.run(context);
@@ -145,12 +145,12 @@ Result<int> dispatch(const Words& arguments, Output& out) {
   }
   if (has(leading.rest, "--json")) out.set_mode(Output::Mode::json);
   if (is_unavailable(leading.command)) return not_available(leading.command);
-  return unknown_command(leading.command, "", table);
+  return unknown_command(leading.command, "", all_commands);
 }
 
 }  // namespace
 
-std::span<const CommandRow> commands() { return table; }
+std::span<const CommandRow> commands() { return all_commands; }
 
 Result<int> run_subcommand(Context& context, const std::string& name, std::string_view summary,
                            std::span<const CommandRow> rows) {

@@ -7,13 +7,13 @@ namespace spell::cli {
 
 namespace {
 
-constexpr std::size_t shown = 12;
+constexpr std::size_t shown_env = 12;
 
 std::string used_by(const EnvironmentInfo& layer) {
   return layer.runs.empty() ? "" : "run " + join_numbers(layer.runs);
 }
 
-Result<int> list(Context& context) {
+Result<int> list_env(Context& context) {
   Options options("env list", "[OPTIONS]",
                   "Lists the environments that are kept, the most recently used first.");
   bool whole = false;
@@ -40,7 +40,7 @@ Result<int> list(Context& context) {
       while (end > 0 && (static_cast<unsigned char>(made_of[end]) & 0xC0) == 0x80) --end;
       made_of = made_of.substr(0, end) + "…";
     }
-    table.rows.push_back({{whole ? layer.name : layer.name.substr(0, shown)},
+    table.rows.push_back({{whole ? layer.name : layer.name.substr(0, shown_env)},
                           {layer.method},
                           {made_of},
                           {format_size(layer.size)},
@@ -51,7 +51,7 @@ Result<int> list(Context& context) {
   return 0;
 }
 
-Result<int> info(Context& context) {
+Result<int> info_env(Context& context) {
   Options options("env info", "[OPTIONS] NAME",
                   "Shows what an environment is made of. NAME may be the beginning of a name.");
   Words name;
@@ -84,7 +84,7 @@ Result<int> info(Context& context) {
   return 0;
 }
 
-Result<int> remove(Context& context) {
+Result<int> remove_env(Context& context) {
   Options options("env rm", "[OPTIONS] NAMES...",
                   "Removes environments: a run that asks for one has it built anew. One that is in "
                   "use stays. A NAME may be the beginning of a name.");
@@ -100,7 +100,7 @@ Result<int> remove(Context& context) {
       context.out.json_line(json_text("environment", *layer));
     else
       context.out.line(context.out.quiet() ? layer->name
-                                           : layer->name.substr(0, shown) + " is removed");
+                                           : layer->name.substr(0, shown_env) + " is removed");
   }
   return 0;
 }
@@ -126,10 +126,10 @@ Result<int> write_out(Context& context) {
   return 0;
 }
 
-constexpr CommandRow table[] = {
-    {"list", "list them", list},
-    {"info", "show what one is made of", info},
-    {"rm", "remove some", remove},
+constexpr CommandRow env_commands[] = {
+    {"list", "list them", list_env},
+    {"info", "show what one is made of", info_env},
+    {"rm", "remove some", remove_env},
     {"export", "print what makes a run's again", write_out},
 };
 
@@ -139,7 +139,7 @@ Result<int> env_command(Context& context) {
   return run_subcommand(context, "env",
                         "Environments: what was built for runs with --apt, --pip, --pip-req and "
                         "--setup; those that ask for the same share it.",
-                        table);
+                        env_commands);
 }
 
 }  // namespace spell::cli

@@ -6,7 +6,7 @@ namespace spell::cli {
 
 namespace {
 
-Result<int> list(Context& context, const Resources& resources) {
+Result<int> list_link(Context& context, const Resources& resources) {
   auto links = resources.links();
   if (!links) return links.error();
   if (context.out.json()) {
@@ -34,7 +34,7 @@ Result<int> link_command(Context& context) {
   auto client = context.client();
   if (!client) return client.error();
   auto resources = client->resources();
-  if (words.empty()) return list(context, resources);
+  if (words.empty()) return list_link(context, resources);
   auto link = words.size() == 1 ? resources.link(words[0]) : resources.set_link(words[0], words[1]);
   if (!link) return link.error();
   if (context.out.json())

@@ -9,7 +9,7 @@ namespace spell::cli {
 
 namespace {
 
-Result<int> add(Context& context) {
+Result<int> add_machine(Context& context) {
   Options options("machine add", "[OPTIONS] NAME",
                   "Makes a machine that may join, and says what to paste on it. Runs reach it by "
                   "NAME (spell run -m NAME), and by the types that it serves.");
@@ -45,7 +45,7 @@ Result<int> add(Context& context) {
   return 0;
 }
 
-Result<int> get_token(Context& context) {
+Result<int> machine_token(Context& context) {
   Options options("machine get-token", "[OPTIONS] NAME",
                   "Makes another token with which the machine joins. Earlier ones are void, and "
                   "whoever joins takes the place of the worker that is there.");
@@ -75,7 +75,7 @@ std::string used_of(std::int64_t used, std::int64_t offered) {
   return offered == 0 ? "" : std::to_string(used) + "/" + std::to_string(offered);
 }
 
-Result<int> list(Context& context) {
+Result<int> list_machine(Context& context) {
   Options options("machine list", "[OPTIONS]", "Lists the machines.");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
@@ -105,7 +105,7 @@ Result<int> list(Context& context) {
   return 0;
 }
 
-void show(Output& out, const MachineInfo& machine) {
+void show_machine(Output& out, const MachineInfo& machine) {
   if (out.json()) return out.json_line(json_text("machine", machine));
   if (out.quiet()) return out.line(machine.name);
   Table table;
@@ -152,11 +152,11 @@ Result<int> with_machine(Context& context, const char* name, const char* summary
   if (!client) return client.error();
   auto machine = (client->machines().*what)(words[0], {});
   if (!machine) return machine.error();
-  show(context.out, *machine);
+  show_machine(context.out, *machine);
   return 0;
 }
 
-Result<int> info(Context& context) {
+Result<int> info_machine(Context& context) {
   return with_machine(context, "info", "Shows a machine.", &Machines::get);
 }
 
@@ -194,7 +194,7 @@ Result<int> interrupt(Context& context) {
   if (!client) return client.error();
   auto machine = client->machines().interrupt(words[0], time);
   if (!machine) return machine.error();
-  show(context.out, *machine);
+  show_machine(context.out, *machine);
   return 0;
 }
 
@@ -208,11 +208,11 @@ Result<int> rename(Context& context) {
   if (!client) return client.error();
   auto machine = client->machines().rename(words[0], words[1]);
   if (!machine) return machine.error();
-  show(context.out, *machine);
+  show_machine(context.out, *machine);
   return 0;
 }
 
-Result<int> remove(Context& context) {
+Result<int> remove_machine(Context& context) {
   Options options("machine remove", "[OPTIONS] NAME",
                   "Removes a machine: its worker's credential ends at once. With it end the runs "
                   "that are there (interrupted), and those that wait for what no other machine has "
@@ -240,22 +240,23 @@ Result<int> remove(Context& context) {
   return 0;
 }
 
-constexpr CommandRow table[] = {
-    {"add", "make a machine that may join", add},
-    {"list", "list the machines", list},
-    {"info", "show a machine", info},
+constexpr CommandRow machine_commands[] = {
+    {"add", "make a machine that may join", add_machine},
+    {"list", "list the machines", list_machine},
+    {"info", "show a machine", info_machine},
     {"drain", "give it no new runs", drain},
     {"resume", "give it runs again", resume},
     {"interrupt", "take it away, as a cloud does", interrupt},
     {"rename", "give it another name", rename},
-    {"remove", "take it away", remove},
-    {"get-token", "let it join anew", get_token},
+    {"remove", "take it away", remove_machine},
+    {"get-token", "let it join anew", machine_token},
 };
 
 }  // namespace
 
 Result<int> machine_command(Context& context) {
-  return run_subcommand(context, "machine", "Sees to the machines that runs run on.", table);
+  return run_subcommand(context, "machine", "Sees to the machines that runs run on.",
+                        machine_commands);
 }
 
 }  // namespace spell::cli

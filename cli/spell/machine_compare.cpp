@@ -22,7 +22,7 @@ std::optional<double> parse_number(const std::string& text) {
   return number;
 }
 
-struct Given {
+struct ComparisonGiven {
   std::optional<std::string> purchase{}, years{}, power{}, electricity{}, share{}, throughput{};
 
   void define(Options& options) {
@@ -154,7 +154,7 @@ Result<int> compare_machines(Context& context, const std::string& command) {
       "work on a machine type.");
   Words words;
   options.words(words, "TYPE and MINE", 2, 2);
-  Given given;
+  ComparisonGiven given;
   given.define(options);
   options.notes(
       "MINE is a machine, a type, a name of the catalogue or any other. Hours = purchase / (price "

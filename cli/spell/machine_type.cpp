@@ -70,7 +70,7 @@ std::string pool_text(const MachineTypeInfo& type) {
 }
 
 /// The options that say what a type is.
-struct Given {
+struct TypeGiven {
   GivenPool pool{};
   std::optional<std::string> cpus{}, memory{}, gpus{}, lost_after{}, price{}, spot_price{};
   bool spot = false, auto_resume = false, no_auto_resume = false, no_prices = false;
@@ -120,7 +120,7 @@ struct Given {
   }
 };
 
-Result<int> show(Context& context, const Result<MachineTypeInfo>& type) {
+Result<int> show_machine_type(Context& context, const Result<MachineTypeInfo>& type) {
   if (!type) return type.error();
   auto& out = context.out;
   if (out.json()) {
@@ -138,12 +138,12 @@ Result<int> show(Context& context, const Result<MachineTypeInfo>& type) {
   return 0;
 }
 
-Result<int> add(Context& context) {
+Result<int> add_machine_type(Context& context) {
   Options options("machine-type add", "[OPTIONS] NAME",
                   "Declares a machine type: what each of its runs gets.");
   Words words;
   std::optional<std::string> name;
-  Given given;
+  TypeGiven given;
   options.words(words, "a NAME", 0, 1).value("--name", name, "NAME", "the same as NAME alone");
   given.define(options);
   if (auto done = context.parse(options)) return *done;
@@ -152,14 +152,14 @@ Result<int> add(Context& context) {
   if (!change) return change.error();
   auto client = context.client();
   if (!client) return client.error();
-  return show(context, client->machine_types().add(name ? *name : words[0], *change));
+  return show_machine_type(context, client->machine_types().add(name ? *name : words[0], *change));
 }
 
 Result<int> change_type(Context& context, const std::string& command) {
   Options options(command, "[OPTIONS] NAME",
                   "Changes a machine type: what later runs of it get, and what an hour costs.");
   Words words;
-  Given given;
+  TypeGiven given;
   options.words(words, "a NAME", 1, 1);
   given.define(options);
   if (auto done = context.parse(options)) return *done;
@@ -172,11 +172,11 @@ Result<int> change_type(Context& context, const std::string& command) {
         "pool");
   auto client = context.client();
   if (!client) return client.error();
-  return show(context, client->machine_types().scale(words[0], *change));
+  return show_machine_type(context, client->machine_types().scale(words[0], *change));
 }
 
 Result<int> scale(Context& context) { return change_type(context, "machine-type scale"); }
-Result<int> set(Context& context) { return change_type(context, "machine-type set"); }
+Result<int> set_machine_type(Context& context) { return change_type(context, "machine-type set"); }
 
 /// "$3.06/h", "$0.918/h (spot; $3.06/h on demand)": what an hour of one of its machines costs.
 std::string price_text(const MachineTypeInfo& type) {
@@ -186,7 +186,7 @@ std::string price_text(const MachineTypeInfo& type) {
   return text;
 }
 
-Result<int> info(Context& context) {
+Result<int> info_machine_type(Context& context) {
   Options options("machine-type info", "[OPTIONS] NAME", "Shows a machine type.");
   Words words;
   options.words(words, "a NAME", 1, 1);
@@ -293,9 +293,9 @@ Result<int> list_types(Context& context, const std::string& name) {
 
 Result<int> compare(Context& context) { return compare_machines(context, "machine-type compare"); }
 
-Result<int> list(Context& context) { return list_types(context, "machine-type list"); }
+Result<int> list_machine_type(Context& context) { return list_types(context, "machine-type list"); }
 
-Result<int> remove(Context& context) {
+Result<int> remove_machine_type(Context& context) {
   Options options("machine-type delete", "[OPTIONS] NAME",
                   "Takes back the declaration of a machine type. Machines go on serving its name.");
   Words words;
@@ -312,7 +312,7 @@ Result<int> remove(Context& context) {
   return 0;
 }
 
-Result<int> get_token(Context& context) {
+Result<int> type_token(Context& context) {
   Options options("machine-type get-token", "[OPTIONS] NAME",
                   "Makes a token with which a machine joins under its own name and serves NAME.");
   Words words;
@@ -326,26 +326,28 @@ Result<int> get_token(Context& context) {
   return 0;
 }
 
-constexpr CommandRow table[] = {
-    {"add", "declare a machine type", add},
-    {"list", "list the machine types", list},
-    {"info", "show one", info},
-    {"set", "change one, its price too", set},
+constexpr CommandRow machine_type_commands[] = {
+    {"add", "declare a machine type", add_machine_type},
+    {"list", "list the machine types", list_machine_type},
+    {"info", "show one", info_machine_type},
+    {"set", "change one, its price too", set_machine_type},
     {"prices", "show prices, or load a price list", machine_prices},
     {"compare", "when a machine of your own is cheaper", compare},
     {"scale", "change what later runs get", scale},
-    {"delete", "take a declaration back", remove},
-    {"get-token", "let a machine join that serves it", get_token},
+    {"delete", "take a declaration back", remove_machine_type},
+    {"get-token", "let a machine join that serves it", type_token},
 };
 
 }  // namespace
 
 Result<int> machine_type_command(Context& context) {
-  return run_subcommand(context, "machine-type", "Sees to the types of machines.", table);
+  return run_subcommand(context, "machine-type", "Sees to the types of machines.",
+                        machine_type_commands);
 }
 
 Result<int> cluster_command(Context& context) {
-  return run_subcommand(context, "cluster", "The old word for machine-type.", table);
+  return run_subcommand(context, "cluster", "The old word for machine-type.",
+                        machine_type_commands);
 }
 
 Result<int> machine_types_command(Context& context) {

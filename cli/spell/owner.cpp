@@ -7,7 +7,7 @@ namespace spell::cli {
 
 namespace {
 
-void show(Output& out, const OwnerInfo& owner) {
+void show_owner(Output& out, const OwnerInfo& owner) {
   if (out.json()) return out.json_line(json_text("owner", owner));
   if (out.quiet()) return out.line(owner.name);
   Table table;
@@ -26,7 +26,7 @@ Result<OwnerInfo> find_owner(const Client& client, const std::string& name) {
                                       "' here that you belong to; spell owner list shows them");
 }
 
-Result<int> add(Context& context) {
+Result<int> add_owner(Context& context) {
   Options options("owner add", "[OPTIONS] NAME",
                   "Makes an owner: its runs are counted from 1, and only its members see them, and "
                   "its uploads, projects and machines. Administrators belong to every owner.");
@@ -38,13 +38,13 @@ Result<int> add(Context& context) {
   if (!client) return client.error();
   auto made = client->owners().add(name[0], members);
   if (!made) return made.error();
-  if (context.out.json() || context.out.quiet()) return show(context.out, *made), 0;
+  if (context.out.json() || context.out.quiet()) return show_owner(context.out, *made), 0;
   context.out.status(Mark::done, "Made " + made->name + "; `spell owner use " + made->name +
                                      "` or SPELL_OWNER=" + made->name + " means it");
   return 0;
 }
 
-Result<int> list(Context& context) {
+Result<int> list_owner(Context& context) {
   Options options("owner list", "[OPTIONS]", "Lists the owners that you belong to.");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
@@ -77,11 +77,11 @@ Result<int> members(Context& context) {
   if (!to_add.empty() || !to_remove.empty()) {
     auto changed = client->owners().change_members(name[0], to_add, to_remove);
     if (!changed) return changed.error();
-    return show(context.out, *changed), 0;
+    return show_owner(context.out, *changed), 0;
   }
   auto found = find_owner(*client, name[0]);
   if (!found) return found.error();
-  return show(context.out, *found), 0;
+  return show_owner(context.out, *found), 0;
 }
 
 Result<int> use(Context& context) {
@@ -107,14 +107,14 @@ Result<int> use(Context& context) {
                                    context.client_options().spell_dir);
       !kept)
     return kept.error();
-  if (context.out.json() || context.out.quiet()) return show(context.out, *found), 0;
+  if (context.out.json() || context.out.quiet()) return show_owner(context.out, *found), 0;
   context.out.status(Mark::done, "Commands mean the runs of " + name[0] + " from now on");
   return 0;
 }
 
-constexpr CommandRow table[] = {
-    {"add", "make an owner", add},
-    {"list", "list the owners you belong to", list},
+constexpr CommandRow owner_commands[] = {
+    {"add", "make an owner", add_owner},
+    {"list", "list the owners you belong to", list_owner},
     {"members", "show or change who belongs to one", members},
     {"use", "say which one commands mean", use},
 };
@@ -123,7 +123,7 @@ constexpr CommandRow table[] = {
 
 Result<int> owner_command(Context& context) {
   return run_subcommand(context, "owner", "Sees to whose runs there are at a team's service.",
-                        table);
+                        owner_commands);
 }
 
 }  // namespace spell::cli

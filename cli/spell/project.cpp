@@ -6,7 +6,7 @@ namespace spell::cli {
 
 namespace {
 
-void show(Output& out, const ProjectInfo& project) {
+void show_project(Output& out, const ProjectInfo& project) {
   if (out.json()) return out.json_line(json_text("project", project));
   if (out.quiet()) return out.line(project.name);
   Table table;
@@ -24,13 +24,13 @@ void show(Output& out, const ProjectInfo& project) {
   out.table(table);
 }
 
-Result<int> show(Context& context, const Result<ProjectInfo>& project) {
+Result<int> show_project(Context& context, const Result<ProjectInfo>& project) {
   if (!project) return project.error();
-  show(context.out, *project);
+  show_project(context.out, *project);
   return 0;
 }
 
-Result<int> create(Context& context) {
+Result<int> create_project(Context& context) {
   Options options("project create", "[OPTIONS] NAME", "Makes a project.");
   Words name;
   std::optional<std::string> description;
@@ -39,10 +39,10 @@ Result<int> create(Context& context) {
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
   if (!client) return client.error();
-  return show(context, client->projects().create(name[0], description.value_or("")));
+  return show_project(context, client->projects().create(name[0], description.value_or("")));
 }
 
-Result<int> list(Context& context) {
+Result<int> list_project(Context& context) {
   Options options("project list", "[OPTIONS]", "Lists the projects.");
   bool archived = false;
   options.flag("-a,--archived", archived, "archived ones too");
@@ -76,7 +76,7 @@ Result<int> get(Context& context) {
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
   if (!client) return client.error();
-  return show(context, client->projects().get(name[0]));
+  return show_project(context, client->projects().get(name[0]));
 }
 
 /// "30"; nothing where it was not given.
@@ -90,7 +90,7 @@ Result<std::optional<std::int64_t>> number_of(const std::optional<std::string>& 
   return number;
 }
 
-Result<int> edit(Context& context) {
+Result<int> edit_project(Context& context) {
   Options options("project edit", "[OPTIONS] NAME",
                   "Changes a project's name or description, or how long it keeps its runs. Runs "
                   "with a label are always kept.");
@@ -112,7 +112,7 @@ Result<int> edit(Context& context) {
     return usage_error("nothing to change: give --name, --description, --keep-days or --keep-runs");
   auto client = context.client();
   if (!client) return client.error();
-  return show(context, client->projects().edit(name[0], change));
+  return show_project(context, client->projects().edit(name[0], change));
 }
 
 Result<int> archive(Context& context) {
@@ -126,7 +126,7 @@ Result<int> archive(Context& context) {
   if (!client) return client.error();
   ProjectChange change;
   change.archived = !undo;
-  return show(context, client->projects().edit(name[0], change));
+  return show_project(context, client->projects().edit(name[0], change));
 }
 
 using ChangeRuns = Result<ProjectInfo> (Projects::*)(const std::string&,
@@ -141,7 +141,7 @@ Result<int> change_runs(Context& context, Options& options, ChangeRuns change) {
   if (!ids) return ids.error();
   auto client = context.client();
   if (!client) return client.error();
-  return show(context, (client->projects().*change)(words[0], *ids, {}));
+  return show_project(context, (client->projects().*change)(words[0], *ids, {}));
 }
 
 Result<int> add_runs(Context& context) {
@@ -149,25 +149,25 @@ Result<int> add_runs(Context& context) {
   return change_runs(context, options, &Projects::add_runs);
 }
 
-Result<int> remove_runs(Context& context) {
+Result<int> take_out_runs(Context& context) {
   Options options("project remove-runs", "[OPTIONS] NAME IDS...", "Takes runs out of a project.");
   return change_runs(context, options, &Projects::remove_runs);
 }
 
-constexpr CommandRow table[] = {
-    {"create", "make a project", create},
-    {"list", "list the projects", list},
+constexpr CommandRow project_commands[] = {
+    {"create", "make a project", create_project},
+    {"list", "list the projects", list_project},
     {"get", "show a project", get},
-    {"edit", "change its name, description, or how long it keeps runs", edit},
+    {"edit", "change its name, description, or how long it keeps runs", edit_project},
     {"add-runs", "put runs in a project", add_runs},
-    {"remove-runs", "take runs out of a project", remove_runs},
+    {"remove-runs", "take runs out of a project", take_out_runs},
     {"archive", "hide a project from lists", archive},
 };
 
 }  // namespace
 
 Result<int> project_command(Context& context) {
-  return run_subcommand(context, "project", "Groups runs in projects.", table);
+  return run_subcommand(context, "project", "Groups runs in projects.", project_commands);
 }
 
 }  // namespace spell::cli

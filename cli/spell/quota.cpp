@@ -17,7 +17,7 @@ Result<std::optional<std::int64_t>> limit_of(const std::string& option,
   return value;
 }
 
-std::string shown(const std::optional<std::int64_t>& limit, bool bytes) {
+std::string shown_quota(const std::optional<std::int64_t>& limit, bool bytes) {
   return !limit ? "-" : bytes ? format_size(*limit) : std::to_string(*limit);
 }
 
@@ -28,7 +28,7 @@ std::string types(const QuotaInfo& quota) {
   return out;
 }
 
-Result<int> list(Context& context) {
+Result<int> list_quota(Context& context) {
   Options options("quota list", "[OPTIONS]", "Lists what users may use at most, and do use.");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
@@ -45,10 +45,10 @@ Result<int> list(Context& context) {
     bool all = quota.user == "*";
     table.rows.push_back({{quota.user},
                           {all ? "" : std::to_string(quota.running)},
-                          {shown(quota.runs, false) + types(quota)},
+                          {shown_quota(quota.runs, false) + types(quota)},
                           {all ? "" : format_size(quota.stored_bytes)},
-                          {shown(quota.bytes, true)},
-                          {shown(quota.log_bytes, true)}});
+                          {shown_quota(quota.bytes, true)},
+                          {shown_quota(quota.log_bytes, true)}});
   }
   context.out.table(table);
   return 0;
@@ -65,13 +65,13 @@ Result<int> store(Context& context, const std::string& user, const QuotaLimits& 
     context.out.line(context.out.quiet()
                          ? quota->user
                          : (quota->user == "*" ? "everybody" : quota->user) + ": runs at once " +
-                               shown(quota->runs, false) + types(*quota) + ", kept " +
-                               shown(quota->bytes, true) + ", log of a run " +
-                               shown(quota->log_bytes, true));
+                               shown_quota(quota->runs, false) + types(*quota) + ", kept " +
+                               shown_quota(quota->bytes, true) + ", log of a run " +
+                               shown_quota(quota->log_bytes, true));
   return 0;
 }
 
-Result<int> set(Context& context) {
+Result<int> set_quota(Context& context) {
   Options options("quota set", "[OPTIONS] USER",
                   "Says what a user may use at most; USER '*' is everybody who has no quota of his "
                   "own. What is not given keeps its limit; none takes it away.");
@@ -125,7 +125,7 @@ Result<int> set(Context& context) {
   return store(context, user[0], limits);
 }
 
-Result<int> remove(Context& context) {
+Result<int> remove_quota(Context& context) {
   Options options("quota rm", "[OPTIONS] USER", "Takes a user's quota away, or everybody's ('*').");
   Words user;
   options.words(user, "a USER", 1, 1);
@@ -133,16 +133,17 @@ Result<int> remove(Context& context) {
   return store(context, user[0], {});
 }
 
-constexpr CommandRow table[] = {
-    {"set", "say what a user may use", set},
-    {"list", "list what users may and do use", list},
-    {"rm", "take a user's quota away", remove},
+constexpr CommandRow quota_commands[] = {
+    {"set", "say what a user may use", set_quota},
+    {"list", "list what users may and do use", list_quota},
+    {"rm", "take a user's quota away", remove_quota},
 };
 
 }  // namespace
 
 Result<int> quota_command(Context& context) {
-  return run_subcommand(context, "quota", "What users may use of a service at most.", table);
+  return run_subcommand(context, "quota", "What users may use of a service at most.",
+                        quota_commands);
 }
 
 }  // namespace spell::cli

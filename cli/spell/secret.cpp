@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t most_bytes = 64 << 10;
 
-Result<int> set(Context& context) {
+Result<int> set_secret(Context& context) {
   Options options("secret set", "[OPTIONS] NAME",
                   "Sets or replaces a secret: its value comes from standard input (without the "
                   "newline at its end), or is asked for. It is never an argument.");
@@ -32,7 +32,7 @@ Result<int> set(Context& context) {
   return 0;
 }
 
-Result<int> list(Context& context) {
+Result<int> list_secret(Context& context) {
   Options options("secret list", "[OPTIONS]", "Lists your secrets, without their values.");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
@@ -51,7 +51,7 @@ Result<int> list(Context& context) {
   return 0;
 }
 
-Result<int> remove(Context& context) {
+Result<int> remove_secret(Context& context) {
   Options options("secret rm", "[OPTIONS] NAME",
                   "Removes a secret. Runs that have not started and ask for it will fail.");
   Words name;
@@ -68,10 +68,10 @@ Result<int> remove(Context& context) {
   return 0;
 }
 
-constexpr CommandRow table[] = {
-    {"set", "set or replace one", set},
-    {"list", "list their names", list},
-    {"rm", "remove one", remove},
+constexpr CommandRow secret_commands[] = {
+    {"set", "set or replace one", set_secret},
+    {"list", "list their names", list_secret},
+    {"rm", "remove one", remove_secret},
 };
 
 }  // namespace
@@ -80,7 +80,7 @@ Result<int> secret_command(Context& context) {
   return run_subcommand(context, "secret",
                         "Values that your runs may be given as variables (spell run --secret), and "
                         "nobody is shown.",
-                        table);
+                        secret_commands);
 }
 
 }  // namespace spell::cli

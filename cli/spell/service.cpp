@@ -230,7 +230,7 @@ Result<int> service_disable(Context& context) {
   return 0;
 }
 
-constexpr CommandRow table[] = {
+constexpr CommandRow service_commands[] = {
     {"status", "show whether it runs", service_status},
     {"stop", "end it; running commands go on", service_stop},
     {"logs", "show its own log", service_logs},
@@ -243,7 +243,7 @@ constexpr CommandRow table[] = {
 Result<int> service_command(Context& context) {
   return run_subcommand(context, "service",
                         "Sees to the personal service, which starts by itself when it is needed.",
-                        table);
+                        service_commands);
 }
 
 }  // namespace spell::cli

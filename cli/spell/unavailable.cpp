@@ -6,7 +6,7 @@
 namespace spell::cli {
 
 namespace {
-constexpr Unavailable table[] = {
+constexpr Unavailable unavailable_options[] = {
     {"run", "--conda-file"},
     {"run", "--docker-image"},
     {"run", "--from"},
@@ -25,12 +25,12 @@ constexpr Unavailable table[] = {
 };
 }  // namespace
 
-std::span<const Unavailable> unavailable() { return table; }
+std::span<const Unavailable> unavailable() { return unavailable_options; }
 
 bool is_unavailable(std::string_view command, std::string_view option) {
-  return std::any_of(std::begin(table), std::end(table), [&](const Unavailable& row) {
-    return row.command == command && row.option == option;
-  });
+  return std::any_of(
+      std::begin(unavailable_options), std::end(unavailable_options),
+      [&](const Unavailable& row) { return row.command == command && row.option == option; });
 }
 
 Error not_available(std::string_view what) {

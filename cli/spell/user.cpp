@@ -23,7 +23,7 @@ void show_password(Context& context, const NewUser& made, const std::string& wha
     context.out.line("Password of " + made.user.name + ", shown this once: " + made.password);
 }
 
-Result<int> add(Context& context) {
+Result<int> add_user(Context& context) {
   Options options("user add", "[OPTIONS] NAME",
                   "Makes a user. Without --password-stdin a password is made and shown once.");
   Words name;
@@ -44,7 +44,7 @@ Result<int> add(Context& context) {
   return 0;
 }
 
-Result<int> list(Context& context) {
+Result<int> list_user(Context& context) {
   Options options("user list", "[OPTIONS]", "Lists the users of the service.");
   if (auto done = context.parse(options)) return *done;
   auto client = context.client();
@@ -66,8 +66,8 @@ Result<int> list(Context& context) {
   return 0;
 }
 
-Result<int> edit(Context& context, const std::string& name, const UserChange& change,
-                 const std::string& what) {
+Result<int> edit_user(Context& context, const std::string& name, const UserChange& change,
+                      const std::string& what) {
   auto client = context.client();
   if (!client) return client.error();
   auto user = client->users().edit(name, change);
@@ -85,7 +85,7 @@ Result<int> disable(Context& context) {
   bool undo = false;
   options.words(name, "a NAME", 1, 1).flag("--undo", undo, "let him in again");
   if (auto done = context.parse(options)) return *done;
-  return edit(
+  return edit_user(
       context, name[0], {.role = {}, .disabled = !undo},
       undo ? name[0] + " may log in again" : "Disabled " + name[0] + "; --undo lets him in again");
 }
@@ -97,8 +97,8 @@ Result<int> role(Context& context) {
   Words words;
   options.words(words, "a NAME and a ROLE", 2, 2);
   if (auto done = context.parse(options)) return *done;
-  return edit(context, words[0], {.role = words[1], .disabled = {}},
-              words[0] + " is " + words[1] + " now");
+  return edit_user(context, words[0], {.role = words[1], .disabled = {}},
+                   words[0] + " is " + words[1] + " now");
 }
 
 Result<int> reset(Context& context) {
@@ -121,9 +121,9 @@ Result<int> reset(Context& context) {
   return 0;
 }
 
-constexpr CommandRow table[] = {
-    {"add", "make a user", add},
-    {"list", "list the users", list},
+constexpr CommandRow user_commands[] = {
+    {"add", "make a user", add_user},
+    {"list", "list the users", list_user},
     {"disable", "lock a user out; his runs go on", disable},
     {"role", "change what a user may do", role},
     {"reset", "give a user another password", reset},
@@ -132,7 +132,7 @@ constexpr CommandRow table[] = {
 }  // namespace
 
 Result<int> user_command(Context& context) {
-  return run_subcommand(context, "user", "Sees to the users of a team's service.", table);
+  return run_subcommand(context, "user", "Sees to the users of a team's service.", user_commands);
 }
 
 }  // namespace spell::cli

@@ -32,7 +32,7 @@ std::string runs_of(const WorkflowInfo& workflow) {
   return join(parts, ", ");
 }
 
-Result<int> list(Context& context) {
+Result<int> list_workflow(Context& context) {
   Options options("workflow list", "[OPTIONS]", "Lists workflows, oldest first.");
   std::optional<std::string> limit;
   options.value("-n,--number", limit, "N", "the newest N (default 50)");
@@ -66,7 +66,7 @@ Result<int> list(Context& context) {
   return 0;
 }
 
-void show(Output& out, const WorkflowInfo& workflow) {
+void show_workflow(Output& out, const WorkflowInfo& workflow) {
   Table table;
   auto add = [&](std::string name, Cell cell) {
     if (!cell.text.empty()) table.rows.push_back({{std::move(name), Colour::dim}, std::move(cell)});
@@ -100,7 +100,7 @@ Result<std::int64_t> parse_id(const std::string& text) {
   return usage_error(shell_quote(text) + " is no number of a workflow");
 }
 
-Result<int> info(Context& context) {
+Result<int> info_workflow(Context& context) {
   Options options("workflow info", "[OPTIONS] ID",
                   "Shows a workflow, and which of its runs mounts whose outputs.");
   Words id;
@@ -119,7 +119,7 @@ Result<int> info(Context& context) {
   else if (context.out.quiet())
     context.out.line(std::to_string(found->id));
   else
-    show(context.out, *found);
+    show_workflow(context.out, *found);
   return 0;
 }
 
@@ -187,7 +187,7 @@ Result<int> kill(Context& context) {
   return end(context, options, &Workflow::kill, "Killing");
 }
 
-Result<int> remove(Context& context) {
+Result<int> remove_workflow(Context& context) {
   Options options("workflow rm", "[OPTIONS] IDS...",
                   "Forgets workflows that have ended, and what was uploaded for them. Their runs "
                   "stay, with logs and outputs. Asks first.");
@@ -212,13 +212,13 @@ Result<int> remove(Context& context) {
   });
 }
 
-constexpr CommandRow table[] = {
+constexpr CommandRow workflow_commands[] = {
     {"create", "start a workflow", create_workflow},
-    {"list", "list the workflows", list},
-    {"info", "show a workflow and how its runs hang together", info},
+    {"list", "list the workflows", list_workflow},
+    {"info", "show a workflow and how its runs hang together", info_workflow},
     {"stop", "end workflows, and save what their runs have made", stop},
     {"kill", "end workflows at once, nothing is saved", kill},
-    {"rm", "forget workflows that have ended", remove},
+    {"rm", "forget workflows that have ended", remove_workflow},
 };
 
 /// Whether this is `spell workflow [OPTIONS] COMMAND`, as it was before there was `create`.
@@ -231,7 +231,7 @@ bool is_older_form(const Words& arguments) {
     std::advance(word, std::min<std::ptrdiff_t>(2, arguments.end() - word));
   if (word == arguments.end() || *word == "--help" || *word == "-h") return false;
   std::vector<std::string> names;
-  for (const auto& row : table) {
+  for (const auto& row : workflow_commands) {
     if (row.name == *word) return false;
     names.emplace_back(row.name);
   }
@@ -244,7 +244,8 @@ bool is_older_form(const Words& arguments) {
 
 Result<int> workflow_command(Context& context) {
   if (is_older_form(context.arguments())) return create_workflow(context);
-  return run_subcommand(context, "workflow", "Programs whose runs belong together.", table);
+  return run_subcommand(context, "workflow", "Programs whose runs belong together.",
+                        workflow_commands);
 }
 
 }  // namespace spell::cli

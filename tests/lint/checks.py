@@ -141,10 +141,9 @@ def names_of_its_own(name):
 def check_names():
     """What a file has for itself alone has a name of its own in its module: files are compiled together, and a call must not find another's."""
     declared = re.compile(r"^(?!using\b|friend\b|return\b|#)[a-zA-Z_][\w:<>,&*\s\[\]]*?[ *&](\w+)\(", re.M)
-    alone = set(re.search(r"foreach\(alone ([^)]*)\)", text("cmake/programs.cmake"))[1].split())
     folders = {name.rpartition("/")[0] for name in sources("src", "cli", "tests/unit", suffixes=(".cpp",))}
     for folder in sorted(folders):
-        files = {name: code(name) for name in sources(folder, suffixes=(".cpp",)) if folder != "cli/spell" or name.split("/")[-1][:-4] not in alone}
+        files = {name: code(name) for name in sources(folder, suffixes=(".cpp",))}
         module = folder.split("/")[-1]
         seen = (folder, "include", *(f"src/{other}" for other in layers().get(module, ()) if folder.startswith("src/")))
         known = {found[1]: header for header in sources(*seen, suffixes=(".hpp",)) for found in declared.finditer(code(header))}
