@@ -81,7 +81,7 @@ struct BackupOptions {
   std::shared_ptr<Rate>
       rate{};  ///< shared with other backups of this machine; none: one of its own
   std::int64_t spool = 4LL << 30;  ///< bytes that wait to be sent, about
-  int in_memory = 4;               ///< packs of them, of about 8 MiB, that are not in the spool
+  int in_memory = 8;               ///< packs of them, of about 8 MiB, that are not in the spool
   /// Whether the disk has room for more of them; none: it has.
   std::function<bool()> room{};
   std::chrono::milliseconds between{1'000};  ///< of two trees, at least
