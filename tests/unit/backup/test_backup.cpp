@@ -510,6 +510,7 @@ TEST_CASE("a backup that keeps up leaves the disk alone; one that does not uses 
   Backed run;
   std::atomic<int> files{0};
   run.options.temporary = [&] { return ++files, unnamed(run.spool); };
+  run.options.in_memory = 4;
   run.start();
   // More in all than memory is used for, but never at once; none is large enough to be cloned.
   std::size_t size = 3 << 20;
