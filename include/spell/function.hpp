@@ -10,8 +10,8 @@ namespace spell {
 template <class Signature>
 class Function;
 
-/// As std::function, whose header costs a program that includes this library a tenth of its
-/// compilation. Copies share what is called, and its state.
+/// As std::function, whose header takes a program that includes this library longer to compile than
+/// all callbacks of it are worth. Copies share what is called, and its state.
 template <class R, class... A>
 class Function<R(A...)> {
  public:

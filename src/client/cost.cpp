@@ -15,7 +15,7 @@ namespace {
 constexpr std::string_view names[] = {"run",     "workflow", "project", "user",
                                       "machine", "type",     "day"};
 
-std::string text_of_cost(Time time) {
+std::string time_text(Time time) {
   return base::rfc3339(
       std::chrono::floor<std::chrono::microseconds>(time.time_since_epoch()).count());
 }
@@ -27,8 +27,8 @@ Result<CostReport> Client::costs(const CostFilter& filter, CallOptions options) 
   Call call{.route = Route::get_costs};
   call.query = {{"by", std::string(by < std::size(names) ? names[by] : "")},
                 {"limit", std::to_string(filter.limit)}};
-  if (filter.since) call.query.emplace_back("since", text_of_cost(*filter.since));
-  if (filter.until) call.query.emplace_back("until", text_of_cost(*filter.until));
+  if (filter.since) call.query.emplace_back("since", time_text(*filter.since));
+  if (filter.until) call.query.emplace_back("until", time_text(*filter.until));
   auto answer = connection_->call(call, options);
   if (!answer) return answer.error();
   return member<CostReport>(*answer, "costs");

@@ -96,7 +96,7 @@ Compare compare_of(std::string_view op) {
   return nullptr;
 }
 
-std::string text_of_metric(double number) {
+std::string metric_text(double number) {
   char text[40];
   return std::string(text, std::to_chars(text, text + sizeof text, number).ptr);
 }
@@ -105,7 +105,7 @@ std::string text_of_metric(double number) {
 
 std::ostream& operator<<(std::ostream& out, const Metric& metric) {
   out << metric.index << ' ';
-  return metric.is_number() ? out << text_of_metric(metric.number())
+  return metric.is_number() ? out << metric_text(metric.number())
                             : out << std::get<std::string>(metric.value);
 }
 
@@ -136,7 +136,7 @@ Result<Metric> Run::wait_metric(std::string_view name, std::string_view op, doub
   }
   return base::error("wait_failed", "run " + std::to_string(id_) + " has ended, and its metric " +
                                         std::string(name) + " was never " + std::string(op) + " " +
-                                        text_of_metric(value));
+                                        metric_text(value));
 }
 
 }  // namespace spell

@@ -42,7 +42,7 @@ namespace {
 
 constexpr int most_files = 50;
 
-Error wrong_environment(const std::string& file, std::size_t line, const std::string& why) {
+Error wrong_requirements(const std::string& file, std::size_t line, const std::string& why) {
   return base::error(
       "invalid_requirements",
       one_line(file, 200) + (line ? " line " + std::to_string(line) : "") + ": " + why);
@@ -83,19 +83,19 @@ class Gatherer {
 
   Result<> take(const std::string& path, const std::string& named_in, std::size_t named_at) {
     if (std::find(open_.begin(), open_.end(), path) != open_.end())
-      return wrong_environment(named_in, named_at, one_line(path, 200) + " names itself");
+      return wrong_requirements(named_in, named_at, one_line(path, 200) + " names itself");
     if (++files_ > most_files)
-      return wrong_environment(named_in, named_at,
-                               "more than " + std::to_string(most_files) + " files");
+      return wrong_requirements(named_in, named_at,
+                                "more than " + std::to_string(most_files) + " files");
     auto read = read_(path);
     if (!read && read.error().code() == "not_found")
-      return named_in.empty() ? wrong_environment(
+      return named_in.empty() ? wrong_requirements(
                                     path, 0, "there is no such file in the commit: commit it first")
-                              : wrong_environment(
+                              : wrong_requirements(
                                     named_in, named_at,
                                     one_line(path, 200) + " is not in the commit: commit it first");
     if (!read) return read.error();
-    if (!base::valid_text(*read)) return wrong_environment(path, 0, "is no UTF-8 text");
+    if (!base::valid_text(*read)) return wrong_requirements(path, 0, "is no UTF-8 text");
     open_.push_back(path);
     auto lines = base::split(*read, '\n');
     for (std::size_t i = 0; i < lines.size(); ++i) {
@@ -111,7 +111,7 @@ class Gatherer {
       }
       SPELL_TRY(take_line(path, first, std::string(base::trim(line))));
       if (text.size() > requirements_limit)
-        return wrong_environment(path, first, "all together is longer than 256 KiB");
+        return wrong_requirements(path, first, "all together is longer than 256 KiB");
     }
     open_.pop_back();
     return ok();
@@ -125,28 +125,28 @@ class Gatherer {
     std::string folder = path.substr(0, path.rfind('/') == path.npos ? 0 : path.rfind('/'));
     bool constraint = option(line, {"-c", "--constraint"}).has_value();
     if (constraint)
-      return wrong_environment(path, number,
-                               "-c is not supported: give the versions in the requirements");
+      return wrong_requirements(path, number,
+                                "-c is not supported: give the versions in the requirements");
     if (auto other = option(line, {"-r", "--requirement"})) {
       auto below = other->starts_with('/') ? std::nullopt : path_below(folder, *other);
       if (!below || other->find("://") != other->npos)
-        return wrong_environment(path, number,
-                                 one_line(*other, 200) + " is not a file of the repository");
+        return wrong_requirements(path, number,
+                                  one_line(*other, 200) + " is not a file of the repository");
       return take(*below, path, number);
     }
     if (option(line, {"-e", "--editable"}))
-      return wrong_environment(
+      return wrong_requirements(
           path, number,
           "an editable package is code of the repository, which the environment does not "
           "have: add its folder to PYTHONPATH in the command");
     if (auto links = option(line, {"-f", "--find-links"}))
       if (links->starts_with('.') || (links->find(':') == links->npos && !links->starts_with('/')))
-        return wrong_environment(
+        return wrong_requirements(
             path, number,
             "--find-links needs an address or an absolute path: the environment does not "
             "have the repository's files");
     if (!line.starts_with('-') && is_path(line))
-      return wrong_environment(
+      return wrong_requirements(
           path, number,
           one_line(line, 200) + " is a path: name a package, or give its address (https://…)");
     text += line + '\n';
@@ -224,7 +224,7 @@ std::optional<std::string> path_below(const std::string& folder, const std::stri
 Result<std::string> gather_requirements(const std::string& folder, const std::string& path,
                                         const ReadCommitted& read) {
   auto top = path_below(folder, path);
-  if (!top) return wrong_environment(path, 0, "is not a file of the repository");
+  if (!top) return wrong_requirements(path, 0, "is not a file of the repository");
   Gatherer gatherer(read);
   SPELL_TRY(gatherer.take(*top, "", 0));
   return std::move(gatherer.text);

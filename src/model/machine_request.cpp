@@ -86,20 +86,20 @@ namespace {
 
 constexpr std::int64_t most_machines = 10'000;  // of a pool
 
-Error wrong_machine(const std::string& field, const std::string& what) {
+Error wrong_field(const std::string& field, const std::string& what) {
   return base::error("invalid_request", "'" + field + "' " + what);
 }
 
 Result<> check_name(const std::string& field, std::string& name) {
   if (!base::valid_name(name))
-    return wrong_machine(field, "must be 1 to 64 letters, digits, '.', '_' and '-'");
+    return wrong_field(field, "must be 1 to 64 letters, digits, '.', '_' and '-'");
   name = base::lower(name);
   return ok();
 }
 
 Result<> check_range(const std::string& field, std::int64_t value, std::int64_t most) {
   if (value < 0 || value > most)
-    return wrong_machine(field, "must be a whole number from 0 to " + std::to_string(most));
+    return wrong_field(field, "must be a whole number from 0 to " + std::to_string(most));
   return ok();
 }
 
@@ -113,7 +113,7 @@ Result<> check_amounts(std::int64_t cpus, std::int64_t memory, std::int64_t gpus
 
 /// They become variables of a program's environment.
 Result<> check_pool_options(const std::map<std::string, std::string>& options) {
-  if (options.size() > 100) return wrong_machine("pool_options", "has more than 100 names");
+  if (options.size() > 100) return wrong_field("pool_options", "has more than 100 names");
   std::set<std::string> names;
   for (auto& [name, value] : options) {
     bool fine =
@@ -122,13 +122,12 @@ Result<> check_pool_options(const std::map<std::string, std::string>& options) {
                  c == '_';
         });
     if (!fine)
-      return wrong_machine("pool_options",
-                           "has a name that is not 1 to 64 letters, digits and '_'");
+      return wrong_field("pool_options", "has a name that is not 1 to 64 letters, digits and '_'");
     if (!names.insert(base::lower(name)).second)
-      return wrong_machine("pool_options", "has '" + name + "' twice: case does not matter");
+      return wrong_field("pool_options", "has '" + name + "' twice: case does not matter");
     if (value.size() > 4096 || !base::valid_text(value) || value.find('\n') != value.npos)
-      return wrong_machine("pool_options",
-                           "has a value of '" + name + "' that is not a line of text");
+      return wrong_field("pool_options",
+                         "has a value of '" + name + "' that is not a line of text");
   }
   return ok();
 }
@@ -161,7 +160,7 @@ Result<MachineRequest> parse_machine_request(const json& j) {
   SPELL_TRY(check_name("name", request->name));
   for (auto* list : {&request->serves, &request->allow}) {
     std::string field = list == &request->serves ? "serves" : "allow";
-    if (list->size() > 100) return wrong_machine(field, "has more than 100 names");
+    if (list->size() > 100) return wrong_field(field, "has more than 100 names");
     for (auto& name : *list) {
       std::string as_given = name;
       SPELL_TRY(check_name(field, name));
@@ -197,7 +196,7 @@ Result<MachineTypeRequest> parse_machine_type_request(const json& j) {
   SPELL_TRY(check_range("idle_timeout", request->idle_timeout.value_or(0), year));
   SPELL_TRY(check_range("launch_timeout", request->launch_timeout.value_or(0), year));
   if (request->pool && (request->pool->size() > 4096 || !base::valid_text(*request->pool)))
-    return wrong_machine("pool", "must be the name of a pool or the path of a program");
+    return wrong_field("pool", "must be the name of a pool or the path of a program");
   if (request->pool_options) SPELL_TRY(check_pool_options(*request->pool_options));
   return request;
 }

@@ -25,7 +25,7 @@ bool fits(const Amounts& wanted, const Amounts& room) {
                      [&](auto part) { return wanted.*part <= room.*part; });
 }
 
-Amounts sum_of_amounts(Amounts a, const Amounts& b) {
+Amounts added(Amounts a, const Amounts& b) {
   for (auto part : parts) a.*part += b.*part;
   return a;
 }
@@ -133,7 +133,7 @@ void Cluster::put_spot(const Machine& machine) {
   group.spots.insert(at, {&machine, machine.used, {}, 0, machine.connected && !machine.drained});
   spots_[machine.name] = &group;
   for (auto& type : machine.serves) serve_[type][alike] = &group;
-  offers_ = sum_of_amounts(offers_, machine.offers);
+  offers_ = added(offers_, machine.offers);
   if (machine.allow.empty()) return;
   ++choosy_[machine.name];
   for (auto& type : machine.serves) ++choosy_[type];
@@ -206,7 +206,7 @@ void Cluster::set_used(Machine& machine, const Amounts& used) {
 
 void Cluster::take(const std::string& name, const Amounts& amounts) {
   auto& machine = machines_.at(name);
-  set_used(machine, sum_of_amounts(machine.used, amounts));
+  set_used(machine, added(machine.used, amounts));
   if (!is_even(amounts)) ++machine.uneven;
 }
 
@@ -488,8 +488,7 @@ void Cluster::Round::hold(const std::vector<Able>& able) {
     auto room = minus(group.begin->machine->offers, group.takes);
     for (auto* spot = group.begin; spot != group.end; ++spot) {
       if (!spot->is_open) continue;
-      auto after =
-          spot->round == cluster_.round_ ? sum_of_amounts(spot->used, spot->held) : spot->used;
+      auto after = spot->round == cluster_.round_ ? added(spot->used, spot->held) : spot->used;
       auto lacks = minus(after, room);
       Missing missing{std::max<std::int64_t>(0, lacks.gpus), std::max<std::int64_t>(0, lacks.cpus),
                       std::max<std::int64_t>(0, lacks.memory)};
@@ -506,7 +505,7 @@ void Cluster::Round::hold(const std::vector<Able>& able) {
   ++holds_;
   if (best->round != cluster_.round_) best->held = {};
   best->round = cluster_.round_;
-  best->held = sum_of_amounts(best->held, *takes);
+  best->held = added(best->held, *takes);
 }
 
 std::optional<Placement> Cluster::Round::place(const Waiting& run) {
@@ -627,7 +626,7 @@ std::string Cluster::why_waiting(const Waiting& run) const {
       ++drained;
     else if (!fits(takes, machine->offers))
       ++small;
-    else if (fits(sum_of_amounts(machine->used, takes), machine->offers))
+    else if (fits(added(machine->used, takes), machine->offers))
       ++free;
     else
       ++busy;

@@ -45,7 +45,7 @@ void look_at_pool(Context& context, const std::string& owner, const std::string&
 }
 
 /// What one of its machines adds to what is known of a type. Type CPU shows no GPU to its runs.
-void count_of_type(MachineTypeInfo& info, const MachineView& view) {
+void count_machine(MachineTypeInfo& info, const MachineView& view) {
   auto& machine = view.machine;
   bool embedded = view.record.owner.empty();  // it is there as soon as it is needed
   if (!machine.joined) return;
@@ -185,7 +185,7 @@ void post(Context& context, Call call, int status, const std::string& action,
       auto info = type_info(*type, prices);
       look_at_pool(context, type->owner, type->name, info);
       for (auto& view : context.machines.machines())
-        if (sched::serves(view.machine, type->name)) count_of_type(info, view);
+        if (sched::serves(view.machine, type->name)) count_machine(info, view);
       show_catalogue(info, *type);
       answer(call, {{"machine_type", json(info)}}, status);
     };
@@ -221,7 +221,7 @@ void list_machine_types(Context& context, Call call) {
         at->second.name = shown(type);
         show_price(at->second, price_of(record, *prices));
       }
-      count_of_type(at->second, view);
+      count_machine(at->second, view);
     }
   }
   for (auto& [name, info] : infos) show_catalogue(info, records[name]);

@@ -18,15 +18,14 @@ namespace {
 /// They take nothing of a machine that is counted, so something else has to bound them.
 constexpr std::int64_t most_nested = 50;
 
-std::string name_of_child(const store::WorkflowRecord& workflow) {
+std::string shown_name(const store::WorkflowRecord& workflow) {
   return "workflow " + std::to_string(workflow.number);
 }
 
 Error workflow_ended(const store::WorkflowRecord& workflow) {
   bool ending = workflow.ended_us == 0;
-  return base::error("workflow_ended", name_of_child(workflow) +
-                                           (ending ? " is " : " has ended: ") + workflow.status +
-                                           "; no more runs can be made in it");
+  return base::error("workflow_ended", shown_name(workflow) + (ending ? " is " : " has ended: ") +
+                                           workflow.status + "; no more runs can be made in it");
 }
 
 }  // namespace
@@ -50,13 +49,13 @@ Result<> to_commit_of_label(const store::WorkflowRecord& workflow, model::RunReq
   for (auto& [label, code] : *commits) known += (known.empty() ? "" : ", ") + label;
   return base::error(
       "unknown_commit_label",
-      name_of_child(workflow) + " has no commit with the label '" + request.code->label + "'; " +
+      shown_name(workflow) + " has no commit with the label '" + request.code->label + "'; " +
           (known.empty() ? "it has none; --repo LABEL=PATH gives it one" : "it has: " + known));
 }
 
 namespace {
 
-std::string text_of_flow(const std::map<std::string, model::CodeRef>& commits) {
+std::string commits_text(const std::map<std::string, model::CodeRef>& commits) {
   return commits.empty() ? "" : model::to_json(commits).dump();
 }
 
@@ -103,7 +102,7 @@ Result<MadeWorkflow> State::create_workflow(const NewWorkflow& asked, std::int64
         if (!field) return field.error();
         if (!field->empty())
           return base::error("key_conflict", "key '" + asked.key + "' belongs to " +
-                                                 name_of_child(**known) + ", which differs in '" +
+                                                 shown_name(**known) + ", which differs in '" +
                                                  *field + "'; use another key");
       }
       MadeWorkflow made{std::move(**known), {}, true};
@@ -128,7 +127,7 @@ Result<MadeWorkflow> State::create_workflow(const NewWorkflow& asked, std::int64
   workflow.number = *number;
   workflow.description = asked.description;
   workflow.creator = asked.creator;
-  workflow.commits = text_of_flow(asked.commits);
+  workflow.commits = commits_text(asked.commits);
   workflow.key = asked.key;
   workflow.body_hash = asked.body_hash;
   workflow.created_us = now_us;
@@ -153,7 +152,7 @@ Result<> State::check_nesting(const store::WorkflowRecord& workflow, const std::
            !model::is_final(run.status);
   });
   if (nested < most_nested) return ok();
-  return base::error("quota_exceeded", name_of_child(workflow) + " has " + std::to_string(nested) +
+  return base::error("quota_exceeded", shown_name(workflow) + " has " + std::to_string(nested) +
                                            " managing runs that have not ended, started by its "
                                            "own: no more are made until one has");
 }
@@ -161,7 +160,7 @@ Result<> State::check_nesting(const store::WorkflowRecord& workflow, const std::
 Result<std::string> State::workflow_difference(const store::WorkflowRecord& existing,
                                                const NewWorkflow& asked) {
   if (existing.description != asked.description) return std::string("description");
-  if (existing.commits != text_of_flow(asked.commits)) return std::string("commits");
+  if (existing.commits != commits_text(asked.commits)) return std::string("commits");
   if ((existing.run != 0) != asked.run.has_value()) return std::string("run");
   if (!asked.run) return std::string();
   for (auto& upload : asked.uploads) {
@@ -247,9 +246,8 @@ Result<store::WorkflowRecord> State::finish_workflow(const std::string& owner, s
   auto workflow = find_workflow(owner, number);
   if (!workflow) return workflow;
   if (workflow->run != 0)
-    return base::error(
-        "invalid_request",
-        name_of_child(*workflow) + " ends with its managing run " + std::to_string(workflow->run));
+    return base::error("invalid_request", shown_name(*workflow) + " ends with its managing run " +
+                                              std::to_string(workflow->run));
   if (workflow->ended_us != 0) return workflow;
   workflow->status = "complete";
   workflow->exit_code = exit_code;
@@ -263,7 +261,7 @@ Result<store::WorkflowRecord> State::remove_workflow(const std::string& owner,
   auto workflow = find_workflow(owner, number);
   if (!workflow) return workflow;
   auto refused = [&](const std::string& why) {
-    return base::error("workflow_not_final", name_of_child(*workflow) + why +
+    return base::error("workflow_not_final", shown_name(*workflow) + why +
                                                  "; `spell workflow kill " +
                                                  std::to_string(number) + "` ends it");
   };
