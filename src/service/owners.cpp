@@ -41,7 +41,7 @@ Result<json> owner_json(State& state, const Context& context, const std::string&
   return json{{"owner", *found}};
 }
 
-Result<std::vector<std::string>> owner_names(const json& body, const char* field) {
+Result<std::vector<std::string>> user_names(const json& body, const char* field) {
   std::vector<std::string> out;
   if (!body.contains(field)) return out;
   auto read = [](const json& j, std::string& name) { return model::read_name(j, name); };
@@ -86,7 +86,7 @@ void add_owner(Context& context, Call call) {
       return refuse(call, std::move(problem).within("name").error("invalid_request"));
   }
   if (name.empty()) return refuse(call, base::error("invalid_request", "'name' is missing"));
-  auto members = owner_names(*body, "members");
+  auto members = user_names(*body, "members");
   if (!members) return refuse(call, members.error());
   change_people(
       context, call, 201,
@@ -111,9 +111,9 @@ void change_members(Context& context, Call call) {
   for (auto& [field, value] : body->items())
     if (field != "add" && field != "remove")
       return refuse(call, base::error("invalid_request", "'" + field + "' is not a known field"));
-  auto add = owner_names(*body, "add");
+  auto add = user_names(*body, "add");
   if (!add) return refuse(call, add.error());
-  auto remove = owner_names(*body, "remove");
+  auto remove = user_names(*body, "remove");
   if (!remove) return refuse(call, remove.error());
   // Who takes himself out still gets the answer.
   if (std::find(remove->begin(), remove->end(), call->caller.name) != remove->end())
