@@ -137,8 +137,8 @@ constexpr CommandRow env_commands[] = {
 
 Result<int> env_command(Context& context) {
   return run_subcommand(context, "env",
-                        "Environments: what was built for runs with --apt, --pip, --pip-req and "
-                        "--setup; those that ask for the same share it.",
+                        "Environments: images, packages and setups of runs, built once; those that "
+                        "ask for the same share them.",
                         env_commands);
 }
 

@@ -55,15 +55,25 @@ void add(std::vector<std::string>& out, const char* key, const std::vector<std::
 Result<ExportedEnvironment> export_environment(const RunInfo& run) {
   ExportedEnvironment out;
   bool pip = !run.pip.empty() || !run.requirements.empty();
-  if (run.apt.empty() && !pip && run.setup.empty())
+  if (run.apt.empty() && !pip && run.setup.empty() && run.image.empty() && run.conda_file.empty())
     return Error("environment_not_found",
                  "run " + std::to_string(run.id) + " asked for no environment");
-  for (const auto& [method, asked] : {std::pair("apt", !run.apt.empty()), std::pair("pip", pip),
-                                      std::pair("setup", !run.setup.empty())})
+  for (const auto& [method, asked] :
+       {std::pair("image", !run.image.empty()), std::pair("apt", !run.apt.empty()),
+        std::pair("conda", !run.conda_file.empty()), std::pair("pip", pip),
+        std::pair("setup", !run.setup.empty())})
     if (asked && !layer_of(run, method))
       return Error("environment_not_found",
                    "run " + std::to_string(run.id) + " was not given the " + method +
                        " part of its environment" + (run.status.is_final() ? "" : " yet"));
+  // By its digest; one of a resource is what that is.
+  if (!run.image.empty()) {
+    const auto& named = layer_of(run, "image")->packages;
+    bool of_resource = run.image.find(":uploads/") != std::string::npos ||
+                       run.image.find(":runs/") != std::string::npos;
+    out.image = named.empty() || of_resource ? run.image : named[0];
+  }
+  out.conda_file = run.conda_file;
   if (!run.apt.empty()) out.apt = layer_of(run, "apt")->packages;
   if (pip) out.pip = layer_of(run, "pip")->packages;
   out.setup = run.setup;
@@ -74,7 +84,10 @@ Result<ExportedEnvironment> export_environment(const RunInfo& run) {
 
 std::vector<std::string> toml_lines(const ExportedEnvironment& environment) {
   std::vector<std::string> out;
+  if (!environment.image.empty()) out.push_back("image = " + quoted(environment.image));
   add(out, "apt", environment.apt);
+  if (!environment.conda_file.empty())
+    out.push_back("conda_file = " + quoted(environment.conda_file));
   add(out, "pip", environment.pip);
   if (!environment.setup.empty()) out.push_back("setup = " + quoted(environment.setup));
   if (environment.env.empty()) return out;

@@ -9,7 +9,9 @@
 namespace spell::cli {
 
 struct ExportedEnvironment {
+  std::string image{};                    ///< by its digest
   std::vector<std::string> apt{}, pip{};  ///< with their exact versions
+  std::string conda_file{};               ///< as it was asked for: the file's path
   std::string setup{};
   std::map<std::string, std::string> env{};  ///< of the run's, those that are for builds
 };

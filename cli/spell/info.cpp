@@ -47,7 +47,9 @@ Table details(const RunInfo& run) {
   add("Creator", run.creator);
   add("After", join_numbers(run.after));
   for (const auto& mount : run.mounts) add("Mount", mount.resource + " on " + mount.at);
+  add("Image", run.image);
   for (const auto& package : run.apt) add("Apt", package);
+  add("Conda file", run.conda_file);
   for (const auto& package : run.pip) add("Pip", package);
   add("Requirements", run.requirements);
   add("Setup", run.setup);

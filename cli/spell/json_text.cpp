@@ -20,10 +20,9 @@ std::string dump(const json& value, int indent = -1) {
 }  // namespace
 
 void to_json(json& out, const ExportedEnvironment& environment) {
-  out = {{"apt", environment.apt},
-         {"pip", environment.pip},
-         {"setup", environment.setup},
-         {"env", environment.env}};
+  out = {{"image", environment.image},           {"apt", environment.apt},
+         {"conda_file", environment.conda_file}, {"pip", environment.pip},
+         {"setup", environment.setup},           {"env", environment.env}};
 }
 
 template <class T>

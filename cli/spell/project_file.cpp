@@ -30,7 +30,9 @@ struct Key {
   Kind kind;
 };
 constexpr Key keys[] = {
+    {"image", "from", Kind::text},
     {"apt", "apt", Kind::texts},
+    {"conda_file", "conda-file", Kind::text},
     {"pip", "pip", Kind::texts},
     {"pip_req", "pip-req", Kind::text},
     {"setup", "setup", Kind::text},
@@ -183,11 +185,15 @@ Result<> read_project_file(const ProjectPlace& place, Options& options, RunOptio
       for (auto& mount : *words)
         if (auto wrong = wrong_mount(mount); !wrong.empty())
           return bad(value.source(), "mounts: " + wrong);
-    if (key->name == "pip_req") {
+    if (key->name == "image" && local_image((*words)[0]))
+      return bad(value.source(), "image: " + shell_quote((*words)[0]) +
+                                     " is a path of a computer: name an image of a registry, or "
+                                     "what is kept, such as oci:uploads/x");
+    if (key->name == "pip_req" || key->name == "conda_file") {
       auto path = from_below((*words)[0], place.depth);
       if (path.empty())
-        return bad(value.source(),
-                   "pip_req: " + shell_quote((*words)[0]) + " is not a file of the repository");
+        return bad(value.source(), std::string(key->name) + ": " + shell_quote((*words)[0]) +
+                                       " is not a file of the repository");
       words = Words{path};
     }
     if (key->kind == Kind::variables) {

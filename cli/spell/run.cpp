@@ -57,28 +57,40 @@ Result<> check_workflow(const RunOptions& options, std::int64_t workflow) {
   return ok();
 }
 
-/// Mounts of paths here become mounts of what is uploaded of them: only what the service lacks is
-/// sent.
-Result<> upload_mounts(Context& context, const Client& client, RunSpec& spec) {
+/// Uploads a path here: only what the service lacks is sent. `option`: what has named it; `is`:
+/// what is said of what it has become, whose name is returned.
+Result<std::string> upload_path(Context& context, const Client& client, const std::string& path,
+                                const std::string& option, const std::string& is) {
+  Progress progress(context.out);
+  UploadOptions upload;
+  upload.progress = [&](const CopyProgress& copied) {
+    progress.update("Uploading", copied.bytes, copied.total_bytes);
+  };
+  auto info = client.resources().upload(path, upload);
+  progress.finish();
+  if (!info) return Error(info.error().code(), option + ": " + info.error().message());
+  for (const auto& skipped : info->skipped) context.out.warn("not uploaded: " + skipped);
+  std::string name = "uploads/" + info->name;
+  context.out.status(Mark::step, path + is + name + ": " + count(info->files, "file") + ", " +
+                                     format_size(info->size) + " (" + format_size(info->sent) +
+                                     " sent)");
+  return name;
+}
+
+/// Paths here that the run mounts, or has its image from, become what is uploaded of them.
+Result<> upload_paths(Context& context, const Client& client, RunSpec& spec) {
   for (auto& mount : spec.mounts) {
     if (!is_local(mount)) continue;
-    Progress progress(context.out);
-    UploadOptions upload;
-    upload.progress = [&](const CopyProgress& copied) {
-      progress.update("Uploading", copied.bytes, copied.total_bytes);
-    };
-    auto info = client.resources().upload(mount.resource, upload);
-    progress.finish();
-    if (!info)
-      return Error(info.error().code(),
-                   "--mount " + mount.resource + ": " + info.error().message());
-    for (const auto& skipped : info->skipped) context.out.warn("not uploaded: " + skipped);
-    std::string name = "uploads/" + info->name;
-    context.out.status(Mark::step, mount.resource + " is mounted as " + name + ": " +
-                                       count(info->files, "file") + ", " + format_size(info->size) +
-                                       " (" + format_size(info->sent) + " sent)");
-    mount.resource = name;
+    auto name = upload_path(context, client, mount.resource, "--mount " + mount.resource,
+                            " is mounted as ");
+    if (!name) return name.error();
+    mount.resource = *name;
   }
+  auto image = local_image(spec.image);
+  if (!image) return ok();
+  auto name = upload_path(context, client, *image, "--from " + spec.image, " is kept as ");
+  if (!name) return name.error();
+  spec.image = uploaded_image(spec.image, *name);
   return ok();
 }
 
@@ -166,7 +178,7 @@ Result<int> run_command(Context& context) {
   if (*choice)
     if (auto chosen = choose_machine_type(context, *client, given, **choice, *spec); !chosen)
       return chosen.error();
-  if (auto uploaded = upload_mounts(context, *client, *spec); !uploaded) return uploaded.error();
+  if (auto uploaded = upload_paths(context, *client, *spec); !uploaded) return uploaded.error();
   std::string key = given.key.value_or("");
   auto info = submit(context, *client, *spec, key);
   if (!info && info.error().code() == "key_conflict" && given.machine.chooses())

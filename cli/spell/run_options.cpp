@@ -23,11 +23,23 @@ void RunOptions::define(Options& options) {
       .listed(true)
       .list("--mount", mounts, "RESOURCE[:PATH]",
             "data for the run: runs/3/data, uploads/x, ./local/path; PATH: absolute or relative")
+      .value("--from", image, "IMAGE",
+             "run in this image: debian:12, oci:PATH, docker-archive:FILE (--docker-image is the same)")
+      .listed(false)
+      .value("--docker-image", image, "IMAGE", "the same as --from")
+      .listed(true)
       .list("--apt", apt, "PKG", "a package of the machine's distribution, for the run alone")
-      .list("--pip", pip, "PKG", "a Python package for the run; built once, then shared")
+      .value("--conda-file", conda_file, "FILE", "a file of the commit that names conda packages")
+      .list("--pip", pip, "PKG",
+            "a Python package, built once, then shared; --pip-req FILE: those of a file")
+      .listed(false)
       .value("--pip-req", requirements, "FILE", "a requirements file of the commit")
-      .value("--setup", setup, "COMMAND", "run once to make $SPELL_ENV, shared by later runs")
+      .listed(true)
+      .value("--setup", setup, "COMMAND",
+             "run once to make $SPELL_ENV, then shared; --refresh-env makes it anew")
+      .listed(false)
       .flag("--refresh-env", refresh_env, "build the environment anew")
+      .listed(true)
       .flag("-b,--background", background, "do not follow the log")
       .flag("-f,--force", force, "ask nothing")
       .flag("-v,--verbose", verbose, "show every entry of the log")
@@ -215,9 +227,14 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
   if (requirements && requirements->empty()) return usage_error("--pip-req: give a file");
   if (setup && setup->find_first_not_of(" \t\n") == setup->npos)
     return usage_error("--setup: give a command");
-  bool has_environment = !pip.empty() || requirements || setup;
+  spec.image = image.value_or("");
+  spec.conda_file = conda_file.value_or("");
+  if (image && image->empty()) return usage_error("--from: give an image");
+  if (conda_file && conda_file->empty()) return usage_error("--conda-file: give a file");
+  bool has_environment = !pip.empty() || requirements || setup || conda_file || image;
   if (refresh_env && !has_environment && apt.empty())
-    return usage_error("--refresh-env needs --apt, --pip, --pip-req or --setup");
+    return usage_error(
+        "--refresh-env needs --from, --apt, --conda-file, --pip, --pip-req or --setup");
   spec.refresh_environment = refresh_env;
   const char* venv = environment("VIRTUAL_ENV");
   struct stat folder {};
@@ -225,6 +242,32 @@ Result<RunSpec> RunOptions::spec(const std::function<const char*(const char*)>& 
       S_ISDIR(folder.st_mode))
     spec.virtual_env = venv;
   return spec;
+}
+
+namespace {
+/// Of "oci:PATH:TAG": where the path begins, and where it ends; none: it is of no such form.
+std::optional<std::pair<std::size_t, std::size_t>> path_in_image(const std::string& image) {
+  for (std::string_view transport : {"oci:", "oci-archive:", "docker-archive:"})
+    if (image.starts_with(transport))
+      return std::pair(transport.size(), std::min(image.size(), image.find(':', transport.size())));
+  return std::nullopt;
+}
+}  // namespace
+
+std::optional<std::string> local_image(const std::string& image) {
+  auto at = path_in_image(image);
+  if (!at) return std::nullopt;
+  std::string path = image.substr(at->first, at->second - at->first);
+  for (const auto* of_resource : {"runs/", "uploads/", "public/"})
+    if (path.starts_with(of_resource)) return std::nullopt;
+  struct stat there {};
+  bool local = path.starts_with('.') || path.starts_with('/') || ::stat(path.c_str(), &there) == 0;
+  return local ? std::optional(path) : std::nullopt;
+}
+
+std::string uploaded_image(const std::string& image, const std::string& resource) {
+  auto at = path_in_image(image);
+  return image.substr(0, at->first) + resource + image.substr(at->second);
 }
 
 Result<std::optional<MachineQuery>> RunOptions::choice() const {

@@ -13,7 +13,8 @@ namespace spell::cli {
 struct RunOptions {
   std::optional<std::string> machine_type{}, description{}, commit_ref{}, timeout{}, max_cost{},
       priority{}, github_url{}, github_ref{}, project{}, stop_grace{}, log_limit{}, from_file{},
-      save_command{}, key{}, commit_label{}, notice_signal{}, requirements{}, setup{};
+      save_command{}, key{}, commit_label{}, notice_signal{}, requirements{}, setup{}, image{},
+      conda_file{};
   MachineQueryOptions machine{};
   Words env{}, secrets{}, labels{}, after{}, mounts{}, machine_or_mounts{}, params{}, append{},
       pip{}, apt{}, command{};
@@ -34,6 +35,12 @@ struct RunOptions {
 Result<Mount> parse_mount(const std::string& text);
 /// Whether a mount's resource is a path here, to be uploaded first: it begins with '.' or '/'.
 bool is_local(const Mount& mount);
+
+/// Where the image is a path here, to be uploaded first: "oci:./image:latest" -> "./image". None:
+/// it is in a registry, or a resource.
+std::optional<std::string> local_image(const std::string& image);
+/// The same image in what was uploaded of that path.
+std::string uploaded_image(const std::string& image, const std::string& resource);
 
 /// Sets what `file` (YAML; the keys are the long option names and `command`) says and the command
 /// line does not. Errors `invalid_configuration`, `usage`, `not_available`.

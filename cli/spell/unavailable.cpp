@@ -7,9 +7,6 @@ namespace spell::cli {
 
 namespace {
 constexpr Unavailable unavailable_options[] = {
-    {"run", "--conda-file"},
-    {"run", "--docker-image"},
-    {"run", "--from"},
     {"run", "--checkpoints"},
     {"run", "--with-history"},
     {"run", "--stop-condition"},

@@ -12,7 +12,7 @@ namespace spell {
 /// A layer that the service keeps.
 struct EnvironmentInfo {
   std::string name{};                   ///< what made it, as a hash
-  std::string method{};                 ///< "apt", "pip", "setup"
+  std::string method{};                 ///< "image", "apt", "conda", "pip", "setup"
   std::string base{};                   ///< the machine's own programs below it
   std::string made_of{};                ///< what was asked for, in one line
   std::string state{};                  ///< "ready", "building"

@@ -125,12 +125,19 @@ struct RunSpec {
   /// its workflow's managing run, else normal. See docs/machines.md. Error `not_permitted`: high is
   /// for administrators.
   std::string priority{};
+  /// What the run runs in instead of the machine's own system: an image of a registry ("debian:12",
+  /// "docker://ghcr.io/x/y:1"), or one that a resource holds ("oci:uploads/x",
+  /// "docker-archive:uploads/x.tar"). Unpacked once, then shared. See docs/environments.md.
+  std::string image{};
+  /// A file of the commit that names conda packages, relative to the working folder; it counts by
+  /// its content. Needs micromamba, mamba or conda on the machine, or in the image.
+  std::string conda_file{};
 };
 
-/// A layer of an environment: what was built of apt or pip packages, or by a setup command.
+/// A layer of an environment: an image, or what was built of packages, or by a setup command.
 struct EnvironmentLayer {
   std::string name{};                   ///< what made it, as a hash
-  std::string method{};                 ///< "apt", "pip", "setup"
+  std::string method{};                 ///< "image", "apt", "conda", "pip", "setup"
   std::vector<std::string> packages{};  ///< what was installed: "sl=5.02-1+b1", "numpy==1.26.4"
 };
 
@@ -185,7 +192,8 @@ struct RunInfo {
   std::string requirements{}, setup{};          ///< see RunSpec
   std::vector<EnvironmentLayer> environment{};  ///< what it was given; none: nothing yet
   std::vector<std::string> apt{};
-  std::string priority{};  ///< "low", "normal", "high": as it was asked for; see RunSpec
+  std::string priority{};             ///< "low", "normal", "high": as it was asked for; see RunSpec
+  std::string image{}, conda_file{};  ///< see RunSpec
 };
 
 enum class LogKind { output, status, system };

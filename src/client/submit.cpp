@@ -111,6 +111,8 @@ Result<model::RunRequest> run_request(const RunSpec& spec) {
   request.apt = spec.apt;
   request.refresh_environment = spec.refresh_environment;
   request.priority = spec.priority;
+  request.image = spec.image;
+  request.conda_file = spec.conda_file;
   if (!spec.gpu.empty()) {
     auto colon = spec.gpu.rfind(':');
     if (colon != spec.gpu.npos) request.gpu_name = spec.gpu.substr(0, colon);

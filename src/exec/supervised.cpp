@@ -121,6 +121,11 @@ Result<std::string> spec_of(const Launch& launch) {
     spec.put("system_upper", launch.system.upper);
     spec.put("system_work", launch.system.work);
   }
+  for (auto& path : launch.root.lower) spec.put("root_lower", path);
+  if (!launch.root.upper.empty()) {
+    spec.put(launch.root.build ? "root_build_upper" : "root_upper", launch.root.upper);
+    spec.put("root_work", launch.root.work);
+  }
   for (auto& [target, at] : launch.links) {
     spec.put("link_to", target);
     spec.put("link_at", at);

@@ -66,6 +66,16 @@ struct SystemSpec {
   std::string layer{}, upper{}, work{};
 };
 
+/// An image's folders in place of the host's system, for fences with a run root: `lower`, the first
+/// on top of the others. What is changed there goes to `upper`, which needs `work` beside it. Of
+/// the host there are its devices, and how it resolves names. `build`: packages are installed
+/// there, by root: no device but the harmless ones then.
+struct RootSpec {
+  std::vector<std::string> lower{};
+  std::string upper{}, work{};
+  bool build = false;
+};
+
 struct Launch {
   std::string run_id{};      ///< 32 hex digits
   std::string supervisor{};  ///< program
@@ -85,6 +95,7 @@ struct Launch {
   std::vector<BindSpec> binds{};
   std::vector<MountSpec> mounts{};  ///< for fences with a run root; inner ones after outer ones
   SystemSpec system{};
+  RootSpec root{};  ///< not with a SystemSpec
   /// (target, absolute path in the run): symbolic links in the run root's own top, which is
   /// read-only; for fences with a run root.
   std::vector<std::pair<std::string, std::string>> links{};

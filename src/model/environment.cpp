@@ -230,6 +230,28 @@ Result<std::string> gather_requirements(const std::string& folder, const std::st
   return std::move(gatherer.text);
 }
 
+Result<std::string> read_conda_file(const std::string& folder, const std::string& path,
+                                    const ReadCommitted& read) {
+  auto top = path_below(folder, path);
+  if (!top) return wrong_requirements(path, 0, "is not a file of the repository");
+  auto text = read(*top);
+  if (!text && text.error().code() == "not_found")
+    return wrong_requirements(*top, 0, "there is no such file in the commit: commit it first");
+  if (!text) return text;
+  if (!base::valid_text(*text)) return wrong_requirements(*top, 0, "is no UTF-8 text");
+  if (base::trim(*text).empty()) return wrong_requirements(*top, 0, "asks for no package");
+  auto lines = base::split(*text, '\n');
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    std::string words;
+    for (char c : lines[i].substr(0, lines[i].find('#')))
+      if (c > ' ' && c != '"' && c != '\'') words += c;
+    if (words == "-pip:")
+      return wrong_requirements(*top, i + 1,
+                                "packages of pip are asked for by themselves: --pip, --pip-req");
+  }
+  return text;
+}
+
 std::string pinned_layer(const std::string& name, const std::vector<std::string>& packages) {
   return base::hex(base::sha256(name + "\npinned\n" + base::join(packages, "\n"))).substr(0, 32);
 }
@@ -241,8 +263,9 @@ Result<LayerClaim> parse_layer_claim(const json& j) {
   if (!claim) return claim;
   if (!is_layer_name(claim->name))
     return base::error("invalid_request", "'name' must be 32 hex digits");
-  if (claim->method != "apt" && claim->method != "pip" && claim->method != "setup")
-    return base::error("invalid_request", "'method' must be apt, pip or setup");
+  if (std::find(std::begin(layer_methods), std::end(layer_methods), claim->method) ==
+      std::end(layer_methods))
+    return base::error("invalid_request", "'method' must be image, apt, conda, pip or setup");
   if (claim->wait_ms < 0 || claim->wait_ms > 60'000)
     return base::error("invalid_request", "'wait_ms' must be 0 to 60000");
   if (claim->base.size() > 1000 || claim->made_of.size() > 4000)

@@ -1,12 +1,13 @@
 // Environments of runs: what may be asked for, and what worker and service say to each other of the
 // layers that they are made of.
 //
-// An environment is a stack of layers, `apt` below `pip` below `setup`. A layer's name is the hash
-// of all that made it: its method, what was asked for, the machine's own programs below it, the
-// content of the layer below. A `setup` layer's tree has that of `pip` in it, so that a run mounts
-// one tree, at environment_folder: a virtual environment is bound to the path at which it was made.
-// The `apt` layer is another tree: what packages of the machine's own distribution have changed in
-// its system's folders, over which it is laid.
+// An environment is a stack of layers: `image`, `apt`, `conda`, `pip`, `setup`. A layer's name is
+// the hash of all that made it: its method, what was asked for, the machine's own programs below
+// it, the content of the layer below. The tree of `pip` has that of `conda` in it, and `setup`
+// both, so that a run mounts one tree, at environment_folder: a virtual environment is bound to the
+// path at which it was made. An `image` is a tree of its own, which the run has in place of the
+// machine's system. The `apt` layer is another one: what packages of the machine's own distribution
+// have changed in its system's folders, over which it is laid.
 #pragma once
 #include <functional>
 #include <optional>
@@ -21,6 +22,9 @@ namespace spell::model {
 /// Where a run, and each build, finds its environment.
 inline constexpr std::string_view environment_folder = "/spell-env";
 inline constexpr std::size_t requirements_limit = 256 << 10;
+
+/// Of layers, in their order.
+inline constexpr std::string_view layer_methods[] = {"image", "apt", "conda", "pip", "setup"};
 
 /// Why this is no package for pip's command line; "": it is one.
 std::string wrong_package(const std::string& package);
@@ -42,6 +46,12 @@ using ReadCommitted = std::function<Result<std::string>(const std::string& path)
 Result<std::string> gather_requirements(const std::string& folder, const std::string& path,
                                         const ReadCommitted& read);
 
+/// A file of the commit that names conda packages. `read`: as for gather_requirements(). Error
+/// `invalid_requirements`: it is not in the commit, is no UTF-8 text, or asks for packages of pip,
+/// which are asked for by themselves.
+Result<std::string> read_conda_file(const std::string& folder, const std::string& path,
+                                    const ReadCommitted& read);
+
 /// The name of the layer in this one's place that has these packages, and not those that fit best
 /// when it was built.
 std::string pinned_layer(const std::string& name, const std::vector<std::string>& packages);
@@ -49,7 +59,7 @@ std::string pinned_layer(const std::string& name, const std::vector<std::string>
 /// What a worker asks of a layer.
 struct LayerClaim {
   std::string name{};
-  std::string method{};  ///< "apt", "pip", "setup"
+  std::string method{};  ///< of layer_methods
   std::string base{};  ///< the machine's own programs, for people: "debian 12, x86_64, python3.11"
   std::string made_of{};     ///< for people, one line
   std::string lost{};        ///< a tree that cannot be read any more

@@ -133,6 +133,8 @@ struct Table<RunInfo> {
       SPELL_MEMBER(RunInfo, environment),
       SPELL_MEMBER(RunInfo, apt),
       SPELL_MEMBER(RunInfo, priority),
+      SPELL_MEMBER(RunInfo, image),
+      SPELL_MEMBER(RunInfo, conda_file),
   };
 };
 

@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/environment.hpp"
+#include "model/image.hpp"
 #include "model/members.hpp"
 #include "model/mount_members.hpp"
 
@@ -14,8 +15,8 @@ namespace {
 
 /// What must stay as it is for a run to work, or to be fenced in.
 constexpr std::string_view closed_below[] = {
-    "/proc",   "/sys",         "/dev",         "/spell-tmp",  "/spell-bin",      "/.hidden",
-    "/.level", service_folder, "/spell-build", built_program, environment_folder};
+    "/proc",   "/sys",         "/dev",         "/spell-tmp",  "/spell-bin",       "/.hidden",
+    "/.level", service_folder, "/spell-build", built_program, environment_folder, image_source};
 constexpr std::string_view closed[] = {"/bin",     "/boot",    "/etc",      "/lib",  "/lib32",
                                        "/lib64",   "/libx32",  "/run",      "/sbin", "/usr",
                                        "/usr/bin", "/usr/lib", "/usr/sbin", "/var",  "/tmp"};
@@ -154,6 +155,10 @@ Result<std::vector<ResolvedMount>> read_mounts(const std::string& text) {
   if (!list || read_value(*list, mounts, Unknown::ignore))
     return base::error("damaged", "a run's record of its mounts cannot be read");
   return mounts;
+}
+
+bool mounts_anything(const RunRequest& request) {
+  return !request.mounts.empty() || !image_resource(request.image).empty();
 }
 
 std::vector<std::int64_t> runs_mounted(const std::vector<ResolvedMount>& mounts) {

@@ -54,6 +54,9 @@ std::string write_mounts(const std::vector<ResolvedMount>&);
 /// Error `damaged`.
 Result<std::vector<ResolvedMount>> read_mounts(const std::string& text);
 
+/// Whether there is something that its mounts are resolved to: an image in a resource is one, too.
+bool mounts_anything(const RunRequest&);
+
 /// Of which runs these are outputs; each once, in order.
 std::vector<std::int64_t> runs_mounted(const std::vector<ResolvedMount>&);
 

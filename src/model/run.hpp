@@ -62,12 +62,19 @@ struct RunRequest {
   std::string requirements_text{};
   std::vector<std::string> pinned{};
   std::vector<std::string> apt{}, pinned_apt{};
-  std::string priority{};  ///< a name of priorities(), or "": its workflow's, else normal
+  std::string priority{};    ///< a name of priorities(), or "": its workflow's, else normal
+  std::string image{};       ///< what it runs in, see image.hpp; "": the machine's own system
+  std::string conda_file{};  ///< a file of the commit, relative to `folder`
+  /// Said by the service alone, as those above.
+  std::string conda_text{};
+  std::vector<std::string> pinned_image{}, pinned_conda{};
   bool has_environment() const {
-    return !pip.empty() || !setup.empty() || !requirements.empty() || !apt.empty();
+    return !pip.empty() || !setup.empty() || !requirements.empty() || !apt.empty() ||
+           !image.empty() || !conda_file.empty();
   }
   bool has_pins() const {
-    return !requirements_text.empty() || !pinned.empty() || !pinned_apt.empty();
+    return !requirements_text.empty() || !pinned.empty() || !pinned_apt.empty() ||
+           !conda_text.empty() || !pinned_image.empty() || !pinned_conda.empty();
   }
 };
 

@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "model/environment.hpp"
 #include "model/error_code.hpp"
+#include "model/image.hpp"
 #include "model/money.hpp"
 #include "model/mount.hpp"
 
@@ -138,6 +139,21 @@ Problem read_apt_package(const json& j, std::string& out) {
   if (auto wrong = wrong_apt_package(out); !wrong.empty())
     return {"", "'" + one_line(out, 100) + "' " + wrong};
   return {};
+}
+
+/// Its path.
+Problem read_committed_file(const json& j, std::string& out) {
+  if (auto problem = read_text(j, out, 4096)) return problem;
+  if (out.starts_with('/'))
+    return {"", "must be a file of the repository: a path relative to the working folder"};
+  return {};
+}
+
+Problem read_image(const json& j, std::string& out) {
+  if (auto problem = read_text(j, out, 1000)) return problem;
+  if (out.empty()) return {};
+  auto image = parse_image(out);
+  return image ? Problem() : Problem{"", image.error().message()};
 }
 
 Problem read_pin(const json& j, std::string& out) { return read_text(j, out, 1000); }
@@ -281,12 +297,7 @@ constexpr Field<RunRequest> fields[] = {
        return problem;
      }},
     {"requirements",
-     [](const json& j, RunRequest& r, Unknown) -> Problem {
-       if (auto problem = read_text(j, r.requirements, 4096)) return problem;
-       if (r.requirements.starts_with('/'))
-         return {"", "must be a file of the repository: a path relative to the working folder"};
-       return {};
-     }},
+     [](const json& j, RunRequest& r, Unknown) { return read_committed_file(j, r.requirements); }},
     {"setup",
      [](const json& j, RunRequest& r, Unknown) -> Problem {
        if (auto problem = read_text(j, r.setup, 64 << 10)) return problem;
@@ -309,6 +320,15 @@ constexpr Field<RunRequest> fields[] = {
      }},
     {"pinned_apt", [](const json& j, RunRequest& r,
                       Unknown) { return read_list(j, r.pinned_apt, 5000, read_apt_package); }},
+    {"image", [](const json& j, RunRequest& r, Unknown) { return read_image(j, r.image); }},
+    {"pinned_image", [](const json& j, RunRequest& r,
+                        Unknown) { return read_list(j, r.pinned_image, 1, read_pin); }},
+    {"conda_file",
+     [](const json& j, RunRequest& r, Unknown) { return read_committed_file(j, r.conda_file); }},
+    {"conda_text", [](const json& j, RunRequest& r,
+                      Unknown) { return read_text(j, r.conda_text, requirements_limit); }},
+    {"pinned_conda", [](const json& j, RunRequest& r,
+                        Unknown) { return read_list(j, r.pinned_conda, 5000, read_pin); }},
     {"priority",
      [](const json& j, RunRequest& r, Unknown) { return read_priority(j, r.priority); }},
 };
@@ -405,6 +425,11 @@ json to_json(const RunRequest& request) {
   out.put("pinned", request.pinned, standard.pinned);
   out.put("apt", request.apt, standard.apt);
   out.put("pinned_apt", request.pinned_apt, standard.pinned_apt);
+  out.put("image", request.image, standard.image);
+  out.put("pinned_image", request.pinned_image, standard.pinned_image);
+  out.put("conda_file", request.conda_file, standard.conda_file);
+  out.put("conda_text", request.conda_text, standard.conda_text);
+  out.put("pinned_conda", request.pinned_conda, standard.pinned_conda);
   out.put("priority", request.priority, standard.priority);
   json object = out.take();
   if (request.gpus) object.emplace("gpus", *request.gpus);
@@ -430,7 +455,7 @@ Problem read_run_request(const json& j, RunRequest& out, Unknown unknown) {
       return {"secrets", "and env both set " + variable + "; give it once"};
   if (out.refresh_environment && !out.has_environment())
     return {"refresh_environment",
-            "needs apt, pip, requirements or setup: there is no environment"};
+            "needs image, apt, conda_file, pip, requirements or setup: there is no environment"};
   return {};
 }
 

@@ -78,13 +78,32 @@ std::optional<std::pair<std::string, std::string>> shortage(const Amounts& wante
   return std::nullopt;
 }
 
+/// "no machine can " and "none can ".
+struct WantText {
+  const char *can, *code, *way_out;
+};
+WantText text_of(Want want) {
+  switch (want) {
+    case Want::program:
+      return {"build a program", "cannot_build",
+              "; install that on one and start its worker anew, or build the program here and send "
+              "it (--program)"};
+    case Want::image:
+      return {"run in an image", "not_available", ""};
+    case Want::packages:
+      return {"have apt packages", "not_available", ""};
+    case Want::conda:
+      return {"have conda packages", "not_available", ""};
+  }
+  return {"", "", ""};
+}
+
 }  // namespace
 
 std::string shape_of(const Waiting& run) {
   std::string out;
   for (auto& need : run.needs) (out += need) += ' ';
-  if (run.packages) out += "packages ";
-  if (run.builds) out += "builds ";
+  for (auto want : run.wants) (out += text_of(want).can) += ' ';
   if (run.manages) out += run.nested ? "nested " : "manages ";
   auto& ask = run.ask;
   ((out += run.machine_type) += '\n') += run.owner;
@@ -113,8 +132,7 @@ std::string Cluster::likeness(const Machine& machine) {
   };
   for (auto* parts : {&machine.serves, &machine.allow, &machine.gpu_names, &machine.too_old_for})
     add_all(*parts);
-  add(machine.lacks_for_builds);
-  add(machine.lacks_for_packages);
+  for (auto& [want, why] : machine.lacks) (add(text_of(want).can), add(why));
   for (auto part : parts) add(std::to_string(machine.offers.*part));
   add(std::to_string(machine.ahead) + (machine.by_place ? " by place" : ""));
   return out;
@@ -226,10 +244,9 @@ bool Cluster::suits(const Machine& machine, const Waiting& run) const {
 }
 
 std::string Cluster::lacks(const Machine& machine, const Waiting& run) const {
-  if (run.builds && !machine.lacks_for_builds.empty())
-    return machine.name + " has no " + machine.lacks_for_builds + " to build a program with";
-  if (run.packages && !machine.lacks_for_packages.empty())
-    return machine.name + " cannot have apt packages: " + machine.lacks_for_packages;
+  for (auto want : run.wants)
+    if (auto lack = machine.lacks.find(want); lack != machine.lacks.end())
+      return machine.name + " cannot " + text_of(want).can + ": " + lack->second;
   auto& old = machine.too_old_for;
   for (auto& need : run.needs)
     if (std::find(old.begin(), old.end(), need) != old.end())
@@ -389,29 +406,17 @@ Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
                                             base::join(older, ", ") + ") are too old for " +
                                             described(run.needs) + ": upgrade one");
   }
-  if (able.empty() && run.packages) {
+  if (able.empty() && !run.wants.empty()) {
     auto anyhow = run;
-    anyhow.packages = false;
+    auto want = anyhow.wants.back();
+    anyhow.wants.pop_back();
     SPELL_TRY(check(anyhow, as_asked));
     std::vector<std::string> lacking;
     for (auto* machine : servers(anyhow))
-      lacking.push_back(machine->name + " (" + machine->lacks_for_packages + ")");
-    return base::error("not_available",
-                       "no machine that serves '" + type +
-                           "' can have apt packages: " + base::join(lacking, ", "));
-  }
-  if (able.empty() && run.builds) {
-    auto anyhow = run;
-    anyhow.builds = false;
-    SPELL_TRY(check(anyhow, as_asked));
-    std::vector<std::string> lacking;
-    for (auto* machine : servers(anyhow))
-      lacking.push_back(machine->name + " has no " + machine->lacks_for_builds);
-    return base::error("cannot_build",
-                       "no machine that serves '" + type +
-                           "' can build a program: " + base::join(lacking, ", ") +
-                           "; install that on one and start its worker anew, or build the program "
-                           "here and send it (--program)");
+      lacking.push_back(machine->name + " (" + machine->lacks.at(want) + ")");
+    auto text = text_of(want);
+    return base::error(text.code, "no machine that serves '" + type + "' can " + text.can + ": " +
+                                      base::join(lacking, ", ") + text.way_out);
   }
   if (able.empty()) {
     bool gpu = !run.ask.gpu_name.empty() &&
@@ -614,9 +619,8 @@ std::string Cluster::why_waiting(const Waiting& run) const {
   if (able.empty() && !coming.empty()) return text + coming;
   if (able.empty() && pool) return text + "none is there";
   if (able.empty())
-    return text + (run.builds     ? "none can build its program"
-                   : run.packages ? "none can have apt packages"
-                                  : "none serves it");
+    return text + (run.wants.empty() ? "none serves it"
+                                     : std::string("none can ") + text_of(run.wants.back()).can);
   int busy = 0, away = 0, drained = 0, small = 0, free = 0;
   for (auto* machine : able) {
     auto takes = demand(*machine, run);

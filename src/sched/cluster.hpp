@@ -25,6 +25,9 @@
 
 namespace spell::sched {
 
+/// What not every machine can do for a run.
+enum class Want { program, image, packages, conda };
+
 struct Machine {
   std::string name, owner;                 ///< owner "": of all
   std::vector<std::string> serves, allow;  ///< types, lower case; users and projects, none: all
@@ -35,12 +38,11 @@ struct Machine {
   /// memory, and `ahead` of them may be given beyond its cores, to begin as soon as one is free.
   bool by_place = false;
   int ahead = 0;
-  int uneven = 0;                  ///< runs here that take anything but one core
-  std::string lacks_for_builds{};  ///< what programs cannot be built here without; "": nothing
+  int uneven = 0;                       ///< runs here that take anything but one core
+  std::map<Want, std::string> lacks{};  ///< why it cannot; others it can
   /// What runs may need that its worker is too old for, see Waiting::needs.
   std::vector<std::string> too_old_for{};
-  bool launched = false;             ///< by the pool of the type that it serves
-  std::string lacks_for_packages{};  ///< why runs cannot have apt packages here; "": they can
+  bool launched = false;  ///< by the pool of the type that it serves
 };
 
 /// What launches machines for a type when runs want them.
@@ -66,10 +68,9 @@ struct Waiting {
   bool manages = false;
   /// The workflow that it manages has such a run already, which may wait for it: it takes nothing.
   bool nested = false;
-  bool builds = false;               ///< its program is built on its machine
   std::vector<std::string> needs{};  ///< of a worker: "exclusive", "restore", "allowance",
                                      ///< "environments"
-  bool packages = false;             ///< it asks for apt packages
+  std::vector<Want> wants{};         ///< of its machine
 };
 
 struct Placement {

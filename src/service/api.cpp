@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/cost.hpp"
+#include "model/environment.hpp"
 #include "model/error_code.hpp"
 #include "model/status.hpp"
 #include "spell/version.hpp"
@@ -172,11 +173,15 @@ RunInfo to_info(Context& context, const store::RunRecord& run) {
     info.requirements = run.request.requirements;
     info.setup = run.request.setup;
     info.apt = run.request.apt;
+    info.image = run.request.image;
+    info.conda_file = run.request.conda_file;
     auto layers =
         context.readers.with([&](store::Reader& reader) { return reader.layers_of_run(run.id); });
     if (layers)
-      for (auto& layer : *layers)
-        info.environment.push_back({layer.layer, layer.method, layer.packages});
+      for (auto method : model::layer_methods)  // from the lowest up
+        for (auto& layer : *layers)
+          if (layer.method == method)
+            info.environment.push_back({layer.layer, layer.method, layer.packages});
   }
   if (run.resumed_from != 0) info.resumed_from_run = run.resumed_from;
   if (run.resumed_as != 0) info.resumed_as_run = run.resumed_as;

@@ -14,13 +14,19 @@ namespace spell::service {
 Result<> read_requirements(Context& context, const std::string& owner, model::RunRequest& request) {
   auto& code = *request.code;
   auto repository = context.code_path(owner, code.workspace);
-  auto text = model::gather_requirements(
-      request.folder, request.requirements, [&](const std::string& path) {
-        auto read = git::read_committed(repository, code.commit, path, model::requirements_limit);
-        if (!read && read.error().code() == "too_large")
-          return Result<std::string>(base::error("invalid_requirements", read.error().message()));
-        return read;
-      });
+  auto read = [&](const std::string& path) {
+    auto text = git::read_committed(repository, code.commit, path, model::requirements_limit);
+    if (!text && text.error().code() == "too_large")
+      return Result<std::string>(base::error("invalid_requirements", text.error().message()));
+    return text;
+  };
+  if (!request.conda_file.empty()) {
+    auto text = model::read_conda_file(request.folder, request.conda_file, read);
+    if (!text) return text.error();
+    request.conda_text = std::move(*text);
+  }
+  if (request.requirements.empty()) return ok();
+  auto text = model::gather_requirements(request.folder, request.requirements, read);
   if (!text) return text.error();
   if (base::trim(*text).empty())
     return base::error("invalid_requirements",

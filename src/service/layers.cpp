@@ -87,7 +87,10 @@ model::LayerAnswer ready(const store::LayerRecord& layer) {
 /// What the run is to have of a layer of packages; none: whatever fits.
 Result<std::vector<std::string>> pinned_packages(State& state, const RunRecord& run,
                                                  const std::string& method) {
-  auto& said = method == "apt" ? run.request.pinned_apt : run.request.pinned;
+  auto& said = method == "image"   ? run.request.pinned_image
+               : method == "apt"   ? run.request.pinned_apt
+               : method == "conda" ? run.request.pinned_conda
+                                   : run.request.pinned;
   if (!said.empty()) return said;
   // One that was interrupted before it was given any has them from the one before it.
   for (auto number = run.resumed_from; number != 0;) {

@@ -1,6 +1,7 @@
 #include "service/mounts.hpp"
 
 #include "base/error.hpp"
+#include "model/image.hpp"
 #include "model/status.hpp"
 #include "service/resource_path.hpp"
 
@@ -58,19 +59,31 @@ Result<model::ResolvedMount> resolve_one(Context& context, const std::string& ow
 
 }  // namespace
 
-Result<Mounts> resolve_mounts(Context& context, const std::string& owner,
-                              const model::RunRequest& request) {
+Result<Mounts> resolve_mounts(Context& context, const Submission& submission) {
+  auto& owner = submission.owner;
+  auto& request = submission.request;
   auto targets = model::mount_targets(request);
   if (!targets) return targets.error();
   Mounts mounts;
-  for (std::size_t i = 0; i < request.mounts.size(); ++i) {
-    auto mount = resolve_one(context, owner, request.mounts[i].resource);
+  auto asked = request.mounts;
+  if (auto image = model::image_resource(request.image); !image.empty()) {
+    asked.push_back({image, std::string(model::image_source)});
+    targets->push_back(asked.back().at);
+  }
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    if (i == request.mounts.size() && submission.image) {
+      mounts.list.push_back(*submission.image);
+      break;
+    }
+    auto mount = resolve_one(context, owner, asked[i].resource);
     if (!mount) return mount.error();
+    if (mount->type == "machine" && i == request.mounts.size())
+      return model::not_mountable(asked[i].resource, "an image is a run's output or an upload");
     mount->at = (*targets)[i];
     if (auto name = spellfs::Name::parse(mount->node)) {
       mounts.pins->push_back(context.objects.pin({*name}));
       // What was removed before the pin held it is not found again.
-      auto again = resolve_one(context, owner, request.mounts[i].resource);
+      auto again = resolve_one(context, owner, asked[i].resource);
       if (!again) return again.error();
       if (again->node != mount->node) {
         again->at = mount->at;

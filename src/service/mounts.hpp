@@ -17,8 +17,9 @@ struct Mounts {
 };
 /// Of a tree that is there.
 void describe(model::ResolvedMount&, const spellfs::Entry&);
-/// Looks up what a request mounts, for its owner. What an unfinished run will have saved is left
+/// Looks up what a submission mounts, and last the image that it names where a resource
+/// holds that. What an unfinished run will have saved is left
 /// for later, see ResolvedMount::run. Error `invalid_mount`, which names the resource or target.
-Result<Mounts> resolve_mounts(Context&, const std::string& owner, const model::RunRequest&);
+Result<Mounts> resolve_mounts(Context&, const Submission&);
 
 }  // namespace spell::service

@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "model/image.hpp"
 #include "model/status.hpp"
 #include "service/api.hpp"
 #include "service/mounts.hpp"
@@ -61,11 +62,11 @@ void submit_run(Context& context, Call call, Submission submission,
 /// Looks up what is to be mounted, then submits. `code`: holds the commit.
 void with_mounts(Context& context, Call call, Submission submission,
                  std::shared_ptr<void> code = nullptr) {
-  if (submission.request.mounts.empty())
+  if (!model::mounts_anything(submission.request))
     return submit_run(context, std::move(call), std::move(submission), std::move(code));
   context.jobs.post([&context, call = std::move(call), submission = std::move(submission),
                      code = std::move(code)]() mutable {
-    auto mounts = resolve_mounts(context, submission.owner, submission.request);
+    auto mounts = resolve_mounts(context, submission);
     // A submission that is repeated finds its run, whatever has become of what it mounted.
     bool repeated = false;
     if (!mounts && !submission.key.empty()) {
@@ -89,19 +90,19 @@ void with_mounts(Context& context, Call call, Submission submission,
 /// Checks that the commit is here, and sees that it stays, then goes on.
 void with_code(Context& context, Call call, Submission submission) {
   if (!submission.request.code) {
-    if (!submission.request.requirements.empty())
-      return refuse(call, base::error("invalid_requirements",
-                                      submission.request.requirements +
-                                          ": the run has no commit that it could be a file of"));
+    for (auto* file : {&submission.request.requirements, &submission.request.conda_file})
+      if (!file->empty())
+        return refuse(call,
+                      base::error("invalid_requirements",
+                                  *file + ": the run has no commit that it could be a file of"));
     return with_mounts(context, std::move(call), std::move(submission));
   }
   context.jobs.post(
       [&context, call = std::move(call), submission = std::move(submission)]() mutable {
         auto held = hold_commit(context, submission.owner, *submission.request.code);
         if (!held) return refuse(call, held.error());
-        if (!submission.request.requirements.empty())
-          if (auto read = read_requirements(context, submission.owner, submission.request); !read)
-            return refuse(call, read.error());
+        if (auto read = read_requirements(context, submission.owner, submission.request); !read)
+          return refuse(call, read.error());
         with_mounts(context, std::move(call), std::move(submission), std::move(*held));
       });
 }
@@ -184,7 +185,8 @@ void create_run(Context& context, Call call) {
   if (request->has_pins())
     return refuse(
         call, base::error("invalid_request",
-                          "'requirements_text', 'pinned' and 'pinned_apt' are the service's own"));
+                          "'requirements_text', 'conda_text' and what begins with 'pinned' are the "
+                          "service's own"));
   if (auto able = check_priority(call, *request); !able) return refuse(call, able.error());
   if (auto filled = model::fill_params(*request); !filled) return refuse(call, filled.error());
   auto key = key_of(call);
@@ -209,6 +211,8 @@ Result<> pin_environment(Context& context, const store::RunRecord& run,
   for (auto& layer : *layers) {
     if (layer.method == "pip") request.pinned = layer.packages;
     if (layer.method == "apt") request.pinned_apt = layer.packages;
+    if (layer.method == "conda") request.pinned_conda = layer.packages;
+    if (layer.method == "image") request.pinned_image = layer.packages;
   }
   return ok();
 }
@@ -236,6 +240,9 @@ void rerun(Context& context, Call call) {
     return refuse(call, pinned.error());
   std::string hash = model::request_hash(request);
   Submission submission{call->owner(), call->caller.name, *key, hash, std::move(request)};
+  if (auto mounts = model::read_mounts(run->mounts))
+    for (auto& mount : *mounts)
+      if (mount.at == model::image_source && mount.run == 0) submission.image = mount;
   with_code(context, std::move(call), std::move(submission));
 }
 

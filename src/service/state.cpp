@@ -106,17 +106,17 @@ sched::Waiting waiting_of(const RunRecord& run) {
   if (asked.max_cost) needs.emplace_back("allowance");
   if (!run.restored.empty()) needs.emplace_back("restore");
   if (asked.has_environment()) needs.emplace_back("environments");
-  return {run.id,
-          asked.machine_type.empty() ? "cpu" : base::lower(asked.machine_type),
-          run.owner,
-          run.creator,
-          run.project,
-          {asked.cpus, asked.memory, asked.gpus, asked.gpu_name},
-          run.manages,
-          run.nested(),
-          asked.build.has_value(),
-          std::move(needs),
-          !asked.apt.empty()};
+  std::vector<sched::Want> wants;
+  if (asked.build) wants.push_back(sched::Want::program);
+  if (!asked.image.empty()) wants.push_back(sched::Want::image);
+  // Those of an image have nothing to do with what the machine has.
+  if (!asked.apt.empty() && asked.image.empty()) wants.push_back(sched::Want::packages);
+  if (!asked.conda_file.empty() && asked.image.empty()) wants.push_back(sched::Want::conda);
+  return {run.id,           asked.machine_type.empty() ? "cpu" : base::lower(asked.machine_type),
+          run.owner,        run.creator,
+          run.project,      {asked.cpus, asked.memory, asked.gpus, asked.gpu_name},
+          run.manages,      run.nested(),
+          std::move(needs), std::move(wants)};
 }
 
 Result<> State::load() {
@@ -398,7 +398,7 @@ void State::enqueue(const RunPointer& run) {
 void State::leave_queue(const RunPointer& run) {
   take_out({run->owner, run->number});
   unfunded_.erase(order_of(*run));
-  if (!run->request.after.empty() || !run->request.mounts.empty())
+  if (!run->request.after.empty() || model::mounts_anything(run->request))
     for (auto& [id, waiting] : dependents_) waiting.erase(run->id);
   delayed_.erase({run->not_before_us, run->id});
 }

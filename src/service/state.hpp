@@ -50,6 +50,8 @@ struct Submission {
   model::RunRequest request;
   std::vector<model::ResolvedMount> mounts{};  ///< in the order of request.mounts
   bool manages = false;  ///< the run is to have the credentials of its workflow
+  /// Of one that is run again: what its image was, where a resource holds that.
+  std::optional<model::ResolvedMount> image{};
 };
 
 struct NewWorkflow {

@@ -202,14 +202,20 @@ void State::show(MachineState& machine) {
   view.offers.gpus = limited(std::ssize(machine.hello.gpus), record.gpus);
   view.offers.managing = options_.managing;
   if (auto& can = machine.hello.capabilities; !can.empty()) {
-    auto lacks = can.find("lacks_for_builds");
     view.too_old_for.clear();
     for (auto* need : {"exclusive", "restore", "allowance", "environments"})
       if (!can.contains(need)) view.too_old_for.emplace_back(need);
-    view.lacks_for_builds = lacks == can.end() ? "worker of this version" : lacks->second;
-    auto lacks_packages = can.find("lacks_for_packages");
-    view.lacks_for_packages =
-        lacks_packages == can.end() ? "its worker is too old" : lacks_packages->second;
+    view.lacks.clear();
+    for (auto [want, name] : {std::pair(sched::Want::program, "lacks_for_builds"),
+                              std::pair(sched::Want::image, "lacks_for_images"),
+                              std::pair(sched::Want::packages, "lacks_for_packages"),
+                              std::pair(sched::Want::conda, "lacks_for_conda")}) {
+      auto lack = can.find(name);
+      if (lack == can.end())
+        view.lacks[want] = "its worker is too old";
+      else if (!lack->second.empty())
+        view.lacks[want] = (want == sched::Want::program ? "it has no " : "") + lack->second;
+    }
   }
   cluster_.put(std::move(view));
   changed_machines_.insert(record.name);

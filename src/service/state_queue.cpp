@@ -20,7 +20,7 @@ sched::Priority asked_priority(const RunRecord& run) {
 /// Whether what it was to come after, and what it may cost, is looked at when its turn comes.
 bool is_looked_at(const RunRecord& run, const sched::Waiting& wants) {
   auto& needs = wants.needs;
-  return !run.request.after.empty() || !run.request.mounts.empty() ||
+  return !run.request.after.empty() || model::mounts_anything(run.request) ||
          run.reason_code == waits_for_money ||
          std::find(needs.begin(), needs.end(), "allowance") != needs.end();
 }
@@ -156,7 +156,7 @@ Result<State::Turned> State::take_turn(const sched::Queue::Look::Turn& turn,
   if (turn.look) {
     auto run = read();
     if (!run) return run.error();
-    bool plain = (*run)->request.after.empty() && (*run)->request.mounts.empty();
+    bool plain = (*run)->request.after.empty() && !model::mounts_anything((*run)->request);
     auto met = plain ? Result<bool>(true) : dependencies_met(*run, now_us);
     if (!met) return met.error();
     auto able = *met ? may_spend(*run, now_us) : Result<MaySpend>(MaySpend::no);

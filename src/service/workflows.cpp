@@ -119,7 +119,7 @@ Result<Pins> look_up(Context& context, const Call& call, model::WorkflowRequest&
     if (!held) return held.error();
     pins.commits.push_back(std::move(*held));
   }
-  auto mounts = resolve_mounts(context, out.owner, run.request);
+  auto mounts = resolve_mounts(context, run);
   if (!mounts) return mounts.error();
   run.mounts = std::move(mounts->list);
   pins.mounts = mounts->pins;

@@ -206,7 +206,7 @@ void serve(const Spec& spec, pid_t command, int level, int signals) {
   if (fenced && !build_root(spec, folder, level, files.owner_map, failure))
     give_up(failure.of_mount ? Report::error : Report::no_fence, "mount_failed", failure.what,
             failure.error);
-  if (!fenced && (spec.mounts.size > 0 || spec.system.there()))
+  if (!fenced && (spec.mounts.size > 0 || spec.system.there() || spec.root.there()))
     give_up(Report::error, "mount_failed", "mount without namespaces", 0);
   if (fenced)
     read_nothing();  // the one it has is of the old root

@@ -204,6 +204,36 @@ int make_system_overlay(const SystemFolder& folder, bool in_user_namespace) {
       MOUNT_ATTR_NODEV);
 }
 
+int make_root_overlay(const Root& root, bool in_user_namespace) {
+  constexpr size_t most = 8;
+  int files[most];
+  char lower[most * 32] = "";
+  size_t count = 0;
+  bool done = root.lower.size <= most;
+  for (; done && count < root.lower.size; ++count) {
+    files[count] = open(root.lower.items[count], O_PATH | O_DIRECTORY | O_CLOEXEC);
+    done = files[count] >= 0;
+    if (count > 0) strcat(lower, ":");
+    strcat(strcat(lower, "/proc/self/fd/"), Digits(files[count]).text());
+  }
+  int context = done ? open_context("overlay") : -1;
+  if (context >= 0) {
+    FolderOption upper(root.upper), work(root.work);
+    done = set_text(context, "lowerdir", lower) && upper.set(context, "upperdir") &&
+           work.set(context, "workdir") && set_flag(context, "volatile") &&
+           (!in_user_namespace || set_flag(context, "userxattr"));
+    // As of a build over the host's system.
+    for (const char* option : {"redirect_dir", "metacopy", "index"})
+      done = done && (!root.build || set_text(context, option, "off"));
+    // Who installs packages needs what their programs may become.
+    context = finish_mount(context, done, root.build ? unsigned{MOUNT_ATTR_NODEV} : fences);
+  }
+  int error = errno;
+  while (count > 0) close(files[--count]);
+  errno = error;
+  return context;
+}
+
 bool attach_tree(int tree, const char* path) {
   if (syscall(SYS_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) != 0) return false;
   close(tree);

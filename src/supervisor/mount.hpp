@@ -4,6 +4,7 @@
 namespace spell::supervisor {
 
 struct Mount;
+struct Root;
 
 /// A copy of the mounts at a path. -1 with errno.
 int clone_tree(const char* path);
@@ -23,6 +24,8 @@ struct SystemFolder {
   const char* work;
 };
 int make_system_overlay(const SystemFolder&, bool in_user_namespace);
+/// The overlay of an image's folders. -1 with errno.
+int make_root_overlay(const Root&, bool in_user_namespace);
 /// A user namespace in which root's files are `user`'s, for clone_for_user(). -1 with errno.
 int make_owner_map(unsigned user);
 /// A copy of the mount at a path in which the files of root, and what is made there, look as if

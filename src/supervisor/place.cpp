@@ -65,6 +65,13 @@ void take_over(const char* folder, const char* name, unsigned char type) {
     type == DT_DIR ? rmdir(name) : unlink(name);
 }
 
+bool make_own_folder(const char* name) {
+  struct stat st;
+  bool there = lstat(name, &st) == 0;
+  if (there && S_ISDIR(st.st_mode)) return true;
+  return (!there || unlink(name) == 0) && mkdir(name, 0755) == 0;
+}
+
 void Places::allow(dev_t device) {
   if (count_ < sizeof devices_ / sizeof devices_[0]) devices_[count_++] = device;
 }

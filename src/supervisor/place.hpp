@@ -28,6 +28,9 @@ class Places {
   unsigned count_ = 0;
 };
 
+/// Makes `name`, in the current folder, a folder, in place of what else stands there. False with
+/// errno.
+bool make_own_folder(const char* name);
 /// Makes a folder's entry appear in the current folder: a link as a copy, the rest as a bind. One
 /// that the host itself cannot serve (a dead network mount) is left out. `type`: DT_….
 void take_over(const char* folder, const char* name, unsigned char type);

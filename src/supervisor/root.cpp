@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "supervisor/hide.hpp"
+#include "supervisor/image.hpp"
 #include "supervisor/mount.hpp"
 #include "supervisor/place.hpp"
 #include "supervisor/system.hpp"
@@ -166,7 +167,9 @@ bool build_root(const Spec& spec, const char* folder, int level, int owner_map, 
   };
   if (owner_map >= 0 && !give_to_user(spec, folder, owner_map, failure)) return false;
   int spell = clone_tree(below("/spell")), tmp = clone_tree(below("/tmp"));
-  int tmps[2] = {owner_map >= 0 ? clone_tree(path) : -1, owner_map >= 0 ? clone_tree(path) : -1};
+  ImageRoot image(spec.root);
+  bool build = spec.root.build || *spec.system.upper, own_tmp = owner_map >= 0 || image.there();
+  int tmps[2] = {own_tmp ? clone_tree(path) : -1, own_tmp ? clone_tree(path) : -1};
   if (spell < 0 || tmp < 0) return fail(failure, "bind ", path);
   int* binds = static_cast<int*>(calloc(spec.binds.size + 1, sizeof(int)));
   for (size_t i = 0; i < spec.binds.size; ++i) {
@@ -187,18 +190,27 @@ bool build_root(const Spec& spec, const char* folder, int level, int owner_map, 
 
   SystemFolders system(spec.system);
   if (!system.make(spec.hidden, level == user_namespaces, owner_map >= 0, failure)) return false;
+  if (!image.make(level == user_namespaces)) {
+    failure.of_mount = true;
+    return fail(failure, "lay an overlay over the image");
+  }
 
   // The new root is built over /proc: the one folder that every host has, and that is not taken
   // over.
-  if (mount("spell", "/proc", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") != 0 ||
-      chdir("/proc") != 0)
-    return fail(failure, "mount a tmpfs");
   struct stat own;
-  if (stat(".", &own) != 0 || !take_over_all(owner_map >= 0, system))
-    return fail(failure, "read /");
+  if (image.there()) {
+    if (!image.enter("/proc") || (build && !system.make_surroundings()))
+      return fail(failure, "enter the image");
+  } else {
+    if (mount("spell", "/proc", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") != 0 ||
+        chdir("/proc") != 0)
+      return fail(failure, "mount a tmpfs");
+    if (!take_over_all(owner_map >= 0, system)) return fail(failure, "read /");
+  }
+  if (stat(".", &own) != 0) return fail(failure, "read the new root");
   for (const char* name : {"proc", "spell", "spell-tmp", hidden_cover + 1})
-    if (mkdir(name, 0755) != 0) return fail(failure, "make /", name);
-  if (owner_map >= 0 && mkdir("tmp", 0755) != 0) return fail(failure, "make /tmp");
+    if (!make_own_folder(name)) return fail(failure, "make /", name);
+  if (owner_map >= 0 && !make_own_folder("tmp")) return fail(failure, "make /tmp");
   if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
     return fail(failure, "mount /proc");
   if (!pivot()) return fail(failure, "change the root");
@@ -214,15 +226,16 @@ bool build_root(const Spec& spec, const char* folder, int level, int owner_map, 
   rmdir(hidden_cover);
   if (!attach_tree(spell, "/spell") || !attach_tree(tmp, "/spell-tmp"))
     return fail(failure, "mount /spell");
-  if (owner_map >= 0 && !attach_private_folders(tmps[0], tmps[1]))
+  if (own_tmp && !attach_private_folders(tmps[0], tmps[1]))
     return fail(failure, "mount private folders");
   Places places(static_cast<unsigned>(spec.user));
   places.allow(own.st_dev);
-  if (system.is_build()) {
+  if (!image.attach_resolver()) return fail(failure, "mount on /etc/resolv.conf");
+  if (build) {
     if (!system.fence_kernel_settings()) return fail(failure, "make /proc/sys read-only");
     if (!system.attach_resolver(places)) return fail(failure, "mount on /etc/resolv.conf");
-    if (int again = clone_tree("/spell-tmp"); again < 0 || !attach_tree(again, "/tmp"))
-      return fail(failure, "mount /tmp");
+    int again = own_tmp ? -1 : clone_tree("/spell-tmp");
+    if (!own_tmp && (again < 0 || !attach_tree(again, "/tmp"))) return fail(failure, "mount /tmp");
   }
   for (size_t i = 0; i < spec.binds.size; ++i)
     if (!attach_at(places, binds[i], spec.binds.items[i].to, false)) {
@@ -245,6 +258,8 @@ bool build_root(const Spec& spec, const char* folder, int level, int owner_map, 
     return fail(failure, "make the link ", link.to);
   }
 
+  // What a run changes of its image is in its own upper folder.
+  if (image.there()) return true;
   if (mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV,
             nullptr) != 0)
     return fail(failure, "make / read-only");

@@ -34,7 +34,7 @@ bool read_spec(int descriptor, Spec& out) {
   size_t size;
   if (!read_all(descriptor, bytes, size)) return false;
 
-  size_t env = 0, hidden = 0, binds = 0, mounts = 0, links = 0, revive = 0, masks = 0;
+  size_t env = 0, hidden = 0, binds = 0, mounts = 0, links = 0, revive = 0, masks = 0, lower = 0;
   Field field;
   bool whole = false;
   for (FieldReader reader(bytes, size); reader.next(field);) {
@@ -43,6 +43,7 @@ bool read_spec(int descriptor, Spec& out) {
     binds += field.key == "bind_from" || field.key == "bind_from_read_only";
     mounts += field.key == "mount_from";
     links += field.key == "link_to";
+    lower += field.key == "root_lower";
     masks += field.key == "mask";
     revive += field.key == "revive";
     whole = field.key == "end";
@@ -52,11 +53,12 @@ bool read_spec(int descriptor, Spec& out) {
   out.hidden.items = static_cast<const char**>(calloc(hidden + 1, sizeof(char*)));
   out.binds.items = static_cast<Bind*>(calloc(binds + 1, sizeof(Bind)));
   out.mounts.items = static_cast<Mount*>(calloc(mounts + 1, sizeof(Mount)));
+  out.root.lower.items = static_cast<const char**>(calloc(lower + 1, sizeof(char*)));
   out.links.items = static_cast<Bind*>(calloc(links + 1, sizeof(Bind)));
   out.masks.items = static_cast<const char**>(calloc(masks + 1, sizeof(char*)));
   out.revive = revive ? static_cast<char**>(calloc(revive + 1, sizeof(char*))) : nullptr;
   if (!out.env || !out.hidden.items || !out.binds.items || !out.mounts.items || !out.links.items ||
-      !out.masks.items || (revive && !out.revive))
+      !out.masks.items || !out.root.lower.items || (revive && !out.revive))
     return false;
 
   FieldReader reader(bytes, size);
@@ -119,6 +121,13 @@ bool read_spec(int descriptor, Spec& out) {
       if (!reader.next(field) || field.key != "link_at") return false;
       link.to = text_of(field);
       out.links.items[out.links.size++] = link;
+    } else if (key == "root_lower") {
+      out.root.lower.items[out.root.lower.size++] = text_of(field);
+    } else if (key == "root_upper" || key == "root_build_upper") {
+      out.root.upper = text_of(field);
+      out.root.build = key == "root_build_upper";
+      if (!reader.next(field) || field.key != "root_work") return false;
+      out.root.work = text_of(field);
     } else if (key == "system_layer") {
       out.system.layer = text_of(field);
     } else if (key == "system_upper") {
@@ -131,6 +140,7 @@ bool read_spec(int descriptor, Spec& out) {
   // A user of its own is not given up for a weaker fence.
   if (out.user != 0 && (out.user < 0 || out.user >= 0xffffffffLL || out.level != namespaces))
     return false;
+  if (out.root.there() && (out.system.there() || !*out.root.upper)) return false;
   return out.level >= namespaces && out.level <= best_effort;
 }
 

@@ -45,6 +45,16 @@ struct List {
   T* end() const { return items + size; }
 };
 
+/// An image's folders in place of the host's system: `lower`, the first on top, with what is
+/// changed in `upper`. `build`: packages are installed there, as with System::upper.
+struct Root {
+  List<const char*> lower{};
+  const char* upper = "";
+  const char* work = "";
+  bool build = false;
+  bool there() const { return lower.size > 0; }
+};
+
 struct Spec {
   const char* run = "";
   const char* command = "";
@@ -58,6 +68,7 @@ struct Spec {
   List<const char*> masks{};  ///< values that its log must not show
   List<Bind> links{};         ///< from: what it points to; to: where it is
   System system{};
+  Root root{};
   char** revive = nullptr;  ///< ends with a null pointer; null: none
   long long log_limit = 0, log_wait_s = 0, stop_grace_s = 0, timeout_s = 0;
   long long lease_until_us = 0;    ///< of the boot clock; 0: it has no lease

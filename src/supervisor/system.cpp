@@ -150,7 +150,7 @@ bool SystemFolders::take_over(const char* name, bool& failed) {
 
 bool SystemFolders::make_surroundings() const {
   for (const char* name : {"dev", "home", "root", "run", "sys", "tmp"})
-    if (mkdir(name, 0755) != 0) return false;
+    if (!make_own_folder(name)) return false;
   if (mount("run", "run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m") != 0 ||
       mkdir("run/lock", 0755) != 0 || chmod("run/lock", 01777) != 0 ||
       mount("dev", "dev", "tmpfs", MS_NOSUID, "mode=755,size=16m") != 0 || chdir("dev") != 0)

@@ -6,6 +6,12 @@
 
 namespace spell::worker {
 
+const model::ResolvedMount* mount_at(const model::StartCommand& start, std::string_view at) {
+  for (auto& mount : start.mounts)
+    if (mount.at == at) return &mount;
+  return nullptr;
+}
+
 Error no_build(const std::string& why) { return base::error("build_failed", why); }
 
 std::int64_t build_limit_of(const model::StartCommand& start) {

@@ -2,12 +2,15 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "model/worker_protocol.hpp"
 #include "spell/result.hpp"
 
 namespace spell::worker {
 
+/// What a run finds at a path; null: nothing is mounted there.
+const model::ResolvedMount* mount_at(const model::StartCommand&, std::string_view at);
 Error no_build(const std::string& why);
 /// Seconds: the run's own limit, an hour at most.
 std::int64_t build_limit_of(const model::StartCommand&);

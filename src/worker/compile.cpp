@@ -33,12 +33,6 @@ namespace {
 constexpr std::int64_t compile_log_limit = 64 << 20, largest_program = 2LL << 30;
 constexpr std::size_t lines_shown = 20;
 
-const model::ResolvedMount* mount_at(const model::StartCommand& start, std::string_view at) {
-  for (auto& mount : start.mounts)
-    if (mount.at == at) return &mount;
-  return nullptr;
-}
-
 /// The name in the cache of what is built: all that it is a function of. What one owner has had
 /// built no other gets, though it be the same: a build is a program, it may look at more than that.
 Result<std::string> compile_key(const model::StartCommand& start, const Toolchain& tools) {

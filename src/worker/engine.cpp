@@ -99,7 +99,8 @@ Result<> Engine::start(std::vector<Journal> found) {
     if (journal.start.request.has_environment())
       if (auto environment = read_environment_record(folders_.run(run));
           environment && *environment)
-        for (auto& key : {(*environment)->key, (*environment)->system_key})
+        for (auto& key :
+             {(*environment)->key, (*environment)->system_key, (*environment)->image_key})
           if (!key.empty()) trees_->hold(run, key);
     carried.shipper = std::make_shared<LogShipper>(folders_.run(run) + "/spool", false);
     carried.metrics = std::make_shared<LogShipper>(folders_.run(run) + "/metrics", false);

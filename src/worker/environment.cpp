@@ -5,8 +5,9 @@
 
 #include <map>
 
-#include "base/text.hpp"
+#include "worker/image_layer.hpp"
 #include "worker/notice.hpp"
+#include "worker/programs.hpp"
 #include "worker/system_layer.hpp"
 
 namespace spell::worker {
@@ -18,22 +19,19 @@ bool is_folder(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/// As a shell would find it; "" if it would not.
-std::string program_in(const std::string& name, const std::string& path) {
-  for (auto& folder : base::split(path, ':')) {
-    if (folder.empty() || folder[0] != '/') continue;
-    std::string program = folder + "/" + name;
-    struct stat st;
-    if (::stat(program.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
-        ::access(program.c_str(), X_OK) == 0)
-      return program;
-  }
-  return {};
-}
-
-/// Where a layer of packages has its programs, as it lies on this machine.
-std::string bin_folder_of(const EnvironmentRecord& built) {
-  return built.system + "/" + system_root + "/usr/bin";
+/// Where the run finds a program; "": nowhere. `path`: its PATH without what was built for it.
+std::string program_of_run(const char* name, const std::string& path,
+                           const EnvironmentRecord* given) {
+  if (given && !given->tree.empty())
+    for (const std::string folder :
+         {std::string("/bin/"), "/" + std::string(conda_folder) + "/bin/"})
+      if (!find_program({name}, folder, given->tree).empty())
+        return std::string(model::environment_folder) + folder + name;
+  bool image = given && !given->image.empty();
+  auto found = find_program({name}, path, image ? given->image + "/" + image_root : "");
+  if (found.empty() && given && !given->system.empty())
+    found = find_program({name}, "/usr/bin", given->system + "/" + system_root);
+  return found;
 }
 
 }  // namespace
@@ -50,6 +48,14 @@ std::vector<std::string> environment_of_nobody(std::vector<std::string> base,
                          std::string("LOGNAME=spell-run"), std::string("SHELL=/bin/bash")})
     base.push_back(variable);  // later ones win
   return base;
+}
+
+std::vector<std::string> surroundings_of(const std::vector<std::string>& machine, bool own_user,
+                                         const RunPaths& paths, const std::string& image) {
+  auto base = own_user ? environment_of_nobody(machine, paths) : machine;
+  if (image.empty()) return base;
+  bool root = !own_user && ::geteuid() == 0;
+  return image_environment(image, base, root ? "/root" : paths.tmp, root ? "root" : "spell-run");
 }
 
 Environment environment_of(const model::StartCommand& start,
@@ -75,14 +81,16 @@ Environment environment_of(const model::StartCommand& start,
   }
 
   auto& venv = start.request.virtual_env;
-  bool has_venv = !built && !venv.empty() && is_folder(venv + "/bin");
+  bool image = given && !given->image.empty();
+  bool has_venv = !built && !image && !venv.empty() && is_folder(venv + "/bin");
   if (built) {
     std::string top(model::environment_folder);
     variables["SPELL_ENV"] = top;
     if (built->venv) variables["VIRTUAL_ENV"] = top + "/" + venv_folder;
-    if (!venv.empty())
-      out.notices.push_back("the virtual environment " + venv +
-                            " is left out: the run has an environment of its own");
+  }
+  if (!venv.empty() && (built || image)) {
+    out.notices.push_back("the virtual environment " + venv +
+                          " is left out: the run has an environment of its own");
   } else if (has_venv) {
     variables["VIRTUAL_ENV"] = venv;
     out.notices.push_back("using the virtual environment " + venv + " (--no-venv leaves it out)");
@@ -99,22 +107,13 @@ Environment environment_of(const model::StartCommand& start,
 
   auto& path = variables["PATH"];
   if (has_venv) path = path.empty() ? venv + "/bin" : venv + "/bin:" + path;
-  std::string seen = path;
-  if (built) {
-    path = environment_path() + (path.empty() ? "" : ":" + path);
-    // As they are here: programs of it are found by links that lead nowhere on the host.
-    seen = built->tree + "/bin:" + seen;
-  }
+  std::string without = path;
+  if (built) path = environment_path() + (path.empty() ? "" : ":" + path);
   bool own_python = built && built->venv;
-  if (given && !given->system.empty()) {
+  if (given && !given->system.empty())
     path += std::string(path.empty() ? "" : ":") + "/usr/games";  // where some packages put theirs
-    seen += ":" + bin_folder_of(*given);
-  }
-  if (!own_python && program_in("python", seen).empty()) {
-    out.python = program_in("python3", seen);
-    if (given && !given->system.empty() && out.python.starts_with(given->system))
-      out.python = "/usr/bin/python3";
-  }
+  if (!own_python && program_of_run("python", without, given).empty())
+    out.python = program_of_run("python3", without, given);
   if (!out.python.empty()) path += ":" + paths.programs;
 
   for (auto& [name, value] : variables) out.variables.push_back(name + "=" + value);

@@ -23,6 +23,11 @@ RunPaths run_paths(exec::Containment, const std::string& run_folder);
 /// run's own is its home.
 std::vector<std::string> environment_of_nobody(std::vector<std::string> base, const RunPaths&);
 
+/// What the command finds before anything is added: the machine's, that of a run with a user of its
+/// own, or that of an image, whose layer is the tree `image` ("": none).
+std::vector<std::string> surroundings_of(const std::vector<std::string>& machine, bool own_user,
+                                         const RunPaths&, const std::string& image);
+
 struct Environment {
   std::vector<std::string> variables;  ///< NAME=VALUE, sorted
   /// What `python` is to be a link to in RunPaths::programs; "": there is a `python` in PATH, or no

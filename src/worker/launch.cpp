@@ -5,6 +5,7 @@
 #include "base/file.hpp"
 #include "worker/environment.hpp"
 #include "worker/hooks.hpp"
+#include "worker/image_layer.hpp"
 #include "worker/mount_record.hpp"
 #include "worker/system_layer.hpp"
 
@@ -63,14 +64,21 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   if (start.request.has_environment()) {
     auto record = read_environment_record(what.folder);
     if (!record) return record.error();
-    if (!*record || ((*record)->tree.empty() && (*record)->system.empty()))
+    if (!*record ||
+        ((*record)->tree.empty() && (*record)->system.empty() && (*record)->image.empty()))
       return base::error("internal", "the run's environment is not there");
     built = std::move(**record);
     if (!built->tree.empty())
       mounts->mounts.insert(
           mounts->mounts.begin(),
           exec::MountSpec{built->tree, "", "", std::string(model::environment_folder)});
-    if (!built->system.empty()) what.system.layer = built->system + "/" + system_root;
+    if (!built->image.empty()) {
+      auto root = make_image_root(built->image, built->system, what.folder + "/root");
+      if (!root) return root.error();
+      what.root = std::move(*root);
+    } else if (!built->system.empty()) {
+      what.system.layer = built->system + "/" + system_root;
+    }
   }
 
   if (host.users) {
@@ -83,10 +91,10 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   if (start.manages) lead_to_service(host, what, start);
   if (start.request.build) start.env["SPELL_PROGRAM"] = model::built_program;
   auto paths = run_paths(host.capabilities.containment, what.folder);
-  auto environment = environment_of(
-      start,
-      host.users ? environment_of_nobody(host.base_environment, paths) : host.base_environment,
-      paths, host.machine, built ? &*built : nullptr);
+  auto environment = environment_of(start,
+                                    surroundings_of(host.base_environment, host.users != nullptr,
+                                                    paths, built ? built->image : ""),
+                                    paths, host.machine, built ? &*built : nullptr);
   if (!environment.python.empty()) {
     if (host.capabilities.containment == exec::Containment::best_effort)
       SPELL_TRY(link_python(paths.programs, environment.python));

@@ -15,6 +15,8 @@
 #include "base/library.hpp"
 #include "base/text.hpp"
 #include "worker/gpus.hpp"
+#include "worker/image_layer.hpp"
+#include "worker/layers.hpp"
 #include "worker/system_layer.hpp"
 #include "worker/toolchain.hpp"
 
@@ -151,6 +153,9 @@ model::WorkerHello describe_machine(const std::string& version, int cores,
   hello.capabilities["lacks_for_builds"] =
       capabilities.containment == exec::Containment::best_effort ? "namespaces" : tools.missing;
   hello.capabilities["lacks_for_packages"] = lacks_for_packages(capabilities);
+  hello.capabilities["lacks_for_images"] = lacks_for_images(capabilities, base_environment());
+  hello.capabilities["lacks_for_conda"] =
+      lacks_for_conda(capabilities, base_of(base_environment()));
   hello.capabilities["mounts"] = capabilities.containment == exec::Containment::best_effort
                                      ? "copies"
                                  : capabilities.overlays ? "overlays"

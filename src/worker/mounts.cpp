@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "model/image.hpp"
 #include "spellfs/tree.hpp"
 #include "worker/copy_tree.hpp"
 #include "worker/hooks.hpp"
@@ -128,6 +129,7 @@ Result<std::vector<std::string>> mount(const Folders& folders, const Host& host,
     notices = std::move(*back);
   }
   for (auto& mount : start.mounts) {
+    if (mount.at == model::image_source) continue;  // its environment is made of it
     if (mount.type == "machine") {
       if (host.capabilities.containment == exec::Containment::best_effort)
         return mount_failed(mount, "nothing can be mounted here, for " + host.capabilities.remedy);

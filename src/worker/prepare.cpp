@@ -22,7 +22,9 @@
 #include "worker/copy_tree.hpp"
 #include "worker/environment.hpp"
 #include "worker/hooks.hpp"
+#include "worker/image_layer.hpp"
 #include "worker/layers.hpp"
+#include "worker/mount_plan.hpp"
 #include "worker/pack_sender.hpp"
 #include "worker/system_layer.hpp"
 
@@ -78,7 +80,17 @@ class Preparation {
     if (host_.capabilities.containment == exec::Containment::best_effort)
       return no_build("environments cannot be had on this machine, for " +
                       host_.capabilities.remedy);
-    if (layers_[0].method == "apt") {
+    if (has("image")) {
+      if (auto lacks = lacks_for_images(host_.capabilities, host_.base_environment); !lacks.empty())
+        return no_build("images cannot be had on this machine: " + lacks);
+      // An image's programs are its maker's. Installing packages takes root.
+      if (has("apt") && (host_.users || ::geteuid() != 0))
+        return no_build("apt packages cannot be had in an image on this machine, " +
+                        std::string(host_.users ? "whose runs have users of their own"
+                                                : "whose worker is not "
+                                                  "root") +
+                        ": make an image that has them");
+    } else if (has("apt")) {
       if (auto lacks = lacks_for_packages(host_.capabilities); !lacks.empty())
         return no_build("apt packages cannot be had on this machine: " + lacks);
     }
@@ -98,29 +110,47 @@ class Preparation {
   /// One way through all layers. An error of is_lost_layer(): what was there is not any more, which
   /// the service will be told of.
   Result<> once() {
-    below_ = system_ = {};
+    below_ = system_ = image_ = {};
     system_tree_.clear();
+    image_tree_.clear();
+    base_ = base_of(host_.base_environment);
     for (auto& layer : layers_) {
       if (layer.method == "pip") SPELL_TRY(find_python());
+      if (layer.method == "conda") SPELL_TRY(find_conda());
       auto there = obtain(layer);
       if (!there) return there.error();
-      if (layer.method != "apt") {
+      if (layer.method == "image") {
+        image_ = std::move(*there);
+        auto tree = bring(image_, Part::image);
+        if (!tree) return tree.error();
+        image_tree_ = std::move(*tree);
+        base_ = base_of_image(image_tree_ + "/" + image_root, surroundings());
+      } else if (layer.method == "apt") {
+        system_ = std::move(*there);
+        auto tree = bring(system_, Part::system);
+        if (!tree) return tree.error();
+        system_tree_ = std::move(*tree);
+      } else {
         below_ = std::move(*there);
-        continue;
       }
-      system_ = std::move(*there);
-      auto tree = bring(system_, true);
-      if (!tree) return tree.error();
-      system_tree_ = std::move(*tree);
     }
     std::string own;
     if (!below_.node.empty()) {
-      auto tree = bring(below_);
+      auto tree = bring(below_, Part::own);
       if (!tree) return tree.error();
       own = std::move(*tree);
     }
     return write_environment_record(folder_, record(own));
   }
+
+  /// What a layer is to a run: its machine's system, packages over that, or at environment_folder.
+  enum class Part { image, system, own };
+
+  /// Of programs that are neither of this machine's owner nor of the run.
+  std::vector<std::string> surroundings() const {
+    return surroundings_of(host_.base_environment, host_.users != nullptr, paths(), image_tree_);
+  }
+  RunPaths paths() const { return run_paths(host_.capabilities.containment, place_); }
 
   bool has(std::string_view method) const {
     return std::any_of(layers_.begin(), layers_.end(),
@@ -129,41 +159,67 @@ class Preparation {
 
   /// `tree`: of all but the packages of apt; "": it is not here yet.
   EnvironmentRecord record(const std::string& tree) const {
-    return {tree, below_.node.empty() ? "" : key_of(below_), has("pip"), system_tree_,
-            system_.node.empty() ? "" : key_of(system_, true)};
+    auto key = [](const model::LayerAnswer& layer, Part part) {
+      return layer.node.empty() ? "" : key_of(layer, part);
+    };
+    return {tree,         key(below_, Part::own),     has("pip"),  has("conda"),
+            system_tree_, key(system_, Part::system), image_tree_, key(image_, Part::image)};
   }
 
   /// One that apt has installed serves where the machine has none.
   Result<> find_python() {
+    if (has("conda")) {
+      // The one that its packages are for, where they have one.
+      base_.python3 = std::string(model::environment_folder) + "/" + conda_folder + "/bin/python3";
+      base_.python = base_.python3;
+      return ok();
+    }
     if (!base_.python.empty()) return ok();
     constexpr const char* usual = "/usr/bin/python3";
     if (system_tree_.empty() || !base::exists(system_tree_ + "/" + system_root + usual))
-      return no_build(
-          "there is no python3 on this machine: install it (apt install python3 python3-venv), or "
-          "ask for it (--apt python3 --apt python3-venv)");
+      return no_build((image_tree_.empty()
+                           ? std::string("there is no python3 on this machine: install it (apt "
+                                         "install python3 python3-venv), or ")
+                           : "there is no python3 in the image: ") +
+                      "ask for it (--apt python3 --apt python3-venv)");
     base_.python = base_.python3 = usual;
     return ok();
   }
 
+  Result<> find_conda() {
+    if (!base_.conda.empty()) return ok();
+    return no_build("there is no micromamba, mamba or conda " +
+                    std::string(image_tree_.empty() ? "on this machine" : "in the image") +
+                    ", which --conda-file takes");
+  }
+
   /// Of what a layer lies on.
   std::string content_below() const {
-    return system_.node.empty()  ? below_.node
-           : below_.node.empty() ? system_.node
-                                 : system_.node + " " + below_.node;
+    std::vector<std::string> all;
+    for (auto* part : {&image_, &system_, &below_})
+      if (!part->node.empty()) all.push_back(part->node);
+    return base::join(all, " ");
+  }
+
+  /// Where the system lies over which packages are installed.
+  std::string system_below() const {
+    return image_tree_.empty() ? "/" : image_tree_ + "/" + image_root;
   }
 
   /// The layer as the service has it, built here where it had none.
   Result<model::LayerAnswer> obtain(const Layer& layer) {
     model::LayerClaim claim;
     if (layer.method == "apt") {
-      auto found = system_fingerprint();
+      auto found = system_fingerprint(system_below());
       if (!found) return found.error();
       fingerprint_ = std::move(*found);
     }
-    claim.name = layer_name(layer, base_, start_.owner,
-                            layer.method == "apt" ? fingerprint_ : content_below());
+    // An image is the same on every machine of a kind.
+    auto on = layer.method == "image" ? LayerBase{"image", base_.machine} : base_;
+    claim.name =
+        layer_name(layer, on, start_.owner, layer.method == "apt" ? fingerprint_ : content_below());
     claim.method = layer.method;
-    claim.base = base_.text();
+    claim.base = on.text();
     claim.made_of = layer.made_of;
     claim.wait_ms = claim_wait_ms;
     if (auto lost = lost_.find(layer.method); lost != lost_.end()) claim.lost = lost->second;
@@ -190,12 +246,12 @@ class Preparation {
   }
 
   /// One of apt lies there in another form than it is kept in.
-  static std::string key_of(const model::LayerAnswer& layer, bool system = false) {
-    return (system ? "system-" : "layer-") + layer.node;
+  static std::string key_of(const model::LayerAnswer& layer, Part part) {
+    return (part == Part::system ? "system-" : "layer-") + layer.node;
   }
 
   /// In this machine's cache; its path.
-  Result<std::string> bring(const model::LayerAnswer& layer, bool system = false) {
+  Result<std::string> bring(const model::LayerAnswer& layer, Part part) {
     auto node = spellfs::Name::parse(layer.node);
     if (!node) return no_build("the service's answer names no tree");
     spellfs::Entry entry;
@@ -206,8 +262,10 @@ class Preparation {
     entry.files = layer.files;
     // Before it is made: whoever finds this folder knows what it uses.
     auto used = record("");
-    const auto key = key_of(layer, system);
-    (system ? used.system_key : used.key) = key;
+    const auto key = key_of(layer, part);
+    (part == Part::system  ? used.system_key
+     : part == Part::image ? used.image_key
+                           : used.key) = key;
     SPELL_TRY(write_environment_record(folder_, used));
     bool told = std::exchange(built_here_, false);
     auto made = cache_.use(
@@ -219,7 +277,7 @@ class Preparation {
           options.stop = std::move(token);
           auto restored = spellfs::restore(source_, entry, path, options);
           if (!restored) return restored.error();
-          return system ? unpack_system(path) : ok();
+          return part == Part::system ? unpack_system(path) : ok();
         },
         stop_);
     if (!made && is_lost_layer(made.error())) lost_[methods_[layer.node]] = layer.node;
@@ -258,7 +316,7 @@ class Preparation {
         return state;
       // A disk that is full: its supervisor waits for room to write the end, and it has the disk.
       if (state->log_full && state->command_ended)
-        for (auto* made : {"/spell", "/system"}) (void)base::remove_tree(place_ + made);
+        for (auto* made : {"/spell", "/system", "/root"}) (void)base::remove_tree(place_ + made);
       pollfd fds[] = {{build.event_fd(), POLLIN, 0}, {killed ? -1 : told.get(), POLLIN, 0}};
       if (::poll(fds, 2, -1) < 0 && errno != EINTR) return base::errno_error("wait for a build");
     }
@@ -279,17 +337,23 @@ class Preparation {
     if (below_.node.empty()) {
       SPELL_TRY(base::make_folders(place_ + "/spell", 0755));
     } else {
-      auto tree = bring(below_);
+      auto tree = bring(below_, Part::own);
       if (!tree) return tree.error();
       auto copied = copy_tree(*tree, place_ + "/spell", stop_);
       if (!copied) return copied.error();
     }
-    if (layer.method != "pip") return ok();
-    SPELL_TRY(base::write_file(place_ + "/tmp/" + requirements_file,
-                               requirements_of(start_.request), 0600, false));
+    auto write = [&](const std::string& name, const std::string& text) {
+      return base::write_file(place_ + "/tmp/" + name, text, 0600, false);
+    };
+    if (layer.method == "pip")
+      SPELL_TRY(write(requirements_file, requirements_of(start_.request)));
+    else if (layer.method == "conda")
+      SPELL_TRY(write(conda_file, start_.request.conda_text));
+    else
+      return ok();
     if (pinned.empty()) return ok();
-    return base::write_file(place_ + "/tmp/" + pins_file, base::join(pinned, "\n") + "\n", 0600,
-                            false);
+    return write(pins_file,
+                 (layer.method == "conda" ? "@EXPLICIT\n" : "") + base::join(pinned, "\n") + "\n");
   }
 
   /// What a build of packages is saved from.
@@ -301,13 +365,16 @@ class Preparation {
     what.supervisor = host_.supervisor;
     what.folder = place_;
     what.containment = host_.capabilities.containment;
-    auto paths = run_paths(what.containment, place_);
     if (layer.method == "apt") {
-      what.command = install_script(start_.request.apt, pinned, paths.tmp);
-      what.env = install_environment(paths.tmp);
-      what.system = {"", system_place() + "/" + system_root, place_ + "/system/work"};
+      what.command = install_script(start_.request.apt, pinned, paths().tmp);
+      what.env = install_environment(paths().tmp);
+      std::string upper = system_place() + "/" + system_root, work = place_ + "/system/work";
+      if (image_tree_.empty())
+        what.system = {"", upper, work};
+      else
+        what.root = {{system_below()}, upper, work, true};
     } else {
-      SPELL_TRY(surround(what, layer, paths, !pinned.empty()));
+      SPELL_TRY(surround(what, layer, pinned));
     }
     what.hidden = host_.hidden;
     what.log_limit = layer_log_limit;
@@ -323,26 +390,73 @@ class Preparation {
   }
 
   /// As the run will find it.
-  Result<> surround(exec::Launch& what, const Layer& layer, const RunPaths& paths, bool pinned) {
-    what.command = layer_script(layer, base_, start_.request, paths.tmp, pinned);
-    what.env =
-        host_.users ? environment_of_nobody(host_.base_environment, paths) : host_.base_environment;
+  Result<> surround(exec::Launch& what, const Layer& layer,
+                    const std::vector<std::string>& pinned) {
+    what.env = surroundings();
+    if (layer.method == "image") {
+      SPELL_TRY(fetch_image(what, pinned));
+    } else {
+      what.command = layer_script(layer, base_, start_.request, paths().tmp, !pinned.empty());
+    }
     std::string top(model::environment_folder);
     for (auto& variable : what.env)
       if (variable.starts_with("PATH=")) variable.insert(5, environment_path() + ":");
     for (auto& variable : build_variables(start_.request)) what.env.push_back(variable);
     what.env.push_back("SPELL_ENV=" + top);
-    what.env.push_back("LC_ALL=C.UTF-8");
+    if (image_tree_.empty()) what.env.push_back("LC_ALL=C.UTF-8");  // an image may not have it
     what.env.push_back("PYTHONUNBUFFERED=1");
     if (has("pip")) what.env.push_back("VIRTUAL_ENV=" + top + "/" + venv_folder);
     // A mount, not a link: what a program finds out of its own path holds in the run, too.
     what.binds.push_back({place_ + "/spell", top});
-    if (!system_tree_.empty()) what.system.layer = system_tree_ + "/" + system_root;
+    if (!image_tree_.empty()) {
+      auto root = make_image_root(image_tree_, system_tree_, place_ + "/root");
+      if (!root) return root.error();
+      what.root = std::move(*root);
+    } else if (!system_tree_.empty()) {
+      what.system.layer = system_tree_ + "/" + system_root;
+    }
     if (!host_.users) return ok();
     auto user = host_.users->take(start_.run, folder_);
     if (!user) return user.error();
     what.user = *user;
     return ok();
+  }
+
+  Result<> fetch_image(exec::Launch& what, const std::vector<std::string>& pinned) {
+    auto image = model::parse_image(start_.request.image);
+    if (!image) return no_build(image.error().message());
+    std::string digest = pinned.empty() ? "" : pinned[0].substr(pinned[0].find('@') + 1);
+    if (!digest.empty() && !model::is_digest(digest))
+      return no_build("the service's record names no image: " + model::one_line(digest, 200));
+    what.command = "cd " + std::string(model::environment_folder) + " || exit\n" +
+                   image_script(*image, digest, paths().tmp);
+    if (image->in_registry()) return ok();
+    auto source = bring_resource(*image);
+    if (!source) return source.error();
+    what.mounts.push_back({*source, "", "", std::string(model::image_source)});
+    return ok();
+  }
+
+  /// What holds the image, in this machine's cache.
+  Result<std::string> bring_resource(const model::Image& image) {
+    auto* mount = mount_at(start_, model::image_source);
+    if (!mount) return no_build("the service does not say what " + image.name + " is");
+    auto entry = entry_of(*mount);
+    if (entry && entry->type == spellfs::EntryType::folder)
+      entry = spellfs::find(source_, entry->node, mount->below);
+    if (!entry) return no_build(image.name + " cannot be read: " + entry.error().message());
+    auto made = cache_.use(
+        start_.run, cache_key(*entry), reckoned_size(entry->size, entry->files),
+        [&](const std::string& path, std::stop_token token) -> Result<> {
+          spellfs::RestoreOptions options;
+          options.durable = true;
+          options.stop = std::move(token);
+          auto restored = spellfs::restore(source_, *entry, path, options);
+          return restored ? ok() : Result<>(restored.error());
+        },
+        stop_);
+    if (!made) return no_build(image.name + " cannot be read: " + made.error().message());
+    return made->path;
   }
 
   /// The line that says most; then the last ones that the build printed.
@@ -372,6 +486,11 @@ class Preparation {
     return no_build(text);
   }
 
+  static std::string doing(const std::string& method) {
+    if (method == "setup") return "";
+    return method + (method == "image" ? " " : method == "conda" ? " create " : " install ");
+  }
+
   bool stops_soon() {
     std::mutex mutex;
     std::unique_lock lock(mutex);
@@ -395,8 +514,7 @@ class Preparation {
     for (auto& package : claimed.pinned)
       if (layer.method == "apt" && !model::wrong_apt_package(package).empty())
         return no_build("the service's record names no package: " + model::one_line(package, 200));
-    say("Building the environment: " + (layer.method == "setup" ? "" : layer.method + " install ") +
-        layer.made_of);
+    say("Building the environment: " + doing(layer.method) + layer.made_of);
     auto supervised = begin(layer, claimed.pinned);
     if (!supervised) return supervised.error();
     BuildOutput output(place_, say_);
@@ -421,12 +539,12 @@ class Preparation {
     std::string made = place_ + "/spell";
     if (layer.method == "apt") {
       // What was built lies over what was there when it was begun.
-      if (auto now = system_fingerprint(); !now || *now != fingerprint_)
+      if (auto now = system_fingerprint(system_below()); !now || *now != fingerprint_)
         return no_build(
             "packages of this machine itself were changed while the environment was built: run it "
             "again");
       made = system_place();
-      SPELL_TRY(pack_system(made, stop_));
+      SPELL_TRY(pack_system(made, stop_, system_below()));
     }
     SPELL_TRY(mark(made, claimed.name));
     say("Saving the environment");
@@ -527,9 +645,11 @@ class Preparation {
   const std::string folder_, place_;
   LayerBase base_;
   const std::vector<Layer> layers_;
-  model::LayerAnswer below_;                    ///< what was obtained last, but of apt
+  model::LayerAnswer below_;                    ///< what was obtained last, but of these:
   model::LayerAnswer system_;                   ///< the packages of apt
-  std::string system_tree_, fingerprint_;       ///< in the cache; of the machine below them
+  model::LayerAnswer image_;                    ///< what is in place of the machine's system
+  std::string system_tree_, image_tree_;        ///< those in the cache
+  std::string fingerprint_;                     ///< of what is below the packages
   bool built_here_ = false;                     ///< that
   std::map<std::string, std::string> lost_;     ///< method -> a tree that cannot be read
   std::map<std::string, std::string> methods_;  ///< tree -> whose it is

@@ -1,35 +1,18 @@
 #include "worker/toolchain.hpp"
 
-#include <limits.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <initializer_list>
 
 #include "base/hash.hpp"
-#include "base/text.hpp"
+#include "worker/programs.hpp"
 
 namespace spell::worker {
 
 namespace {
 
-std::string find_first(const std::string& path, std::initializer_list<const char*> names) {
-  for (auto* name : names)
-    for (auto& folder : base::split(path, ':')) {
-      std::string program = folder + "/" + name;
-      struct stat st;
-      if (folder.starts_with('/') && ::stat(program.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
-          ::access(program.c_str(), X_OK) == 0)
-        return program;
-    }
-  return {};
-}
-
 std::string identity_of(const std::string& program) {
-  char real[PATH_MAX];
+  auto real = real_program(program);
   struct stat st {};
-  if (!::realpath(program.c_str(), real) || ::stat(real, &st) != 0) return program;
+  if (real.empty() || ::stat(real.c_str(), &st) != 0) return program;
   return program + " " + real + " " + std::to_string(st.st_size) + " " +
          std::to_string(st.st_mtim.tv_sec) + "." + std::to_string(st.st_mtim.tv_nsec) + "\n";
 }
@@ -42,14 +25,11 @@ std::string Toolchain::id() const {
 }
 
 Toolchain find_toolchain(const std::vector<std::string>& environment) {
-  constexpr std::string_view variable = "PATH=";
-  std::string path;
-  for (auto& entry : environment)
-    if (entry.starts_with(variable)) path = entry.substr(variable.size());
+  auto path = path_of(environment);
   Toolchain out;
-  out.cmake = find_first(path, {"cmake"});
-  out.compiler = find_first(path, {"c++", "g++", "clang++"});
-  out.builder = find_first(path, {"ninja", "make"});
+  out.cmake = find_program({"cmake"}, path);
+  out.compiler = find_program({"c++", "g++", "clang++"}, path);
+  out.builder = find_program({"ninja", "make"}, path);
   out.missing = out.compiler.empty()  ? "C++ compiler (c++)"
                 : out.cmake.empty()   ? "cmake"
                 : out.builder.empty() ? "ninja or make"

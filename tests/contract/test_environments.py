@@ -140,7 +140,7 @@ def test_what_was_not_sent_is_not_taken(builder):
     code_of(run.worker.post("layers" + run.query, {"name": NAME, "size": -1}, checked=False), 400, "invalid_request")
 
 
-@pytest.mark.parametrize("wrong", [{"name": "x"}, {"method": "conda"}, {"wait_ms": -1}, {"wait_ms": 60001}, {"more": 1}, {"name": None}, {"base": "x" * 2000}])
+@pytest.mark.parametrize("wrong", [{"name": "x"}, {"method": "brew"}, {"wait_ms": -1}, {"wait_ms": 60001}, {"more": 1}, {"name": None}, {"base": "x" * 2000}])
 def test_wrong_claims(builder, wrong):
     run = builder()
     body = {"name": NAME, "method": "pip", **wrong}

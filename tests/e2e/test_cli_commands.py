@@ -56,8 +56,8 @@ def test_options_from_a_file(spell, place, repo):
     spell("run", "--from-file", saved, "-d", "other", "true", cwd=repo, check=0)
     third = run_info(spell, 3)
     assert (third["command"], third["description"], third["labels"]) == ("true", "other", ["l"])
-    saved.write_text("conda-file: x\ncommand: 'true'\n")
-    assert "--conda-file is not available" in spell("run", "--from-file", saved, cwd=repo, check=2).stderr
+    saved.write_text("stop-condition: x\ncommand: 'true'\n")
+    assert "--stop-condition is not available" in spell("run", "--from-file", saved, cwd=repo, check=2).stderr
     saved.write_text("[not a map")
     spell("run", "--from-file", saved, cwd=repo, check=3)
 
@@ -167,8 +167,8 @@ def test_following_as_json(spell, repo):
 def test_errors_as_json(spell, repo):
     error = json.loads(spell("info", "99", "--json", check=1).stderr)["error"]
     assert error["code"] == "run_not_found" and "99" in error["message"]
-    error = json.loads(spell("run", "--json", "--conda-file", "x", "true", cwd=repo, check=2).stderr)["error"]
-    assert error["code"] == "not_available" and "--conda-file" in error["message"]
+    error = json.loads(spell("run", "--json", "--stop-condition", "x", "true", cwd=repo, check=2).stderr)["error"]
+    assert error["code"] == "not_available" and "--stop-condition" in error["message"]
 
 
 def test_split_output(spell, repo):

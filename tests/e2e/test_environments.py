@@ -128,7 +128,7 @@ def test_a_requirements_file_that_is_not_there(spell, repo, run):
 
 @pytest.mark.parametrize("options,said", [(["--pip", "./x"], "is a path"), (["--pip", "--no-deps"], "pip"), (["--pip", ""], "empty"),
                                           (["--setup", "  "], "give a command"), (["--refresh-env"], "--refresh-env needs"),
-                                          (["--pip-req", ""], "give a file"), (["--conda-file", "x"], "not available")])
+                                          (["--pip-req", ""], "give a file"), (["--stop-condition", "x"], "not available"), (["--conda-file", ""], "give a file")])
 def test_wrong_options(spell, repo, options, said):
     refused = spell("run", *options, "true", cwd=repo)
     assert refused.returncode in (1, 2) and said in refused.stderr

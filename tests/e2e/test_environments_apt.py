@@ -264,7 +264,8 @@ def test_what_makes_an_environment_again(spell, repo, run, repository):
     run("--apt", "spelltool", "--setup", "spelltool > said", "true", check=0)
     exported = spell("env", "export", 1, check=0).stdout
     assert exported == 'apt = [\n  "spelllib=2.0",\n  "spelltool=1.0",\n]\nsetup = "spelltool > said"\n'
-    assert spell("env", "export", 1, "--json", check=0).json["environment"] == {"apt": ["spelllib=2.0", "spelltool=1.0"], "pip": [], "setup": "spelltool > said", "env": {}}
+    assert spell("env", "export", 1, "--json", check=0).json["environment"] == {"image": "", "apt": ["spelllib=2.0", "spelltool=1.0"], "conda_file": "", "pip": [],
+                                                                                        "setup": "spelltool > said", "env": {}}
     repository.add("spelltool", "1.1", {"usr/bin/spelltool": "#!/bin/sh\necho tool 1.1\n"}, Depends="spelllib")
     (repo / "spell.toml").write_text(exported)
     assert run("-f", "cat $SPELL_ENV/said", check=0).stdout == "tool 1.0\n"

@@ -81,7 +81,7 @@ def test_every_option_is_there_or_refused_by_name(shared):
     before = shared.spell("ps", "-q", "-a", check=0).stdout
     offered = shared.spell("run", "--help", check=0).stdout
     refused = [option for option in RUN_OPTIONS if f"{option} " not in offered.replace(",", " ").replace("\n", " ")]
-    assert "--conda-file" in refused and "--env" not in refused
+    assert "--stop-condition" in refused and "--env" not in refused
     for option in refused:
         for words in ([option, "1", "true"], [f"{option}=1", "true"], ["echo x", option, "1"]):
             result = shared.spell("run", *words, cwd=shared.repo, check=2)

@@ -94,7 +94,7 @@ def test_names(world, spell, words):
 
 
 @pytest.mark.parametrize("text,status,names", [
-    ("no-such-key: 1\ncommand: x", 2, "no-such-key"), ("conda-file: x\ncommand: x", 2, "--conda-file"), ("gpu: x\ncommand: x", 1, "no GPU is called 'x'"), ("memory: much\ncommand: x", 2, "--memory"), ("[broken", 3, "line 1"), ("just text", 3, "map"),
+    ("no-such-key: 1\ncommand: x", 2, "no-such-key"), ("stop-condition: x\ncommand: x", 2, "--stop-condition"), ("gpu: x\ncommand: x", 1, "no GPU is called 'x'"), ("memory: much\ncommand: x", 2, "--memory"), ("[broken", 3, "line 1"), ("just text", 3, "map"),
     ("", 3, "map"), ("command: {a: b: c}", 3, "line 1"), ("env: {A: [1]}\ncommand: x", 3, "env"), ("background: perhaps\ncommand: x", 2, "background"),
     ("timeout: soon\ncommand: x", 2, "timeout"), ("json: true\ncommand: x", 3, "json"), ("label: &a [*a]\ncommand: x", 3, "label"),
     ('command: "a\\0b"', 1, "NUL"), ("command: x\nenv: \xff", 2, "env")])
@@ -134,7 +134,7 @@ def test_a_reader_that_is_gone(world, place, command):
 
 
 def test_an_error_as_json_is_an_error_body(world, spell):
-    for arguments in (["info", "99"], ["ps", "-n", "x"], ["nothing"], ["run", "-t", "K80", "true"], ["run", "--gpu", "100", "true"], ["run", "--conda-file", "x", "true"], ["ls", "../x"]):
+    for arguments in (["info", "99"], ["ps", "-n", "x"], ["nothing"], ["run", "-t", "K80", "true"], ["run", "--gpu", "100", "true"], ["run", "--stop-condition", "x", "true"], ["ls", "../x"]):
         result = spell(*arguments, "--json", cwd=world) if arguments[0] != "run" else spell("run", "--json", *arguments[1:], cwd=world)
         body = json.loads(result.stderr.splitlines()[-1])
         assert result.returncode != 0 and result.stdout == "" and {"code", "message"} <= set(body["error"]), result

@@ -104,7 +104,7 @@ TEST_CASE("a file that is no such map is an invalid configuration") {
 }
 
 TEST_CASE("keys of a file are checked like options") {
-  CHECK(read("conda-file: x\n").error().code() == "not_available");
+  CHECK(read("stop-condition: x\n").error().code() == "not_available");
   CHECK(read("lable: x\n").error().message().find("did you mean --label?") != std::string::npos);
   CHECK(read("background: perhaps\n").error().code() == "usage");
   CHECK(read("timeout: [1, 2]\n").error().code() == "usage");

@@ -106,11 +106,34 @@ TEST_CASE("claims of layers as they are on the wire") {
   CHECK(read->wait_ms == 5);
   for (auto* wrong :
        {R"({"name":"x","method":"pip"})", R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"})",
-        R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","method":"conda"})",
+        R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","method":"brew"})",
         R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","method":"pip","wait_ms":-1})",
         R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","method":"pip","more":1})"})
     CHECK(parse_layer_claim(json::parse(wrong)).error().code() == "invalid_request");
   CHECK(parse_layer_built(json::parse(R"({"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","size":-1})"))
             .error()
             .code() == "invalid_request");
+}
+
+TEST_CASE("a conda file is one of the commit, and asks for nothing of pip") {
+  auto read = [](const Files& files, const std::string& path = "env.yml") {
+    auto text = read_conda_file("sub", path, [&](const std::string& name) -> Result<std::string> {
+      auto found = files.find(name);
+      if (found == files.end()) return base::error("not_found", "none");
+      return found->second;
+    });
+    return text ? *text : text.error().code() + ": " + text.error().message();
+  };
+  CHECK(read({{"sub/env.yml", "dependencies:\n- numpy\n- pip\n"}}) ==
+        "dependencies:\n- numpy\n- pip\n");
+  CHECK(read({{"env.yml", "x"}}, "../env.yml") == "x");
+  CHECK(read({}) ==
+        "invalid_requirements: sub/env.yml: there is no such file in the commit: commit it first");
+  CHECK(read({}, "../../x") == "invalid_requirements: ../../x: is not a file of the repository");
+  CHECK(read({{"sub/env.yml", " \n"}}) == "invalid_requirements: sub/env.yml: asks for no package");
+  CHECK(read({{"sub/env.yml", "\xff"}}) == "invalid_requirements: sub/env.yml: is no UTF-8 text");
+  for (auto* line : {"- pip:", "  -  pip :  # more", "- \"pip\":"})
+    CHECK(read({{"sub/env.yml", std::string("dependencies:\n") + line + "\n  - x\n"}}) ==
+          "invalid_requirements: sub/env.yml line 2: packages of pip are asked for by themselves: "
+          "--pip, --pip-req");
 }

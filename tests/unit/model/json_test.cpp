@@ -52,6 +52,8 @@ RunInfo full_run() {
   run.mounts = {{"runs/3/data", "/spell/data"}};
   run.auto_resume = true;
   run.priority = "low";
+  run.image = "debian:12";
+  run.conda_file = "e.yml";
   return run;
 }
 
@@ -75,7 +77,7 @@ TEST_CASE("golden JSON of a run") {
     "workflow": null, "key": "", "manages": false, "params": {}, "auto_resume": true,
     "exclusive": false, "notice_signal": "", "append": [], "backlog": null,
     "price": null, "cost": null, "max_cost": null, "pip": [], "apt": [], "requirements": "", "setup": "",
-    "environment": [], "priority": "low"})");
+    "environment": [], "priority": "low", "image": "debian:12", "conda_file": "e.yml"})");
   CHECK(json(full_run()) == expected);
   CHECK(model::to_json(full_run()) == expected);
 }

@@ -361,11 +361,12 @@ TEST_CASE("managing runs take nothing but their own allowance") {
 TEST_CASE(
     "a program that is to be built goes to machines that can, and to none that lacks something") {
   auto bare = box("bare", {"cpu"}, {64, 64 * GB, 0, 50});
-  bare.lacks_for_builds = "cmake";
+  bare.lacks[Want::program] = "it has no cmake";
   auto full = box("full", {"cpu"}, {2, 8 * GB, 0, 1});
   auto builder = [](const std::string& id) {
     auto waiting = run(id, "cpu");
-    waiting.manages = waiting.builds = true;
+    waiting.manages = true;
+    waiting.wants = {Want::program};
     return waiting;
   };
   auto cluster = cluster_of({bare, full});
@@ -382,19 +383,19 @@ TEST_CASE(
   auto refused = none.check(builder("m"), "CPU");
   CHECK(refused.error().code() == "cannot_build");
   CHECK(refused.error().message() ==
-        "no machine that serves 'CPU' can build a program: bare has no cmake; install that on one "
-        "and start its worker anew, or build the program here and send it (--program)");
-  CHECK(none.why_waiting(builder("m")) == "waiting for a CPU machine: none can build its program");
+        "no machine that serves 'CPU' can build a program: bare (it has no cmake); install that on "
+        "one and start its worker anew, or build the program here and send it (--program)");
+  CHECK(none.why_waiting(builder("m")) == "waiting for a CPU machine: none can build a program");
   CHECK(Cluster().check(builder("m"), "CPU").error().code() == "unknown_machine_type");
 }
 
 TEST_CASE("a run with apt packages goes to machines that can have them") {
   auto other = box("other", {"cpu"}, {64, 64 * GB, 0, 50});
-  other.lacks_for_packages = "it is not Debian-like: there is no /usr/bin/apt-get";
+  other.lacks[Want::packages] = "it is not Debian-like: there is no /usr/bin/apt-get";
   auto debian = box("debian", {"cpu"}, {2, 8 * GB, 0, 1});
   auto asks = [](const std::string& id) {
     auto waiting = run(id, "cpu");
-    waiting.packages = true;
+    waiting.wants = {Want::packages};
     waiting.needs = {"environments"};
     return waiting;
   };
@@ -403,7 +404,7 @@ TEST_CASE("a run with apt packages goes to machines that can have them") {
   CHECK(place(cluster, {asks("a"), asks("b"), run("c", "cpu")}) == Words{"a@debian", "c@other"});
   CHECK(kind_of(asks("a")) != kind_of([&] {
           auto plain = asks("a");
-          plain.packages = false;
+          plain.wants.clear();
           return plain;
         }()));
 
@@ -499,7 +500,7 @@ TEST_CASE("what a pool's machines are like is known when none is there any more"
   auto machine = box("spot-1", {"spot"}, {4, 16 * GB, 0});
   machine.owner = "team";
   machine.launched = true;
-  machine.lacks_for_builds = "c++";
+  machine.lacks[Want::program] = "it has no c++";
   machine.too_old_for = {"exclusive"};
   cluster.put(machine);
   CHECK(cluster.beyond_pool(large) == "64 cores wanted, 4 on spot-1");
@@ -515,8 +516,8 @@ TEST_CASE("what a pool's machines are like is known when none is there any more"
   // Nobody is refused for what is not there.
   CHECK(cluster.check(large, "spot"));
   auto builds = fine, exclusive = fine, gpu = fine;
-  builds.builds = true;
-  CHECK(cluster.beyond_pool(builds) == "spot-1 has no c++ to build a program with");
+  builds.wants = {Want::program};
+  CHECK(cluster.beyond_pool(builds) == "spot-1 cannot build a program: it has no c++");
   exclusive.needs = {"exclusive"};
   CHECK(cluster.beyond_pool(exclusive) == "the worker of spot-1 is too old for --exclusive");
   gpu.ask.gpu_name = "A100";

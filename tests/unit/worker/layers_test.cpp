@@ -7,6 +7,7 @@
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "catch.hpp"
+#include "model/image.hpp"
 
 using namespace spell;
 using namespace spell::worker;
@@ -58,6 +59,57 @@ TEST_CASE("packages of apt lie below all, in whatever order they are asked for")
   CHECK(layers_of(start)[0].inputs == layers[0].inputs);
   CHECK(layer_name(layers[0], usual, "ada", "one machine") !=
         layer_name(layers[0], usual, "ada", "another"));
+}
+
+TEST_CASE("an image is below all, and conda packages below those of pip") {
+  auto start = asks({"a"}, "", "make it");
+  start.request.apt = {"sl"};
+  start.request.image = "debian:12";
+  start.request.conda_file = "env.yml";
+  start.request.conda_text = "dependencies: [numpy]";
+  auto layers = layers_of(start);
+  std::string methods;
+  for (auto& layer : layers) methods += layer.method + " ";
+  CHECK(methods == "image apt conda pip setup ");
+  CHECK(layers[0].made_of == "debian:12");
+  CHECK(layers[2].inputs == start.request.conda_text);
+  // One that a resource holds counts by its content, whatever that is called.
+  auto inputs = [&](const std::string& image, const std::string& node) {
+    start.request.image = image;
+    start.mounts = {{"uploads/x", std::string(model::image_source), "folder", node}};
+    return layers_of(start)[0].inputs;
+  };
+  auto one = inputs("oci:uploads/x", "1");
+  CHECK(inputs("oci:uploads/y", "1") == one);
+  std::set<std::string> others{one, inputs("oci:uploads/x", "2"), inputs("oci:uploads/x:tag", "1"),
+                               inputs("docker-archive:uploads/x", "1")};
+  CHECK(others.size() == 4);
+}
+
+TEST_CASE("conda packages are made by what there is, and recorded to the byte") {
+  auto start = asks({"a"});
+  start.request.conda_file = "env.yml";
+  auto layers = layers_of(start);
+  LayerBase base = usual;
+  auto script = [&](const char* program, bool pinned) {
+    base.conda = program;
+    return layer_script(layers[0], base, start.request, "/t", pinned);
+  };
+  auto has = [](const std::string& text, const char* part) {
+    return text.find(part) != std::string::npos;
+  };
+  CHECK(has(script("/x/micromamba", false),
+            "/x/micromamba create -y -p /spell-env/conda -f /t/environment.yml"));
+  CHECK(has(script("/x/conda", false),
+            "/x/conda env create -p /spell-env/conda -f /t/environment.yml"));
+  CHECK(
+      has(script("/x/conda", true), "/x/conda create -y -p /spell-env/conda --file /t/pinned.txt"));
+  CHECK(packages_of("# platform\n@EXPLICIT\nhttps://h/linux-64/x-1-0.conda\n") ==
+        std::vector<std::string>{"https://h/linux-64/x-1-0.conda"});
+  // pip's packages go on top of them.
+  base.python3 = "/spell-env/conda/bin/python3";
+  CHECK(has(layer_script(layers[1], base, start.request, "/t", false),
+            "/spell-env/conda/bin/python3 -m venv --system-site-packages /spell-env/venv"));
 }
 
 TEST_CASE("a layer's name is all that made it, and nothing else") {
