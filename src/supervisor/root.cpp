@@ -253,6 +253,7 @@ bool build_root(const Spec& spec, const char* folder, int level, int owner_map, 
     // The place is made as a folder's would be, so that its parents are there; the link takes its
     // name.
     char real[PATH_MAX];
+    if (image.there()) unlink(link.to);
     if (places.make(link.to, true, real) && rmdir(real) == 0 && symlink(link.from, real) == 0)
       continue;
     return fail(failure, "make the link ", link.to);

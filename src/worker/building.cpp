@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "model/image.hpp"
 
 namespace spell::worker {
 
@@ -10,6 +11,11 @@ const model::ResolvedMount* mount_at(const model::StartCommand& start, std::stri
   for (auto& mount : start.mounts)
     if (mount.at == at) return &mount;
   return nullptr;
+}
+
+bool finds_data(const model::StartCommand& start) {
+  auto image = mount_at(start, model::image_source) ? 1 : 0;  // that is for its environment
+  return std::ssize(start.mounts) > image || !start.restore.empty();
 }
 
 Error no_build(const std::string& why) { return base::error("build_failed", why); }

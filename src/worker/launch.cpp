@@ -3,6 +3,9 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/text.hpp"
+#include "worker/building.hpp"
+#include "worker/cdi.hpp"
 #include "worker/environment.hpp"
 #include "worker/hooks.hpp"
 #include "worker/image_layer.hpp"
@@ -21,6 +24,19 @@ Result<> link_python(const std::string& programs, const std::string& python) {
   ::unlink(link.c_str());
   if (::symlink(python.c_str(), link.c_str()) != 0) return base::errno_error("make " + link);
   return ok();
+}
+
+/// What its machine's devices need, for a run in an image. `surroundings`: its variables.
+void apply(const DeviceEdits& edits, exec::Launch& what, std::vector<std::string>& surroundings) {
+  what.binds.insert(what.binds.end(), edits.binds.begin(), edits.binds.end());
+  what.links.insert(what.links.end(), edits.links.begin(), edits.links.end());
+  surroundings.insert(surroundings.end(), edits.env.begin(), edits.env.end());
+  if (edits.libraries.empty()) return;
+  constexpr std::string_view variable = "LD_LIBRARY_PATH=";
+  std::string before;
+  for (auto& entry : surroundings)
+    if (entry.starts_with(variable)) before = ":" + entry.substr(variable.size());
+  surroundings.push_back(std::string(variable) + base::join(edits.libraries, ":") + before);
 }
 
 /// The way to the service, for a run that manages a workflow.
@@ -54,13 +70,13 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   exec::Launch what;
   what.folder = folders.run(start.run);
   bool has_code = start.request.code && !start.code_url.empty();
-  if (!has_code && start.mounts.empty() && start.restore.empty())
-    SPELL_TRY(folders.clear(start.run));
+  if (!has_code && !finds_data(start)) SPELL_TRY(folders.clear(start.run));
   auto mounts =
       start.mounts.empty() ? Result<MountRecord>(MountRecord()) : read_mount_record(what.folder);
   if (!mounts) return mounts.error();
 
   std::optional<EnvironmentRecord> built;
+  DeviceEdits edits;
   if (start.request.has_environment()) {
     auto record = read_environment_record(what.folder);
     if (!record) return record.error();
@@ -76,6 +92,12 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
       auto root = make_image_root(built->image, built->system, what.folder + "/root");
       if (!root) return root.error();
       what.root = std::move(*root);
+      auto gpus = start.env.find(gpu_variable);
+      if (gpus != start.env.end() && !gpus->second.empty()) {
+        auto found = gpu_edits(cdi_folders(), base::split(gpus->second, ','));
+        if (!found) return found.error();
+        edits = std::move(*found);
+      }
     } else if (!built->system.empty()) {
       what.system.layer = built->system + "/" + system_root;
     }
@@ -91,10 +113,12 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   if (start.manages) lead_to_service(host, what, start);
   if (start.request.build) start.env["SPELL_PROGRAM"] = model::built_program;
   auto paths = run_paths(host.capabilities.containment, what.folder);
-  auto environment = environment_of(start,
-                                    surroundings_of(host.base_environment, host.users != nullptr,
-                                                    paths, built ? built->image : ""),
-                                    paths, host.machine, built ? &*built : nullptr);
+  auto surroundings = surroundings_of(host.base_environment, host.users != nullptr, paths,
+                                      built ? built->image : "");
+  apply(edits, what, surroundings);
+  auto environment =
+      environment_of(start, surroundings, paths, host.machine, built ? &*built : nullptr);
+  environment.notices.insert(environment.notices.end(), edits.notices.begin(), edits.notices.end());
   if (!environment.python.empty()) {
     if (host.capabilities.containment == exec::Containment::best_effort)
       SPELL_TRY(link_python(paths.programs, environment.python));

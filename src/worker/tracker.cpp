@@ -7,6 +7,7 @@
 #include "base/count.hpp"
 #include "base/text.hpp"
 #include "model/error_code.hpp"
+#include "worker/building.hpp"
 #include "worker/ending.hpp"
 #include "worker/link.hpp"
 
@@ -803,7 +804,7 @@ void RunTracker::advance(std::int64_t now, Actions& out) {
       [[fallthrough]];
     case Step::mount:
       if (want_ || notice_ || is_unpaid(now)) return finish_unstarted(out, now);
-      if (!start_.mounts.empty() || !start_.restore.empty()) {
+      if (finds_data(start_)) {
         if (!compiles()) say("mounting", "Run is mounting", now, true);
         write_journal(out);
         busy_ = true;

@@ -1,8 +1,10 @@
 """Environments of runs: what they cost once they are built, and until they are where they are wanted."""
 import json
 import os
+import pathlib
 import shutil
 import subprocess
+import sys
 import time
 
 from place import PROGRAMS, Skipped, output_of, place
@@ -33,6 +35,38 @@ def env_apt():
             raise Skipped(f"the environment cannot be built: {built.stderr.strip().splitlines()[-1:]}")
         yield Measures(lambda: here.milliseconds(*asked), lambda: here.milliseconds(*plain),
                        notes=[f"the first, which builds it: {time.perf_counter() - start:.1f} s"])
+
+
+@row("env-image", "`spell run --from IMAGE echo`, unpacked before: the whole command, its first line among it; floor: the same without; peer: `podman run`", "ms", "150")
+def env_image():
+    """The image has this machine's own shell in it. Podman as it is set up here, with runc where crun does not run."""
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
+    import images
+    if why := images.why_not():
+        raise Skipped(why)
+    with place() as here:
+        layout = images.make_image(here.root / "image", images.make_root(here.root / "image-root"))
+        plain = (PROGRAMS / "spell", "run", "-f", "echo hello")
+        asked = (PROGRAMS / "spell", "run", "-f", "--from", f"oci:{layout}", "echo hello")
+        if "hello" not in output_of(*asked, **here.options):
+            raise RuntimeError("the run in the image says nothing")
+        asked = (*asked[:4], "oci:uploads/image", asked[5])
+        peer, notes = podman(here, layout)
+        yield Measures(lambda: here.milliseconds(*asked), lambda: here.milliseconds(*plain), peer, notes=notes)
+
+
+def podman(here, layout):
+    """(what measures `podman run` of the image, notes); (None, why not)."""
+    if not shutil.which("podman"):
+        return None, ["podman is not installed"]
+    common = ("podman", "--root", str(here.root / "podman"), "--runroot", str(here.root / "podman-run"))
+    pulled = subprocess.run([*common, "pull", "-q", f"oci:{layout}:latest"], capture_output=True, text=True)
+    for runtime in ("crun", "runc"):
+        words = (*common, "--runtime", runtime, "run", "--rm", "--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
+                 pulled.stdout.strip(), "echo", "hello")
+        if subprocess.run(words, capture_output=True, text=True).stdout.strip() == "hello":
+            return (lambda: here.milliseconds(*words)), [f"podman with {runtime}"]
+    return None, ["podman runs nothing here: " + pulled.stderr.strip()[-200:]]
 
 
 @row("env-once", "20 runs with the same new environment, started together: builds of it", "builds", "1", repeatable=False)
