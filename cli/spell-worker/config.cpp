@@ -52,6 +52,10 @@ Result<Config> read_config(const std::string& folder) {
       config.nvidia_smi = value.value_exact<std::string>().value_or("");
       if (!config.nvidia_smi.starts_with('/'))
         return bad(value.source(), "nvidia-smi must be the path of a program");
+    } else if (name == "cdi") {
+      config.cdi = value.value_exact<std::string>().value_or("");
+      if (!config.cdi.starts_with('/'))
+        return bad(value.source(), "cdi must be the path of a folder");
     } else if (name == "end-after" || name == "end-anyway") {
       auto seconds = value.value_exact<std::int64_t>();
       if (!seconds || *seconds < 0 || *seconds > 365 * 86'400)
@@ -91,10 +95,11 @@ Result<Config> read_config(const std::string& folder) {
         }
       if (!texts) return bad(value.source(), "share must be a list of folders: [\"/data\"]");
     } else {
-      return bad(value.source(), "'" + name +
-                                     "' is not known; there are: cores, cache-limit, backup-rate, "
-                                     "nvidia-smi, run-users, share, notice, sigterm-is-notice, "
-                                     "notice-seconds, end-after, end-anyway, on-end");
+      return bad(value.source(),
+                 "'" + name +
+                     "' is not known; there are: cores, cache-limit, backup-rate, "
+                     "nvidia-smi, cdi, run-users, share, notice, sigterm-is-notice, "
+                     "notice-seconds, end-after, end-anyway, on-end");
     }
   }
   return config;

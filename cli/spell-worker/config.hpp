@@ -34,7 +34,7 @@ namespace spell::worker_program {
 struct Config {
   int cores = 0;
   std::int64_t cache_limit = 0, backup_rate = 0;
-  std::string nvidia_smi{};
+  std::string nvidia_smi{}, cdi{};
   std::vector<std::string> shares{};
   std::string run_users{};  ///< "": none
   std::string notice = "auto";

@@ -139,6 +139,7 @@ class Daemon {
     options.cache_limit = config_.cache_limit;
     options.backup_rate = config_.backup_rate;
     options.nvidia_smi = config_.nvidia_smi;
+    options.cdi = config_.cdi;
     options.run_users = config_.run_users;
     options.shares = config_.shares;
     options.scopes = exec::can_make_scopes();

@@ -26,6 +26,7 @@ struct Host {
   std::shared_ptr<RunUsers> users{};  ///< none: runs are this process's user
   std::vector<Share> shares{};
   std::vector<std::string> hidden, revive, base_environment;
+  std::vector<std::string> cdi{};                 ///< where device specifications lie
   const spellfs::ObjectSource* source = nullptr;  ///< where what is mounted comes from
   bool scopes = false;                            ///< each run is a scope of systemd
   std::string service_url{}, service_fingerprint{}, workflow_socket{};  ///< see WorkerOptions

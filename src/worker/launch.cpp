@@ -94,7 +94,7 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
       what.root = std::move(*root);
       auto gpus = start.env.find(gpu_variable);
       if (gpus != start.env.end() && !gpus->second.empty()) {
-        auto found = gpu_edits(cdi_folders(), base::split(gpus->second, ','));
+        auto found = gpu_edits(host.cdi, base::split(gpus->second, ','));
         if (!found) return found.error();
         edits = std::move(*found);
       }

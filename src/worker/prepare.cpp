@@ -1,14 +1,7 @@
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <condition_variable>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "base/count.hpp"
@@ -19,35 +12,26 @@
 #include "spellfs/tree.hpp"
 #include "worker/build_output.hpp"
 #include "worker/building.hpp"
-#include "worker/copy_tree.hpp"
 #include "worker/environment.hpp"
 #include "worker/hooks.hpp"
 #include "worker/image_layer.hpp"
+#include "worker/layer_build.hpp"
 #include "worker/layers.hpp"
 #include "worker/mount_plan.hpp"
 #include "worker/pack_sender.hpp"
 #include "worker/system_layer.hpp"
 
-// A layer is built by a command of its own under a supervisor of its own, in the run's folder as
-// `layer/`, with the run's fence and user, but without its code, credentials and secrets. It finds
-// its folder at /spell, and by the name under which runs will find it: /spell-env leads there. What
-// it leaves is saved when nothing of it lives any more, and read back from there like by every
-// other machine: what cannot be read back is found at once.
-//
-// One of apt is built by root, over the machine's own system, with nothing of the run (exec's
-// SystemSpec): /spell is empty there. What it has changed is what is saved. The layers above it are
-// built, and used, with it in place.
+// Layer after layer, from the lowest up: the service is asked for it; where it has none the layer
+// is built here (layer_build.hpp) and saved; what the run, or the next layer, needs of it is
+// brought into the cache, also of one that was built here: what cannot be read back is found at
+// once.
 
 namespace spell::worker {
 
 namespace {
 
-constexpr std::int64_t layer_log_limit = 256 << 20;
-constexpr std::int64_t packages_limit = 1 << 20;
 constexpr std::int64_t claim_wait_ms = 20'000;
 constexpr int most_tries = 3;
-
-Error given_up() { return base::error("canceled", "the environment was given up"); }
 
 /// What was saved cannot be read: it is to be built anew.
 bool is_lost_layer(const Error& error) {
@@ -72,7 +56,7 @@ class Preparation {
         say_(say),
         stop_(std::move(stop)),
         folder_(folders.run(start.run)),
-        place_(folder_ + "/layer"),
+        build_(folder_, host, start, say, stop_),
         base_(base_of(host.base_environment)),
         layers_(layers_of(start)) {}
 
@@ -95,7 +79,7 @@ class Preparation {
         return no_build("apt packages cannot be had on this machine: " + lacks);
     }
     // Of a worker that was killed.
-    SPELL_TRY(end_earlier());
+    SPELL_TRY(build_.end_earlier());
     for (int tries = 1;; ++tries) {
       auto done = once();
       if (done || !is_lost_layer(done.error()) || tries == most_tries) return done;
@@ -124,7 +108,7 @@ class Preparation {
         auto tree = bring(image_, Part::image);
         if (!tree) return tree.error();
         image_tree_ = std::move(*tree);
-        base_ = base_of_image(image_tree_ + "/" + image_root, surroundings());
+        base_ = base_of_image(image_tree_ + "/" + image_root, build_.surroundings(image_tree_));
       } else if (layer.method == "apt") {
         system_ = std::move(*there);
         auto tree = bring(system_, Part::system);
@@ -145,12 +129,6 @@ class Preparation {
 
   /// What a layer is to a run: its machine's system, packages over that, or at environment_folder.
   enum class Part { image, system, own };
-
-  /// Of programs that are neither of this machine's owner nor of the run.
-  std::vector<std::string> surroundings() const {
-    return surroundings_of(host_.base_environment, host_.users != nullptr, paths(), image_tree_);
-  }
-  RunPaths paths() const { return run_paths(host_.capabilities.containment, place_); }
 
   bool has(std::string_view method) const {
     return std::any_of(layers_.begin(), layers_.end(),
@@ -201,16 +179,11 @@ class Preparation {
     return base::join(all, " ");
   }
 
-  /// Where the system lies over which packages are installed.
-  std::string system_below() const {
-    return image_tree_.empty() ? "/" : image_tree_ + "/" + image_root;
-  }
-
   /// The layer as the service has it, built here where it had none.
   Result<model::LayerAnswer> obtain(const Layer& layer) {
     model::LayerClaim claim;
     if (layer.method == "apt") {
-      auto found = system_fingerprint(system_below());
+      auto found = system_fingerprint(system_below(image_tree_));
       if (!found) return found.error();
       fingerprint_ = std::move(*found);
     }
@@ -286,165 +259,34 @@ class Preparation {
     return made->path;
   }
 
-  Result<> end_earlier() {
-    auto before = exec::Supervised::attach(place_);
-    if (!before && before.error().code() != "not_found") return before.error();
-    if (before) {
-      SPELL_TRY(before->kill());
-      BuildOutput none(place_, [](auto&) {});
-      if (auto ended = await(*before, none, {}); !ended) return ended.error();
-    }
-    return base::remove_tree(place_);
-  }
-
-  /// Waits for its end, and tells what it prints; after a stop it is killed, then waited for.
-  Result<exec::State> await(exec::Supervised& build, BuildOutput& output, std::stop_token stop) {
-    base::Fd told(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!told) return base::errno_error("wait for a build");
-    std::stop_callback tell(stop, [&] {
-      std::uint64_t one = 1;
-      (void)!::write(told.get(), &one, sizeof one);
-    });
-    bool killed = false;
-    for (;;) {
-      if (stop.stop_requested() && !std::exchange(killed, true)) SPELL_TRY(build.kill());
-      auto state = build.state();
-      if (!state) return state;
-      output.read(state->spool_end);
-      if (state->phase != exec::State::Phase::starting &&
-          state->phase != exec::State::Phase::running)
-        return state;
-      // A disk that is full: its supervisor waits for room to write the end, and it has the disk.
-      if (state->log_full && state->command_ended)
-        for (auto* made : {"/spell", "/system", "/root"}) (void)base::remove_tree(place_ + made);
-      pollfd fds[] = {{build.event_fd(), POLLIN, 0}, {killed ? -1 : told.get(), POLLIN, 0}};
-      if (::poll(fds, 2, -1) < 0 && errno != EINTR) return base::errno_error("wait for a build");
-    }
-  }
-
-  Result<> make_place(const Layer& layer, const std::vector<std::string>& pinned) {
-    SPELL_TRY(base::remove_tree(place_));
-    SPELL_TRY(base::make_folders(place_ + "/tmp", 0700));
-    if (layer.method == "apt") {
-      SPELL_TRY(base::make_folders(place_ + "/spell", 0755));
-      SPELL_TRY(base::make_folders(system_place() + "/" + system_root, 0755));
-      SPELL_TRY(base::make_folders(place_ + "/system/work", 0700));
-      // Also of the user that apt becomes while it fetches.
-      if (::chmod((place_ + "/tmp").c_str(), 01777) != 0)
-        return base::errno_error("set the mode of " + place_ + "/tmp");
-      return ok();
-    }
-    if (below_.node.empty()) {
-      SPELL_TRY(base::make_folders(place_ + "/spell", 0755));
-    } else {
+  /// What a layer is built over, in this machine's cache.
+  Result<LayerGround> ground_of(const Layer& layer) {
+    LayerGround out;
+    out.base = base_;
+    out.image = image_tree_;
+    out.system = system_tree_;
+    out.fingerprint = fingerprint_;
+    out.pip = has("pip");
+    bool image = layer.method == "image";
+    if (image && mount_at(start_, model::image_source)) {
+      auto source = bring_resource();
+      if (!source) return source.error();
+      out.source = std::move(*source);
+    } else if (!image && layer.method != "apt" && !below_.node.empty()) {
       auto tree = bring(below_, Part::own);
       if (!tree) return tree.error();
-      auto copied = copy_tree(*tree, place_ + "/spell", stop_);
-      if (!copied) return copied.error();
+      out.own = std::move(*tree);
     }
-    auto write = [&](const std::string& name, const std::string& text) {
-      return base::write_file(place_ + "/tmp/" + name, text, 0600, false);
-    };
-    if (layer.method == "pip")
-      SPELL_TRY(write(requirements_file, requirements_of(start_.request)));
-    else if (layer.method == "conda")
-      SPELL_TRY(write(conda_file, start_.request.conda_text));
-    else
-      return ok();
-    if (pinned.empty()) return ok();
-    return write(pins_file,
-                 (layer.method == "conda" ? "@EXPLICIT\n" : "") + base::join(pinned, "\n") + "\n");
-  }
-
-  /// What a build of packages is saved from.
-  std::string system_place() const { return place_ + "/system/tree"; }
-
-  Result<exec::Supervised> begin(const Layer& layer, const std::vector<std::string>& pinned) {
-    exec::Launch what;
-    what.run_id = start_.run;
-    what.supervisor = host_.supervisor;
-    what.folder = place_;
-    what.containment = host_.capabilities.containment;
-    if (layer.method == "apt") {
-      what.command = install_script(start_.request.apt, pinned, paths().tmp);
-      what.env = install_environment(paths().tmp);
-      std::string upper = system_place() + "/" + system_root, work = place_ + "/system/work";
-      if (image_tree_.empty())
-        what.system = {"", upper, work};
-      else
-        what.root = {{system_below()}, upper, work, true};
-    } else {
-      SPELL_TRY(surround(what, layer, pinned));
-    }
-    what.hidden = host_.hidden;
-    what.log_limit = layer_log_limit;
-    what.stop_grace_s = 5;
-    what.timeout_s = build_limit_of(start_);
-    what.revive = host_.revive;
-    what.service_lock = host_.service_lock;
-    if (host_.scopes)
-      what.scope = {"spell-build-" + start_.run,
-                    "Environment of run " + std::to_string(start_.number) + " of " + start_.owner,
-                    what.stop_grace_s};
-    return exec::Supervised::start(what);
-  }
-
-  /// As the run will find it.
-  Result<> surround(exec::Launch& what, const Layer& layer,
-                    const std::vector<std::string>& pinned) {
-    what.env = surroundings();
-    if (layer.method == "image") {
-      SPELL_TRY(fetch_image(what, pinned));
-    } else {
-      what.command = layer_script(layer, base_, start_.request, paths().tmp, !pinned.empty());
-    }
-    std::string top(model::environment_folder);
-    for (auto& variable : what.env)
-      if (variable.starts_with("PATH=")) variable.insert(5, environment_path() + ":");
-    for (auto& variable : build_variables(start_.request)) what.env.push_back(variable);
-    what.env.push_back("SPELL_ENV=" + top);
-    if (image_tree_.empty()) what.env.push_back("LC_ALL=C.UTF-8");  // an image may not have it
-    what.env.push_back("PYTHONUNBUFFERED=1");
-    if (has("pip")) what.env.push_back("VIRTUAL_ENV=" + top + "/" + venv_folder);
-    // A mount, not a link: what a program finds out of its own path holds in the run, too.
-    what.binds.push_back({place_ + "/spell", top});
-    if (!image_tree_.empty()) {
-      auto root = make_image_root(image_tree_, system_tree_, place_ + "/root");
-      if (!root) return root.error();
-      what.root = std::move(*root);
-    } else if (!system_tree_.empty()) {
-      what.system.layer = system_tree_ + "/" + system_root;
-    }
-    if (!host_.users) return ok();
-    auto user = host_.users->take(start_.run, folder_);
-    if (!user) return user.error();
-    what.user = *user;
-    return ok();
-  }
-
-  Result<> fetch_image(exec::Launch& what, const std::vector<std::string>& pinned) {
-    auto image = model::parse_image(start_.request.image);
-    if (!image) return no_build(image.error().message());
-    std::string digest = pinned.empty() ? "" : pinned[0].substr(pinned[0].find('@') + 1);
-    if (!digest.empty() && !model::is_digest(digest))
-      return no_build("the service's record names no image: " + model::one_line(digest, 200));
-    what.command = "cd " + std::string(model::environment_folder) + " || exit\n" +
-                   image_script(*image, digest, paths().tmp);
-    if (image->in_registry()) return ok();
-    auto source = bring_resource(*image);
-    if (!source) return source.error();
-    what.mounts.push_back({*source, "", "", std::string(model::image_source)});
-    return ok();
+    return out;
   }
 
   /// What holds the image, in this machine's cache.
-  Result<std::string> bring_resource(const model::Image& image) {
-    auto* mount = mount_at(start_, model::image_source);
-    if (!mount) return no_build("the service does not say what " + image.name + " is");
-    auto entry = entry_of(*mount);
+  Result<std::string> bring_resource() {
+    auto& mount = *mount_at(start_, model::image_source);
+    auto entry = entry_of(mount);
     if (entry && entry->type == spellfs::EntryType::folder)
-      entry = spellfs::find(source_, entry->node, mount->below);
-    if (!entry) return no_build(image.name + " cannot be read: " + entry.error().message());
+      entry = spellfs::find(source_, entry->node, mount.below);
+    if (!entry) return no_build(mount.resource + " cannot be read: " + entry.error().message());
     auto made = cache_.use(
         start_.run, cache_key(*entry), reckoned_size(entry->size, entry->files),
         [&](const std::string& path, std::stop_token token) -> Result<> {
@@ -455,48 +297,8 @@ class Preparation {
           return restored ? ok() : Result<>(restored.error());
         },
         stop_);
-    if (!made) return no_build(image.name + " cannot be read: " + made.error().message());
+    if (!made) return no_build(mount.resource + " cannot be read: " + made.error().message());
     return made->path;
-  }
-
-  /// The line that says most; then the last ones that the build printed.
-  Error explain(const Layer& layer, const std::optional<exec::Exit>& exit,
-                const BuildOutput& output) const {
-    std::string how = !exit                  ? "its supervisor was lost"
-                      : !exit->error.empty() ? exit->error
-                      : exit->ended_by == "timeout"
-                          ? "it took longer than " + std::to_string(build_limit_of(start_)) + " s"
-                          : "exit code " + std::to_string(exit->code.value_or(-1));
-    std::string text = "the environment cannot be built: " +
-                       (layer.method == "setup" ? "the setup command" : layer.method) +
-                       " failed (" + how + ")",
-                said;
-    auto& lines = output.last();
-    for (auto& line : lines) {
-      if (line.find("ensurepip is not") != line.npos)
-        said = "this machine has no python3-venv: apt install python3-venv";
-      bool says = line.starts_with("E: ") || base::lower(line).find("error") != line.npos;
-      // Of apt the line before its last words: what a package needs and cannot have.
-      says = says || line.find(" : Depends: ") != line.npos;
-      if (said.empty() && says) said = base::trim(line);
-    }
-    if (said.empty() && !lines.empty()) said = lines.back();
-    if (!said.empty()) text += ": " + model::one_line(said, 1000);
-    for (auto& line : lines) text += "\n" + model::one_line(line, 2000);
-    return no_build(text);
-  }
-
-  static std::string doing(const std::string& method) {
-    if (method == "setup") return "";
-    return method + (method == "image" ? " " : method == "conda" ? " create " : " install ");
-  }
-
-  bool stops_soon() {
-    std::mutex mutex;
-    std::unique_lock lock(mutex);
-    std::condition_variable_any told;
-    told.wait_for(lock, stop_, std::chrono::seconds(30), [] { return false; });
-    return stop_.stop_requested();
   }
 
   Result<model::LayerAnswer> build(const Layer& layer, const model::LayerAnswer& claimed) {
@@ -505,50 +307,20 @@ class Preparation {
     auto built = build_here(layer, claimed);
     // Of a build that may still go on nothing is taken away.
     if (built || built.error().code() != "supervisor_unreachable")
-      if (auto removed = base::remove_tree(place_); !removed && built) return removed.error();
+      if (auto removed = build_.remove(); !removed && built) return removed.error();
     return built;
   }
 
   Result<model::LayerAnswer> build_here(const Layer& layer, const model::LayerAnswer& claimed) {
-    SPELL_TRY(make_place(layer, claimed.pinned));
-    for (auto& package : claimed.pinned)
-      if (layer.method == "apt" && !model::wrong_apt_package(package).empty())
-        return no_build("the service's record names no package: " + model::one_line(package, 200));
-    say("Building the environment: " + doing(layer.method) + layer.made_of);
-    auto supervised = begin(layer, claimed.pinned);
-    if (!supervised) return supervised.error();
-    BuildOutput output(place_, say_);
-    auto state = await(*supervised, output, stop_);
-    if (!state) {
-      (void)supervised->kill();
-      return state.error();
-    }
-    output.finish();
-    if (stop_.stop_requested()) return given_up();
-    auto& exit = state->exit;
-    // Of the machine, whose next worker does it anew: then this one is told to stop, too.
-    if (exit && exit->ended_by == "shutdown" && stops_soon()) return given_up();
-    if (!exit || !exit->error_code.empty() || exit->code != 0) return explain(layer, exit, output);
+    auto ground = ground_of(layer);
+    if (!ground) return ground.error();
+    auto made = build_.run(layer, claimed, *ground);
+    if (!made) return made.error();
     model::LayerBuilt built;
     built.name = claimed.name;
-    if (layer.method != "setup") {
-      auto packages = read_packages(layer);
-      if (!packages) return packages.error();
-      built.packages = std::move(*packages);
-    }
-    std::string made = place_ + "/spell";
-    if (layer.method == "apt") {
-      // What was built lies over what was there when it was begun.
-      if (auto now = system_fingerprint(system_below()); !now || *now != fingerprint_)
-        return no_build(
-            "packages of this machine itself were changed while the environment was built: run it "
-            "again");
-      made = system_place();
-      SPELL_TRY(pack_system(made, stop_, system_below()));
-    }
-    SPELL_TRY(mark(made, claimed.name));
+    built.packages = std::move(made->packages);
     say("Saving the environment");
-    auto answer = keep(made, built);
+    auto answer = keep(made->tree, built);
     if (!answer) return answer;
     if (answer->state != "ready") return no_build("the service has not taken the environment");
     built_here_ = true;
@@ -557,36 +329,6 @@ class Preparation {
     say("Environment built: " + base::count(built.files, "file") + ", " +
         base::format_size(built.size));
     return answer;
-  }
-
-  /// The build was the user's program: no link of its is followed.
-  Result<std::vector<std::string>> read_packages(const Layer& layer) const {
-    auto tmp = base::open(place_ + "/tmp", O_PATH | O_DIRECTORY | O_NOFOLLOW);
-    if (!tmp) return tmp.error();
-    base::Fd file(::openat(tmp->get(), layer.method == "apt" ? installed_file : packages_file,
-                           O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
-    struct stat st;
-    if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) ||
-        st.st_size > packages_limit)
-      return no_build(layer.method + " does not say what it has installed");
-    std::string text(static_cast<std::size_t>(st.st_size), '\0');
-    auto got = base::pread_full(file.get(), text.data(), text.size(), 0);
-    if (!got) return got.error();
-    text.resize(*got);
-    return packages_of(text);
-  }
-
-  /// So that there is something to keep, whatever the build has left.
-  static Result<> mark(const std::string& tree, const std::string& name) {
-    auto top = base::open(tree, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-    if (!top) return top.error();
-    ::unlinkat(top->get(), ".layer", 0);
-    base::Fd file(
-        ::openat(top->get(), ".layer", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
-    // The mode is what is said here, whatever this process's umask.
-    if (!file || ::fchmod(file.get(), 0644) != 0)
-      return base::errno_error("write .layer in the environment");
-    return base::write_all(file.get(), name + "\n");
   }
 
   /// Once more where a collection has freed, in between, what counted as being there.
@@ -642,7 +384,8 @@ class Preparation {
   Turns& turns_;
   const BuildOutput::Say& say_;
   const std::stop_token stop_;
-  const std::string folder_, place_;
+  const std::string folder_;
+  LayerBuild build_;
   LayerBase base_;
   const std::vector<Layer> layers_;
   model::LayerAnswer below_;                    ///< what was obtained last, but of these:

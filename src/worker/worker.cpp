@@ -6,6 +6,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "worker/cdi.hpp"
 #include "worker/cloud_notice.hpp"
 #include "worker/engine.hpp"
 #include "worker/machine.hpp"
@@ -90,6 +91,7 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   engine.hello =
       describe_machine(options.version, options.cores, *capabilities, options.nvidia_smi);
   engine.nvidia_smi = options.nvidia_smi;
+  engine.host.cdi = options.cdi.empty() ? cdi_folders() : std::vector{options.cdi};
   if (options.backup_rate > 0) engine.backup_rate = options.backup_rate;
   for (auto* known : {"streams", "restore", "exclusive", "notice", "max_cost", "allowance"})
     engine.hello.capabilities[known] = "1";

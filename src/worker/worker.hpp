@@ -71,6 +71,7 @@ struct WorkerOptions {
   std::vector<std::string> shares{};
   bool scopes = false;       ///< each run becomes a scope of systemd, see exec::can_make_scopes()
   std::string nvidia_smi{};  ///< program that lists the GPUs; "": looked for
+  std::string cdi{};         ///< folder of device specifications; "": the usual ones
   /// Who is asked whether this machine is about to be taken away: "aws", "gcp", "azure", "none", or
   /// "auto"; and where, instead of the cloud's own address: "http://HOST:PORT".
   std::string notice = "none", metadata_url{};

@@ -1,4 +1,5 @@
 """Runs in images: unpacked once, shared, and each run's changes its own."""
+import json
 import os
 import re
 import shutil
@@ -177,3 +178,39 @@ def test_a_run_with_a_user_of_its_own(team, repo, image):
         assert "whose runs have users of their own" in refused.stderr + machines.spell(team, "logs", "-v", 2).stderr
     finally:
         box.close()
+
+
+def test_a_gpus_driver_is_there_as_the_machine_says(team, repo, image):
+    smi, driver, cdi = (team.place.root / name for name in ("smi", "driver", "cdi"))
+    smi.write_text("#!/bin/sh\nfor i in 0 1; do echo \"$i, GPU-$i, Tesla V100, 16384, 1$i, 2$i, 38, 109.39\"; done\n")
+    smi.chmod(0o755)
+    driver.mkdir()
+    (driver / "libcuda.so.535.1").write_text("driver\n")
+    (driver / "libcuda.so.1").symlink_to("libcuda.so.535.1")
+    cdi.mkdir()
+    mount = {"hostPath": f"{driver}/libcuda.so.535.1", "containerPath": "/usr/lib/nvidia/libcuda.so.535.1", "options": ["ro"]}
+    (cdi / "nvidia.json").write_text(json.dumps({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "all", "containerEdits": {"env": ["SAID=of the device"]}}],
+                                                 "containerEdits": {"mounts": [mount], "hooks": [{"hookName": "createContainer", "path": "/usr/bin/nvidia-ctk", "args": [
+                                                     "nvidia-ctk", "hook", "update-ldcache", "--folder", "/usr/lib/nvidia"]}]}}))
+    rig = machines.Machine(team, "rig", "--serves", "V100", config=f'nvidia-smi = "{smi}"\ncdi = "{cdi}"\n')
+    try:
+        said = machines.spell(team, "run", "-f", "-t", "V100", "--from", f"oci:{image}", "cat /usr/lib/nvidia/libcuda.so.1; echo $LD_LIBRARY_PATH $SAID $CUDA_VISIBLE_DEVICES",
+                              cwd=repo, timeout=BUILDS, check=0)
+        assert said.stdout == "driver\n/usr/lib/nvidia of the device GPU-0\n"
+        (cdi / "nvidia.json").unlink()
+        said = machines.spell(team, "run", "-f", "-t", "V100", "--from", "oci:uploads/image", "ls /usr/lib/nvidia 2> /dev/null || echo none", cwd=repo, timeout=BUILDS, check=0)
+        assert said.stdout == "none\n"
+        assert "nvidia-ctk cdi generate" in machines.spell(team, "logs", "-v", 2, check=0).stderr
+    finally:
+        rig.close()
+
+
+def test_defaults_of_a_project_and_what_makes_it_again(spell, repo, run, image):
+    run("--from", f"oci:{image}", "true", check=0)
+    exported = spell("env", "export", 1, check=0).stdout
+    assert exported == f'image = "oci:uploads/{image.name}"\n'
+    (repo / "spell.toml").write_text(exported)
+    assert run("-f", "cat /opt/said", check=0).stdout == "first\n"
+    assert run("-f", "--no-defaults", "ls /opt/said").returncode != 0
+    (repo / "spell.toml").write_text(f'image = "oci:{image}"\n')
+    assert "is a path of a computer" in run("-f", "true", check=3).stderr

@@ -234,7 +234,7 @@ def test_only_machines_that_can_build_are_given_builds(team, tmp_path):
     bare = Machine(team, "bare")
     team.place.prefix = []
     refused = team_spell(team, "workflow", "create", "--build", source, check=1)
-    assert "bare has no C++ compiler (c++)" in refused.stderr and "--program" in refused.stderr, refused
+    assert "bare (it has no C++ compiler (c++))" in refused.stderr and "--program" in refused.stderr, refused
     assert team_spell(team, "workflow", "list", "--json", check=0).json == {"workflows": []}
     full = Machine(team, "full")
     if (lacks := team_spell(team, "machine", "info", "full", "--json", check=0).json["machine"]["capabilities"]["lacks_for_builds"]):
