@@ -54,9 +54,10 @@ struct Spec {
   size_t env_size = 0;
   List<const char*> hidden{};
   List<Bind> binds{};
-  List<Mount> mounts{};       ///< one that lies in another comes after it
-  List<const char*> masks{};  ///< values that its log must not show
-  List<Bind> links{};         ///< from: what it points to; to: where it is
+  List<Mount> mounts{};        ///< one that lies in another comes after it
+  List<const char*> masks{};   ///< values that its log must not show
+  List<Bind> links{};          ///< from: what it points to; to: where it is
+  List<const char*> groups{};  ///< folders of control groups that the run is in, see groups.hpp
   System system{};
   char** revive = nullptr;  ///< ends with a null pointer; null: none
   long long log_limit = 0, log_wait_s = 0, stop_grace_s = 0, timeout_s = 0;
