@@ -55,7 +55,6 @@ def log_of(place, number):
 def test_a_run_over_its_memory_is_ended_as_a_whole_and_saved(place):
     mark = place.root / "mark"
     command = f"echo kept > early; (setsid sleep 1001 &); echo begin; {HOG}; echo goes on; sleep 1000"
-    place.spell("run", "-f", "true", check=0)  # from then on it is known how much memory there is
     number = start_run(place, "--memory", "64M", "-e", f"MARK={mark}", command)
     run = ended(place, number)
     assert (run["status"], run["user_exit_code"], run["user_signal"], run["reason_code"]) == ("complete", 137, signal.SIGKILL, "memory_limit"), run
