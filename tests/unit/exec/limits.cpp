@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,8 +16,11 @@
 #include "base/text.hpp"
 #include "exec/guest.hpp"
 #include "exec/limits.hpp"
+#include "exec/spec.hpp"
 #include "exec/spool.hpp"
+#include "proc/spawn.hpp"
 #include "runs.hpp"
+#include "supervisor/protocol.hpp"
 
 using namespace spell;
 using namespace spell::exec;
@@ -237,8 +242,25 @@ TEST_CASE("the command itself may be the one that is over its memory") {
 
 TEST_CASE("one that has ended well beside a child that was over its memory has not ended well") {
   if (!limits_here()) return;
-  Limited run(hog + "; exit 0", best_level(), {64 * mebi, 0});
-  CHECK(testing::run(run.what).exit->code == 137);
+  Limited run("echo begin; read -r _ < gate; " + hog + "; exit 0", best_level(), {64 * mebi, 0});
+  auto gate = run.what.folder + "/spell/gate";
+  REQUIRE(::mkfifo(gate.c_str(), 0600) == 0);
+  auto started = start(run.what);
+  REQUIRE(await_output(started, run.what.folder, "begin"));
+  // Its supervisor sees the end of the child and that of the command at once.
+  auto lock = read_lock(run.what.folder);
+  base::Fd init(static_cast<int>(::syscall(SYS_pidfd_open, lock->init, 0)));
+  REQUIRE(::kill(lock->pid, SIGSTOP) == 0);
+  {
+    auto open = base::open(gate, O_WRONLY);
+    REQUIRE(base::write_all(open->get(), "go\n").ok());
+  }
+  pollfd end{init.get(), POLLIN, 0};
+  CHECK(::poll(&end, 1, 60'000) == 1);
+  REQUIRE(::kill(lock->pid, SIGCONT) == 0);
+  auto state = finish(started);
+  CHECK(state.exit->ended_by == "memory");
+  CHECK(state.exit->code == 137);
 }
 
 TEST_CASE("a run within its limits is left alone, and its supervisor is not in its groups") {
@@ -377,4 +399,115 @@ TEST_CASE("who is within its limit is not ended for a group around it") {
   CHECK(state.exit->code == 3);
   CHECK(run.output().ends_with("goes on\n"));
   CHECK(::rmdir(around.c_str()) == 0);
+}
+
+// ---- v2, as its kernel tells a supervisor
+
+namespace {
+
+/// A supervisor whose run is in this group of v2.
+Supervised start_in(const std::string& group, const Launch& what) {
+  SpecWriter spec;
+  spec.put("run", what.run_id);
+  spec.put("containment", static_cast<int>(what.containment));
+  spec.put("command", what.command);
+  for (auto& entry : what.env) spec.put("env", entry);
+  spec.put("log_limit", 1000);
+  spec.put("group", group);
+  auto text = std::move(spec).finish();
+  REQUIRE(text);
+  auto file = file_with(*text);
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+  base::Fd ours(ends[0]), theirs(ends[1]);
+  proc::SpawnOptions options;
+  options.arguments = {what.supervisor, what.folder};
+  options.descriptors = {{file->get(), 0}, {theirs.get(), supervisor::client_descriptor}};
+  options.new_session = true;
+  REQUIRE(proc::spawn(options));
+  theirs.reset();
+  char word[supervisor::packet_limit];
+  REQUIRE(::read(ours.get(), word, sizeof word) > 0);  // it stands
+  ours.reset();
+  auto run = Supervised::attach(what.folder);
+  if (!run) FAIL(run.error().message());
+  return std::move(*run);
+}
+
+std::string events(int oom, int killed) {
+  return "low 0\nhigh 0\nmax 9\noom " + std::to_string(oom) + "\noom_kill " +
+         std::to_string(killed) + "\noom_group_kill 0\n";
+}
+
+}  // namespace
+
+TEST_CASE("of v2 the end of init and what the kernel has counted say what it was") {
+  struct Row {
+    int oom, killed;
+    const char* ended_by;
+    bool known;
+  };
+  for (auto row : {Row{1, 3, "memory", true}, Row{0, 3, "machine_memory", true},
+                   Row{1, 0, "", false}, Row{0, 0, "", false}}) {
+    CAPTURE(row.oom, row.killed);
+    Scratch scratch;
+    auto group = scratch.path() + "/group";
+    make_file(group + "/cgroup.procs", "");
+    make_file(group + "/memory.events", events(0, 0));
+    auto what = launch(scratch.run_folder(), "echo begin; exec sleep 1000");
+    auto run = start_in(group, what);
+    REQUIRE(await_output(run, what.folder, "begin"));
+    CHECK(text_of(group + "/cgroup.procs") == "0");                // by init itself
+    auto counts = base::open(group + "/memory.events", O_WRONLY);  // the same file, as the kernel's
+    REQUIRE(base::pwrite_all(counts->get(), events(row.oom, row.killed), 0).ok());
+    REQUIRE(::kill(read_lock(what.folder)->init, SIGKILL) == 0);
+    auto state = finish(run);
+    if (!row.known) {
+      CHECK(state.phase == State::Phase::supervisor_lost);
+      continue;
+    }
+    REQUIRE(state.phase == State::Phase::ended);
+    CHECK(state.exit->ended_by == row.ended_by);
+    CHECK(state.exit->code == 137);
+    CHECK(state.exit->signal == 9);
+  }
+}
+
+TEST_CASE("who has ended by itself beside another's victim has ended as it says") {
+  Scratch scratch;
+  auto group = scratch.path() + "/group";
+  make_file(group + "/cgroup.procs", "");
+  make_file(group + "/memory.events", events(0, 1));
+  auto what = launch(scratch.run_folder(), "exit 3");
+  auto run = start_in(group, what);
+  auto state = finish(run);
+  CHECK(state.exit->ended_by == "");
+  CHECK(state.exit->code == 3);
+}
+
+TEST_CASE("a run that cannot enter its group is not started") {
+  Scratch scratch;
+  auto run = start_in(scratch.path() + "/gone", launch(scratch.run_folder(), "true"));
+  auto state = finish(run);
+  CHECK(state.exit->error_code == "start_failed");
+  CHECK(state.exit->error ==
+        "cannot enter the control group that limits the run: No such file or directory");
+}
+
+TEST_CASE("of v2 a run is in its group from its first moment on") {
+  std::string group;
+  for (auto* top : {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"})
+    if (base::exists(std::string(top) + "/cgroup.controllers") && group.empty())
+      group = std::string(top) + "/spell-test-" + std::to_string(::getpid());
+  if (group.empty() || ::mkdir(group.c_str(), 0755) != 0) {
+    WARN("skipped: no group of v2 can be made here");
+    return;
+  }
+  Scratch scratch;
+  auto what = launch(scratch.run_folder(), "cat /proc/self/cgroup");
+  auto run = start_in(group, what);
+  CHECK(finish(run).exit->code == 0);
+  auto name = group.substr(group.rfind('/'));
+  CHECK(output_of(what.folder).all.find("0::" + name + "\n") != std::string::npos);
+  CHECK_FALSE(base::exists(group));
 }
