@@ -89,6 +89,7 @@ std::string start_unit(const Scope& scope, pid_t process) {
     });
     property(all, "TasksMax", "t").number(UINT64_MAX);
     property(all, "TimeoutStopUSec", "t").number(scope.stop_s * 1'000'000);
+    if (scope.delegated) property(all, "Delegate", "b").number(std::uint32_t{1});
     property(all, "CollectMode", "s").string("inactive-or-failed");
   });
   body.array(8, [](Values&) {});  // no other units

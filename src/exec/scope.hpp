@@ -25,6 +25,7 @@ struct Scope {
   std::string name{};         ///< of the unit, without ".scope": letters, digits, '-'; "": none
   std::string description{};  ///< one line, for the system's lists
   std::int64_t stop_s = 90;   ///< how long its processes may take to end when the system shuts down
+  bool delegated = false;  ///< its control group may have others below it that systemd leaves alone
 };
 
 /// Makes the scope with this process in it, and returns when it is there; what the process starts

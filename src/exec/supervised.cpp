@@ -75,6 +75,7 @@ struct Supervised::Impl {
   bool stopping = false;  ///< its end was asked for
   pid_t child = 0;        ///< the supervisor, where this object started it and has not seen its end
   bool scoped = false;
+  std::string not_limited;
 
   ~Impl() { Children::leave(child); }
   Result<> connect();
@@ -87,7 +88,7 @@ namespace {
 
 constexpr int attach_wait_ms = 2000;
 
-Result<std::string> spec_of(const Launch& launch) {
+Result<std::string> spec_of(const Launch& launch, const std::vector<std::string>& groups = {}) {
   SpecWriter spec;
   spec.put("run", launch.run_id);
   spec.put("containment", static_cast<std::int64_t>(launch.containment));
@@ -106,6 +107,7 @@ Result<std::string> spec_of(const Launch& launch) {
   for (auto& value : launch.masks) spec.put("mask", value);
   for (auto& path : launch.hidden) spec.put("hidden", path);
   for (auto& word : launch.revive) spec.put("revive", word);
+  for (auto& folder : groups) spec.put("group", folder);
   for (auto& bind : launch.binds) {
     spec.put(bind.read_only ? "bind_from_read_only" : "bind_from", bind.from);
     spec.put("bind_to", bind.to);
@@ -251,7 +253,10 @@ Result<> Supervised::Impl::resolve() {
       // An empty lock file is one whose content the loss of power took.
       bool same_boot = lock->boot == base::boot_id();
       now.phase = same_boot ? State::Phase::supervisor_lost : State::Phase::host_rebooted;
-      if (same_boot) await_end_of_tree(*lock);
+      if (same_boot) {
+        await_end_of_tree(*lock);
+        remove_groups(folder);
+      }
     } else {
       if (connect()) return ok();
       // It is about to listen, or about to be gone.
@@ -306,12 +311,24 @@ void tell(const base::Fd& where, std::string_view text) {
   }
 }
 
-Result<Outcome> stand(const Launch& launch, const std::string& spec) {
+/// The spec of a run whose limits are those that can be had below the groups of `process`.
+Result<std::string> limit(const Launch& launch, pid_t process, GroupsMade& groups) {
+  auto places = find_groups("/proc/" + std::to_string(process));
+  bool moves = process != ::getpid() || places.memory.top;
+  groups = make_groups(places, "spell-run-" + launch.run_id, launch.limits, launch.folder,
+                       moves ? process : 0);
+  return spec_of(launch, groups.folders);
+}
+
+Result<Outcome> stand(const Launch& launch) {
+  auto spec = spec_of(launch);
+  if (!spec) return spec.error();
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
     return base::errno_error("make a socket");
   base::Fd ours(ends[0]), theirs(ends[1]);
 
+  GroupsMade groups;
   // In a scope: it waits for its spec until it is there, so that all that it starts is there too.
   bool scoped = !launch.scope.name.empty();
   base::Fd input, gate;
@@ -321,7 +338,9 @@ Result<Outcome> stand(const Launch& launch, const std::string& spec) {
     gate = base::Fd(ends[0]);
     input = base::Fd(ends[1]);
   } else {
-    auto file = file_with(spec);
+    if (launch.limits.any()) spec = limit(launch, ::getpid(), groups);
+    if (!spec) return spec.error();
+    auto file = file_with(*spec);
     if (!file) return file.error();
     input = std::move(*file);
   }
@@ -338,8 +357,12 @@ Result<Outcome> stand(const Launch& launch, const std::string& spec) {
   auto impl = std::make_unique<Supervised::Impl>();
   impl->child = *child;
   if (scoped) {
-    impl->scoped = put_in_scope(launch.scope, *child).ok();
-    tell(gate, spec);
+    auto scope = launch.scope;
+    scope.delegated = launch.limits.any();
+    impl->scoped = put_in_scope(scope, *child).ok();
+    if (launch.limits.any())
+      if (auto limited = limit(launch, *child, groups)) spec = std::move(limited);
+    tell(gate, *spec);
     gate.reset();
   }
   // Its first word is that it stands.
@@ -352,10 +375,13 @@ Result<Outcome> stand(const Launch& launch, const std::string& spec) {
   } while (n < 0 && (errno == EINTR || errno == EAGAIN));
   if (n > 0)
     impl->take_state({packet, static_cast<std::size_t>(n)});
-  else if (int status = Children::reap(std::exchange(impl->child, 0)); status != 0)
+  else if (int status = Children::reap(std::exchange(impl->child, 0)); status != 0) {
+    for (auto& folder : groups.folders) ::rmdir(folder.c_str());
     return Outcome{nullptr, status};
+  }
 
   impl->folder = launch.folder;
+  impl->not_limited = not_limited(groups);
   impl->socket = std::move(ours);
   impl->connections = 1;
   return Outcome{std::move(impl)};
@@ -364,15 +390,14 @@ Result<Outcome> stand(const Launch& launch, const std::string& spec) {
 }  // namespace
 
 Result<Supervised> Supervised::start(const Launch& launch) {
-  auto spec = spec_of(launch);
-  if (!spec) return spec.error();
-  auto outcome = stand(launch, *spec);
+  auto outcome = stand(launch);
   if (!outcome) return outcome.error();
   if (!outcome->impl) return start_error(launch, outcome->status);
   return Supervised(std::move(outcome->impl));
 }
 
 bool Supervised::in_scope() const { return impl_->scoped; }
+const std::string& Supervised::not_limited() const { return impl_->not_limited; }
 
 Result<Supervised> Supervised::attach(const std::string& folder) {
   auto impl = std::make_unique<Impl>();

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/fd.hpp"
+#include "exec/limits.hpp"
 #include "exec/scope.hpp"
 #include "spell/result.hpp"
 
@@ -119,6 +120,8 @@ struct Launch {
       service_lock{};  ///< file that a living service holds locked (flock); "": never revive
   Scope scope{};       ///< for supervisor and command; where it is refused they stay in this
                        ///< process's unit, see Supervised::in_scope()
+  Limits limits{};     ///< of all its processes, guests included; where they cannot be had it has
+                       ///< none, see Supervised::not_limited()
 };
 
 struct Exit {
@@ -127,7 +130,8 @@ struct Exit {
   std::optional<int> signal{};
   std::string ended_by{};  ///< "": by itself; the reason of stop() or kill(); "timeout",
                            ///< "log_limit", "lease_expired", "allowance"; "shutdown": SIGTERM to
-                           ///< the supervisor
+                           ///< the supervisor; "memory": more of it than its limit;
+                           ///< "machine_memory": there was none left here
   std::string error_code{},
       error{};               ///< the command was never started (no_such_folder, mount_failed, …)
   std::int64_t time_us = 0;  ///< CLOCK_BOOTTIME
@@ -161,6 +165,8 @@ class Supervised {
   static Result<Supervised> start(const Launch&);
   /// Whether the scope that start() was asked for was made.
   bool in_scope() const;
+  /// What of the limits that start() was asked for there is not, and why; "": all of them are.
+  const std::string& not_limited() const;
   /// Finds a supervisor again by its folder, or what it left behind. Error `not_found`: there never
   /// was one.
   static Result<Supervised> attach(const std::string& folder);

@@ -434,6 +434,9 @@ Result<> Cluster::check(const Waiting& run, const std::string& as_asked) const {
   }
   std::string largest;
   for (auto* machine : able) {
+    // A service that has just been started for this run: its own worker has not said yet what it
+    // has.
+    if (machine->by_place && !machine->connected && machine->offers.memory == 0) return ok();
     auto lacks = shortage(demand(*machine, run), machine->offers);
     if (!lacks) return ok();
     largest = lacks->first + ": " + machine->name + " has " + lacks->second;

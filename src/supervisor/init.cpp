@@ -19,6 +19,7 @@
 #include "supervisor/clock.hpp"
 #include "supervisor/error_text.hpp"
 #include "supervisor/execute.hpp"
+#include "supervisor/groups.hpp"
 #include "supervisor/guests.hpp"
 #include "supervisor/mount.hpp"
 #include "supervisor/process.hpp"
@@ -181,7 +182,7 @@ void serve(const Spec& spec, pid_t command, int level, int signals) {
 }
 
 [[noreturn]] void run_init(const Spec& spec, const char* folder, int level, InitFiles files,
-                           uid_t user, gid_t group) {
+                           uid_t user, gid_t group, bool inside) {
   bool fenced = level != best_effort;
   prctl(PR_SET_PDEATHSIG, signal_to_kill(level));
   sigset_t signals;
@@ -197,6 +198,8 @@ void serve(const Spec& spec, pid_t command, int level, int signals) {
   pollfd reader{report_descriptor, 0, 0};
   if (poll(&reader, 1, 0) != 0) _exit(1);
 
+  if (!enter_groups(spec, inside))
+    give_up(Report::error, "start_failed", "enter the control group that limits the run", errno);
   if (level == user_namespaces &&
       !(write_file("/proc/self/setgroups", "deny") && map_one_id("/proc/self/uid_map", user) &&
         map_one_id("/proc/self/gid_map", group)))
@@ -252,8 +255,10 @@ int start_init(const Spec& spec, const char* folder, int level, InitFiles files)
   if (level == user_namespaces) flags |= CLONE_NEWUSER;
   uid_t user = geteuid();
   gid_t group = getegid();
-  long child = syscall(SYS_clone, flags, nullptr, nullptr, nullptr, nullptr);
-  if (child == 0) run_init(spec, folder, level, files, user, group);
+  bool inside = false;
+  long child = clone_into_group(spec, flags & ~SIGCHLD, inside);
+  if (child < 0) child = syscall(SYS_clone, flags, nullptr, nullptr, nullptr, nullptr);
+  if (child == 0) run_init(spec, folder, level, files, user, group, inside);
   if (files.owner_map >= 0) close(files.owner_map);
   return static_cast<int>(child);
 }

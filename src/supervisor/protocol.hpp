@@ -12,7 +12,8 @@
 //           one that has a lease; of the boot clock), allowed_until_us (likewise: it is stopped
 //           then, as it may cost no more). Repeated: env, hidden, mask (a value that becomes `***`
 //           in the output before it is spooled), revive, bind_from (or bind_from_read_only)
-//           followed by bind_to, link_to followed by link_at, system_layer, or system_upper
+//           followed by bind_to, link_to followed by link_at, group (a folder of a control group
+//           that the run is in, see groups.hpp), system_layer, or system_upper
 //           followed by system_work (once; see System in spec.hpp), and mount_from followed by
 //           mount_upper, mount_work and mount_to: a run that does not use one of the newer fields
 //           has none of them, so that an older supervisor starts it too.
@@ -54,6 +55,10 @@ inline constexpr int client_descriptor =
     3;  ///< a socket of the caller, already connected, or closed
 /// An empty file that a folder may have for its next run: it becomes the lock.
 inline constexpr const char* kept_lock = "lock.kept";
+/// ended_by of a run that was over its memory, and of one that ended since the machine's was used
+/// up.
+inline constexpr const char *ended_by_memory = "memory",
+                            *ended_by_machine_memory = "machine_memory";
 inline constexpr size_t packet_limit = 1024;  ///< of requests and states
 
 /// Exit status of `spell-supervisor FOLDER`: where it cannot stand, it ends without a word.

@@ -21,6 +21,7 @@ volatile sig_atomic_t told_to_end = 0;
 namespace {
 
 constexpr int pipe_size = 1 << 20;
+constexpr long long look_limit_ms = 10'000;
 constexpr size_t small_read = 32 << 10;
 constexpr long long hold_us = 1000;
 constexpr long long start_told_us = 3000;  ///< a shorter command is told of once, when it has ended
@@ -137,6 +138,7 @@ void Run::live(int first_client) {
   listen_at_us_ = monotonic_us() + listens_us;
   add_client(first_client, true);
   if (client_count_ == 0) listen_here();
+  groups_.watch(spec_);
   if (spec_.lease_until_us > 0) renew_lease(spec_.lease_until_us);
   if (spec_.allowed_until_us > 0) allow(spec_.allowed_until_us);
   tell_clients();
@@ -238,6 +240,7 @@ void Run::init_is_gone() {
 
 void Run::begin_draining() {
   phase_ = Phase::draining;
+  note_memory();
   // What became of the command died with the init. Nobody here had asked for that.
   end_unknown_ = !has_status_ && !error_code_[0] && !stopping_ && !killed_;
   // What the pipes can hold, and a frame that waits for space: who writes more is a stray that
@@ -369,7 +372,36 @@ void Run::allow(long long until_us) {
   timerfd_settime(allowance_timer_, TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
+/// Who is over his memory is ended as a whole: nothing of it goes on half dead.
+void Run::look_at_memory(long long now) {
+  look_at_ = 0;
+  if (phase_ >= Phase::draining || killed_) return;
+  auto killed = groups_.killed();
+  if (killed == Groups::Killed::over_limit) return request_kill(stopping_ ? "" : ended_by_memory);
+  // The kernel says that it is about to end somebody, and not when it has: as a rule at once. Of a
+  // group around these it may be another's.
+  if (killed == Groups::Killed::nobody && look_pause_ < look_limit_ms)
+    look_at_ = now + (look_pause_ *= 2);
+}
+
+/// What the kernel has ended for lack of memory says so, whatever else is known of its end.
+void Run::note_memory() {
+  auto killed = groups_.killed();
+  groups_.remove(spec_);
+  if (killed == Groups::Killed::over_limit) {
+    if (!ended_by_[0]) copy(ended_by_, sizeof ended_by_, ended_by_memory);
+    has_status_ = false;
+    killed_ = true;
+    error_code_[0] = 0;
+  } else if (killed == Groups::Killed::for_others && !has_status_ && !error_code_[0] &&
+             !ended_by_[0]) {
+    copy(ended_by_, sizeof ended_by_, ended_by_machine_memory);
+    killed_ = true;
+  }
+}
+
 void Run::keep_deadlines(long long now) {
+  if (look_at_ && now >= look_at_) look_at_memory(now);
   if (told_to_end) request_stop("shutdown");
   if (kill_at_ && now >= kill_at_) request_kill("");
   if (spool_.pending() && now >= retry_at_) {
@@ -389,7 +421,7 @@ void Run::keep_deadlines(long long now) {
 }
 
 void Run::wait_for_events() {
-  pollfd files[7 + client_limit];
+  pollfd files[8 + client_limit];
   nfds_t count = 0;
   auto add = [&](int file, short events) {
     files[count] = {file, events, 0};
@@ -405,7 +437,8 @@ void Run::wait_for_events() {
   nfds_t listener = add(client_count_ < client_limit ? listener_ : -1, POLLIN),
          reports = add(reports_, POLLIN), timer = add(timer_, POLLIN);
   add(killed_ ? -1 : lease_timer_, POLLIN);
-  nfds_t allowance = add(allowance_timer_, POLLIN);
+  nfds_t allowance = add(allowance_timer_, POLLIN),
+         memory = add(killed_ ? -1 : groups_.event(), POLLIN);
   nfds_t first_source = count;
   for (auto& source : sources_) add(wanted ? source.file : -1, POLLIN);
   nfds_t first_client = count;
@@ -422,6 +455,7 @@ void Run::wait_for_events() {
     wake_at_us(at_ms > now ? at_ms * 1000 : now_us);
   };
   wake_at(kill_at_);
+  wake_at(look_at_);
   if (spool_.pending()) wake_at(retry_at_);
   if (full_since_ && !stopping_ && phase_ != Phase::draining)
     wake_at(full_since_ + spec_.log_wait_s * 1000);
@@ -441,6 +475,7 @@ void Run::wait_for_events() {
   // Of a computer that was frozen: before anything else.
   if (lease_is_over()) request_kill("lease_expired");
   if (ready > 0) {
+    if (files[memory].revents) look_pause_ = 1, look_at_memory(now);
     if (files[reports].revents) take_report();
     for (nfds_t i = 0; i < 2; ++i) {
       if (!files[first_source + i].revents || sources_[i].file < 0 || spool_.pending()) continue;

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/types.h>
 
+#include "supervisor/groups.hpp"
 #include "supervisor/init.hpp"
 #include "supervisor/mask.hpp"
 #include "supervisor/passing.hpp"
@@ -61,6 +62,8 @@ class Run {
   void allow(long long until_us);
   bool lease_is_over() const;
   void keep_deadlines(long long now);
+  void look_at_memory(long long now);
+  void note_memory();
   long long log_limit() const;
   void note_full(bool full, long long now);
   void add_client(int file, bool tell_at_once);
@@ -76,6 +79,7 @@ class Run {
   const Spec& spec_;
   const MaskValues& secrets_;
   const char* folder_;
+  Groups groups_;
   int lock_, listener_ = -1;
   Spool& spool_;
 
@@ -99,7 +103,8 @@ class Run {
 
   // Milliseconds of the monotonic clock; 0: none. A sleeping computer uses up neither grace nor
   // patience.
-  long long kill_at_ = 0, retry_at_ = 0, full_since_ = 0, alone_since_ = 0, revived_at_ = 0;
+  long long kill_at_ = 0, look_at_ = 0, look_pause_ = 0, retry_at_ = 0, full_since_ = 0,
+            alone_since_ = 0, revived_at_ = 0;
   long long drain_limit_ = 0;
   long long pumped_us_ = 0;  ///< last read of output
   long long hold_until_us_ =

@@ -34,7 +34,8 @@ bool read_spec(int descriptor, Spec& out) {
   size_t size;
   if (!read_all(descriptor, bytes, size)) return false;
 
-  size_t env = 0, hidden = 0, binds = 0, mounts = 0, links = 0, revive = 0, masks = 0, lower = 0;
+  size_t env = 0, hidden = 0, binds = 0, mounts = 0, links = 0, revive = 0, masks = 0, lower = 0,
+         groups = 0;
   Field field;
   bool whole = false;
   for (FieldReader reader(bytes, size); reader.next(field);) {
@@ -45,6 +46,7 @@ bool read_spec(int descriptor, Spec& out) {
     links += field.key == "link_to";
     lower += field.key == "root_lower";
     masks += field.key == "mask";
+    groups += field.key == "group";
     revive += field.key == "revive";
     whole = field.key == "end";
   }
@@ -56,9 +58,10 @@ bool read_spec(int descriptor, Spec& out) {
   out.root.lower.items = static_cast<const char**>(calloc(lower + 1, sizeof(char*)));
   out.links.items = static_cast<Bind*>(calloc(links + 1, sizeof(Bind)));
   out.masks.items = static_cast<const char**>(calloc(masks + 1, sizeof(char*)));
+  out.groups.items = static_cast<const char**>(calloc(groups + 1, sizeof(char*)));
   out.revive = revive ? static_cast<char**>(calloc(revive + 1, sizeof(char*))) : nullptr;
   if (!out.env || !out.hidden.items || !out.binds.items || !out.mounts.items || !out.links.items ||
-      !out.masks.items || !out.root.lower.items || (revive && !out.revive))
+      !out.masks.items || !out.root.lower.items || !out.groups.items || (revive && !out.revive))
     return false;
 
   FieldReader reader(bytes, size);
@@ -100,6 +103,8 @@ bool read_spec(int descriptor, Spec& out) {
       out.hidden.items[out.hidden.size++] = text_of(field);
     else if (key == "mask")
       out.masks.items[out.masks.size++] = text_of(field);
+    else if (key == "group")
+      out.groups.items[out.groups.size++] = text_of(field);
     else if (key == "revive")
       out.revive[revived++] = text_of(field);
     else if (key == "bind_from" || key == "bind_from_read_only") {

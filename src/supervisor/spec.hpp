@@ -64,9 +64,10 @@ struct Spec {
   size_t env_size = 0;
   List<const char*> hidden{};
   List<Bind> binds{};
-  List<Mount> mounts{};       ///< one that lies in another comes after it
-  List<const char*> masks{};  ///< values that its log must not show
-  List<Bind> links{};         ///< from: what it points to; to: where it is
+  List<Mount> mounts{};        ///< one that lies in another comes after it
+  List<const char*> masks{};   ///< values that its log must not show
+  List<Bind> links{};          ///< from: what it points to; to: where it is
+  List<const char*> groups{};  ///< folders of control groups that the run is in, see groups.hpp
   System system{};
   Root root{};
   char** revive = nullptr;  ///< ends with a null pointer; null: none

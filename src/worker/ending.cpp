@@ -36,6 +36,10 @@ std::string duration(std::int64_t seconds) {
 
 }  // namespace
 
+std::string over_memory(std::int64_t limit) {
+  return "went over its memory limit of " + base::format_size(limit);
+}
+
 std::int64_t torn_at_us(const std::optional<exec::Exit>& exit) {
   if (!exit || !exit->code || exit->ended_by.empty()) return 0;
   return *exit->code == 0 || *exit->code == shell + SIGTERM ? 0 : exit->stopped_us;
@@ -70,7 +74,7 @@ model::RunResult noticed_result(const std::string& notice) {
 
 Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Exit>& exit,
                  const std::optional<model::Command>& want, const model::RunRequest& request,
-                 const std::string* notice) {
+                 const std::string* notice, std::int64_t memory) {
   if (want && want->type == "kill") {
     Ending ending{killed_result(want), false};
     if (exit) ending.result.exit_code = exit->code, ending.result.signal = exit->signal;
@@ -110,6 +114,11 @@ Ending ending_of(Phase phase, bool command_started, const std::optional<exec::Ex
   Ending ending{{}, true};
   if (exit->ended_by.empty())
     ending.result = result("complete", "", "");
+  else if (exit->ended_by == "memory" && !want)
+    ending.result = result("complete", "memory_limit", over_memory(memory));
+  else if (exit->ended_by == "machine_memory" && !want)
+    ending.result = result("complete", "machine_memory",
+                           "the memory of its machine was used up, and the kernel ended the run");
   else if (exit->ended_by == "timeout")
     ending.result =
         result("stopped", "timeout",

@@ -15,10 +15,13 @@ struct Ending {
 /// `phase`: ended, supervisor_lost or host_rebooted. `want`: the stop or kill that was asked for,
 /// if any. A stop that came too late for the command changes nothing; a kill always means that
 /// nothing is saved. `notice`: why its machine will be taken away, which the run was told of; null:
-/// it was not. Who ends after that has been interrupted, unless it was a success.
+/// it was not. Who ends after that has been interrupted, unless it was a success. `memory`: what it
+/// might use, in bytes.
 Ending ending_of(exec::State::Phase phase, bool command_started, const std::optional<exec::Exit>&,
                  const std::optional<model::Command>& want, const model::RunRequest&,
-                 const std::string* notice = nullptr);
+                 const std::string* notice = nullptr, std::int64_t memory = 0);
+/// "went over its memory limit of 8.0 GiB".
+std::string over_memory(std::int64_t limit);
 /// Exit::ended_by of a run that was halted because its machine goes.
 inline constexpr const char* ended_by_notice = "notice";
 

@@ -416,6 +416,7 @@ void Engine::perform(const Action& action) {
       if (auto* gone = agent_.find(run); gone && options_.left)
         options_.left({gone->start().owner, gone->start().number, gone->result(),
                        action.type == Action::Type::remove && gone->result().has_value()});
+      exec::remove_groups(folders_.run(run));
       bool parks = action.type == Action::Type::park;
       if (!parks && folders_.reuse(run))
         return post([this, run] {

@@ -149,6 +149,7 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
     what.scope = {"spell-run-" + start.run,
                   "Run " + std::to_string(start.number) + " of " + start.owner,
                   start.request.stop_grace + stop_slack_s};
+  what.limits = exec::limits_that_bind({start.memory, start.cpus});
   auto supervised = exec::Supervised::start(what);
   // A worker that was killed just here has started one already.
   if (!supervised && supervised.error().code() == "in_use")
@@ -157,6 +158,7 @@ Result<Launched> launch(const Folders& folders, const Host& host, const model::S
   if (host.scopes && !supervised->in_scope())
     environment.notices.push_back(
         "systemd gave this run no scope of its own: it belongs to the worker's unit");
+  if (!supervised->not_limited().empty()) environment.notices.push_back(supervised->not_limited());
   return Launched{std::move(*supervised), std::move(environment.notices)};
 }
 

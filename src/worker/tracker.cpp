@@ -397,6 +397,9 @@ void RunTracker::observed(const exec::State& state, std::int64_t now, Actions& o
                     ? std::min(exit_->time_us, now)
                     : now;
     if (by_force(phase_, exit_)) forced_end_us_ = ended_us_;
+    if (exit_ && exit_->ended_by == "memory")
+      say("", "the run " + over_memory(start_.memory) + " and was ended (--memory asks for more)",
+          ended_us_, false, true);
     if (step_ == Step::follow) step_ = Step::drain;
   }
   advance(now, out);
@@ -558,7 +561,7 @@ bool RunTracker::is_preparing() const {
 
 Ending RunTracker::ending() const {
   return ending_of(phase_, started_us_ != 0, exit_, want_, start_.request,
-                   notice_ && notice_told_ ? &notice_->text : nullptr);
+                   notice_ && notice_told_ ? &notice_->text : nullptr, start_.memory);
 }
 
 std::optional<std::int64_t> RunTracker::save_until() const {

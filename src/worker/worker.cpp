@@ -99,6 +99,13 @@ Result<std::unique_ptr<Worker>> Worker::start(const WorkerOptions& options) {
   if (capabilities->containment != exec::Containment::best_effort)
     engine.hello.capabilities["environments"] = "1";
   engine.hello.capabilities["isolation"] = engine.host.users ? "users" : "none";
+  if (!options.only_delivers) {
+    auto why = exec::why_no_limits(options.scopes);
+    engine.hello.capabilities["lacks_for_limits"] = why;
+    // On the personal service runs have the limits that they ask for; those say it.
+    if (!why.empty() && !options.embedded)
+      engine.hello.notes.push_back("limits of memory: none (" + why + ")");
+  }
   // A machine that has joined is one owner's: see State::is_of().
   if (!engine.host.users && !options.embedded && !options.only_delivers)
     engine.hello.notes.push_back("isolation: none (" +

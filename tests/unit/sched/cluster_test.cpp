@@ -161,6 +161,16 @@ TEST_CASE("a type is there once a machine that serves it has joined, connected o
   CHECK_FALSE(cluster.check(run("a", "v100"), "V100"));
 }
 
+TEST_CASE("a personal service that has just begun refuses nothing for what it does not know yet") {
+  auto machine = own(2);
+  machine.offers.memory = 0;
+  machine.connected = false;
+  CHECK(cluster_of({machine}).check(run("a", "cpu", {0, GB, {}, ""}), "CPU"));
+  machine.connected = true;
+  CHECK(cluster_of({machine}).check(run("a", "cpu", {0, GB, {}, ""}), "CPU").error().code() ==
+        "machine_too_small");
+}
+
 TEST_CASE("what nothing there can ever give is refused") {
   auto machine = box("box", {"v100"}, {8, 64 * GB, 2});
   machine.gpu_names = {"Tesla V100-SXM2-16GB"};

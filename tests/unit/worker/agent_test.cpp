@@ -220,6 +220,17 @@ TEST_CASE("what the ends of commands are called") {
   CHECK(ending("timeout").result.reason == "ran longer than its timeout of 2 min");
   CHECK(ending("timeout").save);
   CHECK(ending("log_limit").result.reason_code == "log_full");
+  exit.code = 137, exit.signal = 9;
+  auto over = ending_of(Phase::ended, true, (exit.ended_by = "memory", exit), std::nullopt, request,
+                        nullptr, 64 << 20);
+  CHECK(over.result.status == "complete");
+  CHECK(over.result.exit_code == 137);
+  CHECK(over.result.reason_code == "memory_limit");
+  CHECK(over.result.reason == "went over its memory limit of 64.0 MiB");
+  CHECK(over.save);
+  CHECK(ending("machine_memory").result.reason_code == "machine_memory");
+  CHECK(ending("machine_memory").save);
+  exit.code = 1, exit.signal.reset();
   CHECK(ending("kill").result.status == "killed");
   CHECK(!ending("kill").save);
   CHECK(ending("shutdown").result.status == "interrupted");
@@ -241,6 +252,27 @@ TEST_CASE("what the ends of commands are called") {
   CHECK(failed.result.status == "failed");
   CHECK(failed.result.reason_code == "no_such_folder");
   CHECK(!failed.save);
+}
+
+TEST_CASE("a run that went over its memory says so once, and what is on disk is saved") {
+  World world;
+  world.next_command.never_ends = true;
+  auto start = start_command();
+  start.memory = 8LL << 30;
+  world.service.assign(start);
+  REQUIRE(world.run_until([&] { return world.service.runs[id].count("Run is running") > 0; }));
+  world.commands[id].told = "memory";
+  world.run();
+  world.crash();
+  world.run();
+  auto& run = world.service.runs[id];
+  CHECK(run.statuses() == whole_life);
+  CHECK(run.count("the run went over its memory limit of 8.0 GiB and was ended (--memory asks for "
+                  "more)") == 1);
+  CHECK(run.result->status == "complete");
+  CHECK(run.result->exit_code == 137);
+  CHECK(run.result->reason == "went over its memory limit of 8.0 GiB");
+  CHECK(run.outputs.size() == 1);
 }
 
 TEST_CASE("a stop that comes too late changes nothing") {
