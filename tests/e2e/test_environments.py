@@ -3,6 +3,7 @@ import base64
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import zipfile
@@ -341,3 +342,13 @@ def test_what_makes_an_environment_again(spell, repo, run, wheels):
     assert "was not given the pip part of its environment" in spell("env", "export", 4, check=1).stderr
     assert "run_not_found" in spell("env", "export", 99, "--json", check=1).stderr
     assert spell("env", "export", "x").returncode != 0 and spell("env", "export").returncode == 2
+
+
+def test_packages_of_npm_by_a_setup_command(spell, repo):
+    if not shutil.which("npm") or subprocess.run(["npm", "view", "left-pad@1.3.0", "version"], capture_output=True, timeout=BUILDS).returncode != 0:
+        pytest.skip("there is no npm here, or its registry cannot be reached")
+    use = "node -e 'console.log(require(process.env.SPELL_ENV + \"/node_modules/left-pad\")(\"x\", 5))'"
+    registry = subprocess.run(["npm", "config", "get", "registry"], capture_output=True, text=True).stdout.strip()
+    asked = ("run", "-e", f"npm_config_registry={registry}", "--setup", "npm install left-pad@1.3.0", use)
+    assert spell(*asked, cwd=repo, timeout=BUILDS, check=0).stdout == "    x\n"
+    assert spell(*asked, cwd=repo, check=0).stdout == "    x\n" and not built(spell, 2)

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from faults import Gate
-from harness import Place, found_below, wait_for
+from harness import Place, found_below, processes_of, wait_for
 from test_fence_of_a_run import NobodysPlace, bare, containment  # noqa: F401, a fixture
 
 
@@ -369,6 +369,7 @@ def reflinking(bare):  # noqa: F811
     bare.spell_dir.chmod(0o700)
     yield bare
     problems = bare._stop_service()
+    wait_for(lambda: not processes_of(bare.spell_dir), what="the end of what stands in its folder")
     subprocess.run(["umount", bare.spell_dir], check=True)  # not lazily: the loop device goes with it
     assert not problems, problems
 
