@@ -1,3 +1,4 @@
+#include <mutex>
 #include <unordered_set>
 
 #include "base/error.hpp"
@@ -38,6 +39,7 @@ struct PackWriter::Impl {
   /// Names of two packs are remembered, not of all: the one before may not have arrived yet, so
   /// whoever is asked what is missing does not know of it.
   std::unordered_set<Name, NameHash> names, names_before;
+  mutable std::mutex mutex;  ///< of the names
   Compressor compressor;
   std::int64_t bytes_before = 0, content = 0;
 
@@ -46,7 +48,10 @@ struct PackWriter::Impl {
     if (!size) return size.error();
     SPELL_TRY(target->next(file));
     bytes_before += *size;
-    names_before = std::exchange(names, {});
+    {
+      std::lock_guard lock(mutex);
+      names_before = std::exchange(names, {});
+    }
     file = PackFileWriter(target->file(), target->owner(), target->mapped());
     return ok();
   }
@@ -57,7 +62,10 @@ struct PackWriter::Impl {
     if (target->full(file)) SPELL_TRY(begin_next());
     auto wanted = target->wants(frame.kind, frame.name, object.bytes);
     if (!wanted) return wanted.error();
-    names.insert(frame.name);
+    {
+      std::lock_guard lock(mutex);
+      names.insert(frame.name);
+    }
     if (frame.kind == Kind::chunk) content += static_cast<std::int64_t>(object.bytes.size());
     if (*wanted) return ok();
     frame.codec = Codec::elsewhere;
@@ -97,6 +105,7 @@ Result<> PackWriter::add(std::span<const Squeezed> objects) {
 }
 
 bool PackWriter::has(const Name& name) const {
+  std::lock_guard lock(impl_->mutex);
   return impl_->names.contains(name) || impl_->names_before.contains(name);
 }
 std::int64_t PackWriter::objects() const {

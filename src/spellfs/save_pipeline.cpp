@@ -120,7 +120,8 @@ Result<> Builder::add_piece(const Piece& piece) {
 Result<> Builder::put(Kind kind, const Name& name, std::shared_ptr<const void> owner,
                       std::string_view bytes) {
   constexpr std::size_t most_objects = 4096;
-  if (!pack_.has(name)) waiting_.push_back({kind, name, std::move(owner), bytes});
+  bool there = written_last_.contains(name) || written_before_.contains(name) || pack_.has(name);
+  if (!there) waiting_.push_back({kind, name, std::move(owner), bytes});
   if (waiting_.empty()) return ok();
   // With what comes between: a chunk that waits keeps all of its block.
   waiting_bytes_ += bytes.size();
@@ -155,7 +156,9 @@ Result<> Builder::settle() {
 
 Result<> Builder::finish() {
   SPELL_TRY(settle());
-  return write();
+  SPELL_TRY(write());
+  writer_.finish();
+  return std::exchange(written_, ok());
 }
 
 /// Some neighbouring objects, and what holds those that were compressed.
@@ -164,56 +167,86 @@ struct Builder::Slice {
   std::deque<std::string> compressed;
 };
 
-/// What is missing, compressed side by side, written in the order in which it came: an object after
-/// those that it names.
-Result<> Builder::write() {
-  auto objects = std::exchange(missing_, {});
-  missing_bytes_ = 0;
-  if (objects.empty()) return ok();
-  constexpr std::size_t slice_bytes = 1 << 20, worth_threads = 2 << 20;
-  auto squeeze = [&](std::size_t from, std::size_t to, Slice& out) {
-    std::unique_ptr<Compressor> compressor;
-    {
-      std::lock_guard lock(room_->mutex);
-      if (!room_->compressors.empty()) {
-        compressor = std::move(room_->compressors.back());
-        room_->compressors.pop_back();
-      }
-    }
-    if (!compressor) compressor = std::make_unique<Compressor>();
-    for (std::size_t i = from; i < to; ++i) {
-      auto& [frame, stored, plain] = out.objects.emplace_back();
-      frame.kind = objects[i].kind;
-      frame.name = objects[i].name;
-      plain = objects[i].bytes;
-      stored = compressor->squeeze(frame, plain);
-      if (frame.codec != Codec::raw) stored = out.compressed.emplace_back(stored);
-    }
-    std::lock_guard lock(room_->mutex);
-    room_->compressors.push_back(std::move(compressor));
-  };
-
+struct Builder::Batch {
+  std::vector<Waiting> objects;
   std::deque<Slice> slices;
+};
+
+/// What is missing, in the order in which it came: an object after those that it names.
+Result<> Builder::write() {
+  constexpr std::size_t worth_threads = 2 << 20;
+  auto bytes = std::exchange(missing_bytes_, 0);
+  auto batch = std::make_shared<Batch>(Batch{std::exchange(missing_, {}), {}});
+  if (batch->objects.empty()) return ok();
+  // Once there is a writer all goes by him.
+  side_by_side_ = side_by_side_ || (bytes >= worth_threads && thread_count(options_.threads) > 1);
+  squeeze(*batch, bytes >= worth_threads && side_by_side_);
+  return side_by_side_ ? hand_over(std::move(batch)) : put_in_pack(*batch);
+}
+
+void Builder::squeeze(Batch& batch, bool side_by_side) {
+  constexpr std::size_t slice_bytes = 1 << 20;
   std::vector<std::size_t> starts;
-  std::size_t bytes = 0, total = 0;
-  for (std::size_t i = 0; i < objects.size(); ++i) {
+  for (std::size_t i = 0, bytes = 0; i < batch.objects.size(); ++i) {
     if (starts.empty() || bytes >= slice_bytes) starts.push_back(i), bytes = 0;
-    bytes += objects[i].bytes.size();
-    total += objects[i].bytes.size();
+    bytes += batch.objects[i].bytes.size();
   }
+  Crew crew(thread_count(options_.threads), starts.size() + 1);
+  for (std::size_t k = 0; k < starts.size(); ++k) {
+    auto from = starts[k], to = k + 1 < starts.size() ? starts[k + 1] : batch.objects.size();
+    auto& slice = batch.slices.emplace_back();
+    if (side_by_side)
+      crew.post([this, &batch, from, to, &slice] { squeeze(batch, from, to, slice); });
+    else
+      squeeze(batch, from, to, slice);
+  }
+}
+
+void Builder::squeeze(const Batch& batch, std::size_t from, std::size_t to, Slice& out) {
+  std::unique_ptr<Compressor> compressor;
   {
-    int threads = thread_count(options_.threads);
-    Crew crew(threads, starts.size() + 1);
-    for (std::size_t k = 0; k < starts.size(); ++k) {
-      std::size_t from = starts[k], to = k + 1 < starts.size() ? starts[k + 1] : objects.size();
-      Slice& slice = slices.emplace_back();
-      if (threads == 1 || total < worth_threads)
-        squeeze(from, to, slice);
-      else
-        crew.post([&squeeze, from, to, &slice] { squeeze(from, to, slice); });
+    std::lock_guard lock(room_->mutex);
+    if (!room_->compressors.empty()) {
+      compressor = std::move(room_->compressors.back());
+      room_->compressors.pop_back();
     }
   }
-  for (auto& slice : slices) SPELL_TRY(pack_.add(slice.objects));
+  if (!compressor) compressor = std::make_unique<Compressor>();
+  for (std::size_t i = from; i < to; ++i) {
+    auto& object = batch.objects[i];
+    auto& [frame, stored, plain] = out.objects.emplace_back();
+    frame.kind = object.kind;
+    frame.name = object.name;
+    plain = object.bytes;
+    stored = compressor->squeeze(frame, plain);
+    if (frame.codec != Codec::raw) stored = out.compressed.emplace_back(stored);
+  }
+  std::lock_guard lock(room_->mutex);
+  room_->compressors.push_back(std::move(compressor));
+}
+
+Result<> Builder::hand_over(std::shared_ptr<Batch> batch) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!written_) return written_;
+  }
+  written_before_ = std::exchange(written_last_, {});
+  for (auto& object : batch->objects) written_last_.insert(object.name);
+  // Waits until the one before it is being written.
+  writer_.post([this, batch = std::move(batch)] {
+    {
+      std::lock_guard lock(mutex_);
+      if (!written_) return;
+    }
+    auto done = put_in_pack(*batch);
+    std::lock_guard lock(mutex_);
+    if (!done) written_ = std::move(done);
+  });
+  return ok();
+}
+
+Result<> Builder::put_in_pack(Batch& batch) {
+  for (auto& slice : batch.slices) SPELL_TRY(pack_.add(slice.objects));
   return ok();
 }
 

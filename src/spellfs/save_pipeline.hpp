@@ -1,7 +1,8 @@
 // What save() finds, on its way into a pack. The walker (save.cpp) pushes events; a crew reads the
 // files (save_file.hpp) and hashes the chunks; the builder, with the events in their order again,
-// makes nodes, asks what is missing and writes that, compressed by a crew. Everything flows one
-// way, so a small save does all of it in the caller's thread. Private to this module.
+// makes nodes, asks what is missing and has that compressed by a crew; a writer puts it into the
+// pack meanwhile. Everything flows one way, so a small save does all of it in the caller's thread.
+// Private to this module.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -10,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -132,6 +134,7 @@ class Builder {
     std::string_view bytes;
   };
   struct Slice;
+  struct Batch;
   struct File {
     std::optional<TreeBuilder> tree;
     std::int64_t size = 0;
@@ -150,6 +153,10 @@ class Builder {
                std::string_view bytes);
   Result<> settle();
   Result<> write();
+  void squeeze(Batch& batch, bool side_by_side);
+  void squeeze(const Batch& batch, std::size_t from, std::size_t to, Slice& out);
+  Result<> hand_over(std::shared_ptr<Batch> batch);
+  Result<> put_in_pack(Batch& batch);
 
   const SaveOptions& options_;
   PackWriter& pack_;
@@ -165,6 +172,12 @@ class Builder {
   std::vector<Waiting> waiting_, missing_;  ///< not asked about yet; not written yet
   std::size_t waiting_bytes_ = 0, missing_bytes_ = 0;
   std::shared_ptr<SaveRoom> room_;
+  /// Of the two batches that may be with the writer, which the pack may not know yet.
+  std::unordered_set<Name, NameHash> written_last_, written_before_;
+  std::mutex mutex_;
+  Result<> written_ = ok();  ///< what came of it; under mutex_
+  bool side_by_side_ = false;
+  Crew writer_{1, 1};
 };
 
 /// Carries events to the builder: at once while there is little; from some megabytes on over a crew

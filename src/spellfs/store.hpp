@@ -80,6 +80,7 @@ class PackWriter {
   Result<> add(Kind, const Name&, std::string_view bytes);
   /// The same for objects that are compressed already (pack.hpp): written together.
   Result<> add(std::span<const Squeezed> objects);
+  /// Of this class what may be called while another thread adds.
   bool has(const Name&) const;
   /// In the present pack.
   std::int64_t objects() const;
