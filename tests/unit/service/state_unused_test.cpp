@@ -120,7 +120,8 @@ TEST_CASE("what launches have reserved ends others, but not for good") {
   REQUIRE(team.run(2).machine == task.name);
   team.end_run(task, 2);  // it stands idle beside the launch
   CHECK(team.phase(task) == "up");
-  while (team.phase(task) == "up") team.wait();
+  for (int i = 0; i < 10 && team.phase(task) == "up"; ++i) team.wait();
+  CHECK(team.phase(task) == "ending");
   CHECK(team.spent() + team.reserved() <= 310);
   CHECK(team.spent() > 7);
   CHECK(team.told("unused.100") == 0);
