@@ -15,7 +15,7 @@ namespace {
 
 /// The options that say what launches machines for a type.
 struct GivenPool {
-  std::optional<std::string> pool{}, least{}, most{}, idle{}, launch{};
+  std::optional<std::string> pool{}, least{}, most{}, idle{}, launch{}, unused{};
   Words options{};
 
   void define(Options& all) {
@@ -27,7 +27,9 @@ struct GivenPool {
         .value("--idle-timeout", idle, "SECONDS",
                "a pool's machine without runs ends after so long (default 1800)")
         .value("--launch-timeout", launch, "SECONDS",
-               "a pool's machine that has not joined by then is given up (default 600)");
+               "a pool's machine that has not joined by then is given up (default 600)")
+        .value("--max-unused", unused, "DOLLARS",
+               "its pool's machines cost no more without a run in a month (UTC); none: no cap");
   }
 
   Result<> fill(MachineTypeChange& change) const {
@@ -55,7 +57,14 @@ struct GivenPool {
       return read;
     if (auto read = number(idle, "--idle-timeout", seconds, change.idle_timeout); !read)
       return read;
-    return number(launch, "--launch-timeout", seconds, change.launch_timeout);
+    if (auto read = number(launch, "--launch-timeout", seconds, change.launch_timeout); !read)
+      return read;
+    change.forget_max_unused = unused && *unused == "none";
+    if (!unused || change.forget_max_unused) return ok();
+    change.max_unused = parse_dollars(*unused);
+    if (change.max_unused && change.max_unused->nano > 0) return ok();
+    return usage_error("--max-unused " + shell_quote(*unused) +
+                       ": give dollars a month, more than 0, or none for no cap");
   }
 };
 
@@ -80,8 +89,7 @@ struct TypeGiven {
         .value("--memory", memory, "SIZE", "memory for each run (0: its share of the machine)")
         .value("--gpus,--gpu", gpus, "N", "GPUs for each run (0: one, where there are any)")
         .value("--lost-after", lost_after, "SECONDS",
-               "its machines away for so long, their runs count as interrupted (default 600, with "
-               "--spot 10)")
+               "its machines away for so long, their runs are lost (default 600, with --spot 10)")
         .value("--price", price, "DOLLARS", "what an hour of a machine costs, such as 3.06/h")
         .value("--spot-price", spot_price, "DOLLARS", "likewise, of one with --spot")
         .flag("--spot", spot, "its machines may be taken away at any time")
@@ -215,6 +223,11 @@ Result<int> info_machine_type(Context& context) {
   if (!type->spot) add("Spot price", format_hourly(type->spot_price));
   add("Pool", pool_text(*type));
   add("Pool says", type->pool_problem);
+  if (type->max_unused)
+    add("Without a run", format_dollars(type->unused_spent.value_or(Dollars())) + " of at most " +
+                             format_dollars(*type->max_unused) + " this month (UTC), " +
+                             format_dollars(type->unused_reserved.value_or(Dollars())) +
+                             " reserved");
   out.table(table);
   return 0;
 }

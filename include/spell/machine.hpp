@@ -103,6 +103,11 @@ struct MachineTypeInfo {
   std::string price_from{};
   std::string catalogue{};  ///< what the catalogue calls it: "V100x4"; "": it is not there
   double throughput = 0;    ///< of training with all its GPUs, of one V100: 1; 0: not known
+  /// What the machines of its pool may cost in a month (UTC) while no run is there; none: no cap.
+  std::optional<Dollars> max_unused{};
+  /// Of that: what they have cost this month, and what they may cost until they can be gone. None
+  /// without a cap.
+  std::optional<Dollars> unused_spent{}, unused_reserved{};
 };
 
 /// Whether machines that may be taken away at any time are wanted.
@@ -163,6 +168,10 @@ struct MachineTypeChange {
   std::optional<std::chrono::seconds> idle_timeout{}, launch_timeout{};  ///< 0: the default again
   std::optional<Dollars> price{}, spot_price{};                          ///< an hour
   bool forget_prices = false;  ///< the price list's and the catalogue's count again
+  /// See MachineTypeInfo; more than 0. Errors `price_not_known`, `invalid_request` (without a
+  /// pool).
+  std::optional<Dollars> max_unused{};
+  bool forget_max_unused = false;  ///< no cap any more
 };
 
 /// Thread-safe.

@@ -43,6 +43,8 @@ model::MachineTypeRequest type_request(const MachineTypeChange& change) {
   if (change.forget_prices) request.price.emplace(), request.spot_price.emplace();
   if (change.price) request.price.emplace(change.price);
   if (change.spot_price) request.spot_price.emplace(change.spot_price);
+  if (change.forget_max_unused) request.max_unused.emplace();
+  if (change.max_unused) request.max_unused.emplace(change.max_unused);
   return request;
 }
 

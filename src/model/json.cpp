@@ -480,6 +480,9 @@ struct Table<MachineTypeInfo> {
       SPELL_MEMBER(MachineTypeInfo, price_from),
       SPELL_MEMBER(MachineTypeInfo, catalogue),
       SPELL_MEMBER(MachineTypeInfo, throughput),
+      SPELL_MEMBER(MachineTypeInfo, max_unused),
+      SPELL_MEMBER(MachineTypeInfo, unused_spent),
+      SPELL_MEMBER(MachineTypeInfo, unused_reserved),
   };
 };
 

@@ -40,6 +40,19 @@ struct Codec<PriceChange> {
 };
 
 template <>
+struct Codec<CapChange> {
+  static Problem read(const json& j, CapChange& out) {
+    if (j.is_string() && j.get_ref<const std::string&>().empty()) return out.to.reset(), Problem{};
+    if (auto problem = Codec<Dollars>::read(j, out.to.emplace())) return problem;
+    if (out.to->nano == 0) return {"", "must be more than 0 dollars"};
+    return {};
+  }
+  static json write(const CapChange& change) {
+    return change.to ? Codec<Dollars>::write(*change.to) : json("");
+  }
+};
+
+template <>
 struct Table<MachineTypeRequest> {
   static constexpr Field<MachineTypeRequest> fields[] = {
       SPELL_MEMBER(MachineTypeRequest, name),
@@ -57,6 +70,7 @@ struct Table<MachineTypeRequest> {
       SPELL_MEMBER(MachineTypeRequest, launch_timeout),
       SPELL_MEMBER(MachineTypeRequest, price),
       SPELL_MEMBER(MachineTypeRequest, spot_price),
+      SPELL_MEMBER(MachineTypeRequest, max_unused),
   };
 };
 

@@ -41,6 +41,11 @@ struct PriceChange {
   std::optional<Dollars> to{};
 };
 
+/// An amount that is set as a cap; "": there is none any more.
+struct CapChange {
+  std::optional<Dollars> to{};
+};
+
 /// Body of POST …/machine-types and of PATCH …/machine-types/{name}, which takes no name.
 struct MachineTypeRequest {
   std::optional<std::string> name{};
@@ -51,6 +56,7 @@ struct MachineTypeRequest {
   std::optional<std::int64_t> min_machines{}, max_machines{};
   std::optional<std::int64_t> idle_timeout{}, launch_timeout{};  ///< seconds; 0: the default
   std::optional<PriceChange> price{}, spot_price{};
+  std::optional<CapChange> max_unused{};  ///< of its pool's machines without a run, a month
 };
 
 /// The highest price of an hour that is taken for one.

@@ -73,9 +73,9 @@
 // then; its runs are told, and end `interrupted` -> {"machine"}. create_machine_type,
 // edit_machine_type: {"name", "spot", "default_auto_resume", "cpus", "memory", "gpus",
 // "lost_after", and what launches its machines: "pool", "pool_options", "min_machines",
-// "max_machines", "idle_timeout", "launch_timeout"; "price", "spot_price": dollars an hour, "":
-// none}. list_catalogue: what is sold, with the owner's prices -> {"catalogue": […]}.
-// put_price_list: {"csv"} -> {"prices": how many}; empty: none any more.
+// "max_machines", "idle_timeout", "launch_timeout"; "price", "spot_price": dollars an hour, and
+// "max_unused": dollars a month, "": none}. list_catalogue: what is sold, with the owner's prices
+// -> {"catalogue": […]}. put_price_list: {"csv"} -> {"prices": how many}; empty: none any more.
 // list_environments -> {"environments": [{"name", "method", "base", "made_of", "packages", "size",
 // "files", "state", "runs", "created_at", "used_at"}]}; get_environment and delete_environment:
 // {name} may be the beginning of a name -> {"environment": {…}}.

@@ -617,6 +617,8 @@ std::string Cluster::why_waiting(const Waiting& run) const {
   std::string coming;
   if (pool && pool->starting > 0)
     coming = std::to_string(pool->starting) + (pool->starting == 1 ? " is" : " are") + " starting";
+  else if (pool && !pool->held.empty())
+    coming = pool->held;
   else if (pool && !pool->problem.empty())
     coming = "the pool says: " + pool->problem;
   if (able.empty() && !coming.empty()) return text + coming;

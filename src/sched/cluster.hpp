@@ -49,6 +49,7 @@ struct Machine {
 struct Pool {
   std::int64_t starting = 0;
   std::string problem{};  ///< why it has launched none lately; "": nothing is wrong
+  std::string held{};     ///< why it is to launch none: "its pool has used up …"; "": it may
   bool operator==(const Pool&) const = default;
 };
 

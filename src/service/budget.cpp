@@ -8,6 +8,19 @@ namespace spell::service {
 
 using model::Units;
 
+Level level_of(Units spent, Units amount) {
+  Level level;
+  for (int percent : {95, 80}) {
+    auto from = amount * percent / 100;
+    if (spent >= from) {
+      level.percent = percent;
+      break;
+    }
+    level.next = from;
+  }
+  return level;
+}
+
 Units amount_of(std::int64_t nano) { return model::units(nano, 3'600'000); }
 
 std::string shown_dollars(Units amount) {
@@ -28,7 +41,8 @@ std::string size_of(const store::BudgetRecord& budget) {
 
 std::string how_to_price(const std::string& type) {
   if (type == "CPU")
-    return "a price list says it: `spell machine-type prices FILE`, with a line such as CPU,0.50,0.50";
+    return "a price list says it: `spell machine-type prices FILE`, with a line such as "
+           "CPU,0.50,0.50";
   return "`spell machine-type set " + type + " --price DOLLARS` sets it";
 }
 

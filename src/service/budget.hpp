@@ -11,6 +11,17 @@ namespace spell::service {
 /// The reason's code of a run that does.
 inline constexpr const char* waits_for_money = "waiting_for_budget";
 
+/// In BudgetRecord::kind: of the machines of a type's pool while no run is there.
+inline constexpr const char* unused_kind = "unused";
+
+/// How much of an amount is used, as people are told: up to which of 80 and 95 %, 0: less; and from
+/// how much on they are told more, 0: they are not.
+struct Level {
+  int percent = 0;
+  model::Units next = 0;
+};
+Level level_of(model::Units spent, model::Units amount);
+
 /// Of billionths of a dollar.
 model::Units amount_of(std::int64_t nano);
 /// "$12.34": what is shown as spent is never more than it is.

@@ -74,7 +74,8 @@ Result<> change_pool(Context& context, store::MachineTypeRecord& type,
                                 std::pair("min_machines", asked.min_machines.has_value()),
                                 std::pair("max_machines", asked.max_machines.has_value()),
                                 std::pair("idle_timeout", asked.idle_timeout.has_value()),
-                                std::pair("launch_timeout", asked.launch_timeout.has_value())})
+                                std::pair("launch_timeout", asked.launch_timeout.has_value()),
+                                std::pair("max_unused", asked.max_unused.has_value())})
       if (given) return wrong("'" + std::string(name) + "' is a pool's: give 'pool' too");
     type.pool_options.clear();
     type.min_machines = type.max_machines = type.idle_timeout = type.launch_timeout = 0;
@@ -160,14 +161,38 @@ Error not_declared(const State& state, const std::string& owner, const std::stri
 
 using Change = std::function<Result<store::MachineTypeRecord>(State&, std::int64_t now)>;
 
-/// "price 3.06, spot_price none": for the record of who did what.
+/// "price 3.06, max_unused none": for the record of who did what.
 std::string prices_in(const model::MachineTypeRequest& asked) {
   std::vector<std::string> parts;
   for (auto [name, change] :
        {std::pair("price ", &asked.price), std::pair("spot_price ", &asked.spot_price)})
     if (*change)
       parts.push_back(name + ((*change)->to ? model::dollars_text(*(*change)->to) : "none"));
+  if (auto& cap = asked.max_unused)
+    parts.push_back("max_unused " + (cap->to ? model::dollars_text(*cap->to) : "none"));
   return base::join(parts, ", ");
+}
+
+/// Stores a type that is made or changed, with the cap on what its pool's machines cost.
+Result<store::MachineTypeRecord> put_type(State& state, const store::MachineTypeRecord& type,
+                                          const model::MachineTypeRequest& asked, bool replace,
+                                          std::int64_t now) {
+  auto amount = asked.max_unused ? asked.max_unused->to : std::nullopt;
+  bool dropped = type.pool.empty() || (asked.max_unused && !amount);
+  if (!dropped && (amount || (replace && state.has_max_unused(type.owner, type.name))))
+    SPELL_TRY(state.check_max_unused(type, amount));
+  SPELL_TRY(state.put_machine_type(type, replace));
+  if (amount || dropped) SPELL_TRY(state.set_max_unused(type.owner, type.name, amount, now));
+  return type;
+}
+
+void show_unused(MachineTypeInfo& info, const std::map<std::string, BudgetUse>& uses,
+                 const std::string& type) {
+  auto found = uses.find(type);
+  if (found == uses.end()) return;
+  info.max_unused = Dollars::nanos(found->second.record.amount);
+  info.unused_spent = model::rounded(found->second.spent);
+  info.unused_reserved = model::rounded(found->second.reserved);
 }
 
 void post(Context& context, Call call, int status, const std::string& action,
@@ -179,10 +204,13 @@ void post(Context& context, Call call, int status, const std::string& action,
       if (auto noted = audit(state, now, call, action, type->name, detail); !noted)
         type = noted.error();
     PriceList prices = type ? prices_of(state.price_lists(), type->owner) : no_prices;
-    return [&context, call, status, type, prices](const Result<>& committed) {
+    auto uses = state.unused_uses(call->owner(), now);
+    if (type && !uses) type = uses.error();
+    return [&context, call, status, type, prices, uses](const Result<>& committed) {
       if (!type) return refuse(call, type.error());
       if (!committed) return refuse(call, committed.error());
       auto info = type_info(*type, prices);
+      show_unused(info, *uses, type->name);
       look_at_pool(context, type->owner, type->name, info);
       for (auto& view : context.machines.machines())
         if (sched::serves(view.machine, type->name)) count_machine(info, view);
@@ -200,26 +228,32 @@ Result<model::MachineTypeRequest> request_of(const Call& call) {
 
 }  // namespace
 
-void list_machine_types(Context& context, Call call) {
-  auto types = context.readers.with([](store::Reader& reader) { return reader.machine_types(); });
-  if (!types) return refuse(call, types.error());
-  auto prices = price_list(context, call->owner());
-  if (!prices) return refuse(call, prices.error());
+namespace {
+
+/// What is known of an owner's types at one moment.
+struct Known {
+  std::map<std::string, store::MachineTypeRecord> declared{};
+  PriceList prices{};
+  std::map<std::string, BudgetUse> unused{};
+};
+
+json types_json(Context& context, const std::string& owner, Known known) {
   std::map<std::string, MachineTypeInfo> infos;
-  std::map<std::string, store::MachineTypeRecord> records;
-  for (auto& type : *types)
-    if (type.owner == call->owner())
-      look_at_pool(context, type.owner, type.name,
-                   infos[type.name] = type_info(records[type.name] = type, *prices));
+  auto& records = known.declared;
+  for (auto& [name, type] : records) {
+    auto& info = infos[name] = type_info(type, known.prices);
+    look_at_pool(context, owner, name, info);
+    show_unused(info, known.unused, name);
+  }
   for (auto& view : context.machines.machines()) {
-    if (!view.record.owner.empty() && view.record.owner != call->owner()) continue;
+    if (!view.record.owner.empty() && view.record.owner != owner) continue;
     for (auto& type : names_of(view)) {
       auto [at, is_new] = infos.try_emplace(type);
       if (is_new) {
         auto& record = records[type];
         record.name = type;
         at->second.name = shown(type);
-        show_price(at->second, price_of(record, *prices));
+        show_price(at->second, price_of(record, known.prices));
       }
       count_machine(at->second, view);
     }
@@ -227,7 +261,26 @@ void list_machine_types(Context& context, Call call) {
   for (auto& [name, info] : infos) show_catalogue(info, records[name]);
   json list = json::array();
   for (auto& [name, info] : infos) list.push_back(info);
-  answer(call, {{"machine_types", std::move(list)}});
+  return list;
+}
+
+}  // namespace
+
+void list_machine_types(Context& context, Call call) {
+  context.reactor.post([&context, call](State& state, std::int64_t now) -> Reactor::Answer {
+    auto owner = call->owner();
+    Known known;
+    for (auto& [key, type] : state.machine_types())
+      if (key.first == owner) known.declared[key.second] = type;
+    known.prices = prices_of(state.price_lists(), owner);
+    auto uses = state.unused_uses(owner, now);
+    if (uses) known.unused = *uses;
+    return [&context, call, known, uses](const Result<>& committed) {
+      if (!uses) return refuse(call, uses.error());
+      if (!committed) return refuse(call, committed.error());
+      answer(call, {{"machine_types", types_json(context, call->owner(), known)}});
+    };
+  });
 }
 
 void create_machine_type(Context& context, Call call) {
@@ -242,8 +295,7 @@ void create_machine_type(Context& context, Call call) {
          type.name = *asked.name;
          type.created_us = now;
          if (auto changed = apply_change(context, type, asked); !changed) return changed.error();
-         if (auto put = state.put_machine_type(type, false); !put) return put.error();
-         return type;
+         return put_type(state, type, asked, false, now);
        });
 }
 
@@ -254,14 +306,13 @@ void edit_machine_type(Context& context, Call call) {
     return refuse(call, base::error("invalid_request", "'name' of a machine type cannot change"));
   post(context, call, 200, "machine-type.scale", prices_in(*asked),
        [&context, call, asked = *asked](State& state,
-                                        std::int64_t) -> Result<store::MachineTypeRecord> {
+                                        std::int64_t now) -> Result<store::MachineTypeRecord> {
          std::string name = call->path.at("name");
          auto found = state.machine_types().find({call->owner(), base::lower(name)});
          if (found == state.machine_types().end()) return not_declared(state, call->owner(), name);
          auto type = found->second;
          if (auto changed = apply_change(context, type, asked); !changed) return changed.error();
-         if (auto put = state.put_machine_type(type, true); !put) return put.error();
-         return type;
+         return put_type(state, type, asked, true, now);
        });
 }
 

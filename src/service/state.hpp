@@ -116,6 +116,12 @@ struct MachineState {
   std::int64_t launched_us = 0;  ///< when it was done; 0: unknown
   std::int64_t idle_us = 0;      ///< of a pool's machine: since when nothing runs there; 0: it does
   std::int64_t lost_us = 0;      ///< since when it counts as lost; 0: it does not
+  /// Of a pool's machine, from its launch on: what an hour of it costs (billionths of a dollar),
+  /// and since when no run has been there; 0: one is.
+  struct Unused {
+    std::int64_t price = 0, began_us = 0, from_us = 0;
+  };
+  std::optional<Unused> unused{};  ///< none: its price is not known, or its type has no cap
 };
 
 /// What a pool's program is to do now.
@@ -200,6 +206,18 @@ class State {
     if (alive_due_us_ == 0 || allowance_due_us_ == 0) return alive_due_us_ + allowance_due_us_;
     return std::min(alive_due_us_, allowance_due_us_);
   }
+
+  // What the machines of a pool may cost in a month without a run.
+  bool has_max_unused(const std::string& owner, const std::string& type) const;
+  /// Whether there may be a cap, and this one if there is to be another, of a type as it is to be.
+  /// Errors `price_not_known`, `budget_too_low`.
+  Result<> check_max_unused(const store::MachineTypeRecord&, const std::optional<Dollars>&) const;
+  /// In place of the one that there is; none: there is no cap.
+  Result<> set_max_unused(const std::string& owner, const std::string& type,
+                          const std::optional<Dollars>&, std::int64_t now_us);
+  /// By type.
+  Result<std::map<std::string, BudgetUse>> unused_uses(const std::string& owner,
+                                                       std::int64_t now_us);
 
   // Workflows.
   Result<MadeWorkflow> create_workflow(const NewWorkflow&, std::int64_t now_us);
@@ -609,6 +627,42 @@ class State {
     std::int64_t not_before_us = 0;
     std::string problem{};
   };
+  // What their machines may cost without a run (state_unused.cpp).
+  struct UnusedCap {
+    store::BudgetRecord record;
+    sched::Cap cap;      ///< spent: the times that are over, this month
+    bool stale = true;   ///< it and the machines' times are to be made anew of the records
+    std::string held{};  ///< why nothing is launched; "": it may be
+  };
+  /// Of this month, those of machines that are there included. Rates: of a millisecond.
+  struct UnusedSums {
+    model::Units spent = 0, reserved = 0, left = 0;
+    model::Units ends = 0;        ///< of what is reserved, for the ends of those that are there
+    model::Units spending = 0;    ///< how fast more is spent
+    model::Units tightening = 0;  ///< how fast less is left
+    std::int64_t next_us = 0;     ///< when that changes; 0: it does not by itself
+  };
+  Result<> count_unused(const TypeKey&, UnusedCap&, std::int64_t now_us);
+  UnusedSums unused_sums(const store::MachineTypeRecord&, const UnusedCap&,
+                         std::int64_t now_us) const;
+  /// A run is there from now on, or none is.
+  void note_use(MachineState&, bool used, std::int64_t now_us);
+  void note_uses(const TypeKey&, std::int64_t now_us);
+  void bill_taken_back(const RunRecord&);
+  static bool is_used_up(const UnusedCap&, std::int64_t now_us);
+  /// The same, as of now; then it is so until the month ends. True also where only what is reserved
+  /// for launches leaves nothing for others: it is not so for good.
+  Result<bool> used_up(const store::MachineTypeRecord&, UnusedCap&, std::int64_t now_us);
+  /// How many of the launches that are wanted may be paid; says why not all.
+  std::int64_t launches_paid(const store::MachineTypeRecord&, UnusedCap&, std::int64_t wanted,
+                             std::int64_t now_us);
+  Result<> tell_unused(const store::MachineTypeRecord&, UnusedCap&, int percent,
+                       std::int64_t now_us);
+  /// Tells how much is used, and sees to it that the cap is looked at when something follows from
+  /// it.
+  Result<> watch_unused(const store::MachineTypeRecord&, UnusedCap&, std::int64_t now_us);
+  /// It has joined and not said hello yet.
+  static bool is_joining(const MachineState&, const store::MachineTypeRecord&, std::int64_t now_us);
   Result<> see_to_pools(std::int64_t now_us);
   Result<> see_to_pool(const store::MachineTypeRecord&, std::int64_t now_us);
   /// The runs that wait for a machine of the type and may start.
@@ -655,6 +709,7 @@ class State {
   Types types_;
   bool types_changed_ = true;
   std::map<TypeKey, PoolState> pools_;
+  std::map<TypeKey, UnusedCap> unused_caps_;
   std::int64_t pool_due_us_ = 0;
   std::map<std::string, store::TokenRecord> tokens_;
   std::map<std::string, LateRun> late_;

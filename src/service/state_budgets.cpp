@@ -19,7 +19,6 @@ using sched::Span;
 namespace {
 
 using base::hour_ms;
-constexpr int levels[] = {95, 80};
 
 }  // namespace
 
@@ -84,17 +83,10 @@ Result<> State::say_levels(std::int64_t now_us) {
     auto spent = budget.cap.spent(now) + use.used;
     auto& record = budget.record;
     auto told = record.told_period == budget.cap.period(now) ? record.told : 0;
-    Units next = 0;
-    for (int percent : levels) {
-      auto from = amount * percent / 100;
-      if (spent >= from) {
-        if (told < percent) SPELL_TRY(tell_level(budget, percent, now_us));
-        break;
-      }
-      next = from;
-    }
-    if (next == 0 || use.rate == 0) continue;
-    auto ms = std::min<Units>((next - spent) / use.rate + 1, 30 * 24 * hour_ms);
+    auto level = level_of(spent, amount);
+    if (level.percent > told) SPELL_TRY(tell_level(budget, level.percent, now_us));
+    if (level.next == 0 || use.rate == 0) continue;
+    auto ms = std::min<Units>((level.next - spent) / use.rate + 1, 30 * 24 * hour_ms);
     allowance_due(now_us + static_cast<std::int64_t>(ms) * 1000);
   }
   return ok();
@@ -128,9 +120,15 @@ Result<> State::load_spent(Budget& budget) {
 
 Result<> State::load_budgets() {
   budgets_.clear();
+  unused_caps_.clear();
   auto records = writer_.budgets();
   if (!records) return records.error();
   for (auto& record : *records) {
+    if (record.kind == unused_kind) {
+      unused_caps_.emplace(TypeKey{record.owner, record.name},
+                           UnusedCap{record, sched::Cap(0, true)});
+      continue;
+    }
     auto& budget =
         budgets_
             .emplace(BudgetKey{record.owner, record.kind, record.name},

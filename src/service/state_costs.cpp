@@ -94,6 +94,7 @@ void State::put_bill(const RunRecord& run, bool taken_back) {
   if (run.cost.billed_ms < 0 || !run.cost.price) return;
   auto entry = entry_of(run);
   entry.taken_back = taken_back;
+  if (taken_back) bill_taken_back(run);
   for (auto* budget : budgets_of(run))
     budget->cap.spend({entry.began_ms, entry.began_ms + entry.ms, entry.price}, taken_back);
   bills_.push_back({run.owner, run.creator, run.project, run.cost.type, run.machine, entry});
@@ -207,6 +208,7 @@ Result<> State::begin_machine_time(const store::MachineTypeRecord& type,
     if (!known) return known.error();
     *number = *known;
   }
+  machines_.at(machine.name).unused = {*price, now_us, now_us};
   return writer_.add_machine_time(time);
 }
 

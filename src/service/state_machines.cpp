@@ -509,6 +509,7 @@ Result<> State::erase_machine(MachineState& machine, const std::string& reason_c
   }
   SPELL_TRY(let_go_of_lost(plain));
   for (auto* kind : {"machine", "join"}) SPELL_TRY(drop_tokens(id, kind));
+  note_use(machine, true, now_us);  // no time without a run comes after this
   SPELL_TRY(writer_.end_machine_time(id, now_us));
   SPELL_TRY(writer_.delete_machine(id));
   cluster_.remove(plain);
@@ -582,6 +583,7 @@ Result<> State::remove_machine_type(const std::string& owner, const std::string&
     return type_in_use(name, runs);
   pools_.erase(found->first);
   types_.erase(found);
+  SPELL_TRY(set_max_unused(owner, name, std::nullopt, 0));
   types_changed_ = true;
   cluster_.remove_type(owner, name);
   for (auto& [machine_name, machine] : machines_) changed_machines_.insert(machine_name);

@@ -42,6 +42,7 @@ Result<> State::put_on(const RunPointer& run, const sched::Placement& placed, st
   // The round has taken it already.
   use(*run, run->takes);
   machine.assigned.emplace(run->id, run->takes);
+  note_use(machine, true, now_us);
   changed_machines_.insert(placed.machine);
   auto gpus = std::to_string(cluster_.find(placed.machine)->offers.gpus);
   if (!run->request.gpus && run->takes.gpus == 1 && gpus != "1")

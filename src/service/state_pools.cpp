@@ -11,6 +11,7 @@
 #include "base/hash.hpp"
 #include "base/id.hpp"
 #include "base/text.hpp"
+#include "service/pool_times.hpp"
 #include "service/state.hpp"
 
 namespace spell::service {
@@ -18,19 +19,12 @@ namespace spell::service {
 namespace {
 
 using base::second_us;
-constexpr std::int64_t usual_idle = 1800, usual_launch = 600;  // seconds
 constexpr std::int64_t longest_launch_delay_us = 300 * second_us;
-/// What is lost, but listed, may come back with what it has.
-constexpr std::int64_t kept_lost_us = 600 * second_us;
 /// What was launched so long ago is listed.
 constexpr std::int64_t listed_after_us = 60 * second_us;
 
 std::int64_t launch_delay_us(int failures) {
   return std::min(second_us << std::min(failures - 1, 20), longest_launch_delay_us);
-}
-
-std::int64_t timeout_us(std::int64_t seconds, std::int64_t usual) {
-  return (seconds > 0 ? seconds : usual) * second_us;
 }
 
 /// As every provider takes it: small letters, digits and '-', beginning with a letter.
@@ -63,6 +57,7 @@ void State::show_type(const store::MachineTypeRecord& type) {
   if (!type.pool.empty() && type.max_machines > 0) {
     pool.emplace();
     if (auto known = pools_.find(key); known != pools_.end()) pool->problem = known->second.problem;
+    if (auto cap = unused_caps_.find(key); cap != unused_caps_.end()) pool->held = cap->second.held;
     for (auto& [name, machine] : machines_)
       pool->starting += is_of_pool(machine, key) && machine.record.phase == "launching";
   }
@@ -109,8 +104,11 @@ Result<> State::see_to_pools(std::int64_t now_us) {
 
 Result<> State::see_to_pool(const store::MachineTypeRecord& type, std::int64_t now_us) {
   TypeKey key{type.owner, type.name};
-  auto idle_after = timeout_us(type.idle_timeout, usual_idle);
-  auto launch_within = timeout_us(type.launch_timeout, usual_launch);
+  auto idle_after = idle_after_us(type), launch_within = launch_within_us(type);
+  auto capped = unused_caps_.find(key);
+  auto* unused = capped == unused_caps_.end() ? nullptr : &capped->second;
+  if (unused && unused->stale) SPELL_TRY(count_unused(key, *unused, now_us));
+  if (unused) note_uses(key, now_us);
   std::vector<MachineState*> idle, starting;
   std::int64_t up = 0, coming_back = 0, leaving = 0;
   for (auto& [name, machine] : machines_) {
@@ -152,11 +150,19 @@ Result<> State::see_to_pool(const store::MachineTypeRecord& type, std::int64_t n
     coming_back += is_empty && !machine.connected;
   }
 
+  bool spent = false;  // nothing is left of what machines without a run may cost
+  if (unused) {
+    auto out = used_up(type, *unused, now_us);
+    if (!out) return out.error();
+    spent = *out;
+  }
   auto there = [&] { return up + std::ssize(starting); };
   std::sort(idle.begin(), idle.end(), [](auto* a, auto* b) { return a->idle_us < b->idle_us; });
   for (auto* machine : idle) {
     bool expired = now_us >= machine->idle_us + idle_after;
-    if (there() > type.max_machines || (expired && there() > type.min_machines)) {
+    // One that has just joined has said nothing yet, and runs may wait for it.
+    bool unpaid = spent && !is_joining(*machine, type, now_us);
+    if (there() > type.max_machines || (expired && there() > type.min_machines) || unpaid) {
       SPELL_TRY(end_pool_machine(*machine, now_us));
       --up;
       ++leaving;
@@ -182,6 +188,7 @@ Result<> State::see_to_pool(const store::MachineTypeRecord& type, std::int64_t n
     SPELL_TRY(say_beyond_pool(key, now_us));
   }
   wanted = std::min(wanted, room);
+  if (unused) wanted = launches_paid(type, *unused, wanted, now_us);
   bool launches = wanted > 0;
   if (auto pool = pools_.find(key);
       launches && pool != pools_.end() && now_us < pool->second.not_before_us) {
@@ -193,8 +200,9 @@ Result<> State::see_to_pool(const store::MachineTypeRecord& type, std::int64_t n
   auto starts = std::count_if(machines_.begin(), machines_.end(), [&](auto& entry) {
     return is_of_pool(entry.second, key) && entry.second.record.phase == "launching";
   });
-  if (shown && shown->starting != starts) show_type(type);
-  return ok();
+  if (shown && (shown->starting != starts || (unused && shown->held != unused->held)))
+    show_type(type);
+  return unused ? watch_unused(type, *unused, now_us) : ok();
 }
 
 Result<> State::say_beyond_pool(const TypeKey& key, std::int64_t now_us) {

@@ -125,6 +125,20 @@ Result<std::vector<MachineTimeRecord>> Reader::machine_times(const std::string& 
   return out;
 }
 
+Result<std::vector<MachineStay>> Reader::machine_stays(const std::string& owner,
+                                                       std::int64_t since_us) {
+  std::vector<MachineStay> out;
+  SPELL_TRY(impl_->each(
+      "SELECT machine, iif(leased_us = 0, placed_us, leased_us),"
+      " iif(final = 0, 0, max(ended_us, said_us)) FROM run"
+      " WHERE owner = ? AND machine <> '' AND (final = 0 OR max(ended_us, said_us) >= ?)",
+      [&](Statement& row) {
+        if (row.integer(1) != 0) out.push_back({row.text(0), row.integer(1), row.integer(2)});
+      },
+      owner, since_us));
+  return out;
+}
+
 Result<std::vector<std::string>> Reader::unpriced_types(const std::string& owner,
                                                         std::int64_t first_day,
                                                         std::int64_t last_day) {

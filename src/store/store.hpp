@@ -268,11 +268,13 @@ struct LeasedRun {
   RunCost cost;
 };
 
-/// What a project, a user or a workflow may cost at most.
+/// What a project, a user or a workflow may cost at most; or the machines of a type's pool while no
+/// run is there.
 struct BudgetRecord {
-  std::string owner, kind, name;  ///< kind: "project", "user" or "workflow"; its name: a number
-  std::int64_t amount = 0;        ///< billionths of a dollar
-  bool monthly = false;           ///< so much each month (UTC)
+  /// kind: "project", "user", "workflow" (its name: a number), or "unused": of a machine type.
+  std::string owner, kind, name;
+  std::int64_t amount = 0;  ///< billionths of a dollar
+  bool monthly = false;     ///< so much each month (UTC)
   std::int64_t created_us = 0;
   /// Up to how many percent it was said to be used, in the period that began then (ms).
   std::int64_t told = 0, told_period = 0;
@@ -284,6 +286,12 @@ struct MachineTimeRecord {
   std::string id, owner;
   std::int64_t machine = 0, type = 0, price = 0;
   std::int64_t began_us = 0, joined_us = 0, ending_us = 0, ended_us = 0;
+};
+
+/// When a run was on a machine, as its row says; machine: its name.
+struct MachineStay {
+  std::string machine;
+  std::int64_t from_us = 0, until_us = 0;  ///< until 0: it is there
 };
 
 /// A run as part of its workflow's graph.
@@ -464,6 +472,8 @@ class Reader {
   /// Those that were there since then.
   Result<std::vector<MachineTimeRecord>> machine_times(const std::string& owner,
                                                        std::int64_t since_us);
+  /// Of runs that are on machines, or were since then; without those that were removed.
+  Result<std::vector<MachineStay>> machine_stays(const std::string& owner, std::int64_t since_us);
   /// Types of which runs have ended, on these days since 1970, whose price was not known.
   Result<std::vector<std::string>> unpriced_types(const std::string& owner, std::int64_t first_day,
                                                   std::int64_t last_day);

@@ -13,7 +13,7 @@ import pytest
 
 # A body that each operation with one takes, with every member. {run} and {name} stand in paths.
 GIT = "a" * 40
-POOL = {"pool": "nobody's", "pool_options": {"zone": "b"}, "min_machines": 1, "max_machines": 1, "idle_timeout": 1, "launch_timeout": 1}
+POOL = {"pool": "nobody's", "pool_options": {"zone": "b"}, "min_machines": 1, "max_machines": 1, "idle_timeout": 1, "launch_timeout": 1, "max_unused": "1"}
 PRICES = {"price": "1.5", "spot_price": "0.5"}
 SAMPLES = {
     "stop_service": {"handover": False},

@@ -202,6 +202,41 @@ def test_the_pool_of_a_type(service, name, tmp_path):
     service.request("DELETE", f"{types}/{kind}")
 
 
+def test_what_a_pools_machines_may_cost_without_a_run(service, name, tmp_path):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho '{\"machines\": []}'\n")
+    program.chmod(0o755)
+    tmp_path.chmod(0o755)
+    types, kind = service.of_owner("machine-types"), f"u{name}"
+    pool = {"pool": str(program), "max_machines": 0, "launch_timeout": 60}
+    change = lambda **fields: service.request("PATCH", f"{types}/{kind}", fields)
+    for wrong in ("0", "-1", "0.0", "1e3", "x", " 1", "$1", "1.", "0.0000000001", "9" * 30, 20, True, [], {}):
+        assert "max_unused" in code_of(service.post(types, {"name": kind, **pool, "price": "3.6", "max_unused": wrong}), 400, "invalid_request")
+    assert "'pool'" in code_of(service.post(types, {"name": kind, "price": "3.6", "max_unused": "20"}), 400, "invalid_request")
+    assert "--price" in code_of(service.post(types, {"name": kind, **pool, "max_unused": "20"}), 422, "price_not_known")
+    # Nothing could ever be launched: 180 s at $3.6/h are $0.18.
+    assert "$0.18 " in code_of(service.post(types, {"name": kind, **pool, "price": "3.6", "max_unused": "0.179999999"}), 409, "budget_too_low")
+    assert kind not in {one["name"] for one in service.get(types).json["machine_types"]}
+    made = service.post(types, {"name": kind, **pool, "price": "3.6", "max_unused": "20.5"})
+    assert made.status == 201, made
+    caps = lambda one: (one["max_unused"], one["unused_spent"], one["unused_reserved"])
+    listed = lambda: {one["name"]: one for one in service.get(types).json["machine_types"]}[kind]
+    assert caps(made.json["machine_type"]) == caps(listed()) == ("20.5", "0", "0")
+    code_of(change(price=""), 422, "price_not_known")
+    assert caps(change(idle_timeout=60).json["machine_type"]) == ("20.5", "0", "0")  # it stays
+    assert caps(change(max_unused="0.18").json["machine_type"]) == ("0.18", "0", "0")
+    assert kind not in {budget["name"] for budget in service.get(service.of_owner("budgets")).json["budgets"]}
+    assert caps(change(max_unused="", price="").json["machine_type"]) == caps(listed()) == (None, None, None)
+    # It goes with its pool, and with its type.
+    assert change(max_unused="20", price="3.6").json["machine_type"]["max_unused"] == "20"
+    assert caps(change(pool="").json["machine_type"]) == caps(listed()) == (None, None, None)
+    assert change(**pool).json["machine_type"]["max_unused"] is None
+    assert change(max_unused="20").json["machine_type"]["max_unused"] == "20"
+    service.request("DELETE", f"{types}/{kind}")
+    assert service.post(types, {"name": kind, **pool, "price": "3.6"}).json["machine_type"]["max_unused"] is None
+    service.request("DELETE", f"{types}/{kind}")
+
+
 def test_what_a_worker_fetches_and_what_it_sends(service, worker, name, pack, sent):
     """Code and mounts, metrics and outputs; the log is above all in test_worker_hostile.py."""
     workspace, commit, _, code = pack

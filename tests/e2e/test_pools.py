@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+from decimal import Decimal
 
 import pytest
 
@@ -110,6 +111,46 @@ def test_an_idle_machine_ends_and_a_removed_one_too(place, team):
     wait_for(lambda: not machines_of(spell, "try-spot"), what="the machine to end")
     assert not list(folder.iterdir()) and not [line for line in processes_of(folder).values() if "spell-" in line]
     spell("machine-type", "delete", "try-spot", check=0)
+
+
+def test_machines_without_a_run_cost_no_more_than_their_cap(place, team):
+    spell = by_hand(team)
+    kind = lambda: type_of(spell, "try-spot")
+    for bad in ("0", "-1", "much", "1e3", "", "0.0000000001", "99999999999999999999"):
+        assert "--max-unused" in spell("machine-type", "add", "try-spot", "--pool", "local", "--price", "3600", "--max-unused", bad, check=2).stderr
+    refused = spell("machine-type", "add", "try-spot", "--pool", "local", "--max-unused", "20")
+    assert refused.returncode == 1 and "the price of try-spot is not known" in refused.stderr and "--price" in refused.stderr, refused
+    # A dollar a second: a launch needs 720.
+    refused = spell("machine-type", "add", "try-spot", "--pool", "local", "--price", "3600", "--max-unused", "719")
+    assert refused.returncode == 1 and "one launch may cost $720 " in refused.stderr, refused
+    spell("machine-type", "add", "try-spot", "--pool", "local", "--pool-option", "cores=1", "--price", "3600", "--min-machines", "1",
+          "--max-unused", "1000", check=0)
+    first = submit(spell, "-t", "try-spot", "true")
+    assert spell("wait", first).returncode == 0
+    machine, = machines_of(spell, "try-spot")
+    # It is to be kept, but there is room for two seconds beside what its end may cost.
+    cap = Decimal(kind()["unused_spent"]) + 122
+    spell("machine-type", "scale", "try-spot", "--launch-timeout", "1", "--max-unused", cap, check=0)
+    wait_for(lambda: not machines_of(spell, "try-spot"), what="the machine to end")
+    after = kind()
+    assert Decimal(after["max_unused"]) == cap and 0 < Decimal(after["unused_spent"]) <= cap and after["unused_reserved"] == "0", after
+    report = json.loads(spell("cost", "--json", check=0).stdout)["costs"]
+    line, = report["machine_time"]
+    assert abs(sum(Decimal(line[part]) for part in ("start", "idle", "ending")) - Decimal(after["unused_spent"])) < Decimal("0.1"), (line, after)
+    assert "Without a run" in (shown := spell("machine-type", "info", "try-spot", check=0).stdout) and "of at most $" in shown, shown
+    second = submit(spell, "-t", "try-spot", "true")
+    assert "its pool has used up its cap of $" in (reason := run_of(spell, second)["reason"]) and "--max-unused" in reason, reason
+    assert "unused.100" in spell("audit", check=0).stdout
+    # It is so after a restart, until there is more.
+    team.stop(signal.SIGKILL)
+    team.start()
+    assert kind()["unused_spent"] == after["unused_spent"]
+    assert run_of(spell, second)["reason"] == reason and not machines_of(spell, "try-spot")
+    spell("machine-type", "scale", "try-spot", "--launch-timeout", "600", "--max-unused", "5000", "--min-machines", "0", check=0)
+    assert spell("wait", second).returncode == 0
+    spell("machine-type", "scale", "try-spot", "--max-unused", "none", check=0)
+    assert kind()["max_unused"] is None
+    end_pool(spell, "try-spot")
 
 
 def test_what_the_pool_says_is_what_the_run_waits_for(place, team):
