@@ -13,6 +13,19 @@ def why_not():
     return f"images take {' and '.join(missing)}" if missing else None
 
 
+def skip_where_none_run(machine):
+    import pytest  # not for who only makes images
+    if lacks := machine["capabilities"]["lacks_for_images"]:
+        pytest.skip(f"no images here: {lacks}")
+
+
+def skip_unless_they_run(spell):
+    """Of a personal service's own machine, once that has said what it can do."""
+    from harness import wait_for
+    machine, = wait_for(lambda: [one for one in spell("machine", "list", "--json", check=0).json["machines"] if one["capabilities"]], what="the machine")
+    skip_where_none_run(machine)
+
+
 def add_program(root, program):
     """With the libraries that it needs, where it looks for them."""
     target = root / "usr/bin" / os.path.basename(program)

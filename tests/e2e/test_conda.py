@@ -39,6 +39,7 @@ def image(place):
 
 @pytest.fixture
 def run(place, spell, repo, image):
+    images.skip_unless_they_run(spell)
     (repo / "environment.yml").write_text("name: mine\ndependencies:\n  - toy\n")
     place.git("add", ".", cwd=repo)
     place.git("commit", "-qm", "environment", cwd=repo)

@@ -26,9 +26,7 @@ def image(place):
 
 @pytest.fixture
 def run(place, spell, repo):
-    machine, = wait_for(lambda: [one for one in spell("machine", "list", "--json", check=0).json["machines"] if one["capabilities"]], what="the machine")
-    if lacks := machine["capabilities"]["lacks_for_images"]:
-        pytest.skip(f"no images here: {lacks}")
+    images.skip_unless_they_run(spell)
 
     def submit(*arguments, **options):
         return spell("run", *arguments, cwd=repo, timeout=BUILDS, **options)
@@ -170,6 +168,7 @@ def test_a_run_with_a_user_of_its_own(team, repo, image):
         shown = machines.spell(team, "machine", "info", "own", "--json", check=0).json["machine"]
         if shown["capabilities"]["isolation"] != "users":
             pytest.skip(f"runs cannot have users of their own here: {shown['notes']}")
+        images.skip_where_none_run(shown)
         command = "id -u; cat /opt/said; (echo x > /opt/said) 2> /dev/null || echo refused; touch /tmp/x /var/tmp/x /dev/shm/x made; cat $SPELL_ENV/said"
         ended = machines.spell(team, "run", "-f", "-t", "own", "--from", f"oci:{image}", "--setup", "id -u > said", command, cwd=repo, timeout=BUILDS, check=0)
         assert re.fullmatch(r"([1-9]\d*)\nfirst\nrefused\n\1\n", ended.stdout), ended
@@ -194,6 +193,7 @@ def test_a_gpus_driver_is_there_as_the_machine_says(team, repo, image):
                                                      "nvidia-ctk", "hook", "update-ldcache", "--folder", "/usr/lib/nvidia"]}]}}))
     rig = machines.Machine(team, "rig", "--serves", "V100", config=f'nvidia-smi = "{smi}"\ncdi = "{cdi}"\n')
     try:
+        images.skip_where_none_run(machines.spell(team, "machine", "info", "rig", "--json", check=0).json["machine"])
         said = machines.spell(team, "run", "-f", "-t", "V100", "--from", f"oci:{image}", "cat /usr/lib/nvidia/libcuda.so.1; echo $LD_LIBRARY_PATH $SAID $CUDA_VISIBLE_DEVICES",
                               cwd=repo, timeout=BUILDS, check=0)
         assert said.stdout == "driver\n/usr/lib/nvidia of the device GPU-0\n"
