@@ -63,6 +63,7 @@ def test_survives_the_terminal(place):
     need_terminals()
     shell, terminal = pty.fork()
     if shell == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests were started with nohup
         os.chdir(place.work)
         command = f"spell run -f -b '{gate.waiting}; echo done' && echo submitted; exec sleep 1000"
         os.execve("/bin/bash", ["bash", "-c", command], place.environment)
