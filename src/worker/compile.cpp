@@ -1,15 +1,10 @@
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -155,38 +150,10 @@ Result<> take_program(const std::string& place, const std::string& target, const
   return written;
 }
 
-/// Waits for its end; after a stop it is killed, then waited for. `files`: what it writes.
-Result<exec::State> await(exec::Supervised& build, const std::string& files, std::stop_token stop) {
-  base::Fd told(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!told) return base::errno_error("wait for a build");
-  std::stop_callback tell(stop, [&] {
-    std::uint64_t one = 1;
-    (void)!::write(told.get(), &one, sizeof one);
-  });
-  bool killed = false;
-  for (;;) {
-    if (stop.stop_requested() && !std::exchange(killed, true)) SPELL_TRY(build.kill());
-    auto state = build.state();
-    if (!state) return state;
-    if (state->phase != exec::State::Phase::starting && state->phase != exec::State::Phase::running)
-      return state;
-    // A disk that is full: its supervisor waits for room to write the end, and it has the disk.
-    if (state->log_full && state->command_ended) (void)base::remove_tree(files);
-    pollfd fds[] = {{build.event_fd(), POLLIN, 0}, {killed ? -1 : told.get(), POLLIN, 0}};
-    if (::poll(fds, 2, -1) < 0 && errno != EINTR) return base::errno_error("wait for a build");
-  }
-}
-
 Result<exec::Supervised> begin(const Host& host, const model::StartCommand& start,
                                const Toolchain& tools, const std::string& run_folder,
                                const std::string& place) {
-  auto before = exec::Supervised::attach(place);  // of a worker that was killed
-  if (!before && before.error().code() != "not_found") return before.error();
-  if (before) {
-    SPELL_TRY(before->kill());
-    if (auto ended = await(*before, place + "/spell", {}); !ended) return ended.error();
-  }
-  SPELL_TRY(base::remove_tree(place));
+  SPELL_TRY(end_earlier_build(place, {place + "/spell"}));
   SPELL_TRY(base::make_folders(place + "/spell", 0755));
   SPELL_TRY(base::make_folders(place + "/tmp", 0700));
   auto record = read_mount_record(run_folder);
@@ -221,29 +188,13 @@ Result<exec::Supervised> begin(const Host& host, const model::StartCommand& star
   return exec::Supervised::start(what);
 }
 
-std::string how_it_ended(const std::optional<exec::Exit>& exit, const model::StartCommand& start) {
-  if (!exit) return "its supervisor was lost";
-  if (!exit->error.empty()) return exit->error;
-  if (exit->ended_by == "timeout")
-    return "it took longer than " + std::to_string(build_limit_of(start)) + " s";
-  return "exit code " + std::to_string(exit->code.value_or(-1));
-}
-
-bool stops_soon(std::stop_token stop) {
-  std::mutex mutex;
-  std::unique_lock lock(mutex);
-  std::condition_variable_any told;
-  told.wait_for(lock, stop, std::chrono::seconds(30), [] { return false; });
-  return stop.stop_requested();
-}
-
 /// Builds in `place`, and puts the program at `to`.
 Result<> build_program(const Host& host, const model::StartCommand& start, const Toolchain& tools,
                        const std::string& run_folder, const std::string& place,
                        const std::string& to, std::stop_token stop) {
   auto build = begin(host, start, tools, run_folder, place);
   if (!build) return build.error();
-  auto state = await(*build, place + "/spell", stop);
+  auto state = await_build(*build, {place + "/spell"}, stop);
   if (!state) {
     (void)build->kill();
     return state.error();

@@ -1,14 +1,9 @@
 #include "worker/layer_build.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <utility>
 
 #include "base/error.hpp"
@@ -73,7 +68,8 @@ Result<LayerBuild::Made> LayerBuild::run(const Layer& layer, const model::LayerA
   auto supervised = begin(layer, claimed.pinned, ground);
   if (!supervised) return supervised.error();
   BuildOutput output(place_, say_);
-  auto state = await(*supervised, output, stop_);
+  auto state =
+      await_build(*supervised, makes(), stop_, [&](auto& now) { output.read(now.spool_end); });
   if (!state) {
     (void)supervised->kill();
     return state.error();
@@ -82,7 +78,7 @@ Result<LayerBuild::Made> LayerBuild::run(const Layer& layer, const model::LayerA
   if (stop_.stop_requested()) return given_up();
   auto& exit = state->exit;
   // Of the machine, whose next worker does it anew: then this one is told to stop, too.
-  if (exit && exit->ended_by == "shutdown" && stops_soon()) return given_up();
+  if (exit && exit->ended_by == "shutdown" && stops_soon(stop_)) return given_up();
   if (!exit || !exit->error_code.empty() || exit->code != 0) return explain(layer, exit, output);
   Made out{place_ + "/spell", {}};
   if (layer.method != "setup") {
@@ -104,16 +100,11 @@ Result<LayerBuild::Made> LayerBuild::run(const Layer& layer, const model::LayerA
   return out;
 }
 
-Result<> LayerBuild::end_earlier() {
-  auto before = exec::Supervised::attach(place_);
-  if (!before && before.error().code() != "not_found") return before.error();
-  if (before) {
-    SPELL_TRY(before->kill());
-    BuildOutput none(place_, [](auto&) {});
-    if (auto ended = await(*before, none, {}); !ended) return ended.error();
-  }
-  return base::remove_tree(place_);
+std::vector<std::string> LayerBuild::makes() const {
+  return {place_ + "/spell", place_ + "/system", place_ + "/root"};
 }
+
+Result<> LayerBuild::end_earlier() const { return end_earlier_build(place_, makes()); }
 
 Result<> LayerBuild::remove() const { return base::remove_tree(place_); }
 
@@ -122,31 +113,6 @@ std::vector<std::string> LayerBuild::surroundings(const std::string& image) cons
 }
 
 RunPaths LayerBuild::paths() const { return run_paths(host_.capabilities.containment, place_); }
-
-/// Waits for its end, and tells what it prints; after a stop it is killed, then waited for.
-Result<exec::State> LayerBuild::await(exec::Supervised& build, BuildOutput& output,
-                                      std::stop_token stop) {
-  base::Fd told(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!told) return base::errno_error("wait for a build");
-  std::stop_callback tell(stop, [&] {
-    std::uint64_t one = 1;
-    (void)!::write(told.get(), &one, sizeof one);
-  });
-  bool killed = false;
-  for (;;) {
-    if (stop.stop_requested() && !std::exchange(killed, true)) SPELL_TRY(build.kill());
-    auto state = build.state();
-    if (!state) return state;
-    output.read(state->spool_end);
-    if (state->phase != exec::State::Phase::starting && state->phase != exec::State::Phase::running)
-      return state;
-    // A disk that is full: its supervisor waits for room to write the end, and it has the disk.
-    if (state->log_full && state->command_ended)
-      for (auto* made : {"/spell", "/system", "/root"}) (void)base::remove_tree(place_ + made);
-    pollfd fds[] = {{build.event_fd(), POLLIN, 0}, {killed ? -1 : told.get(), POLLIN, 0}};
-    if (::poll(fds, 2, -1) < 0 && errno != EINTR) return base::errno_error("wait for a build");
-  }
-}
 
 Result<> LayerBuild::make_place(const Layer& layer, const std::vector<std::string>& pinned,
                                 const LayerGround& ground) {
@@ -268,14 +234,9 @@ Result<> LayerBuild::fetch_image(exec::Launch& what, const std::vector<std::stri
 /// The line that says most; then the last ones that the build printed.
 Error LayerBuild::explain(const Layer& layer, const std::optional<exec::Exit>& exit,
                           const BuildOutput& output) const {
-  std::string how = !exit                  ? "its supervisor was lost"
-                    : !exit->error.empty() ? exit->error
-                    : exit->ended_by == "timeout"
-                        ? "it took longer than " + std::to_string(build_limit_of(start_)) + " s"
-                        : "exit code " + std::to_string(exit->code.value_or(-1));
   std::string text = "the environment cannot be built: " +
                      (layer.method == "setup" ? "the setup command" : layer.method) + " failed (" +
-                     how + ")",
+                     how_it_ended(exit, start_) + ")",
               said;
   auto& lines = output.last();
   for (auto& line : lines) {
@@ -292,15 +253,6 @@ Error LayerBuild::explain(const Layer& layer, const std::optional<exec::Exit>& e
   return no_build(text);
 }
 
-bool LayerBuild::stops_soon() {
-  std::mutex mutex;
-  std::unique_lock lock(mutex);
-  std::condition_variable_any told;
-  told.wait_for(lock, stop_, std::chrono::seconds(30), [] { return false; });
-  return stop_.stop_requested();
-}
-
-/// The build was the user's program: no link of its is followed.
 Result<std::vector<std::string>> LayerBuild::read_packages(const Layer& layer) const {
   auto tmp = base::open(place_ + "/tmp", O_PATH | O_DIRECTORY | O_NOFOLLOW);
   if (!tmp) return tmp.error();

@@ -47,7 +47,7 @@ class LayerBuild {
   /// `canceled` after a stop; `supervisor_unreachable`: it may go on.
   Result<Made> run(const Layer&, const model::LayerAnswer& claimed, const LayerGround&);
   /// Ends what a worker that was killed has left of one.
-  Result<> end_earlier();
+  Result<> end_earlier() const;
   /// All that is left of it.
   Result<> remove() const;
 
@@ -56,8 +56,8 @@ class LayerBuild {
 
  private:
   RunPaths paths() const;
+  std::vector<std::string> makes() const;
   std::string system_place() const;
-  Result<exec::State> await(exec::Supervised&, BuildOutput&, std::stop_token);
   Result<> make_place(const Layer&, const std::vector<std::string>& pinned, const LayerGround&);
   Result<exec::Supervised> begin(const Layer&, const std::vector<std::string>& pinned,
                                  const LayerGround&);
@@ -66,7 +66,6 @@ class LayerBuild {
   Result<> fetch_image(exec::Launch&, const std::vector<std::string>& pinned,
                        const LayerGround&) const;
   Error explain(const Layer&, const std::optional<exec::Exit>&, const BuildOutput&) const;
-  bool stops_soon();
   Result<std::vector<std::string>> read_packages(const Layer&) const;
 
   const Host& host_;
