@@ -16,7 +16,7 @@ constexpr std::string_view of_resources[] = {"oci", "oci-archive", "docker-archi
 Error wrong_image(std::string_view text, const std::string& why) {
   return base::error(
       "invalid_request",
-      "image '" + one_line(std::string(text), 100) + "' " + why +
+      "'" + one_line(std::string(text), 100) + "' " + why +
           ": give an image of a registry (debian:12, docker://HOST/NAME:TAG), or "
           "one that was uploaded (oci:uploads/NAME[:TAG], docker-archive:uploads/FILE)");
 }

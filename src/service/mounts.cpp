@@ -76,6 +76,10 @@ Result<Mounts> resolve_mounts(Context& context, const Submission& submission) {
       break;
     }
     auto mount = resolve_one(context, owner, asked[i].resource);
+    if (!mount && i == request.mounts.size() && mount.error().code() == "invalid_mount")
+      return base::error("invalid_request", "image '" + request.image + "': there is no resource " +
+                                                asked[i].resource +
+                                                "; `spell ls uploads` lists what was uploaded");
     if (!mount) return mount.error();
     if (mount->type == "machine" && i == request.mounts.size())
       return model::not_mountable(asked[i].resource, "an image is a run's output or an upload");

@@ -132,7 +132,7 @@ def test_an_image_of_a_run_is_waited_for(place, spell, repo, run, image):
     assert run("--from", "oci:runs/1/out", "cat /opt/said", check=0).stdout == "first\n"
 
 
-@pytest.mark.parametrize("asked,said", [("", "a value"), ("-x", "is none"), ("a b", "is none"), ("dir:/x", "one machine has"), ("oci:uploads/none", "not a valid resource"),
+@pytest.mark.parametrize("asked,said", [("", "a value"), ("-x", "is none"), ("a b", "is none"), ("dir:/x", "one machine has"), ("oci:uploads/none", "there is no resource uploads/none"),
                                         ("oci:./none", "none"), ("oci:uploads/x:", "no tag")])
 def test_wrong_images_are_refused_before_anything_runs(spell, run, asked, said):
     refused = run(f"--from={asked}", "true")
