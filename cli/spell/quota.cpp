@@ -1,3 +1,5 @@
+#include <set>
+
 #include "command.hpp"
 #include "json_text.hpp"
 #include "text.hpp"
@@ -122,7 +124,19 @@ Result<int> set_quota(Context& context) {
   if (runs) limits.runs = *max_runs;
   if (bytes) limits.bytes = *max_bytes;
   if (log_bytes) limits.log_bytes = *max_log;
-  return store(context, user[0], limits);
+  auto stored = store(context, user[0], limits);
+  if (!stored || runs_of.empty()) return stored;
+  auto types = client->machine_types().list();
+  auto machines = client->machines().list();
+  if (!types || !machines) return stored;
+  std::set<std::string> known{"cpu"};
+  for (const auto& type : *types) known.insert(lower(type.name));
+  for (const auto& machine : *machines) known.insert(lower(machine.name));
+  for (const auto& [type, limit] : limits.runs_of)
+    if (!known.contains(type))
+      context.out.warn("there is no machine type " + type +
+                       " yet: the limit counts once there is one");
+  return stored;
 }
 
 Result<int> remove_quota(Context& context) {
